@@ -1,0 +1,91 @@
+"""From a name or a file path to an architecture, and from an architecture to its file."""
+
+import json
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from spinet.arch.genotype import Genotype, check_keys
+from spinet.arch.scaling import PUBLISHED, SMALL, Scaling
+from spinet.errors import SpinetError, unknown_name
+from spinet.files import write_atomically
+
+_FILES = resources.files("spinet.arch") / "genotypes"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A graph and its scaling: all that is needed to build a backbone. Two are equal when they build the same."""
+
+    genotype: Genotype
+    scaling: Scaling
+    name: str = field(default="unnamed", compare=False)
+    source: str = field(default="", compare=False)
+
+    def to_json(self) -> str:
+        """Return the architecture as JSON text, one block a line."""
+        graph = self.genotype.to_dict()
+        parts = [f'"name": {json.dumps(self.name)}', f'"source": {json.dumps(self.source)}']
+        parts.append(f'"scaling": {json.dumps(self.scaling.to_dict())}')
+        parts.append(f'"dangling": {json.dumps(graph["dangling"])}')
+        for key in ("stem", "blocks"):
+            lines = ",\n".join(f"    {json.dumps(block)}" for block in graph[key])
+            parts.append(f'"{key}": [\n{lines}\n  ]')
+        return "{\n  " + ",\n  ".join(parts) + "\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> "Architecture":
+        """Read an architecture from JSON text; `where` names it in errors.
+
+        Raises:
+            SpinetError: the text is not JSON or not a valid architecture.
+        """
+        try:
+            return cls._from_dict(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise SpinetError(f"{where}, line {error.lineno}: not JSON ({error.msg})") from None
+        except SpinetError as error:
+            raise SpinetError(f"{where}: {error}") from None
+
+    @classmethod
+    def _from_dict(cls, data: Any) -> "Architecture":
+        optional = ("name", "source", "scaling", "dangling")
+        check_keys("architecture", data, required=("stem", "blocks"), optional=optional)
+        graph = {key: data[key] for key in ("stem", "blocks", "dangling") if key in data}
+        scaling = Scaling.from_dict(data.get("scaling", {}))
+        return cls(Genotype.from_dict(graph), scaling, data.get("name", "unnamed"), data.get("source", ""))
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file that `load_architecture` reads back."""
+        write_atomically(path, self.to_json())
+
+
+def names() -> list[str]:
+    """Names of all architectures that ship with the package."""
+    return [*PUBLISHED, *SMALL, "tiny"]
+
+
+def load_architecture(name_or_path: str | Path) -> Architecture:
+    """Return the architecture of a catalogue name, or the one in a JSON file.
+
+    Raises:
+        SpinetError: the name is unknown, or the file is missing or not a valid architecture.
+    """
+    text = str(name_or_path)
+    if text in names():
+        return _shipped(text)
+    path = Path(text)
+    if path.suffix != ".json" and not path.is_file():
+        raise unknown_name("architecture", text, names())
+    try:
+        return Architecture.from_json(path.read_text(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SpinetError(f"could not read the architecture file {path}: {reason}") from None
+
+
+def _shipped(name: str) -> Architecture:
+    file, scaling = {**PUBLISHED, **SMALL}.get(name, (name, None))
+    found = Architecture.from_json((_FILES / f"{file}.json").read_text(), f"{file}.json")
+    return Architecture(found.genotype, scaling or found.scaling, name, found.source)

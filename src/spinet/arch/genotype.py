@@ -1,0 +1,233 @@
+"""The graph of a scale-permuted backbone: blocks, their levels, kinds and parents.
+
+Blocks are numbered through: the stem's first, then the searched ones, so that `parents` are block numbers
+(paper section 3.1; the same numbering as tensorflow/tpu `modeling/architecture/spinenet.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+from spinet.errors import SpinetError, unknown_name
+
+Dangling = Literal["tf", "paper"]
+
+MIN_LEVEL, MAX_LEVEL = 1, 7
+STEM_LEVEL = 2
+
+# How many times wider a block's output is than its inner convolutions.
+EXPANSION = {"residual": 1, "bottleneck": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSpec:
+    """One block: `level` (stride `2 ** level`), `kind`, the two blocks that feed it, and whether it is an endpoint.
+
+    Stem blocks have no parents.
+    """
+
+    level: int
+    kind: str
+    parents: tuple[int, ...] = ()
+    endpoint: bool = False
+
+    @property
+    def expansion(self) -> int:
+        """Output channels divided by the channels of the level."""
+        return EXPANSION[self.kind]
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """A scale-permuted graph, checked once, at birth.
+
+    Args:
+        stem: blocks of fixed order, each fed by the one before it.
+        blocks: the permuted blocks, each with two different earlier blocks as parents.
+        dangling: what becomes of a block that feeds nothing. `"tf"` is the released code: when an endpoint is
+            built, every block so far without a consumer that has its level and its channels is added to it.
+            `"paper"` is global: an intermediate block that no later block uses is added to the endpoint of its
+            level, through a resampling when channels differ.
+
+    Raises:
+        SpinetError: the graph is not valid; the sentence names the block and the reason.
+    """
+
+    stem: tuple[BlockSpec, ...]
+    blocks: tuple[BlockSpec, ...]
+    dangling: Dangling = "tf"
+
+    def __post_init__(self) -> None:
+        if self.dangling not in get_args(Dangling):
+            raise unknown_name("dangling rule", str(self.dangling), get_args(Dangling))
+        if not self.stem:
+            raise SpinetError("the genotype has no stem block; at least one is needed to feed the others")
+        for index, block in enumerate(self.all_blocks):
+            _check_block(index, block)
+        _check_stem(self.stem)
+        for index, block in enumerate(self.blocks, start=len(self.stem)):
+            _check_parents(index, block)
+        _check_endpoints(self.all_blocks)
+
+    @property
+    def all_blocks(self) -> tuple[BlockSpec, ...]:
+        """Stem and permuted blocks in building order; a block's number is its place here."""
+        return self.stem + self.blocks
+
+    @cached_property
+    def endpoints(self) -> dict[int, int]:
+        """Level -> number of its endpoint block, finest level first."""
+        found = {block.level: index for index, block in enumerate(self.all_blocks) if block.endpoint}
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def merges(self) -> dict[int, tuple[int, ...]]:
+        """Endpoint block -> the dangling blocks that are added to it before its activation."""
+        return _merges_tf(self.all_blocks) if self.dangling == "tf" else _merges_paper(self.all_blocks)
+
+    @cached_property
+    def live(self) -> frozenset[int]:
+        """Numbers of the blocks that reach an endpoint; the others are never built nor counted."""
+        live = set(self.endpoints.values())
+        for index in reversed(range(len(self.all_blocks))):
+            if index in live:
+                live.update(self.all_blocks[index].parents, self.merges.get(index, ()))
+        # The stem is a chain: whatever lies before a live stem block feeds it.
+        last_stem = max(live & set(range(len(self.stem))), default=-1)
+        return frozenset(live | set(range(last_stem + 1)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and dicts for JSON; `from_dict` reads them back."""
+        return {
+            "dangling": self.dangling,
+            "stem": [_block_to_dict(block) for block in self.stem],
+            "blocks": [_block_to_dict(block) for block in self.blocks],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Genotype":
+        """Build a genotype from what `to_dict` gave.
+
+        Raises:
+            SpinetError: a key is missing or unknown, or the graph is not valid.
+        """
+        check_keys("genotype", data, required=("stem", "blocks"), optional=("dangling",))
+        stem = _blocks_from(data["stem"], "stem", 0)
+        blocks = _blocks_from(data["blocks"], "blocks", len(stem))
+        return cls(stem, blocks, data.get("dangling", "tf"))
+
+
+def check_keys(what: str, data: Any, required: Sequence[str], optional: Sequence[str] = ()) -> None:
+    """Raise unless `data` is a mapping with all of `required` and nothing beside `required` and `optional`."""
+    if not isinstance(data, Mapping):
+        raise SpinetError(f"{what}: expected an object with {', '.join(required)}, found {data!r:.60}")
+    for key in required:
+        if key not in data:
+            raise SpinetError(f"{what}: {key!r} is missing; needed are {', '.join(required)}")
+    for key in data:
+        if key not in (*required, *optional):
+            raise unknown_name(f"key in {what}", str(key), (*required, *optional))
+
+
+def _check_block(index: int, block: BlockSpec) -> None:
+    if not _is_int(block.level) or not MIN_LEVEL <= block.level <= MAX_LEVEL:
+        raise SpinetError(
+            f"block {index}: level {block.level!r} is not a whole number from {MIN_LEVEL} to {MAX_LEVEL}"
+        )
+    if block.kind not in EXPANSION:
+        raise unknown_name(f"kind of block {index}", str(block.kind), EXPANSION)
+    if not isinstance(block.endpoint, bool):
+        raise SpinetError(f"block {index}: endpoint {block.endpoint!r} is neither true nor false")
+
+
+def _check_stem(stem: tuple[BlockSpec, ...]) -> None:
+    for index, block in enumerate(stem):
+        if block.parents:
+            raise SpinetError(f"block {index}: a stem block has no parents, found {block.parents}")
+        if block.level != STEM_LEVEL:
+            raise SpinetError(f"block {index}: stem level {block.level} is not {STEM_LEVEL}, where the stem ends")
+
+
+def _check_parents(index: int, block: BlockSpec) -> None:
+    parents = block.parents
+    earlier = all(_is_int(parent) and 0 <= parent < index for parent in parents)
+    if len(parents) != 2 or not earlier or len(set(parents)) != 2:
+        raise SpinetError(
+            f"block {index}: parents {tuple(parents)} are not two different earlier blocks (0 to {index - 1})"
+        )
+
+
+def _check_endpoints(blocks: tuple[BlockSpec, ...]) -> None:
+    owner: dict[int, int] = {}
+    for index, block in enumerate(blocks):
+        if block.endpoint and block.level in owner:
+            first = owner[block.level]
+            raise SpinetError(
+                f"block {index}: level {block.level} already has an endpoint, block {first}; one a level is allowed"
+            )
+        if block.endpoint:
+            owner[block.level] = index
+    if not owner:
+        raise SpinetError("the genotype has no endpoint; mark at least one block with endpoint: true")
+
+
+def _merges_tf(blocks: tuple[BlockSpec, ...]) -> dict[int, tuple[int, ...]]:
+    consumers = [0] * len(blocks)
+    merges: dict[int, tuple[int, ...]] = {}
+    for index, block in enumerate(blocks):
+        for parent in block.parents:
+            consumers[parent] += 1
+        if not block.endpoint:
+            continue
+        # Equal level and expansion is what equal width and equal channels mean at every image size.
+        merged = tuple(
+            earlier
+            for earlier in range(index)
+            if consumers[earlier] == 0
+            and (blocks[earlier].level, blocks[earlier].expansion) == (block.level, block.expansion)
+        )
+        for earlier in merged:
+            consumers[earlier] += 1
+        if merged:
+            merges[index] = merged
+    return merges
+
+
+def _merges_paper(blocks: tuple[BlockSpec, ...]) -> dict[int, tuple[int, ...]]:
+    used = {parent for block in blocks for parent in block.parents}
+    dangling = [i for i, block in enumerate(blocks) if i not in used and block.parents and not block.endpoint]
+    merges: dict[int, tuple[int, ...]] = {}
+    for index, block in enumerate(blocks):
+        # A dangling block behind the endpoint of its level may depend on it, so it cannot join: it is pruned.
+        merged = tuple(i for i in dangling if i < index and blocks[i].level == block.level)
+        if block.endpoint and merged:
+            merges[index] = merged
+    return merges
+
+
+def _block_to_dict(block: BlockSpec) -> dict[str, Any]:
+    data: dict[str, Any] = {"level": block.level, "kind": block.kind}
+    if block.parents:
+        data["parents"] = list(block.parents)
+    if block.endpoint:
+        data["endpoint"] = True
+    return data
+
+
+def _blocks_from(items: Any, where: str, first: int) -> tuple[BlockSpec, ...]:
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        raise SpinetError(f"genotype: {where!r} is not a list of blocks, found {items!r:.60}")
+    return tuple(_block_from(item, first + offset) for offset, item in enumerate(items))
+
+
+def _block_from(item: Any, index: int) -> BlockSpec:
+    check_keys(f"block {index}", item, required=("level", "kind"), optional=("parents", "endpoint"))
+    parents = item.get("parents", ())
+    if not isinstance(parents, Sequence) or isinstance(parents, str):
+        raise SpinetError(f"block {index}: parents {parents!r:.60} are not a list of block numbers")
+    return BlockSpec(item["level"], item["kind"], tuple(parents), item.get("endpoint", False))
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

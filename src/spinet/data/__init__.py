@@ -1,0 +1,1 @@
+"""Batches: data sets, transforms and loaders."""

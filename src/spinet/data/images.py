@@ -1,0 +1,130 @@
+"""Reading any image file as 8-bit RGB, the way its annotations see it."""
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from spinet.errors import SpinetError
+
+MAX_PIXELS = 500_000_000
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_pillow_limit = threading.Lock()
+
+
+def read_image(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
+    """Read an image file as RGB, whatever its mode.
+
+    Grey becomes three equal channels, transparency shows white behind it, 16-bit values are divided by 257,
+    an animation gives its first frame. An EXIF rotation is applied, unless only the unrotated picture
+    has the size its annotations were made for.
+
+    Args:
+        path: a file of any format that Pillow reads.
+        size: (width, height) in the annotations, or None if there are none.
+
+    Returns:
+        uint8 `(3, H, W)`.
+
+    Raises:
+        SpinetError: the file is missing, broken, no image, above 500 megapixels, or of another size.
+    """
+    try:
+        with _without_pillow_limit(), Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise SpinetError(
+                    f"the image {path} has {image.width} x {image.height} pixels; allowed are {MAX_PIXELS:,}"
+                )
+            rgb = _rgb(_upright(image, size, path))
+            # A permuted view, hence channels last in memory, which is what uint8 resizing is fastest on.
+            return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
+    except SpinetError:
+        raise
+    # Pillow's decoders answer a broken file with nearly any exception: SyntaxError, struct.error, ...
+    except Exception as error:
+        raise SpinetError(
+            f"could not read the image {path}: {_reason(path, error)}; allowed is any whole image file that Pillow reads"
+        ) from error
+
+
+@contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Lift Pillow's own size limit (89 megapixels warn, 179 fail) and hush its remarks on odd metadata."""
+    with _pillow_limit, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _upright(image: Image.Image, size: tuple[int, int] | None, path: Path) -> Image.Image:
+    """Apply the EXIF orientation if that agrees with the annotated size."""
+    turn = _UPRIGHT.get(_orientation(image))
+    swaps_sides = turn is not None and turn not in (
+        Image.Transpose.FLIP_LEFT_RIGHT,
+        Image.Transpose.FLIP_TOP_BOTTOM,
+        Image.Transpose.ROTATE_180,
+    )
+    upright_size = (image.height, image.width) if swaps_sides else image.size
+    if size is None or size == upright_size:
+        return image if turn is None else image.transpose(turn)
+    if size == image.size:
+        return image
+    raise SpinetError(
+        f"the image {path} is {upright_size[0]} x {upright_size[1]} pixels (width x height)"
+        f" but its annotations say {size[0]} x {size[1]}"
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    # Broken EXIF data in an otherwise good picture; Pillow raises SyntaxError, struct.error, TypeError, ...
+    except Exception:
+        return 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return _eight_bit(image).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion clips at 255."""
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"its pixels (Pillow mode {image.mode}) are neither 8 nor 16 bits")
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return "there is no such file"
+    if path.is_dir():
+        return "it is a folder"
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image, or of a format that Pillow does not know"
+    return str(error) or type(error).__name__

@@ -1,0 +1,20 @@
+"""The one exception that the command line prints as a sentence instead of a traceback."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SpinetError(ValueError):
+    """Something the user can mend: what was wrong, where, and what is allowed, in one sentence."""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> SpinetError:
+    """Return the error for a name that is not in a table, with the nearest match and the known names.
+
+    >>> str(unknown_name("recipe", "dmeo", ["demo", "bccd"]))
+    "unknown recipe 'dmeo', did you mean 'demo'? Known: bccd, demo."
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f", did you mean {near[0]!r}?" if near else "."
+    return SpinetError(f"unknown {what} {name!r}{hint} Known: {', '.join(names)}.")

@@ -1,0 +1,1 @@
+"""Networks: modules built from architectures, with torch and torchvision.ops only."""

@@ -1,0 +1,98 @@
+"""Anchor boxes, their matching to objects, and the box coder (FACTS as in the RetinaNet paper and tensorflow/tpu)."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert, box_iou
+
+# Largest growth that a predicted log size may ask for; beyond it `exp` would overflow (tensorflow/tpu box_utils.py).
+MAX_LOG_GROWTH = math.log(1000.0 / 16.0)
+
+
+def level_anchors(
+    size: tuple[int, int], stride: int, scale: float, octaves: int, aspect_ratios: Sequence[float]
+) -> Tensor:
+    """Anchors of one level, `(H * W * octaves * ratios, 4)` XYXY pixels: rows, columns, octaves, then ratios.
+
+    Anchors are centred in the cells, `scale * stride * 2 ** (octave / octaves)` on a side at ratio 1, and
+    `sqrt(ratio)` times wider than that at the others (ratio is width / height).
+
+    >>> level_anchors((1, 1), stride=8, scale=4, octaves=1, aspect_ratios=(1.0,)).tolist()
+    [[-12.0, -12.0, 20.0, 20.0]]
+    """
+    sides = scale * stride * 2 ** (torch.arange(octaves, dtype=torch.float64) / octaves)
+    roots = torch.tensor(aspect_ratios, dtype=torch.float64).sqrt()
+    widths = torch.outer(sides, roots).flatten()
+    heights = torch.outer(sides, 1 / roots).flatten()
+    y = (torch.arange(size[0], dtype=torch.float64) + 0.5) * stride
+    x = (torch.arange(size[1], dtype=torch.float64) + 0.5) * stride
+    cy, cx = (grid.reshape(-1, 1).expand(-1, len(widths)) for grid in torch.meshgrid(y, x, indexing="ij"))
+    boxes = torch.stack([cx, cy, widths.expand_as(cx), heights.expand_as(cx)], dim=-1)
+    return box_convert(boxes.reshape(-1, 4), "cxcywh", "xyxy").float()
+
+
+class Matches(NamedTuple):
+    """What each anchor should predict: `labels` `(N, A)` with -1 for background, `boxes` `(N, A, 4)` XYXY."""
+
+    labels: Tensor
+    boxes: Tensor
+
+
+def match_anchors(anchors: Tensor, boxes: Tensor, labels: Tensor, threshold: float = 0.5) -> Matches:
+    """Give every anchor the object that it overlaps most, and every object at least its best anchor.
+
+    Args:
+        anchors: `(A, 4)` XYXY.
+        boxes: `(N, M, 4)` XYXY; rows with label -1 are padding.
+        labels: `(N, M)`.
+        threshold: intersection over union from which an anchor is positive (tensorflow/tpu: both 0.5).
+
+    Returns:
+        The matches; background anchors carry their own box, so that their encoding is zero and finite.
+    """
+    images, objects = labels.shape
+    overlap = box_iou(anchors, boxes.reshape(-1, 4)).reshape(len(anchors), images, objects).permute(1, 0, 2)
+    overlap = overlap.masked_fill((labels < 0)[:, None, :], -1.0)
+    best_overlap, best_object = overlap.max(dim=2)
+    # Where several objects claim one anchor the first wins, as in the reference's argmax.
+    claims = torch.arange(objects, device=labels.device).expand_as(labels).masked_fill(labels < 0, objects)
+    forced = torch.full_like(best_object, objects).scatter_reduce_(1, overlap.argmax(dim=1), claims, "amin")
+    best_object = torch.where(forced < objects, forced, best_object)
+    positive = (best_overlap >= threshold) | (forced < objects)
+    matched_labels = torch.where(positive, labels.gather(1, best_object), -1)
+    matched_boxes = boxes.gather(1, best_object[..., None].expand(-1, -1, 4))
+    return Matches(matched_labels, torch.where(positive[..., None], matched_boxes, anchors))
+
+
+def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """Offsets `(..., 4)` = (dx, dy, dw, dh) from anchors to boxes, both XYXY; sizes as logarithms, no weights."""
+    cx, cy, width, height = box_convert(boxes, "xyxy", "cxcywh").unbind(-1)
+    anchor_cx, anchor_cy, anchor_width, anchor_height = box_convert(anchors, "xyxy", "cxcywh").unbind(-1)
+    return torch.stack(
+        [
+            (cx - anchor_cx) / anchor_width,
+            (cy - anchor_cy) / anchor_height,
+            torch.log(width / anchor_width),
+            torch.log(height / anchor_height),
+        ],
+        dim=-1,
+    )
+
+
+def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
+    """Boxes `(..., 4)` XYXY from offsets; the inverse of `encode_boxes` but for the limit on growth."""
+    dx, dy, dw, dh = deltas.unbind(-1)
+    anchor_cx, anchor_cy, anchor_width, anchor_height = box_convert(anchors, "xyxy", "cxcywh").unbind(-1)
+    boxes = torch.stack(
+        [
+            anchor_cx + dx * anchor_width,
+            anchor_cy + dy * anchor_height,
+            anchor_width * dw.clamp(max=MAX_LOG_GROWTH).exp(),
+            anchor_height * dh.clamp(max=MAX_LOG_GROWTH).exp(),
+        ],
+        dim=-1,
+    )
+    return box_convert(boxes, "cxcywh", "xyxy")

@@ -1,0 +1,194 @@
+"""Convolutions with batch norm, and the two block kinds of the paper (section 3.1)."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import DropBlock2d, StochasticDepth
+
+from spinet.errors import unknown_name
+
+Activation = Literal["relu", "swish"]
+PadMode = Literal["symmetric", "same"]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu}
+
+# Makes a convolution with batch norm from (in_channels, out_channels, kernel_size=, stride=, activation=).
+# Padding, epsilon and momentum are bound once, in the backbone.
+ConvFactory = Callable[..., "ConvBN"]
+
+
+def activation_function(name: str) -> Callable[[Tensor], Tensor]:
+    """Return the activation of a name; `swish` is what PyTorch calls SiLU."""
+    if name not in ACTIVATIONS:
+        raise unknown_name("activation", name, ACTIVATIONS)
+    return ACTIVATIONS[name]
+
+
+def same_padding(length: int, kernel_size: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after an axis so that a strided window gives `ceil(length / stride)` outputs.
+
+    TensorFlow's SAME: an odd zero goes behind, where PyTorch's symmetric padding would put it in front.
+
+    >>> same_padding(256, kernel_size=3, stride=2), same_padding(7, kernel_size=3, stride=2)
+    ((0, 1), (1, 1))
+    """
+    total = max((math.ceil(length / stride) - 1) * stride + kernel_size - length, 0)
+    return total // 2, total - total // 2
+
+
+def pad_same(images: Tensor, kernel_size: int, stride: int, value: float = 0.0) -> Tensor:
+    """Pad `(N, C, H, W)` as TensorFlow's SAME does."""
+    top, bottom = same_padding(images.shape[-2], kernel_size, stride)
+    left, right = same_padding(images.shape[-1], kernel_size, stride)
+    return F.pad(images, (left, right, top, bottom), value=value)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution whose strided padding is PyTorch's (`symmetric`) or TensorFlow's (`same`).
+
+    The weights are drawn as in the reference code: a truncated normal of variance 1 / fan-in.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        bias: bool = False,
+        pad_mode: PadMode = "symmetric",
+    ) -> None:
+        if pad_mode not in ("symmetric", "same"):
+            raise unknown_name("padding mode", pad_mode, ("symmetric", "same"))
+        # At stride 1 and an odd kernel the two are the same.
+        self.explicit = pad_mode == "same" and stride > 1
+        padding = 0 if self.explicit else (kernel_size - 1) // 2
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew."""
+        # 0.8796 is the standard deviation of a unit normal cut off at two.
+        std = math.sqrt(1.0 / self.weight[0].numel()) / 0.87962566103423978
+        nn.init.trunc_normal_(self.weight, std=std, a=-2 * std, b=2 * std)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map `(N, C, H, W)` to `(N, out, ceil(H / stride), ceil(W / stride))`."""
+        if self.explicit:
+            features = pad_same(features, self.kernel_size[0], self.stride[0])
+        return super().forward(features)
+
+
+class ConvBN(nn.Module):
+    """Convolution without bias, batch norm, and an activation unless `activation` is None."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        activation: str | None = None,
+        *,
+        pad_mode: PadMode = "symmetric",
+        bn_eps: float = 1e-3,
+        bn_momentum: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, pad_mode=pad_mode)
+        self.norm = nn.BatchNorm2d(out_channels, eps=bn_eps, momentum=bn_momentum)
+        self.activation = activation_function(activation) if activation else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map `(N, C, H, W)` to `(N, out, ceil(H / stride), ceil(W / stride))`."""
+        features = self.norm(self.conv(features))
+        return self.activation(features) if self.activation else features
+
+
+class Block(nn.Module):
+    """Convolutions beside a shortcut, their sum and an activation; what ResNet calls version 1.
+
+    Args:
+        convs: the branch, in order; the last has no activation.
+        shortcut: a projection where the channels change, else the identity.
+        activation: what follows the sum.
+        stochastic_depth: probability that a sample's branch is dropped in training.
+        dropblock: drop probability of DropBlock after each convolution, with 3x3 regions (paper section 4.1);
+            torchvision's gamma and rescaling equal those of tensorflow/tpu nn_ops.py.
+    """
+
+    def __init__(
+        self,
+        convs: Sequence[ConvBN],
+        shortcut: nn.Module,
+        activation: Activation,
+        stochastic_depth: float,
+        dropblock: float,
+    ) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+        self.shortcut = shortcut
+        self.activation = activation_function(activation)
+        self.drop_path = StochasticDepth(stochastic_depth, mode="row")
+        self.dropblock = DropBlock2d(dropblock, block_size=3) if dropblock > 0 else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map `(N, in, H, W)` to `(N, out, H, W)`."""
+        branch = features
+        for conv in self.convs:
+            branch = self.dropblock(conv(branch))
+        shortcut = self.shortcut(features)
+        # The reference code drops from a projection too, but never from the bare input.
+        if not isinstance(self.shortcut, nn.Identity):
+            shortcut = self.dropblock(shortcut)
+        return self.activation(self.drop_path(branch) + shortcut)
+
+
+def residual_block(
+    in_channels: int,
+    channels: int,
+    conv: ConvFactory,
+    activation: Activation,
+    stochastic_depth: float = 0.0,
+    dropblock: float = 0.0,
+) -> Block:
+    """Two 3x3 convolutions; gives as many channels as it has inside."""
+    convs = [
+        conv(in_channels, channels, kernel_size=3, activation=activation),
+        conv(channels, channels, kernel_size=3),
+    ]
+    return Block(convs, _shortcut(in_channels, channels, conv), activation, stochastic_depth, dropblock)
+
+
+def bottleneck_block(
+    in_channels: int,
+    channels: int,
+    conv: ConvFactory,
+    activation: Activation,
+    stochastic_depth: float = 0.0,
+    dropblock: float = 0.0,
+) -> Block:
+    """1x1, 3x3 and 1x1 convolution; gives four times the channels it has inside."""
+    convs = [
+        conv(in_channels, channels, activation=activation),
+        conv(channels, channels, kernel_size=3, activation=activation),
+        conv(channels, 4 * channels),
+    ]
+    return Block(convs, _shortcut(in_channels, 4 * channels, conv), activation, stochastic_depth, dropblock)
+
+
+BLOCKS: dict[str, Callable[..., Block]] = {"residual": residual_block, "bottleneck": bottleneck_block}
+
+
+def _shortcut(in_channels: int, out_channels: int, conv: ConvFactory) -> nn.Module:
+    return nn.Identity() if in_channels == out_channels else conv(in_channels, out_channels)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+

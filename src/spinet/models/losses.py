@@ -1,0 +1,24 @@
+"""Focal and Huber loss of RetinaNet, on fixed shapes (paper section 4.1; tensorflow/tpu modeling/losses.py)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def focal_loss(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 1.5) -> Tensor:
+    """Sum of the focal losses of `logits` `(..., K)` against `labels` `(...)` in 0..K-1, -1 for background.
+
+    Every entry is first taken as a negative, then the few positives are put right: no one-hot tensor is made.
+    """
+    background = (1 - alpha) * (torch.sigmoid(logits) ** gamma * F.softplus(logits)).sum()
+    positive = labels >= 0
+    own = logits.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    as_negative = (1 - alpha) * torch.sigmoid(own) ** gamma * F.softplus(own)
+    as_positive = alpha * torch.sigmoid(-own) ** gamma * F.softplus(-own)
+    return background + torch.where(positive, as_positive - as_negative, 0.0).sum()
+
+
+def huber_loss(deltas: Tensor, targets: Tensor, positive: Tensor, delta: float = 0.1) -> Tensor:
+    """Sum of the Huber losses of `deltas` `(..., 4)` over the anchors where `positive` `(...)` holds."""
+    losses = F.huber_loss(deltas, targets, reduction="none", delta=delta)
+    return torch.where(positive.unsqueeze(-1), losses, 0.0).sum()

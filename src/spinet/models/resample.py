@@ -1,0 +1,100 @@
+"""Cross-scale connections: from a parent's resolution and width to its child's (paper section 3.2, Figure 4)."""
+
+import math
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spinet.errors import unknown_name
+from spinet.models.blocks import ConvFactory, pad_same
+
+PoolMode = Literal["symmetric", "mg", "tpu"]
+POOL_MODES = ("symmetric", "mg", "tpu")
+
+Size = tuple[int, int]
+
+
+def level_size(image_size: Size, level: int) -> Size:
+    """Height and width of the features of a level: halved `level` times, rounded up each time.
+
+    >>> [level_size((224, 224), level)[0] for level in range(2, 8)]
+    [56, 28, 14, 7, 4, 2]
+    """
+    return math.ceil(image_size[0] / 2**level), math.ceil(image_size[1] / 2**level)
+
+
+def max_pool(features: Tensor, kernel_size: int, stride: int, mode: PoolMode) -> Tensor:
+    """Max-pool `(N, C, H, W)` to ceil sizes, padded as PyTorch (`symmetric`) or as TensorFlow's SAME (the others)."""
+    if mode == "symmetric":
+        return F.max_pool2d(features, kernel_size, stride, padding=(kernel_size - 1) // 2)
+    return F.max_pool2d(pad_same(features, kernel_size, stride, value=-math.inf), kernel_size, stride)
+
+
+def pool_to(features: Tensor, size: Size, mode: PoolMode) -> Tensor:
+    """Shrink `(N, C, H, W)`, already halved once, to `size` by max-pooling.
+
+    `symmetric` and `mg` repeat a 3x3 pool of stride 2 (tensorflow/models spinenet.py). `tpu` pools once, by the
+    remaining ratio, and leaves what does not divide to nearest resizing (tensorflow/tpu spinenet.py,
+    `resample_with_alpha`).
+    """
+    if mode != "tpu":
+        while features.shape[-2] > size[0] or features.shape[-1] > size[1]:
+            features = max_pool(features, 3, 2, mode)
+    return resize(features, size)
+
+
+def tpu_pool(features: Tensor, before: int, target: int) -> Tensor:
+    """Pool once as tensorflow/tpu does, from the widths before the stride-2 convolution and of the target."""
+    if before // target <= 2:
+        return features
+    stride = before // target // 2 if before % target == 0 else 2
+    return max_pool(features, 3 if before / target <= 4 else 5, stride, "tpu")
+
+
+def resize(features: Tensor, size: Size) -> Tensor:
+    """Resize `(N, C, H, W)` to `size` by nearest neighbour; nothing happens when it has that size."""
+    if features.shape[-2:] == size:
+        return features
+    return F.interpolate(features, size=size, mode="nearest")
+
+
+class Resample(nn.Module):
+    """1x1 convolution to fewer channels, change of resolution, 1x1 convolution to the target's channels.
+
+    Down: a 3x3 convolution of stride 2, then max-pooling; up: nearest neighbour. The last convolution has no
+    activation, which follows the sum of both parents. Connections within a level have both 1x1 convolutions.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        inner_channels: int,
+        out_channels: int,
+        conv: ConvFactory,
+        activation: str,
+        *,
+        down: bool,
+        pool_mode: PoolMode = "symmetric",
+    ) -> None:
+        super().__init__()
+        if pool_mode not in POOL_MODES:
+            raise unknown_name("pooling mode", pool_mode, POOL_MODES)
+        self.pool_mode: PoolMode = pool_mode
+        self.reduce = conv(in_channels, inner_channels, activation=activation)
+        self.down = (
+            conv(inner_channels, inner_channels, kernel_size=3, stride=2, activation=activation) if down else None
+        )
+        self.expand = conv(inner_channels, out_channels)
+
+    def forward(self, features: Tensor, size: Size) -> Tensor:
+        """Map `(N, in, H, W)` to `(N, out, *size)`."""
+        features = self.reduce(features)
+        if self.down is not None:
+            before = features.shape[-1]
+            features = self.down(features)
+            if self.pool_mode == "tpu":
+                features = tpu_pool(features, before, size[1])
+            features = pool_to(features, size, self.pool_mode)
+        resampled: Tensor = self.expand(resize(features, size))
+        return resampled

@@ -1,0 +1,208 @@
+"""RetinaNet on any backbone that gives `{level: features}` (paper section 4.1; tensorflow/tpu heads.py)."""
+
+import math
+from collections.abc import Sequence
+from typing import TypedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import batched_nms, clip_boxes_to_image
+
+from spinet.models.anchors import decode_boxes, encode_boxes, level_anchors, match_anchors
+from spinet.models.backbone import SpineNet
+from spinet.models.blocks import Activation, Conv2d, activation_function
+from spinet.models.losses import focal_loss, huber_loss
+
+# Share of positives that the untrained class logits express (RetinaNet paper, section 4.1).
+PRIOR = 0.01
+
+
+class Detections(TypedDict):
+    """What was found in one image, best first: boxes `(D, 4)` XYXY pixels, scores `(D,)`, labels `(D,)`."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class Tower(nn.Module):
+    """Convolutions shared by all levels, each followed by a batch norm of its own for every level."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        depth: int,
+        out_channels: int,
+        levels: Sequence[int],
+        activation: Activation,
+        bn_eps: float,
+        bn_momentum: float,
+    ) -> None:
+        super().__init__()
+        widths = [in_channels] + [channels] * depth
+        self.convs = nn.ModuleList(Conv2d(width, channels, kernel_size=3, bias=True) for width in widths[:-1])
+        self.norms = nn.ModuleDict(
+            {
+                str(level): nn.ModuleList(nn.BatchNorm2d(channels, bn_eps, bn_momentum) for _ in range(depth))
+                for level in levels
+            }
+        )
+        self.predictor = Conv2d(widths[-1], out_channels, kernel_size=3, bias=True)
+        self.activation = activation_function(activation)
+        for conv in self.convs:
+            nn.init.normal_(conv.weight, std=0.01)
+        nn.init.normal_(self.predictor.weight, std=1e-5)
+
+    def forward(self, features: dict[int, Tensor], values: int) -> Tensor:
+        """Map `{level: (N, in, H, W)}` to `(N, A, values)`: levels, rows, columns, then the anchors of a cell."""
+        outputs = []
+        for level, flow in features.items():
+            for conv, norm in zip(self.convs, self.norms[str(level)], strict=True):
+                flow = self.activation(norm(conv(flow)))
+            predicted = self.predictor(flow).permute(0, 2, 3, 1)
+            outputs.append(predicted.reshape(predicted.shape[0], -1, values))
+        return torch.cat(outputs, dim=1)
+
+
+class RetinaNet(nn.Module):
+    """One-stage detector with the paper's heads, losses and inference.
+
+    Args:
+        backbone: gives `{level: (N, out_channels, H, W)}` for its `levels`.
+        num_classes: classes to tell apart, labelled 0..num_classes-1; the published models count a background
+            class too (91 for COCO).
+        head_channels: channels of both towers.
+        head_convs: convolutions of each tower.
+        activation: `"relu"` or `"swish"`.
+        anchor_scale: side of the smallest anchor in strides; 3 for SpineNet-49S, 49 and 96, 4 for 143 and 190.
+        octaves: anchor sizes per level.
+        aspect_ratios: width / height of the anchors of each size, in the order of the predictor's channels.
+        bn_eps: epsilon of the head's batch norms.
+        bn_momentum: share of the newest batch in their running statistics.
+    """
+
+    def __init__(
+        self,
+        backbone: SpineNet,
+        num_classes: int,
+        *,
+        head_channels: int = 256,
+        head_convs: int = 4,
+        activation: Activation = "relu",
+        anchor_scale: float = 3.0,
+        octaves: int = 3,
+        aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        bn_eps: float = 1e-3,
+        bn_momentum: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.anchor_scale = anchor_scale
+        self.octaves = octaves
+        self.aspect_ratios = tuple(aspect_ratios)
+        self.size_multiple = 2 ** max(backbone.levels)
+        anchors = octaves * len(self.aspect_ratios)
+
+        def tower(values: int) -> Tower:
+            return Tower(
+                backbone.out_channels,
+                head_channels,
+                head_convs,
+                anchors * values,
+                backbone.levels,
+                activation,
+                bn_eps,
+                bn_momentum,
+            )
+
+        self.classes = tower(num_classes)
+        self.boxes = tower(4)
+        nn.init.constant_(self.classes.predictor.bias, -math.log((1 - PRIOR) / PRIOR))
+        self._anchors: dict[tuple[int, int, torch.device], Tensor] = {}
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map normalised images `(N, 3, H, W)` to class logits `(N, A, K)` and box offsets `(N, A, 4)`.
+
+        Images are padded with zeros, right and below, to a multiple of `2 ** max(levels)`.
+        """
+        height, width = images.shape[-2:]
+        images = F.pad(images, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
+        features = self.backbone(images)
+        return self.classes(features, self.num_classes), self.boxes(features, 4)
+
+    def anchors(self, height: int, width: int, device: torch.device) -> Tensor:
+        """Anchors `(A, 4)` XYXY of an image of this size, in the order of `forward`'s outputs."""
+        key = (math.ceil(height / self.size_multiple), math.ceil(width / self.size_multiple), device)
+        if key not in self._anchors:
+            self._anchors[key] = torch.cat(
+                [
+                    level_anchors(
+                        (key[0] * self.size_multiple // 2**level, key[1] * self.size_multiple // 2**level),
+                        2**level,
+                        self.anchor_scale,
+                        self.octaves,
+                        self.aspect_ratios,
+                    )
+                    for level in self.backbone.levels
+                ]
+            ).to(device)
+        return self._anchors[key]
+
+    def losses(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the class and the box loss of a batch; training minimises their sum.
+
+        Args:
+            images: normalised, `(N, 3, H, W)`.
+            targets: `boxes` `(N, M, 4)` XYXY pixels and `labels` `(N, M)`, -1 where a row is padding.
+        """
+        logits, deltas = self(images)
+        # Half precision is for convolutions: sums over a hundred thousand anchors need the full one.
+        with torch.autocast(images.device.type, enabled=False):
+            logits, deltas = logits.float(), deltas.float()
+            anchors = self.anchors(images.shape[-2], images.shape[-1], images.device)
+            matches = match_anchors(anchors, targets["boxes"], targets["labels"])
+            positive = matches.labels >= 0
+            normalizer = positive.sum() + 1.0
+            box_targets = encode_boxes(matches.boxes, anchors)
+            return {
+                "class": focal_loss(logits, matches.labels) / normalizer,
+                "box": 50.0 * huber_loss(deltas, box_targets, positive) / (4.0 * normalizer),
+            }
+
+    @torch.no_grad()
+    def predict(
+        self,
+        images: Tensor,
+        *,
+        score_threshold: float = 0.05,
+        nms_threshold: float = 0.5,
+        candidates: int = 5000,
+        max_detections: int = 100,
+    ) -> list[Detections]:
+        """Find objects in normalised images `(N, 3, H, W)`; call `eval()` on the model before.
+
+        Args:
+            images: the batch.
+            score_threshold: detections below it are left out.
+            nms_threshold: overlap from which the lower of two boxes of one class is left out.
+            candidates: best (anchor, class) pairs that enter non-maximum suppression.
+            max_detections: most that are returned for an image.
+        """
+        logits, deltas = self(images)
+        height, width = images.shape[-2:]
+        anchors = self.anchors(height, width, images.device)
+        scores = logits.float().sigmoid().flatten(1)
+        scores, order = scores.topk(min(candidates, scores.shape[1]), dim=1)
+        labels, anchor = order % self.num_classes, order // self.num_classes
+        picked = deltas.float().gather(1, anchor[..., None].expand(-1, -1, 4))
+        boxes = clip_boxes_to_image(decode_boxes(picked, anchors[anchor]), (height, width))
+        found: list[Detections] = []
+        for box, score, label in zip(boxes, scores, labels, strict=True):
+            likely = score >= score_threshold
+            box, score, label = box[likely], score[likely], label[likely]
+            keep = batched_nms(box, score, label, nms_threshold)[:max_detections]
+            found.append({"boxes": box[keep], "scores": score[keep], "labels": label[keep]})
+        return found

@@ -1,0 +1,1 @@
+"""Show and ship: predictions, pictures, files for elsewhere."""

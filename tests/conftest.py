@@ -1,0 +1,27 @@
+"""What every test shares: one thread, and the optional photos and reference outputs beside the checkout."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    # On a busy two-core machine two threads were ten times slower for tiny models.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_photos():
+    """Return a function from the name of a data set of real photos to its folder, or skip with a reason."""
+
+    def folder(name: str) -> Path:
+        path = SHARED / "data" / name
+        if not path.is_dir():
+            pytest.skip(f"the real photos '{name}' are not beside this checkout")
+        return path
+
+    return folder
