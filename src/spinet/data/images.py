@@ -57,7 +57,8 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
     # Pillow's decoders answer a broken file with nearly any exception: SyntaxError, struct.error, ...
     except Exception as error:
         raise SpinetError(
-            f"could not read the image {path}: {_reason(path, error)}; allowed is any whole image file that Pillow reads"
+            f"could not read the image {path}: {_reason(path, error)};"
+            " allowed is any whole image file that Pillow reads"
         ) from error
 
 

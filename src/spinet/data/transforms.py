@@ -1,8 +1,8 @@
 """From an image of any size to the square float tensor a model takes, with its boxes.
 
-The paper's code normalises first, then resizes, crops and pads. Here resizing comes first, because on uint8 it
-is several times faster on a CPU; normalising is linear, so only the rounding to whole grey levels differs. The
-padding is laid around the normalised image and so is still zero, the mean colour.
+The paper's code normalises first, then resizes, crops and pads. Here resizing comes first, because on uint8
+it is several times faster on a CPU; normalising is linear, so only the rounding to whole grey levels differs.
+The padding is laid around the normalised image and so is still zero, the mean colour.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 class TrainTransform:
     """Flip, scale jitter, random crop, normalise, pad; randomness comes from torch's global generator only.
 
-    The long side of the image becomes `image_size` times a factor drawn from `scale_jitter`. What is larger than
-    the square is cropped at a random offset, what is smaller is padded at the bottom and right.
+    The long side of the image becomes `image_size` times a factor drawn from `scale_jitter`. What is larger
+    than the square is cropped at a random offset, what is smaller is padded at the bottom and right.
 
     Attributes:
         image_size: side of the square output, in pixels.
@@ -43,7 +43,9 @@ class TrainTransform:
         _check_size(self.image_size)
         low, high = self.scale_jitter
         if not 0 < low <= high < float("inf"):
-            raise SpinetError(f"scale_jitter is {self.scale_jitter}; allowed is (low, high) with 0 < low <= high")
+            raise SpinetError(
+                f"scale_jitter is {self.scale_jitter}; allowed is (low, high) with 0 < low <= high"
+            )
 
     def __call__(self, image: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Transform one image and its objects; objects outside the crop are removed.
@@ -96,8 +98,8 @@ class EvalTransform:
             image: uint8 `(3, H, W)`.
 
         Returns:
-            float32 `(3, S, S)` and the scale `(2,)` as (x, y): a box of the output divided by (x, y, x, y) is a box
-            of the input.
+            float32 `(3, S, S)` and the scale `(2,)` as (x, y): a box of the output divided by (x, y, x, y) is
+            a box of the input.
         """
         image, scale = _resize_long_side(image, self.image_size)
         return _normalise_and_pad(image, self.image_size), scale

@@ -1,0 +1,121 @@
+"""Reading and checking a COCO annotation file; every fault becomes one sentence that says where it is."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from spinet.errors import SpinetError
+
+Entry = dict[str, Any]
+
+
+def read_annotation_file(file: Path) -> dict[str, Any]:
+    """Read a JSON file that has COCO's three lists; their entries are not looked at.
+
+    Raises:
+        SpinetError: the file is unreadable, not JSON, or lacks one of the lists.
+    """
+    try:
+        raw = json.loads(file.read_bytes())
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise SpinetError(f"{file} is not valid JSON: {where}: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise SpinetError(f"{file} is not valid JSON: byte {error.start:,} is not UTF-8 text") from error
+    except OSError as error:
+        raise SpinetError(f"could not read {file}: {error.strerror}") from error
+    if not isinstance(raw, dict):
+        raise SpinetError(
+            f"{file} is not in COCO format: allowed is an object with images, annotations and categories,"
+            f" found is a {type(raw).__name__}"
+        )
+    for key in ("images", "annotations", "categories"):
+        if key not in raw:
+            found = ", ".join(raw) or "nothing"
+            raise SpinetError(f"{file} is not in COCO format: it lacks the key {key!r}, found is {found}")
+        if not isinstance(raw[key], list) or not all(isinstance(entry, dict) for entry in raw[key]):
+            raise SpinetError(f"{file} is not in COCO format: {key!r} is not a list of objects")
+    return raw
+
+
+def category_names(raw: dict[str, Any], file: Path) -> dict[int, str]:
+    """Return the name of each category id, ids ascending.
+
+    Raises:
+        SpinetError: there is none, two share an id, or one has no name.
+    """
+    names: dict[int, str] = {}
+    for position, category in enumerate(raw["categories"], start=1):
+        category_id = _whole_number(category, "id", f"category number {position}", file)
+        if category_id in names:
+            raise SpinetError(f"{file} has two categories with id {category_id}; allowed is one")
+        names[category_id] = _text(category, "name", f"category {category_id}", file)
+    if not names:
+        raise SpinetError(f"{file} has no categories; allowed is one or more")
+    return dict(sorted(names.items()))
+
+
+def image_entries(raw: dict[str, Any], file: Path) -> dict[int, Entry]:
+    """Return the image entries by id, in the file's order.
+
+    Raises:
+        SpinetError: there is none, two share an id, or one lacks a file name or a size.
+    """
+    images: dict[int, Entry] = {}
+    for position, image in enumerate(raw["images"], start=1):
+        image_id = _whole_number(image, "id", f"image number {position}", file)
+        name = f"image {image_id}"
+        if image_id in images:
+            raise SpinetError(f"{file} has two images with id {image_id}; allowed is one")
+        _text(image, "file_name", name, file)
+        for side in ("width", "height"):
+            if _whole_number(image, side, name, file) < 1:
+                raise SpinetError(f"{name} in {file} has {side} {image[side]}; allowed is 1 or more")
+        images[image_id] = image
+    if not images:
+        raise SpinetError(f"{file} has no images; allowed is one or more")
+    return images
+
+
+def check_annotations(
+    raw: dict[str, Any], file: Path, images: dict[int, Entry], names: dict[int, str]
+) -> None:
+    """Check that each annotation has a box, a known image and a known category.
+
+    Raises:
+        SpinetError: the first that does not, by its id.
+    """
+    for position, annotation in enumerate(raw["annotations"], start=1):
+        name = f"annotation {annotation['id']}" if "id" in annotation else f"annotation number {position}"
+        box = annotation.get("bbox")
+        if not isinstance(box, list) or len(box) != 4 or not all(_is_finite_number(value) for value in box):
+            raise SpinetError(
+                f"{name} in {file} has bbox {box!r}; allowed are four finite numbers: x, y, width, height"
+            )
+        image_id = _whole_number(annotation, "image_id", name, file)
+        if image_id not in images:
+            raise SpinetError(f"{name} in {file} has image_id {image_id}, but no image has that id")
+        category_id = _whole_number(annotation, "category_id", name, file)
+        if category_id not in names:
+            known = ", ".join(map(str, names))
+            raise SpinetError(f"{name} in {file} has category_id {category_id}; the categories are {known}")
+
+
+def _is_finite_number(value: object) -> bool:
+    # Not isinstance, which would let true and false through.
+    return type(value) is int or (type(value) is float and math.isfinite(value))
+
+
+def _whole_number(entry: Entry, key: str, name: str, file: Path) -> int:
+    value = entry.get(key)
+    if type(value) is int or (type(value) is float and value.is_integer()):
+        return int(value)
+    raise SpinetError(f"{name} in {file} has {key} {value!r}; allowed is a whole number")
+
+
+def _text(entry: Entry, key: str, name: str, file: Path) -> str:
+    value = entry.get(key)
+    if isinstance(value, str) and value:
+        return value
+    raise SpinetError(f"{name} in {file} has {key} {value!r}; allowed is a text")

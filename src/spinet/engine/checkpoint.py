@@ -1,0 +1,204 @@
+"""Weights with everything needed to use them, and the state of a run that was interrupted.
+
+Weights are safetensors whose metadata holds the architecture, the model's settings and the classes: one file is a
+working detector. The training state is a file of tensors and plain values, read with `weights_only=True`.
+"""
+
+import io
+import json
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from spinet.arch.catalog import Architecture
+from spinet.engine.config import ModelConfig, TrainConfig
+from spinet.errors import SpinetError
+from spinet.files import write_atomically
+from spinet.models.factory import create_retinanet
+from spinet.models.retinanet import RetinaNet
+
+FORMAT = "spinet-1"
+CLASS_PREDICTOR = "classes.predictor."
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a weights file says about its network.
+
+    Args:
+        architecture: graph and scaling.
+        model: the settings that it was built with.
+        class_names: name of each label.
+        category_ids: COCO category id of each label.
+        image_size: side of the square images it was trained on, pixels.
+    """
+
+    architecture: Architecture
+    model: ModelConfig
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    image_size: int
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the strings that safetensors stores."""
+        return {
+            "format": FORMAT,
+            "architecture": self.architecture.to_json(),
+            "model": json.dumps(asdict(self.model)),
+            "class_names": json.dumps(self.class_names),
+            "category_ids": json.dumps(self.category_ids),
+            "image_size": str(self.image_size),
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str] | None, where: str) -> "ModelInfo":
+        """Read what `to_metadata` wrote; `where` names the file in errors."""
+        if not metadata or metadata.get("format") != FORMAT:
+            raise SpinetError(f"{where} is not a Spinet weights file: its metadata does not say format {FORMAT!r}")
+        settings = TrainConfig.from_json(f'{{"model": {metadata["model"]}}}', where)
+        return cls(
+            Architecture.from_json(metadata["architecture"], where),
+            settings.model,
+            tuple(json.loads(metadata["class_names"])),
+            tuple(json.loads(metadata["category_ids"])),
+            int(metadata["image_size"]),
+        )
+
+    def create_model(self) -> RetinaNet:
+        """Build the network, with untrained weights."""
+        model = self.model
+        return create_retinanet(
+            self.architecture,
+            len(self.class_names),
+            activation=model.activation,
+            pad_mode=model.pad_mode,
+            pool_mode=model.pool_mode,
+            bn_eps=model.bn_eps,
+            bn_momentum=model.bn_momentum,
+            stochastic_depth=model.stochastic_depth,
+            dropblock=model.dropblock,
+            anchor_scale=model.anchor_scale,
+        )
+
+
+def save_weights(path: Path, weights: dict[str, Tensor], info: ModelInfo, notes: dict[str, object]) -> None:
+    """Write a weights file; `notes` (the step, the metrics) go into its metadata as JSON."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    write_atomically(path, save(tensors, {**info.to_metadata(), "notes": json.dumps(notes)}))
+
+
+def weights_file(path: Path) -> Path:
+    """Return the weights file that a path means: itself, or the best (else the last) one of a run folder.
+
+    Raises:
+        SpinetError: there is none.
+    """
+    if path.is_file():
+        return path
+    for name in ("best.safetensors", "last.safetensors"):
+        if (path / name).is_file():
+            return path / name
+    if path.is_dir():
+        raise SpinetError(f"the folder {path} holds neither best.safetensors nor last.safetensors: is it a run folder?")
+    raise SpinetError(f"there is no weights file or run folder {path}")
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
+    """Read the tensors and the description in a weights file or run folder.
+
+    Raises:
+        SpinetError: the file is missing, damaged, or not one of ours.
+    """
+    file = weights_file(path)
+    try:
+        with safe_open(file, framework="pt") as content:
+            info = ModelInfo.from_metadata(content.metadata(), str(file))
+            return {name: content.get_tensor(name) for name in content.keys()}, info  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise SpinetError(f"could not read the weights file {file}: {error}") from None
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[RetinaNet, ModelInfo]:
+    """Build the network of a weights file or run folder, with its weights, in evaluation mode.
+
+    Raises:
+        SpinetError: the file is missing, damaged, or its tensors do not fit its own description.
+    """
+    tensors, info = read_weights(path)
+    model = info.create_model()
+    load_tensors(model, tensors, str(path))
+    return model.to(device).eval(), info
+
+
+def load_tensors(model: RetinaNet, tensors: dict[str, Tensor], where: str) -> None:
+    """Copy `tensors` into `model`.
+
+    Raises:
+        SpinetError: names or shapes differ; the first three are named.
+    """
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if wrong:
+        shown = "; ".join(f"{name} is {found.get(name)}, not {wanted.get(name)}" for name in wrong[:3])
+        raise SpinetError(f"{where} does not fit this network in {len(wrong)} tensors, for example {shown}")
+    model.load_state_dict(tensors)
+
+
+def load_pretrained(model: RetinaNet, info: ModelInfo) -> None:
+    """Start `model` from the weights that `info.model.weights` names.
+
+    Raises:
+        SpinetError: they belong to another architecture, or to other classes while `new_classes` is off.
+    """
+    path = info.model.weights
+    tensors, source = read_weights(Path(path))
+    if source.architecture != info.architecture:
+        raise SpinetError(
+            f"{path} holds weights of another architecture ({source.architecture.name}, not {info.architecture.name})"
+        )
+    if info.model.new_classes:
+        own = {name: value for name, value in model.state_dict().items() if name.startswith(CLASS_PREDICTOR)}
+        tensors = {name: value for name, value in tensors.items() if name not in own} | own
+    elif len(source.class_names) != len(info.class_names):
+        raise SpinetError(
+            f"{path} tells {len(source.class_names)} classes apart, the data set has {len(info.class_names)}; "
+            "--model.new-classes starts a new class predictor on the old features"
+        )
+    load_tensors(model, tensors, path)
+
+
+def save_state(path: Path, state: dict[str, Any], architecture: Architecture) -> None:
+    """Write the training state: tensors and plain values, tagged with the architecture."""
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "architecture": architecture.to_json(), "state": state}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_state(path: Path, architecture: Architecture) -> dict[str, Any]:
+    """Read the training state of a run of `architecture`.
+
+    Raises:
+        SpinetError: the file is damaged, not one of ours, or of another architecture.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).split("\n")[0]
+        raise SpinetError(f"could not read the training state {path}: {reason}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise SpinetError(f"{path} is not a training state of this version ({FORMAT})")
+    saved = Architecture.from_json(content["architecture"], str(path))
+    if saved != architecture:
+        raise SpinetError(
+            f"{path} is of another architecture ({saved.name}) than the settings ask for ({architecture.name}); "
+            "start in a new run folder"
+        )
+    state: dict[str, Any] = content["state"]
+    return state

@@ -1,0 +1,211 @@
+"""Everything that a training run is told, as frozen dataclasses, and their JSON."""
+
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from spinet.errors import SpinetError, unknown_name
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    arch: str = "spinenet49s"
+    """Catalogue name or path of an architecture file (`spinet list` shows the names)."""
+    activation: Literal["relu", "swish"] = "relu"
+    """Activation of backbone and heads."""
+    pad_mode: Literal["symmetric", "same"] = "symmetric"
+    """Padding of strided convolutions: PyTorch's or TensorFlow's."""
+    pool_mode: Literal["symmetric", "mg", "tpu"] = "symmetric"
+    """How connections shrink by four and more: PyTorch, tensorflow/models or tensorflow/tpu."""
+    bn_eps: float = 1e-3
+    """Epsilon of batch norm."""
+    bn_momentum: float = 0.01
+    """Share of the newest batch in batch norm's running statistics."""
+    stochastic_depth: float = 0.0
+    """Drop rate of the last block; earlier ones have proportionally less."""
+    dropblock: float = 0.0
+    """Drop probability of 3x3 DropBlock in the permuted blocks."""
+    anchor_scale: float = 3.0
+    """Side of the smallest anchor in strides."""
+    weights: str = ""
+    """Weights file (.safetensors) or run folder to start from; empty trains from scratch."""
+    new_classes: bool = False
+    """Take all but the class predictor from `weights`, for a data set of other classes."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The photos."""
+
+    root: str = ""
+    """COCO-format folder: ROOT/{train,val} and ROOT/annotations/instances_{train,val}.json."""
+    image_size: int = 640
+    """Side of the square that images are fitted into, pixels."""
+    scale_jitter: tuple[float, float] = (0.5, 2.0)
+    """Range of the random scale of a training image."""
+    horizontal_flip: bool = True
+    """Mirror half of the training images."""
+    vertical_flip: bool = False
+    """Turn half of the training images upside down; for photos without an up, like micrographs."""
+    max_objects: int = 100
+    """Most objects of a training image that are learnt from."""
+    cache_images: bool = False
+    """Keep decoded images in memory; for small data sets."""
+    workers: int = 2
+    """Processes that load images; 0 loads in the training process."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Stochastic gradient descent with momentum, and its schedule."""
+
+    lr: float = 0.28
+    """Learning rate at a batch of `lr_batch` images; scaled linearly to the real batch size."""
+    lr_batch: int = 256
+    """Batch size that `lr` is given for."""
+    momentum: float = 0.9
+    """Momentum."""
+    weight_decay: float = 4e-5
+    """L2 decay of convolution weights; biases and batch norm have none."""
+    decay_depthwise: bool = True
+    """Whether depthwise kernels decay too (tensorflow/tpu: yes; tensorflow/models: no)."""
+    schedule: Literal["step", "cosine"] = "step"
+    """What the learning rate does after the warm-up."""
+    drops: tuple[float, ...] = (30.0, 10.0)
+    """Epochs before the end at which the step schedule divides the learning rate by ten."""
+    warmup_epochs: float = 5.0
+    """Epochs of linear warm-up."""
+    warmup_start: float = 0.024
+    """Learning rate at the first step, as a share of the full one."""
+    clip_norm: float = 10.0
+    """Largest norm of the gradient; 0 turns clipping off."""
+    ema_decay: float = 0.0
+    """Decay of the moving average of the weights, which is what is evaluated and saved; 0 turns it off."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    epochs: float = 350.0
+    """Passes over the training images."""
+    batch_size: int = 256
+    """Images per optimiser step, over all processes and accumulated parts."""
+    accumulate: int = 1
+    """Parts that a step's images are split into when they do not fit into memory at once."""
+    eval_epochs: float = 10.0
+    """Epochs between evaluations on the val split; 0 evaluates at the end only."""
+    log_steps: int = 20
+    """Steps between lines of metrics."""
+    save_seconds: float = 120.0
+    """Seconds between checkpoints (one is also written at every evaluation)."""
+    seed: int = 0
+    """Seed of weights, order and augmentation."""
+    device: str = "auto"
+    """`auto` takes the GPU when there is one; or `cpu`, `cuda`, `cuda:1` ..."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the convolutions; `auto` is bf16 on CUDA, else fp32."""
+    channels_last: bool = True
+    """Keep the channels of a pixel together in memory; faster on most machines."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "accumulate", "log_steps"):
+            if getattr(self, name) < 1:
+                raise SpinetError(f"setting {name}: {getattr(self, name)} is not 1 or more")
+        if self.epochs <= 0:
+            raise SpinetError(f"setting epochs: {self.epochs} is not above 0")
+        if self.data.image_size < 1 or self.data.workers < 0:
+            raise SpinetError("setting data: image_size must be 1 or more and workers 0 or more")
+        low, high = self.data.scale_jitter
+        if not 0 < low <= high:
+            raise SpinetError(f"setting data.scale_jitter: ({low}, {high}) is not a range above 0")
+
+    def to_json(self) -> str:
+        """Return all settings as JSON text."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> "TrainConfig":
+        """Read settings from JSON text; those left out take their defaults.
+
+        Raises:
+            SpinetError: the text is not JSON, or a setting is unknown or of the wrong type; `where` names the text.
+        """
+        try:
+            config = _from_plain(cls, json.loads(text), "")
+        except json.JSONDecodeError as error:
+            raise SpinetError(f"{where}, line {error.lineno}: not JSON ({error.msg})") from None
+        except SpinetError as error:
+            raise SpinetError(f"{where}: {error}") from None
+        assert isinstance(config, cls)
+        return config
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read the settings in a JSON file.
+
+    Raises:
+        SpinetError: the file cannot be read or is not valid.
+    """
+    try:
+        return TrainConfig.from_json(path.read_text(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SpinetError(f"could not read the settings in {path}: {reason}") from None
+
+
+def differences(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[object, object]]:
+    """Return the settings that differ, by dotted name."""
+    flat_one, flat_other = _flatten(asdict(one)), _flatten(asdict(other))
+    return {key: (flat_one[key], flat_other[key]) for key in flat_one if flat_one[key] != flat_other[key]}
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def _from_plain(kind: Any, value: Any, name: str) -> Any:
+    """Turn parsed JSON into a value of type `kind`; `name` is its dotted place."""
+    if is_dataclass(kind):
+        return _dataclass_from(kind, value, name)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple and isinstance(value, list | tuple):
+        items = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(items) == len(value):
+            return tuple(_from_plain(item, part, name) for item, part in zip(items, value, strict=True))
+    elif origin is Literal:
+        if value in arguments:
+            return value
+        raise unknown_name(f"value of {name}", str(value), map(str, arguments))
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(kind, type) and type(value) is kind:
+        return value
+    shown = kind.__name__ if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) else str(kind)
+    raise SpinetError(f"setting {name}: {value!r} is not of type {shown}")
+
+
+def _dataclass_from(kind: Any, value: Any, name: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise SpinetError(f"{name or 'settings'}: expected an object of settings, found {value!r:.60}")
+    hints = typing.get_type_hints(kind)
+    known = [item.name for item in fields(kind)]
+    prefix = f"{name}." if name else ""
+    for key in value:
+        if key not in known:
+            raise unknown_name("setting", prefix + key, [prefix + each for each in known])
+    return kind(**{key: _from_plain(hints[key], item, prefix + key) for key, item in value.items()})

@@ -1,0 +1,94 @@
+"""Several processes under `torchrun`: who am I, synchronised batch norm, results gathered from all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all: `rank` of `count`; `local` is its number on its machine."""
+
+    rank: int = 0
+    count: int = 1
+    local: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files and prints."""
+        return self.rank == 0
+
+    def gather(self, items: list[T]) -> list[T]:
+        """Return the items of all processes, in rank order, in every process."""
+        if self.count == 1:
+            return items
+        parts: list[list[T]] = [[] for _ in range(self.count)]
+        dist.all_gather_object(parts, items)
+        return [item for part in parts for item in part]
+
+    def broadcast(self, value: T) -> T:
+        """Return the main process's value in every process."""
+        if self.count == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[Processes]:
+    """Join the process group that `torchrun` announces, for the length of the block; alone without one."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+    finally:
+        dist.destroy_process_group()
+
+
+def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+    """Make every batch norm use the statistics of all processes' images, as the papers train (sync batch norm)."""
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            # PyTorch's own class refuses the CPU; parameters and buffers stay, only `forward` changes.
+            module.__class__ = CpuSyncBatchNorm2d
+    return model
+
+
+class CpuSyncBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over the images of all processes, on the CPU."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise `(N, C, H, W)`."""
+        if not self.training:
+            return super().forward(features)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        sums = torch.stack([features.sum((0, 2, 3)), features.square().sum((0, 2, 3))])
+        count = torch.tensor(float(features.numel() // features.shape[1]))
+        dist.all_reduce(count)
+        mean, square = (all_reduce(sums) / count).unbind()
+        variance = square - mean.square()
+        with torch.no_grad():
+            momentum = self.momentum if self.momentum is not None else 0.1
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), momentum)
+            self.num_batches_tracked.add_(1)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        shift = self.bias - mean * scale
+        return features * scale[:, None, None] + shift[:, None, None]

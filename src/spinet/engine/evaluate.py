@@ -1,0 +1,122 @@
+"""Detections over a data set, and COCO's metrics of them."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from faster_coco_eval import COCO, COCOeval_faster
+
+from spinet.data.coco import CocoDataset
+from spinet.data.loader import Batch, eval_loader
+from spinet.data.transforms import EvalTransform
+from spinet.engine.distributed import Processes
+from spinet.models.retinanet import Detections, RetinaNet
+
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+# One detection in COCO's results format: image_id, category_id, bbox (x, y, width, height), score.
+CocoResult = dict[str, Any]
+
+
+def coco_results(
+    detections: Iterable[Detections], batch: Batch, category_ids: tuple[int, ...]
+) -> list[CocoResult]:
+    """Turn a batch's detections into COCO results, in the pixels of the original images."""
+    results: list[CocoResult] = []
+    for found, image_id, scale, size in zip(
+        detections, batch.image_ids.tolist(), batch.scales, batch.sizes, strict=True
+    ):
+        limit = size.flip(0).repeat(2)
+        boxes = (found["boxes"].cpu() / scale.repeat(2)).clamp(min=0).minimum(limit)
+        boxes[:, 2:] -= boxes[:, :2]
+        for box, score, label in zip(
+            boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True
+        ):
+            category = category_ids[label]
+            results.append({"image_id": image_id, "category_id": category, "bbox": box, "score": score})
+    return results
+
+
+def detect(
+    model: RetinaNet,
+    dataset: CocoDataset,
+    *,
+    image_size: int,
+    batch_size: int,
+    device: torch.device,
+    workers: int = 0,
+    processes: Processes | None = None,
+) -> list[CocoResult]:
+    """Run `model` over every image of `dataset`, split among the processes, and return all COCO results."""
+    processes = processes or Processes()
+    loader = eval_loader(
+        dataset,
+        EvalTransform(image_size),
+        batch_size=batch_size,
+        rank=processes.rank,
+        world_size=processes.count,
+        workers=workers,
+    )
+    training = model.training
+    model.eval()
+    results: list[CocoResult] = []
+    for batch in loader:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            found = model.predict(batch.images.to(device))
+        results += coco_results(found, batch, dataset.category_ids)
+    model.train(training)
+    return processes.gather(results)
+
+
+def coco_metrics(ground_truth: Mapping[str, object], results: list[CocoResult]) -> dict[str, float]:
+    """COCO's twelve numbers for boxes, and `AP/<class>` for every class; NaN where there is nothing to find.
+
+    Args:
+        ground_truth: a COCO dict with images, categories and annotations.
+        results: detections in COCO's results format.
+    """
+    truth = COCO(dict(ground_truth))
+    evaluation = COCOeval_faster(truth, truth.loadRes(results), iouType="bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    metrics = {name: _known(value) for name, value in zip(METRICS, evaluation.stats, strict=False)}
+    # Axes: overlap threshold, recall, class, object size, detections per image.
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    for column, category in enumerate(evaluation.params.catIds):
+        found = precision[:, :, column]
+        name = f"AP/{truth.cats[category]['name']}"
+        metrics[name] = float(found[found > -1].mean()) if (found > -1).any() else math.nan
+    return metrics
+
+
+def evaluate(
+    model: RetinaNet,
+    dataset: CocoDataset,
+    *,
+    image_size: int,
+    batch_size: int,
+    device: torch.device,
+    workers: int = 0,
+    processes: Processes | None = None,
+) -> dict[str, float]:
+    """Return COCO's metrics of `model` on `dataset`; the same in every process.
+
+    >>> METRICS[:3]
+    ('AP', 'AP50', 'AP75')
+    """
+    results = detect(
+        model,
+        dataset,
+        image_size=image_size,
+        batch_size=batch_size,
+        device=device,
+        workers=workers,
+        processes=processes,
+    )
+    return coco_metrics(dataset.ground_truth(), results)
+
+
+def _known(value: float) -> float:
+    return math.nan if value < 0 else float(value)

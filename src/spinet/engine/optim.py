@@ -1,0 +1,71 @@
+"""Learning-rate schedule, weight-decay groups and the moving average of the weights (paper section 4.1)."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from spinet.engine.config import OptimConfig
+
+
+def learning_rate(step: int, config: OptimConfig, *, batch_size: int, steps: int, epoch_steps: float) -> float:
+    """Learning rate of a step (0-based) of a run of `steps` steps with `epoch_steps` steps in an epoch.
+
+    The base rate follows the batch size by the linear rule, rises linearly through the warm-up, and then drops by
+    ten at given epochs before the end, or follows half a cosine to zero.
+    """
+    base = config.lr * batch_size / config.lr_batch
+    # A warm-up longer than the run would never reach the base rate.
+    warmup = min(config.warmup_epochs * epoch_steps, steps / 2)
+    if step < warmup:
+        return base * (config.warmup_start + (1 - config.warmup_start) * step / warmup)
+    if config.schedule == "cosine":
+        return base * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+    dropped = sum(step >= steps - epochs * epoch_steps for epochs in config.drops)
+    return base * float(0.1**dropped)
+
+
+def create_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.SGD:
+    """Return SGD with momentum, with weight decay on convolution and linear weights only.
+
+    Biases and batch norms never decay; depthwise kernels do unless `config.decay_depthwise` is off.
+    """
+    decayed, kept = [], []
+    for module in model.modules():
+        depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+        decays = isinstance(module, nn.Conv2d | nn.Linear) and (config.decay_depthwise or not depthwise)
+        for name, parameter in module.named_parameters(recurse=False):
+            (decayed if decays and name == "weight" else kept).append(parameter)
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    # On a GPU the fused step is one kernel; on a CPU the default is as fast.
+    fused = any(parameter.is_cuda for parameter in decayed)
+    return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, fused=fused or None)
+
+
+class MovingAverage:
+    """Exponential moving average of a model's floating-point state; integers are copied.
+
+    The decay starts small, `(1 + t) / (10 + t)` after t updates, so that the first random weights are soon
+    forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, updates: int) -> None:
+        """Move towards the model's weights; `updates` is how often this was done before."""
+        weight = 1 - min(self.decay, (1 + updates) / (10 + updates))
+        current = model.state_dict()
+        averaged = [name for name, value in self.state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.state[name] for name in averaged], [current[name] for name in averaged], weight)
+        for name in self.state.keys() - set(averaged):
+            self.state[name].copy_(current[name])
+
+
+def clip_gradients(parameters: Iterable[Tensor], clip_norm: float) -> None:
+    """Scale the gradients down to a norm of `clip_norm` where they are larger; 0 leaves them."""
+    if clip_norm > 0:
+        nn.utils.clip_grad_norm_(parameters, clip_norm)

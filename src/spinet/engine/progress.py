@@ -1,0 +1,101 @@
+"""What a run shows while it goes on, and what it leaves behind: metrics.jsonl, TensorBoard, progress."""
+
+import json
+import math
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from spinet.files import write_atomically
+
+
+class RunLog:
+    """Writes the numbers of a run folder; on resuming it first takes back what lies beyond the checkpoint.
+
+    Args:
+        run: the run folder.
+        first_step: the step that the run goes on from; later lines are from a run that was cut off.
+    """
+
+    def __init__(self, run: Path, first_step: int) -> None:
+        self._file = run / "metrics.jsonl"
+        kept = [line for line in _whole_lines(self._file) if json.loads(line)["step"] <= first_step]
+        write_atomically(self._file, "".join(f"{line}\n" for line in kept))
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1)  # type: ignore[no-untyped-call]
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line; numbers that are not finite are left out, for JSON has none."""
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        with self._file.open("a") as file:
+            file.write(json.dumps({"step": step, **finite}) + "\n")
+        for name, value in finite.items():
+            self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        self._board.close()  # type: ignore[no-untyped-call]
+
+
+class Display:
+    """A progress bar on a terminal, plain lines elsewhere, nothing when `quiet`."""
+
+    def __init__(self, steps: int, first_step: int, quiet: bool = False) -> None:
+        self._console = Console(quiet=quiet, soft_wrap=True, highlight=False)
+        self._steps, self._first, self._start = steps, first_step, time.monotonic()
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        if self._console.is_terminal and not quiet:
+            columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._task = self._bar.add_task("", total=steps, completed=first_step)
+            self._bar.start()
+
+    def say(self, text: str) -> None:
+        """Print a line of its own."""
+        self._console.print(text, markup=False)
+
+    def update(self, step: int, text: str) -> None:
+        """Show that `step` steps are done, with `text` about the last ones."""
+        if self._bar:
+            self._bar.update(self._task, completed=step, description=text)
+        else:
+            self.say(f"step {step}/{self._steps}  {text}  ETA {self._remaining(step)}")
+
+    def advance(self, step: int) -> None:
+        """Move the bar without a line."""
+        if self._bar:
+            self._bar.update(self._task, completed=step)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._bar.stop()
+
+    def _remaining(self, step: int) -> str:
+        per_step = (time.monotonic() - self._start) / max(step - self._first, 1)
+        seconds = round(per_step * (self._steps - step))
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def memory_gib(device: torch.device) -> float:
+    """Peak memory of this process so far, GiB: the GPU's where there is one, else the resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _whole_lines(file: Path) -> list[str]:
+    """Lines of a file but for a last one that a kill cut short."""
+    if not file.is_file():
+        return []
+    text = file.read_text()
+    return text[: text.rfind("\n") + 1].splitlines()

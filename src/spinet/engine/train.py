@@ -1,0 +1,438 @@
+"""The training loop. What changes while it runs is in `TrainState`, and that is what a checkpoint holds."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from spinet.arch.catalog import load_architecture
+from spinet.data.coco import CocoDataset
+from spinet.data.loader import Batch, train_loader
+from spinet.data.transforms import TrainTransform
+from spinet.engine.checkpoint import ModelInfo, load_pretrained, read_state, save_state, save_weights
+from spinet.engine.config import TrainConfig, differences, read_config
+from spinet.engine.distributed import Processes, processes, synchronise_batch_norm
+from spinet.engine.evaluate import evaluate
+from spinet.engine.optim import MovingAverage, clip_gradients, create_optimizer, learning_rate
+from spinet.engine.progress import Display, RunLog, memory_gib
+from spinet.errors import SpinetError
+from spinet.files import write_atomically
+from spinet.models.retinanet import RetinaNet
+
+# Settings that change how fast a run goes but not where it ends; a resumed run may change them.
+HARMLESS = ("data.workers", "data.cache_images", "log_steps", "save_seconds", "device")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished run gives: its last and its best metrics on the val split, and seconds spent by this call."""
+
+    last: dict[str, float]
+    best: dict[str, float]
+    steps: int
+    seconds: float
+
+
+class TrainState:
+    """Everything that training changes: weights, optimiser, average, counters.
+
+    Attributes:
+        step: optimiser steps done.
+        best: metrics of the best evaluation so far; `last` of the latest.
+        window: sums of the class and box loss since the last line of metrics, their count, and the first step
+            at which each was not finite (-1: never).
+    """
+
+    def __init__(self, info: ModelInfo, config: TrainConfig, device: torch.device) -> None:
+        self.info = info
+        self.model: RetinaNet = info.create_model()
+        if config.model.weights:
+            load_pretrained(self.model, info)
+        self.model.to(device, memory_format=torch.channels_last if config.channels_last else torch.preserve_format)
+        self.optimizer = create_optimizer(self.model, config.optim)
+        decay = config.optim.ema_decay
+        self.average = MovingAverage(self.model, decay) if decay > 0 else None
+        self.step = 0
+        self.best: dict[str, float] = {}
+        self.last: dict[str, float] = {}
+        self.window = torch.tensor([0.0, 0.0, 0.0, -1.0, -1.0], device=device)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values that `load` reads back."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state if self.average else None,
+            "step": self.step,
+            "best": self.best,
+            "last": self.last,
+            "window": self.window,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average:
+            for name, value in state["average"].items():
+                self.average.state[name].copy_(value)
+        self.step, self.best, self.last = state["step"], state["best"], state["last"]
+        self.window.copy_(state["window"])
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights to evaluate and ship: the moving average where there is one."""
+        return self.average.state if self.average else self.model.state_dict()
+
+    def save(self, run: Path) -> None:
+        """Write `last.safetensors`, then the training state that makes them count."""
+        save_weights(run / "last.safetensors", self.weights(), self.info, {"step": self.step, **self.last})
+        save_state(run / "state.pt", self.to_dict(), self.info.architecture)
+
+
+def train(
+    config: TrainConfig,
+    run: Path,
+    *,
+    train_set: CocoDataset | None = None,
+    val_set: CocoDataset | None = None,
+    quiet: bool = False,
+) -> TrainResult:
+    """Train a detector, or go on with a run that was interrupted; the end is bit-equal either way (CPU, one build).
+
+    Args:
+        config: all settings.
+        run: run folder: `config.json`, `metrics.jsonl`, `tensorboard/`, `last.safetensors`, `best.safetensors` and
+            `state.pt`. A folder with the same settings is gone on with.
+        train_set: images to learn from, instead of those that `config.data` names.
+        val_set: images to evaluate on, likewise.
+        quiet: print nothing.
+
+    Returns:
+        The metrics, also those of a run that was finished before.
+
+    Raises:
+        SpinetError: the settings or the data cannot work, the folder belongs to other settings, a loss is not a
+            number, or a file cannot be written.
+    """
+    device = pick_device(config.device)
+    with ExitStack() as stack:
+        group = stack.enter_context(processes(device))
+        if device.type == "cuda" and group.count > 1:
+            device = torch.device("cuda", group.local)
+            torch.cuda.set_device(device)
+        stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+        _check_batch(config, group)
+        _check_run(config, run)
+        train_set = train_set or CocoDataset(Path(config.data.root), "train", config.data.cache_images)
+        val_set = val_set or CocoDataset(Path(config.data.root), "val", config.data.cache_images)
+        if train_set.category_ids != val_set.category_ids:
+            raise SpinetError(
+                f"{train_set.annotation_file} and {val_set.annotation_file} do not list the same category ids"
+            )
+        torch.manual_seed(config.seed)
+        info = model_info(config, train_set)
+        state = TrainState(info, config, device)
+        if (run / "state.pt").is_file():
+            state.load(read_state(run / "state.pt", info.architecture))
+        if group.is_main:
+            write_atomically(run / "config.json", config.to_json())
+        return _Trainer(config, run, state, train_set, val_set, group, device, quiet).run()
+
+
+class _Trainer:
+    """The loop, and what it needs at hand."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run: Path,
+        state: TrainState,
+        train_set: CocoDataset,
+        val_set: CocoDataset,
+        group: Processes,
+        device: torch.device,
+        quiet: bool,
+    ) -> None:
+        self.config, self.folder, self.state, self.group, self.device = config, run, state, group, device
+        self.train_set, self.val_set = train_set, val_set
+        self.epoch_steps = len(train_set) / config.batch_size
+        self.steps = max(1, round(config.epochs * self.epoch_steps))
+        self.part_size = config.batch_size // (group.count * config.accumulate)
+        self.display = Display(self.steps, state.step, quiet=quiet or not group.is_main)
+        self.log = RunLog(run, state.step) if group.is_main else None
+        self.network = self._wrap()
+
+    def run(self) -> TrainResult:
+        config, state = self.config, self.state
+        started = saved = logged = time.monotonic()
+        logged_step = state.step
+        self._announce()
+        try:
+            batches = self._batches()
+            while state.step < self.steps:
+                self._step(batches)
+                self.display.advance(state.step)
+                done = state.step == self.steps
+                if state.step % config.log_steps == 0 or done:
+                    now = time.monotonic()
+                    self._log(images_per_second=(state.step - logged_step) * config.batch_size / (now - logged))
+                    logged, logged_step = time.monotonic(), state.step
+                if done or self._evaluation_due():
+                    self._evaluate()
+                    logged, logged_step, saved = time.monotonic(), state.step, time.monotonic()
+                elif self.group.broadcast(time.monotonic() - saved >= config.save_seconds):
+                    self._save()
+                    saved = time.monotonic()
+        finally:
+            self.display.close()
+            if self.log:
+                self.log.close()
+        return TrainResult(state.last, state.best, self.steps, time.monotonic() - started)
+
+    def _step(self, batches: Iterator[Batch]) -> None:
+        """One optimiser step over `accumulate` parts."""
+        config, state = self.config, self.state
+        # Dropped paths and blocks depend on the step alone, so that a resumed run draws the same.
+        torch.manual_seed(_mix(config.seed, state.step, self.group.rank))
+        rate = learning_rate(
+            state.step,
+            config.optim,
+            batch_size=config.batch_size,
+            steps=self.steps,
+            epoch_steps=self.epoch_steps,
+        )
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.model.train()
+        state.optimizer.zero_grad(set_to_none=True)
+        for part in range(config.accumulate):
+            batch = next(batches)
+            last = part == config.accumulate - 1
+            alone = not isinstance(self.network, DistributedDataParallel) or last
+            with nullcontext() if alone else self.network.no_sync():  # type: ignore[operator]
+                losses = self._losses(batch)
+                (sum(losses.values(), torch.zeros((), device=self.device)) / config.accumulate).backward()  # type: ignore[no-untyped-call]
+            self._count(losses)
+        clip_gradients(state.model.parameters(), config.optim.clip_norm)
+        state.optimizer.step()
+        if state.average:
+            state.average.update(state.model, state.step)
+        state.step += 1
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        config, device = self.config, self.device
+        images = batch.images.to(device, non_blocking=True)
+        if config.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        targets = {name: value.to(device, non_blocking=True) for name, value in batch.targets.items()}
+        half = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            losses: dict[str, Tensor] = self.network(images, targets)
+        return losses
+
+    def _count(self, losses: dict[str, Tensor]) -> None:
+        """Add losses to the window and note the first step at which one is not finite, without asking the GPU."""
+        values = torch.stack([losses["class"], losses["box"]]).detach()
+        window = self.state.window
+        window[:2] += values
+        window[2] += 1
+        new = ~torch.isfinite(values) & (window[3:] < 0)
+        window[3:] = torch.where(new, float(self.state.step + 1), window[3:])
+
+    def _check_losses(self) -> list[float]:
+        """Return the window as numbers; stop when a loss was not finite."""
+        window: list[float] = self.state.window.tolist()
+        for name, step in zip(("class", "box"), window[3:], strict=True):
+            if step >= 0:
+                raise SpinetError(
+                    f"the {name} loss was not finite at step {int(step)}; the checkpoint before it in {self.folder} "
+                    "is untouched. A lower --optim.lr, a longer --optim.warmup-epochs or a smaller "
+                    "--optim.clip-norm usually helps"
+                )
+        return window
+
+    def _log(self, images_per_second: float) -> None:
+        config, state = self.config, self.state
+        class_loss, box_loss, count, *_ = self._check_losses()
+        class_loss, box_loss = class_loss / count, box_loss / count
+        state.window[:3] = 0
+        epoch, rate = state.step / self.epoch_steps, float(state.optimizer.param_groups[0]["lr"])
+        memory = memory_gib(self.device)
+        self.display.update(
+            state.step,
+            f"epoch {epoch:.1f}/{config.epochs:g}  loss {class_loss + box_loss:.3f} (class {class_loss:.3f}, "
+            f"box {box_loss:.3f})  lr {rate:.2e}  {images_per_second:.1f} images/s  {memory:.1f} GiB",
+        )
+        if self.log:
+            self.log.write(
+                state.step,
+                {
+                    "epoch": epoch,
+                    "loss": class_loss + box_loss,
+                    "loss/class": class_loss,
+                    "loss/box": box_loss,
+                    "lr": rate,
+                    "images_per_second": images_per_second,
+                    "memory_gib": memory,
+                },
+            )
+
+    def _evaluation_due(self) -> bool:
+        if self.config.eval_epochs <= 0:
+            return False
+        every = self.config.eval_epochs * self.epoch_steps
+        return self.state.step // every > (self.state.step - 1) // every
+
+    def _evaluate(self) -> None:
+        config, state = self.config, self.state
+        self._check_losses()
+        model = state.model
+        if state.average:
+            model = state.info.create_model().to(self.device)
+            model.load_state_dict(state.average.state)
+        state.last = evaluate(
+            model,
+            self.val_set,
+            image_size=config.data.image_size,
+            batch_size=self.part_size,
+            device=self.device,
+            workers=config.data.workers,
+            processes=self.group,
+        )
+        shown = "  ".join(f"{name} {state.last[name]:.3f}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl"))
+        self.display.say(f"step {state.step}/{self.steps}  val: {shown}")
+        if self.log:
+            self.log.write(state.step, {f"val/{name}": value for name, value in state.last.items()})
+        if not state.best or state.last["AP"] > state.best["AP"]:
+            state.best = state.last
+            if self.group.is_main:
+                notes = {"step": state.step, **state.best}
+                save_weights(self.folder / "best.safetensors", state.weights(), state.info, notes)
+        self._save()
+
+    def _save(self) -> None:
+        self._check_losses()
+        if self.group.is_main:
+            self.state.save(self.folder)
+
+    def _wrap(self) -> nn.Module:
+        """Return a module whose forward gives the losses: compiled, and shared among processes where asked."""
+        network: nn.Module = _Losses(self.state.model)
+        if self.config.compile:
+            self.state.model.compile()
+        if self.group.count > 1:
+            network = synchronise_batch_norm(network, self.device)
+            network = DistributedDataParallel(network, broadcast_buffers=False)
+        return network
+
+    def _batches(self) -> Iterator[Batch]:
+        config = self.config
+        transform = TrainTransform(
+            config.data.image_size,
+            config.data.scale_jitter,
+            config.data.horizontal_flip,
+            config.data.vertical_flip,
+        )
+        return iter(
+            train_loader(
+                self.train_set,
+                transform,
+                batch_size=self.part_size,
+                seed=config.seed,
+                first_batch=self.state.step * config.accumulate,
+                rank=self.group.rank,
+                world_size=self.group.count,
+                workers=config.data.workers,
+                max_objects=config.data.max_objects,
+            )
+        )
+
+    def _announce(self) -> None:
+        config, say = self.config, self.display.say
+        parameters = sum(parameter.numel() for parameter in self.state.model.parameters())
+        for dataset in (self.train_set, self.val_set):
+            say(f"{dataset.split}: {len(dataset)} images, {len(dataset.class_names)} classes, from {dataset.root}")
+            for problem, count in dataset.problems.items():
+                say(f"warning: {dataset.annotation_file.name}: {count} {problem}")
+        say(f"model: RetinaNet on {config.model.arch}, {parameters:,} parameters, on {self.device}")
+        rate = config.optim.lr * config.batch_size / config.optim.lr_batch
+        say(
+            f"learning rate: {config.optim.lr:g} for {config.optim.lr_batch} images, so {rate:.4g} for "
+            f"{config.batch_size} ({self.group.count} processes x {config.accumulate} parts x {self.part_size})"
+        )
+        if self.state.step:
+            say(f"going on at step {self.state.step} of {self.steps} in {self.folder}")
+
+
+class _Losses(nn.Module):
+    """Makes `losses` the forward, which is what DistributedDataParallel hooks into."""
+
+    def __init__(self, model: RetinaNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.model.losses(images, targets)
+
+
+def model_info(config: TrainConfig, dataset: CocoDataset) -> ModelInfo:
+    """Describe the network that `config` trains on `dataset`."""
+    return ModelInfo(
+        load_architecture(config.model.arch),
+        config.model,
+        dataset.class_names,
+        dataset.category_ids,
+        config.data.image_size,
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of a name; `auto` is the GPU where there is one.
+
+    Raises:
+        SpinetError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SpinetError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def _check_batch(config: TrainConfig, group: Processes) -> None:
+    parts = group.count * config.accumulate
+    if config.batch_size % parts:
+        raise SpinetError(
+            f"batch_size {config.batch_size} cannot be split into {group.count} processes x {config.accumulate} parts"
+        )
+
+
+def _check_run(config: TrainConfig, run: Path) -> None:
+    """Refuse a folder that other settings have trained in."""
+    if not config.data.root:
+        raise SpinetError("data.root is not set; pass --data.root DIR, a folder in COCO format")
+    if not (run / "config.json").is_file():
+        return
+    changed = differences(read_config(run / "config.json"), config)
+    harmful = [name for name in changed if name not in HARMLESS]
+    if harmful:
+        shown = ", ".join(f"{name} was {changed[name][0]!r}, now {changed[name][1]!r}" for name in harmful[:4])
+        raise SpinetError(f"{run} was trained with other settings ({shown}); choose another --run folder")
+
+
+def _mix(*numbers: int) -> int:
+    """Mix numbers into one seed."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 0x9E3779B97F4A7C15 + number + 1) % 2**63
+    return seed
+
