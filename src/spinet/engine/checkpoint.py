@@ -7,6 +7,7 @@ working detector. The training state is a file of tensors and plain values, read
 import io
 import json
 import pickle
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ class ModelInfo:
         )
 
 
-def save_weights(path: Path, weights: dict[str, Tensor], info: ModelInfo, notes: dict[str, object]) -> None:
+def save_weights(path: Path, weights: dict[str, Tensor], info: ModelInfo, notes: Mapping[str, object]) -> None:
     """Write a weights file; `notes` (the step, the metrics) go into its metadata as JSON."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     write_atomically(path, save(tensors, {**info.to_metadata(), "notes": json.dumps(notes)}))

@@ -1,7 +1,6 @@
 """Everything that a training run is told, as frozen dataclasses, and their JSON."""
 
 import json
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -195,7 +194,7 @@ def _from_plain(kind: Any, value: Any, name: str) -> Any:
         return float(value)
     elif isinstance(kind, type) and type(value) is kind:
         return value
-    shown = kind.__name__ if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) else str(kind)
+    shown = str(kind) if origin else kind.__name__
     raise SpinetError(f"setting {name}: {value!r} is not of type {shown}")
 
 

@@ -61,7 +61,8 @@ def processes(device: torch.device) -> Iterator[Processes]:
 def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
     """Make every batch norm use the statistics of all processes' images, as the papers train (sync batch norm)."""
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             # PyTorch's own class refuses the CPU; parameters and buffers stay, only `forward` changes.
@@ -82,7 +83,7 @@ class CpuSyncBatchNorm2d(nn.BatchNorm2d):
         sums = torch.stack([features.sum((0, 2, 3)), features.square().sum((0, 2, 3))])
         count = torch.tensor(float(features.numel() // features.shape[1]))
         dist.all_reduce(count)
-        mean, square = (all_reduce(sums) / count).unbind()
+        mean, square = (all_reduce(sums) / count).unbind()  # type: ignore[no-untyped-call]
         variance = square - mean.square()
         with torch.no_grad():
             momentum = self.momentum if self.momentum is not None else 0.1
@@ -91,4 +92,5 @@ class CpuSyncBatchNorm2d(nn.BatchNorm2d):
             self.num_batches_tracked.add_(1)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
-        return features * scale[:, None, None] + shift[:, None, None]
+        normalised: Tensor = features * scale[:, None, None] + shift[:, None, None]
+        return normalised

@@ -10,7 +10,9 @@ from faster_coco_eval import COCO, COCOeval_faster
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import Batch, eval_loader
 from spinet.data.transforms import EvalTransform
+from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.distributed import Processes
+from spinet.errors import SpinetError
 from spinet.models.retinanet import Detections, RetinaNet
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -19,9 +21,7 @@ METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "A
 CocoResult = dict[str, Any]
 
 
-def coco_results(
-    detections: Iterable[Detections], batch: Batch, category_ids: tuple[int, ...]
-) -> list[CocoResult]:
+def coco_results(detections: Iterable[Detections], batch: Batch, category_ids: tuple[int, ...]) -> list[CocoResult]:
     """Turn a batch's detections into COCO results, in the pixels of the original images."""
     results: list[CocoResult] = []
     for found, image_id, scale, size in zip(
@@ -30,9 +30,7 @@ def coco_results(
         limit = size.flip(0).repeat(2)
         boxes = (found["boxes"].cpu() / scale.repeat(2)).clamp(min=0).minimum(limit)
         boxes[:, 2:] -= boxes[:, :2]
-        for box, score, label in zip(
-            boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True
-        ):
+        for box, score, label in zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True):
             category = category_ids[label]
             results.append({"image_id": image_id, "category_id": category, "bbox": box, "score": score})
     return results
@@ -116,6 +114,19 @@ def evaluate(
         processes=processes,
     )
     return coco_metrics(dataset.ground_truth(), results)
+
+
+def check_classes(info: ModelInfo, dataset: CocoDataset, where: str) -> None:
+    """Raise unless the network that `where` names tells the data set's classes apart."""
+    if info.category_ids != dataset.category_ids:
+        raise SpinetError(
+            f"{where} was trained on {len(info.category_ids)} classes ({_few(info.class_names)}), but "
+            f"{dataset.annotation_file} has {len(dataset.category_ids)} ({_few(dataset.class_names)})"
+        )
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _known(value: float) -> float:

@@ -31,7 +31,8 @@ def create_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.SGD:
 
     Biases and batch norms never decay; depthwise kernels do unless `config.decay_depthwise` is off.
     """
-    decayed, kept = [], []
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
     for module in model.modules():
         depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
         decays = isinstance(module, nn.Conv2d | nn.Linear) and (config.decay_depthwise or not depthwise)

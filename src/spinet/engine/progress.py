@@ -28,7 +28,7 @@ class RunLog:
         self._file = run / "metrics.jsonl"
         kept = [line for line in _whole_lines(self._file) if json.loads(line)["step"] <= first_step]
         write_atomically(self._file, "".join(f"{line}\n" for line in kept))
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1)  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line; numbers that are not finite are left out, for JSON has none."""
@@ -36,11 +36,11 @@ class RunLog:
         with self._file.open("a") as file:
             file.write(json.dumps({"step": step, **finite}) + "\n")
         for name, value in finite.items():
-            self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flush TensorBoard."""
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
 
 
 class Display:
@@ -52,7 +52,12 @@ class Display:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         if self._console.is_terminal and not quiet:
-            columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+            )
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._task = self._bar.add_task("", total=steps, completed=first_step)
             self._bar.start()

@@ -1,11 +1,10 @@
-"""The training loop. What changes while it runs is in `TrainState`, and that is what a checkpoint holds."""
+"""The training loop. What changes while it runs is in `TrainState`; the rest is here."""
 
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +14,13 @@ from spinet.arch.catalog import load_architecture
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import Batch, train_loader
 from spinet.data.transforms import TrainTransform
-from spinet.engine.checkpoint import ModelInfo, load_pretrained, read_state, save_state, save_weights
+from spinet.engine.checkpoint import ModelInfo, read_state, save_weights
 from spinet.engine.config import TrainConfig, differences, read_config
 from spinet.engine.distributed import Processes, processes, synchronise_batch_norm
 from spinet.engine.evaluate import evaluate
-from spinet.engine.optim import MovingAverage, clip_gradients, create_optimizer, learning_rate
+from spinet.engine.optim import clip_gradients, learning_rate
 from spinet.engine.progress import Display, RunLog, memory_gib
+from spinet.engine.state import TrainState
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.retinanet import RetinaNet
@@ -37,62 +37,6 @@ class TrainResult:
     best: dict[str, float]
     steps: int
     seconds: float
-
-
-class TrainState:
-    """Everything that training changes: weights, optimiser, average, counters.
-
-    Attributes:
-        step: optimiser steps done.
-        best: metrics of the best evaluation so far; `last` of the latest.
-        window: sums of the class and box loss since the last line of metrics, their count, and the first step
-            at which each was not finite (-1: never).
-    """
-
-    def __init__(self, info: ModelInfo, config: TrainConfig, device: torch.device) -> None:
-        self.info = info
-        self.model: RetinaNet = info.create_model()
-        if config.model.weights:
-            load_pretrained(self.model, info)
-        self.model.to(device, memory_format=torch.channels_last if config.channels_last else torch.preserve_format)
-        self.optimizer = create_optimizer(self.model, config.optim)
-        decay = config.optim.ema_decay
-        self.average = MovingAverage(self.model, decay) if decay > 0 else None
-        self.step = 0
-        self.best: dict[str, float] = {}
-        self.last: dict[str, float] = {}
-        self.window = torch.tensor([0.0, 0.0, 0.0, -1.0, -1.0], device=device)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return tensors and plain values that `load` reads back."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.state if self.average else None,
-            "step": self.step,
-            "best": self.best,
-            "last": self.last,
-            "window": self.window,
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.average:
-            for name, value in state["average"].items():
-                self.average.state[name].copy_(value)
-        self.step, self.best, self.last = state["step"], state["best"], state["last"]
-        self.window.copy_(state["window"])
-
-    def weights(self) -> dict[str, Tensor]:
-        """Return the weights to evaluate and ship: the moving average where there is one."""
-        return self.average.state if self.average else self.model.state_dict()
-
-    def save(self, run: Path) -> None:
-        """Write `last.safetensors`, then the training state that makes them count."""
-        save_weights(run / "last.safetensors", self.weights(), self.info, {"step": self.step, **self.last})
-        save_state(run / "state.pt", self.to_dict(), self.info.architecture)
 
 
 def train(
@@ -435,4 +379,3 @@ def _mix(*numbers: int) -> int:
     for number in numbers:
         seed = (seed * 0x9E3779B97F4A7C15 + number + 1) % 2**63
     return seed
-

@@ -31,7 +31,8 @@ def level_anchors(
     x = (torch.arange(size[1], dtype=torch.float64) + 0.5) * stride
     cy, cx = (grid.reshape(-1, 1).expand(-1, len(widths)) for grid in torch.meshgrid(y, x, indexing="ij"))
     boxes = torch.stack([cx, cy, widths.expand_as(cx), heights.expand_as(cx)], dim=-1)
-    return box_convert(boxes.reshape(-1, 4), "cxcywh", "xyxy").float()
+    anchors: Tensor = box_convert(boxes.reshape(-1, 4), "cxcywh", "xyxy").float()
+    return anchors
 
 
 class Matches(NamedTuple):
@@ -95,4 +96,5 @@ def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
         ],
         dim=-1,
     )
-    return box_convert(boxes, "cxcywh", "xyxy")
+    decoded: Tensor = box_convert(boxes, "cxcywh", "xyxy")
+    return decoded

@@ -14,7 +14,12 @@ class Stem(nn.Module):
     """7x7 convolution of stride 2 and max-pool, then the blocks of fixed order, each a candidate parent."""
 
     def __init__(
-        self, in_channels: int, scaling: Scaling, conv: ConvFactory, activation: Activation, pool_mode: PoolMode
+        self,
+        in_channels: int,
+        scaling: Scaling,
+        conv: ConvFactory,
+        activation: Activation,
+        pool_mode: PoolMode,
     ) -> None:
         super().__init__()
         self.conv = conv(in_channels, scaling.stem_channels, kernel_size=7, stride=2, activation=activation)
@@ -123,9 +128,7 @@ class SpineNet(nn.Module):
             else:
                 size = level_size(image_size, self.genotype.all_blocks[index].level)
                 features[index] = module(features, self.genotype.merges.get(index, ()), size)
-        return {
-            level: self.endpoints[str(level)](features[index]) for level, index in self.genotype.endpoints.items()
-        }
+        return {level: self.endpoints[str(level)](features[index]) for level, index in self.genotype.endpoints.items()}
 
     def _width(self, index: int) -> int:
         return self.scaling.out_channels(self.genotype.all_blocks[index])

@@ -191,4 +191,3 @@ def _shortcut(in_channels: int, out_channels: int, conv: ConvFactory) -> nn.Modu
 def count_parameters(module: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-

@@ -52,14 +52,16 @@ class Tower(nn.Module):
         self.predictor = Conv2d(widths[-1], out_channels, kernel_size=3, bias=True)
         self.activation = activation_function(activation)
         for conv in self.convs:
-            nn.init.normal_(conv.weight, std=0.01)
+            nn.init.normal_(conv.get_parameter("weight"), std=0.01)
         nn.init.normal_(self.predictor.weight, std=1e-5)
 
     def forward(self, features: dict[int, Tensor], values: int) -> Tensor:
         """Map `{level: (N, in, H, W)}` to `(N, A, values)`: levels, rows, columns, then the anchors of a cell."""
         outputs = []
         for level, flow in features.items():
-            for conv, norm in zip(self.convs, self.norms[str(level)], strict=True):
+            norms = self.norms[str(level)]
+            assert isinstance(norms, nn.ModuleList)
+            for conv, norm in zip(self.convs, norms, strict=True):
                 flow = self.activation(norm(conv(flow)))
             predicted = self.predictor(flow).permute(0, 2, 3, 1)
             outputs.append(predicted.reshape(predicted.shape[0], -1, values))
@@ -120,7 +122,7 @@ class RetinaNet(nn.Module):
 
         self.classes = tower(num_classes)
         self.boxes = tower(4)
-        nn.init.constant_(self.classes.predictor.bias, -math.log((1 - PRIOR) / PRIOR))
+        nn.init.constant_(self.classes.predictor.get_parameter("bias"), -math.log((1 - PRIOR) / PRIOR))
         self._anchors: dict[tuple[int, int, torch.device], Tensor] = {}
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,276 @@
+"""The `spinet` command: one function a subcommand, each importing what it needs when it is called."""
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from spinet.arch.catalog import Architecture, load_architecture, names
+from spinet.errors import SpinetError, unknown_name
+
+
+def list_command(args: list[str]) -> None:
+    """Names of all architectures and recipes."""
+
+    def command() -> None:
+        """Print the names of all architectures and of all training recipes."""
+        from spinet.recipes import RECIPES
+
+        table = Table("architecture", "blocks", "levels", "width", "repeats", "endpoint channels", box=None)
+        for name in names():
+            found = load_architecture(name)
+            graph, scaling = found.genotype, found.scaling
+            levels = f"{min(graph.endpoints)}-{max(graph.endpoints)}"
+            row = (len(graph.all_blocks), levels, scaling.width, scaling.repeats, scaling.endpoint_channels)
+            table.add_row(name, *map(str, row))
+        recipes = Table("recipe", "what it is", box=None)
+        for name, recipe in RECIPES.items():
+            recipes.add_row(name, recipe.summary)
+        _print(table)
+        _print(recipes)
+
+    tyro.cli(command, args=args, prog="spinet list")
+
+
+def show_command(args: list[str]) -> None:
+    """One architecture, block by block."""
+
+    def command(arch: tyro.conf.Positional[str], image_size: int = 640, json: bool = False) -> None:
+        """Print the blocks of an architecture.
+
+        Args:
+            arch: Catalogue name or architecture file.
+            image_size: Side of the image, pixels, for the sizes of the feature maps.
+            json: Print the architecture file instead.
+        """
+        found = load_architecture(arch)
+        if json:
+            sys.stdout.write(found.to_json())
+            return
+        _print(_blocks_table(found, image_size))
+        _print(f"{found.scaling}\ndangling rule: {found.genotype.dangling}\nsource: {found.source}")
+
+    tyro.cli(command, args=args, prog="spinet show")
+
+
+def train_command(args: list[str]) -> None:
+    """Train a detector, or go on with a run."""
+    from spinet.engine.config import TrainConfig
+    from spinet.recipes import RECIPES, load_recipe
+
+    if not args or args[0].startswith("-"):
+        _print("usage: spinet train RECIPE --data.root DIR --run RUN [settings]\n")
+        _print("RECIPE is one of these names, or a config.json; `spinet train RECIPE --help` lists its settings.\n")
+        _print("\n".join(f"  {name:28}{recipe.summary}" for name, recipe in RECIPES.items()))
+        if not {"-h", "--help"} & set(args):
+            raise SystemExit(2)
+        return
+
+    @dataclass(frozen=True)
+    class Arguments:
+        config: tyro.conf.OmitArgPrefixes[TrainConfig]
+        run: Path
+        """Run folder; the same command again goes on with it."""
+
+    default = Arguments(load_recipe(args[0]), tyro.MISSING)
+    description = f"Train with the recipe {args[0]}; every setting can be replaced."
+    chosen = tyro.cli(
+        Arguments, default=default, args=args[1:], prog=f"spinet train {args[0]}", description=description
+    )
+    from spinet.engine.train import train
+
+    train(chosen.config, chosen.run)
+
+
+def evaluate_command(args: list[str]) -> None:
+    """COCO metrics of a trained detector."""
+
+    def command(
+        run: tyro.conf.Positional[Path],
+        root: Annotated[str, tyro.conf.arg(name="data.root")] = "",
+        split: Literal["train", "val"] = "val",
+        batch_size: int = 8,
+        workers: int = 0,
+        device: str = "auto",
+        json: bool = False,
+    ) -> None:
+        """Print COCO's metrics of a run folder or weights file.
+
+        Args:
+            run: Run folder or weights file.
+            root: Data set folder; the one that the run was trained on if left out.
+            split: Which images.
+            batch_size: Images at once.
+            workers: Processes that load images.
+            device: `auto`, `cpu`, `cuda` ...
+            json: Print one line of JSON instead of a table.
+        """
+        from spinet.data.coco import CocoDataset
+        from spinet.engine.checkpoint import load_model
+        from spinet.engine.evaluate import check_classes, evaluate
+        from spinet.engine.train import pick_device
+
+        place = pick_device(device)
+        model, info = load_model(run, place)
+        dataset = CocoDataset(Path(root or _trained_on(run)), split)
+        check_classes(info, dataset, str(run))
+        metrics = evaluate(
+            model, dataset, image_size=info.image_size, batch_size=batch_size, device=place, workers=workers
+        )
+        _print_metrics(metrics, json)
+
+    tyro.cli(command, args=args, prog="spinet evaluate")
+
+
+def predict_command(args: list[str]) -> None:
+    """Pictures with boxes, and JSON, of photos."""
+
+    def command(
+        run: tyro.conf.Positional[Path],
+        photos: tyro.conf.Positional[list[Path]],
+        out: Path = Path("predictions"),
+        score: float = 0.3,
+        device: str = "auto",
+    ) -> None:
+        """Find objects in photos; write a picture of each with its boxes, and predictions.json.
+
+        Args:
+            run: Run folder or weights file.
+            photos: Photos and folders of photos.
+            out: Folder to write to.
+            score: Detections below it are left out.
+            device: `auto`, `cpu`, `cuda` ...
+        """
+        from spinet.engine.train import pick_device
+        from spinet.tools.predict import Predictor, predict_files
+
+        if not photos:
+            raise SpinetError("no photo given; name photos or folders of photos after the run")
+        unreadable = []
+        for prediction in predict_files(Predictor.load(run, pick_device(device)), photos, out, score):
+            if prediction.entry is None:
+                unreadable.append(prediction.path)
+                _warn(prediction.error)
+            else:
+                _print(f"{prediction.picture}  {_counts(prediction.entry['detections'])}")
+        _print(f"{out / 'predictions.json'}")
+        if unreadable:
+            raise SpinetError(f"{len(unreadable)} photos could not be read; the others were done")
+
+    tyro.cli(command, args=args, prog="spinet predict")
+
+
+def demo_command(args: list[str]) -> None:
+    """Train on generated photos of digits, from nothing to pictures, in minutes."""
+
+    def command(folder: Path = Path("runs/demo"), seed: int = 0) -> None:
+        """Make a small data set, train the demo recipe on it, print COCO's metrics and draw boxes on photos.
+
+        Args:
+            folder: Where the data set, the run and the pictures go; the same folder goes on with an interrupted run.
+            seed: Seed of the training.
+        """
+        from spinet.data.demo import make_demo_dataset
+        from spinet.engine.train import train
+        from spinet.recipes import RECIPES
+        from spinet.tools.predict import Predictor, find_images, predict_files
+
+        _print("making the data set: handwritten digits on photos")
+        root = make_demo_dataset(folder / "data", image_size=RECIPES["demo"].config.data.image_size)
+        config = RECIPES["demo"].config
+        config = replace(config, seed=seed, data=replace(config.data, root=str(root)))
+        result = train(config, folder / "run")
+        _print_metrics(result.best, as_json=False)
+        import torch
+
+        predictor = Predictor.load(folder / "run", torch.device("cpu"))
+        photos = find_images([root / "val"])[:12]
+        for prediction in predict_files(predictor, photos, folder / "pictures"):
+            _print(f"{prediction.picture}")
+        _print(f"trained and evaluated in {result.seconds:.0f} s; your own photos: README.md, 'Your own photos'")
+
+    tyro.cli(command, args=args, prog="spinet demo")
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "list": list_command,
+    "show": show_command,
+    "train": train_command,
+    "evaluate": evaluate_command,
+    "predict": predict_command,
+    "demo": demo_command,
+}
+
+
+def main() -> None:
+    """Run the command line; a `SpinetError` becomes one sentence and exit code 1."""
+    args = sys.argv[1:]
+    if not args or args[0] in ("-h", "--help"):
+        _print("SpineNet in PyTorch: build, train and ship scale-permuted detectors.\n")
+        _print("\n".join(f"  spinet {name:10}{function.__doc__}" for name, function in COMMANDS.items()))
+        _print("\n`spinet COMMAND --help` tells more.")
+        raise SystemExit(0 if args else 2)
+    try:
+        if args[0] not in COMMANDS:
+            raise unknown_name("command", args[0], COMMANDS)
+        COMMANDS[args[0]](args[1:])
+    except SpinetError as error:
+        _warn(f"error: {error}")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        _warn("stopped; the same command goes on from the last checkpoint")
+        raise SystemExit(130) from None
+
+
+def _blocks_table(architecture: Architecture, image_size: int) -> Table:
+    graph, scaling = architecture.genotype, architecture.scaling
+    table = Table("block", "level", "size", "kind", "channels", "out", "parents", "merged", "", box=None)
+    for index, block in enumerate(graph.all_blocks):
+        side = math.ceil(image_size / 2**block.level)
+        parents = "stem" if not block.parents else ", ".join(map(str, block.parents))
+        merged = ", ".join(map(str, graph.merges.get(index, ())))
+        note = f"P{block.level}" if block.endpoint else "" if index in graph.live else "unused"
+        numbers = (scaling.channels(block.level), scaling.out_channels(block))
+        row = (index, block.level, f"{side}x{side}", block.kind, *numbers, parents, merged, note)
+        table.add_row(*map(str, row))
+    return table
+
+
+def _trained_on(run: Path) -> str:
+    from spinet.engine.config import read_config
+
+    folder = run if run.is_dir() else run.parent
+    if not (folder / "config.json").is_file():
+        raise SpinetError(f"{run} does not say which data it was trained on; pass --data.root DIR")
+    return read_config(folder / "config.json").data.root
+
+
+def _print_metrics(metrics: dict[str, float], as_json: bool) -> None:
+    if as_json:
+        known = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        sys.stdout.write(json.dumps(known) + "\n")
+        return
+    table = Table("metric", "value", box=None)
+    for name, value in metrics.items():
+        table.add_row(name, "-" if math.isnan(value) else f"{value:.3f}")
+    _print(table)
+
+
+def _counts(detections: list[dict[str, object]]) -> str:
+    classes = [str(found["class"]) for found in detections]
+    return ", ".join(f"{classes.count(name)} {name}" for name in sorted(set(classes))) or "nothing found"
+
+
+def _print(content: object) -> None:
+    Console(soft_wrap=True, highlight=False).print(content, markup=False)
+
+
+def _warn(text: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"spinet: {text}", markup=False)

@@ -1,0 +1,70 @@
+"""All that training changes, which is all that a checkpoint holds."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spinet.engine.checkpoint import ModelInfo, load_pretrained, save_state, save_weights
+from spinet.engine.config import TrainConfig
+from spinet.engine.optim import MovingAverage, create_optimizer
+from spinet.models.retinanet import RetinaNet
+
+
+class TrainState:
+    """Everything that training changes: weights, optimiser, average, counters.
+
+    Attributes:
+        step: optimiser steps done.
+        best: metrics of the best evaluation so far; `last` of the latest.
+        window: sums of the class and box loss since the last line of metrics, their count, and the first step
+            at which each was not finite (-1: never).
+    """
+
+    def __init__(self, info: ModelInfo, config: TrainConfig, device: torch.device) -> None:
+        self.info = info
+        self.model: RetinaNet = info.create_model()
+        if config.model.weights:
+            load_pretrained(self.model, info)
+        self.model.to(device)
+        if config.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self.optimizer = create_optimizer(self.model, config.optim)
+        decay = config.optim.ema_decay
+        self.average = MovingAverage(self.model, decay) if decay > 0 else None
+        self.step = 0
+        self.best: dict[str, float] = {}
+        self.last: dict[str, float] = {}
+        self.window = torch.tensor([0.0, 0.0, 0.0, -1.0, -1.0], device=device)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values that `load` reads back."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state if self.average else None,
+            "step": self.step,
+            "best": self.best,
+            "last": self.last,
+            "window": self.window,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average:
+            for name, value in state["average"].items():
+                self.average.state[name].copy_(value)
+        self.step, self.best, self.last = state["step"], state["best"], state["last"]
+        self.window.copy_(state["window"])
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights to evaluate and ship: the moving average where there is one."""
+        return self.average.state if self.average else self.model.state_dict()
+
+    def save(self, run: Path) -> None:
+        """Write `last.safetensors`, then the training state that makes them count."""
+        save_weights(run / "last.safetensors", self.weights(), self.info, {"step": self.step, **self.last})
+        save_state(run / "state.pt", self.to_dict(), self.info.architecture)
