@@ -47,11 +47,16 @@ class Architecture:
             raise SpinetError(f"{where}, line {error.lineno}: not JSON ({error.msg})") from None
         except SpinetError as error:
             raise SpinetError(f"{where}: {error}") from None
+        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, thousands of brackets
+            raise SpinetError(f"{where}: not JSON that can be read ({error})") from None
 
     @classmethod
     def _from_dict(cls, data: Any) -> "Architecture":
         optional = ("name", "source", "scaling", "dangling")
         check_keys("architecture", data, required=("stem", "blocks"), optional=optional)
+        for key in ("name", "source"):
+            if not isinstance(data.get(key, ""), str):
+                raise SpinetError(f"architecture: {key} {data[key]!r:.60} is not text")
         graph = {key: data[key] for key in ("stem", "blocks", "dangling") if key in data}
         scaling = Scaling.from_dict(data.get("scaling", {}))
         return cls(Genotype.from_dict(graph), scaling, data.get("name", "unnamed"), data.get("source", ""))
@@ -76,13 +81,15 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     if text in names():
         return _shipped(text)
     path = Path(text)
-    if path.suffix != ".json" and not path.is_file():
-        raise unknown_name("architecture", text, names())
     try:
-        return Architecture.from_json(path.read_text(), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise SpinetError(f"could not read the architecture file {path}: {reason}") from None
+        if path.suffix != ".json" and not path.is_file():
+            raise unknown_name("architecture", text, names())
+        content = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpinetError(f"could not read the architecture file {text}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SpinetError(f"could not read the architecture file {text}: it is not text") from None
+    return Architecture.from_json(content, text)
 
 
 def _shipped(name: str) -> Architecture:

@@ -133,7 +133,7 @@ def check_keys(what: str, data: Any, required: Sequence[str], optional: Sequence
 def _check_block(index: int, block: BlockSpec) -> None:
     if not _is_int(block.level) or not MIN_LEVEL <= block.level <= MAX_LEVEL:
         raise SpinetError(f"block {index}: level {block.level!r} is not a whole number from {MIN_LEVEL} to {MAX_LEVEL}")
-    if block.kind not in EXPANSION:
+    if not isinstance(block.kind, str) or block.kind not in EXPANSION:
         raise unknown_name(f"kind of block {index}", str(block.kind), EXPANSION)
     if not isinstance(block.endpoint, bool):
         raise SpinetError(f"block {index}: endpoint {block.endpoint!r} is neither true nor false")

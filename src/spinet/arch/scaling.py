@@ -1,6 +1,5 @@
 """The few numbers that turn a graph into a network, and the published family (paper section 3.4, Table 1)."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -10,6 +9,9 @@ from spinet.errors import SpinetError
 
 # tensorflow/tpu spinenet.py, FILTER_SIZE_MAP.
 LEVEL_CHANNELS = {1: 32, 2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}
+
+# Far beyond any network that can be built; keeps the channel counts finite.
+MAX_FACTOR = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +42,8 @@ class Scaling:
     def __post_init__(self) -> None:
         for name in ("width", "alpha"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise SpinetError(f"scaling: {name} {value!r} is not a number above 0")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_FACTOR:
+                raise SpinetError(f"scaling: {name} {value!r:.60} is not a number above 0 and up to {MAX_FACTOR}")
         for field in fields(self):
             value, least = getattr(self, field.name), 0 if field.name == "head_convs" else 1
             whole = isinstance(value, int) and not isinstance(value, bool)

@@ -78,9 +78,7 @@ def image_entries(raw: dict[str, Any], file: Path) -> dict[int, Entry]:
     return images
 
 
-def check_annotations(
-    raw: dict[str, Any], file: Path, images: dict[int, Entry], names: dict[int, str]
-) -> None:
+def check_annotations(raw: dict[str, Any], file: Path, images: dict[int, Entry], names: dict[int, str]) -> None:
     """Check that each annotation has a box, a known image and a known category.
 
     Raises:

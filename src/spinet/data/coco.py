@@ -121,9 +121,7 @@ def _locate(root: Path, split: str) -> tuple[Path, Path]:
     """Return the split's image folder and annotation file."""
     if split not in ("train", "val"):
         raise SpinetError(f"unknown split {split!r}; allowed are 'train' and 'val'")
-    layout = (
-        f"expected are {split}/ and annotations/instances_{split}.json, or both with a year ({split}2017)"
-    )
+    layout = f"expected are {split}/ and annotations/instances_{split}.json, or both with a year ({split}2017)"
     if not root.is_dir():
         raise SpinetError(f"there is no data set folder {root}; {layout}")
     names = sorted(entry.name for entry in root.iterdir())

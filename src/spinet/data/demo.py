@@ -1,9 +1,7 @@
 """A small detection data set made on the spot: handwritten digits on photos, with exact boxes and masks."""
 
 import hashlib
-import itertools
 import json
-import math
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from spinet.data.digits import draw_picture
 from spinet.data.images import read_image
 from spinet.errors import SpinetError
 
@@ -31,11 +30,8 @@ INFO = {
     " which comes with scikit-learn, on photos that come with scikit-image."
 }
 TRAIN_SHARE = 0.8
-GAP = 2
 
-Rng = np.random.Generator
-Bytes = NDArray[np.uint8]
-Place = tuple[int, int, int, int]
+Digits = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -64,9 +60,11 @@ class _Plan:
             )
         if not 0 <= self.objects_per_image[0] <= self.objects_per_image[1]:
             raise SpinetError(
-                f"objects_per_image is {self.objects_per_image}; allowed is (fewest, most)"
-                " with 0 <= fewest <= most"
+                f"objects_per_image is {self.objects_per_image}; allowed is (fewest, most) with 0 <= fewest <= most"
             )
+
+        if self.seed < 0:
+            raise SpinetError(f"seed is {self.seed}; allowed is 0 or more")
 
     @property
     def folder_name(self) -> str:
@@ -96,7 +94,7 @@ def make_demo_dataset(
         train_images: images to train on.
         val_images: images to measure on.
         image_size: side of the square images, in pixels.
-        object_sizes: smallest and largest long side of a box, in pixels; sizes between are log-uniform.
+        object_sizes: smallest and largest long side of a box, in pixels, give or take two; log-uniform.
         objects_per_image: fewest and most objects; where no room is left, an image has fewer.
         seed: of everything random.
 
@@ -127,7 +125,7 @@ def make_demo_dataset(
     return target
 
 
-def _sources() -> tuple[tuple[Bytes, NDArray[np.int64]], Path]:
+def _sources() -> tuple[Digits, Path]:
     """Return the digits as (images `(1797, 8, 8)`, classes `(1797,)`) and the folder of photos."""
     try:
         import skimage.data
@@ -140,27 +138,28 @@ def _sources() -> tuple[tuple[Bytes, NDArray[np.int64]], Path]:
     return ((digits.images * 15.9375).astype(np.uint8), digits.target), Path(skimage.data.data_dir)
 
 
-def _write_split(
-    root: Path, split: str, plan: _Plan, digits: tuple[Bytes, NDArray[np.int64]], photo_folder: Path
-) -> None:
+def _write_split(root: Path, split: str, plan: _Plan, digits: Digits, photo_folder: Path) -> None:
     rng = np.random.default_rng([plan.seed, split == "val"])
     pool = _digit_pool(split, plan, digits)
-    photos = [
-        Image.fromarray(read_image(photo_folder / name).permute(1, 2, 0).numpy()) for name in PHOTOS[split]
-    ]
+    photos = [Image.fromarray(read_image(photo_folder / name).permute(1, 2, 0).numpy()) for name in PHOTOS[split]]
     folder = root / split
     folder.mkdir(parents=True)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id in range(1, (plan.train_images if split == "train" else plan.val_images) + 1):
-        pixels, objects = _picture(rng, plan, pool, photos)
+        pixels, objects = draw_picture(
+            rng,
+            pool,
+            photos,
+            size=plan.image_size,
+            object_sizes=plan.object_sizes,
+            objects_per_image=plan.objects_per_image,
+        )
         name = f"{image_id:06d}.jpg"
         Image.fromarray(pixels).save(folder / name, quality=95, subsampling=0)
-        images.append(
-            {"id": image_id, "file_name": name, "width": plan.image_size, "height": plan.image_size}
-        )
-        annotations += [{"id": 0, "image_id": image_id, "iscrowd": 0} | entry for entry in objects]
-    for annotation_id, annotation in enumerate(annotations, start=1):
-        annotation["id"] = annotation_id
+        images.append({"id": image_id, "file_name": name, "width": plan.image_size, "height": plan.image_size})
+        for entry in objects:
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id, "iscrowd": 0} | entry)
     content = {
         "info": INFO,
         "images": images,
@@ -172,7 +171,7 @@ def _write_split(
     file.write_text(json.dumps(content, separators=(",", ":")))
 
 
-def _digit_pool(split: str, plan: _Plan, digits: tuple[Bytes, NDArray[np.int64]]) -> list[Bytes]:
+def _digit_pool(split: str, plan: _Plan, digits: Digits) -> list[NDArray[np.uint8]]:
     """Return the split's handwritten digits of each class, `(N, 8, 8)`."""
     images, classes = digits
     rng = np.random.default_rng([plan.seed, 2])
@@ -182,92 +181,3 @@ def _digit_pool(split: str, plan: _Plan, digits: tuple[Bytes, NDArray[np.int64]]
         cut = int(TRAIN_SHARE * len(shuffled))
         pool.append(shuffled[:cut] if split == "train" else shuffled[cut:])
     return pool
-
-
-def _picture(
-    rng: Rng, plan: _Plan, pool: list[Bytes], photos: list[Image.Image]
-) -> tuple[Bytes, list[dict[str, Any]]]:
-    """Return one image `(S, S, 3)` and its annotations, which lack their ids."""
-    pixels = _background(rng, photos, plan.image_size)
-    places: list[Place] = []
-    objects = []
-    fewest, most = plan.objects_per_image
-    for _ in range(rng.integers(fewest, most + 1)):
-        digit = int(rng.integers(plan.classes))
-        glyph = _glyph(rng, pool[digit][rng.integers(len(pool[digit]))])
-        place = _free_place(rng, plan, glyph.size, places)
-        if place is None:
-            continue
-        places.append(place)
-        left, top, width, height = place
-        window = pixels[top : top + height, left : left + width]
-        alpha = np.asarray(glyph.resize((width, height), Image.Resampling.BOX))[..., None] / 255
-        window[:] = np.rint(window * (1 - alpha) + _colour(rng, window) * alpha)
-        mask = np.zeros(pixels.shape[:2], dtype=bool)
-        mask[top : top + height, left : left + width] = alpha[..., 0] >= 0.5
-        objects.append({"category_id": digit + 1} | _outline(mask))
-    return pixels, objects
-
-
-def _background(rng: Rng, photos: list[Image.Image], size: int) -> Bytes:
-    photo = photos[rng.integers(len(photos))]
-    longest = min(photo.size)
-    side = int(rng.integers(min(size, longest), longest + 1))
-    left = int(rng.integers(photo.width - side + 1))
-    top = int(rng.integers(photo.height - side + 1))
-    box = (left, top, left + side, top + side)
-    return np.array(photo.resize((size, size), Image.Resampling.BILINEAR, box=box))
-
-
-def _glyph(rng: Rng, digit: Bytes) -> Image.Image:
-    """Draw an 8 x 8 digit large, with sharp edges, slightly turned and cut to its ink."""
-    large = Image.fromarray(np.pad(digit, 3)).resize((224, 224), Image.Resampling.BICUBIC)
-    turned = large.rotate(float(rng.uniform(-12, 12)), Image.Resampling.BILINEAR)
-    ink = turned.point([255 * (level >= 136) for level in range(256)])
-    return ink.crop(ink.getbbox())
-
-
-def _free_place(rng: Rng, plan: _Plan, shape: tuple[int, int], taken: list[Place]) -> Place | None:
-    """Find room (left, top, width, height) for a glyph of this shape, trying ever smaller ones."""
-    smallest, largest = plan.object_sizes
-    for _ in range(30):
-        size = math.exp(rng.uniform(math.log(smallest), math.log(largest)))
-        width, height = (max(round(side * size / max(shape)), 2) for side in shape)
-        left = int(rng.integers(plan.image_size - width + 1))
-        top = int(rng.integers(plan.image_size - height + 1))
-        place = (left, top, width, height)
-        if not any(_touch(place, other) for other in taken):
-            return place
-        largest = max(int(largest * 0.9), smallest)
-    return None
-
-
-def _touch(a: Place, b: Place) -> bool:
-    return all(
-        start < other + length + GAP and other < start + extent + GAP
-        for start, extent, other, length in zip(a[:2], a[2:], b[:2], b[2:], strict=True)
-    )
-
-
-def _colour(rng: Rng, window: Bytes) -> NDArray[np.float64]:
-    """Return the random colour that stands out best from nearly every pixel of the window."""
-    # Differences weighed as the eye does: most for green, least for blue.
-    weights = np.sqrt([0.299, 0.587, 0.114])
-    colours = rng.integers(0, 256, size=(12, 3)).astype(np.float64)
-    behind = window[::2, ::2].reshape(-1, 1, 3)
-    distances = np.linalg.norm((colours - behind) * weights, axis=-1)
-    best: NDArray[np.float64] = colours[np.quantile(distances, 0.05, axis=0).argmax()]
-    return best
-
-
-def _outline(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """Return a mask's tight box (XYWH), area and uncompressed COCO run lengths, which go down the columns."""
-    columns, rows = (np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1))
-    flat = mask.ravel(order="F")
-    edges = [0, *(np.flatnonzero(np.diff(flat)) + 1).tolist(), flat.size]
-    runs = [end - start for start, end in itertools.pairwise(edges)]
-    return {
-        "bbox": [int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1],
-        "area": int(flat.sum()),
-        "segmentation": {"size": list(mask.shape), "counts": [0, *runs] if flat[0] else runs},
-    }

@@ -206,9 +206,7 @@ def _as_it_is(batch: Any) -> Any:
 class _Stream:
     """A DataLoader whose errors arrive as plain SpinetErrors, without a worker's traceback in them."""
 
-    def __init__(
-        self, source: Dataset[Batch | SpinetError], keys: Iterable[Sequence[object]], workers: int
-    ) -> None:
+    def __init__(self, source: Dataset[Batch | SpinetError], keys: Iterable[Sequence[object]], workers: int) -> None:
         self._loader = DataLoader(
             source,
             # A batch is one item here: batch_size=None turns the DataLoader's own batching off.
@@ -216,7 +214,8 @@ class _Stream:
             sampler=keys,
             collate_fn=_as_it_is,
             num_workers=workers,
-            persistent_workers=workers > 0,
+            # Workers that outlived their iteration would, after an error, keep the process waiting at its end.
+            persistent_workers=False,
             pin_memory=torch.cuda.is_available(),
             # Of its own, because the DataLoader draws a seed from torch's global generator otherwise.
             generator=torch.Generator(),

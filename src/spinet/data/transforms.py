@@ -43,9 +43,7 @@ class TrainTransform:
         _check_size(self.image_size)
         low, high = self.scale_jitter
         if not 0 < low <= high < float("inf"):
-            raise SpinetError(
-                f"scale_jitter is {self.scale_jitter}; allowed is (low, high) with 0 < low <= high"
-            )
+            raise SpinetError(f"scale_jitter is {self.scale_jitter}; allowed is (low, high) with 0 < low <= high")
 
     def __call__(self, image: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Transform one image and its objects; objects outside the crop are removed.

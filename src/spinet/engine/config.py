@@ -126,6 +126,11 @@ class TrainConfig:
             raise SpinetError(f"setting epochs: {self.epochs} is not above 0")
         if self.data.image_size < 1 or self.data.workers < 0:
             raise SpinetError("setting data: image_size must be 1 or more and workers 0 or more")
+        if self.optim.schedule == "step" and max(self.optim.drops, default=0) >= self.epochs:
+            raise SpinetError(
+                f"setting optim.drops: the drops {self.optim.drops} epochs before the end begin before training does, "
+                f"in {self.epochs:g} epochs; give smaller ones or take --optim.schedule cosine"
+            )
         low, high = self.data.scale_jitter
         if not 0 < low <= high:
             raise SpinetError(f"setting data.scale_jitter: ({low}, {high}) is not a range above 0")

@@ -104,6 +104,7 @@ def evaluate(
     >>> METRICS[:3]
     ('AP', 'AP50', 'AP75')
     """
+    processes = processes or Processes()
     results = detect(
         model,
         dataset,
@@ -113,7 +114,8 @@ def evaluate(
         workers=workers,
         processes=processes,
     )
-    return coco_metrics(dataset.ground_truth(), results)
+    metrics = coco_metrics(dataset.ground_truth(), results) if processes.is_main else {}
+    return processes.broadcast(metrics)
 
 
 def check_classes(info: ModelInfo, dataset: CocoDataset, where: str) -> None:

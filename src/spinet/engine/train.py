@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,11 +111,12 @@ class _Trainer:
         self.display = Display(self.steps, state.step, quiet=quiet or not group.is_main)
         self.log = RunLog(run, state.step) if group.is_main else None
         self.network = self._wrap()
+        self.saved = self.logged = time.monotonic()
+        self.logged_step = state.step
 
     def run(self) -> TrainResult:
-        config, state = self.config, self.state
-        started = saved = logged = time.monotonic()
-        logged_step = state.step
+        state = self.state
+        started = time.monotonic()
         self._announce()
         try:
             batches = self._batches()
@@ -123,16 +124,13 @@ class _Trainer:
                 self._step(batches)
                 self.display.advance(state.step)
                 done = state.step == self.steps
-                if state.step % config.log_steps == 0 or done:
-                    now = time.monotonic()
-                    self._log(images_per_second=(state.step - logged_step) * config.batch_size / (now - logged))
-                    logged, logged_step = time.monotonic(), state.step
+                line_due = done or state.step % self.config.log_steps == 0
+                if line_due:
+                    self._log()
                 if done or self._evaluation_due():
                     self._evaluate()
-                    logged, logged_step, saved = time.monotonic(), state.step, time.monotonic()
-                elif self.group.broadcast(time.monotonic() - saved >= config.save_seconds):
+                elif line_due and self._save_due():
                     self._save()
-                    saved = time.monotonic()
         finally:
             self.display.close()
             if self.log:
@@ -157,17 +155,23 @@ class _Trainer:
         state.optimizer.zero_grad(set_to_none=True)
         for part in range(config.accumulate):
             batch = next(batches)
-            last = part == config.accumulate - 1
-            alone = not isinstance(self.network, DistributedDataParallel) or last
-            with nullcontext() if alone else self.network.no_sync():  # type: ignore[operator]
+            with self._gradients_exchanged(part == config.accumulate - 1):
                 losses = self._losses(batch)
-                (sum(losses.values(), torch.zeros((), device=self.device)) / config.accumulate).backward()  # type: ignore[no-untyped-call]
+                loss = torch.stack(list(losses.values())).sum() / config.accumulate
+                loss.backward()  # type: ignore[no-untyped-call]
             self._count(losses)
         clip_gradients(state.model.parameters(), config.optim.clip_norm)
         state.optimizer.step()
         if state.average:
             state.average.update(state.model, state.step)
         state.step += 1
+
+    def _gradients_exchanged(self, now: bool) -> AbstractContextManager[None]:
+        """Processes exchange gradients once a step, with the last part."""
+        if now or not isinstance(self.network, DistributedDataParallel):
+            return nullcontext()
+        unsynchronised: AbstractContextManager[None] = self.network.no_sync()
+        return unsynchronised
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         config, device = self.config, self.device
@@ -192,17 +196,19 @@ class _Trainer:
     def _check_losses(self) -> list[float]:
         """Return the window as numbers; stop when a loss was not finite."""
         window: list[float] = self.state.window.tolist()
-        for name, step in zip(("class", "box"), window[3:], strict=True):
-            if step >= 0:
-                raise SpinetError(
-                    f"the {name} loss was not finite at step {int(step)}; the checkpoint before it in {self.folder} "
-                    "is untouched. A lower --optim.lr, a longer --optim.warmup-epochs or a smaller "
-                    "--optim.clip-norm usually helps"
-                )
+        bad = [(int(step), name) for name, step in zip(("class", "box"), window[3:], strict=True) if step >= 0]
+        if bad:
+            step, name = min(bad)
+            raise SpinetError(
+                f"the {name} loss was not finite at step {step}; the checkpoint before it in {self.folder} is "
+                "untouched. A lower --optim.lr, a longer --optim.warmup-epochs or a smaller --optim.clip-norm helps"
+            )
         return window
 
-    def _log(self, images_per_second: float) -> None:
+    def _log(self) -> None:
         config, state = self.config, self.state
+        images = (state.step - self.logged_step) * config.batch_size
+        images_per_second = images / (time.monotonic() - self.logged)
         class_loss, box_loss, count, *_ = self._check_losses()
         class_loss, box_loss = class_loss / count, box_loss / count
         state.window[:3] = 0
@@ -226,6 +232,11 @@ class _Trainer:
                     "memory_gib": memory,
                 },
             )
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        """Start a new measurement of images per second."""
+        self.logged, self.logged_step = time.monotonic(), self.state.step
 
     def _evaluation_due(self) -> bool:
         if self.config.eval_epochs <= 0:
@@ -259,11 +270,16 @@ class _Trainer:
                 notes = {"step": state.step, **state.best}
                 save_weights(self.folder / "best.safetensors", state.weights(), state.info, notes)
         self._save()
+        self._restart_clock()
+
+    def _save_due(self) -> bool:
+        return self.group.broadcast(time.monotonic() - self.saved >= self.config.save_seconds)
 
     def _save(self) -> None:
         self._check_losses()
         if self.group.is_main:
             self.state.save(self.folder)
+        self.saved = time.monotonic()
 
     def _wrap(self) -> nn.Module:
         """Return a module whose forward gives the losses: compiled, and shared among processes where asked."""
@@ -310,7 +326,9 @@ class _Trainer:
             f"learning rate: {config.optim.lr:g} for {config.optim.lr_batch} images, so {rate:.4g} for "
             f"{config.batch_size} ({self.group.count} processes x {config.accumulate} parts x {self.part_size})"
         )
-        if self.state.step:
+        if self.state.step == self.steps:
+            say(f"the run in {self.folder} is finished; its metrics: {self.folder / 'metrics.jsonl'}")
+        elif self.state.step:
             say(f"going on at step {self.state.step} of {self.steps} in {self.folder}")
 
 

@@ -55,6 +55,8 @@ def match_anchors(anchors: Tensor, boxes: Tensor, labels: Tensor, threshold: flo
         The matches; background anchors carry their own box, so that their encoding is zero and finite.
     """
     images, objects = labels.shape
+    if objects == 0:
+        boxes, labels, objects = boxes.new_zeros(images, 1, 4), labels.new_full((images, 1), -1), 1
     overlap = box_iou(anchors, boxes.reshape(-1, 4)).reshape(len(anchors), images, objects).permute(1, 0, 2)
     overlap = overlap.masked_fill((labels < 0)[:, None, :], -1.0)
     best_overlap, best_object = overlap.max(dim=2)

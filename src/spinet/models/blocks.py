@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import DropBlock2d, StochasticDepth
+from torchvision.ops import StochasticDepth
 
 from spinet.errors import unknown_name
 
@@ -109,6 +110,32 @@ class ConvBN(nn.Module):
         return self.activation(features) if self.activation else features
 
 
+class DropBlock(nn.Module):
+    """Zeroes random squares of each channel in training (paper section 4.1: side 3, kept 0.9).
+
+    The rate of the squares' corners and the rescaling by the kept share of the whole batch are those of
+    tensorflow/tpu nn_ops.py. torchvision's version refuses maps of an even side below its own, as level 7 has.
+    """
+
+    def __init__(self, probability: float, side: int = 3) -> None:
+        super().__init__()
+        self.probability = probability
+        self.side = side
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map `(N, C, H, W)` to the same shape."""
+        if not self.training:
+            return features
+        height, width = features.shape[-2:]
+        side = min(self.side, height, width)
+        corners = (height - side + 1, width - side + 1)
+        rate = self.probability * height * width / side**2 / (corners[0] * corners[1])
+        seeds = torch.empty((*features.shape[:2], *corners), device=features.device).bernoulli_(min(rate, 1.0))
+        dropped = F.max_pool2d(F.pad(seeds, (side - 1,) * 4), side, stride=1)
+        kept = 1 - dropped
+        return features * (kept * (kept.numel() / kept.sum().clamp(min=1))).to(features.dtype)
+
+
 class Block(nn.Module):
     """Convolutions beside a shortcut, their sum and an activation; what ResNet calls version 1.
 
@@ -117,8 +144,7 @@ class Block(nn.Module):
         shortcut: a projection where the channels change, else the identity.
         activation: what follows the sum.
         stochastic_depth: probability that a sample's branch is dropped in training.
-        dropblock: drop probability of DropBlock after each convolution, with 3x3 regions (paper section 4.1);
-            torchvision's gamma and rescaling equal those of tensorflow/tpu nn_ops.py.
+        dropblock: drop probability of `DropBlock` after each convolution.
     """
 
     def __init__(
@@ -134,7 +160,7 @@ class Block(nn.Module):
         self.shortcut = shortcut
         self.activation = activation_function(activation)
         self.drop_path = StochasticDepth(stochastic_depth, mode="row")
-        self.dropblock = DropBlock2d(dropblock, block_size=3) if dropblock > 0 else nn.Identity()
+        self.dropblock = DropBlock(dropblock) if dropblock > 0 else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
         """Map `(N, in, H, W)` to `(N, out, H, W)`."""

@@ -1,0 +1,22 @@
+"""Random valid genotypes for the property tests of this folder."""
+
+from hypothesis import strategies as st
+
+from spinet.arch.genotype import EXPANSION, BlockSpec, Genotype
+
+_KINDS = st.sampled_from(sorted(EXPANSION))
+
+
+@st.composite
+def genotypes(draw: st.DrawFn) -> Genotype:
+    stem = tuple(BlockSpec(2, draw(_KINDS)) for _ in range(draw(st.integers(2, 3))))
+    count = draw(st.integers(1, 9))
+    levels = [draw(st.integers(1, 7)) for _ in range(count)]
+    endpoint_levels = draw(st.sets(st.sampled_from(sorted(set(levels))), min_size=1))
+    owners = {draw(st.sampled_from([i for i in range(count) if levels[i] == level])) for level in endpoint_levels}
+    blocks = []
+    for i, level in enumerate(levels):
+        earlier = st.integers(0, len(stem) + i - 1)
+        parents = tuple(draw(st.lists(earlier, min_size=2, max_size=2, unique=True)))
+        blocks.append(BlockSpec(level, draw(_KINDS), parents, endpoint=i in owners))
+    return Genotype(stem, tuple(blocks), draw(st.sampled_from(["tf", "paper"])))

@@ -1,0 +1,174 @@
+"""What becomes of blocks that feed nothing, on graphs small enough to follow with a finger."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from random_genotypes import genotypes
+
+from spinet.arch.catalog import load_architecture
+from spinet.arch.genotype import BlockSpec, Genotype
+
+STEM = (BlockSpec(2, "residual"), BlockSpec(2, "residual"))
+
+
+def both_rules(*blocks: BlockSpec, stem: tuple[BlockSpec, ...] = STEM) -> tuple[Genotype, Genotype]:
+    return Genotype(stem, blocks, "tf"), Genotype(stem, blocks, "paper")
+
+
+def block(level: int, *parents: int, kind: str = "residual", endpoint: bool = False) -> BlockSpec:
+    return BlockSpec(level, kind, parents, endpoint)
+
+
+def test_a_block_used_only_after_the_endpoint_is_built_joins_it_under_tf_alone():
+    tf, paper = both_rules(
+        block(4, 0, 1),
+        block(4, 0, 1, endpoint=True),  # block 3: when it is built, nothing uses block 2 yet
+        block(3, 2, 3, endpoint=True),
+    )
+
+    assert tf.merges == {3: (2,)}
+    assert paper.merges == {}
+
+
+def test_a_block_used_before_the_endpoint_is_built_joins_under_neither_rule():
+    tf, paper = both_rules(
+        block(4, 0, 1),
+        block(3, 1, 2, endpoint=True),
+        block(4, 0, 1, endpoint=True),
+    )
+
+    assert tf.merges == paper.merges == {}
+
+
+def test_a_dangling_residual_joins_a_bottleneck_endpoint_under_paper_alone():
+    tf, paper = both_rules(
+        block(5, 0, 1),
+        block(5, 0, 1, kind="bottleneck", endpoint=True),
+    )
+
+    assert tf.merges == {}
+    assert tf.live == {0, 1, 3}
+    assert paper.merges == {3: (2,)}
+    assert paper.live == {0, 1, 2, 3}
+
+
+def test_a_dangling_block_of_another_level_with_equal_channels_does_not_join():
+    # Levels 4 and 5 are both 256 wide: the level alone keeps them apart.
+    tf, paper = both_rules(
+        block(4, 0, 1),
+        block(5, 0, 1, endpoint=True),
+    )
+
+    assert tf.merges == paper.merges == {}
+
+
+def test_several_dangling_blocks_join_one_endpoint_in_their_order():
+    tf, paper = both_rules(
+        block(4, 0, 1),
+        block(5, 0, 1),
+        block(4, 1, 0),
+        block(4, 0, 3, endpoint=True),
+    )
+
+    assert tf.merges == paper.merges == {5: (2, 4)}
+
+
+def test_a_dangling_level_2_block_is_pruned_when_level_2_has_no_endpoint():
+    # The block that tensorflow/models appends to SpineNet-49, without its mark as an endpoint.
+    spinenet49 = load_architecture("spinenet49").genotype
+    extra = BlockSpec(2, "bottleneck", (2, 13))
+
+    for rule in ("tf", "paper"):
+        genotype = replace(spinenet49, blocks=(*spinenet49.blocks, extra), dangling=rule)
+        assert genotype.merges == {14: (11,)}
+        assert genotype.live == frozenset(range(17))
+
+
+def test_a_dangling_block_behind_the_endpoint_of_its_level_is_pruned():
+    tf, paper = both_rules(
+        block(4, 0, 1, endpoint=True),
+        block(4, 0, 2),
+    )
+
+    assert tf.merges == paper.merges == {}
+    assert tf.live == paper.live == {0, 1, 2}
+
+
+def test_a_dead_block_takes_the_ancestors_with_it_that_fed_only_it():
+    tf, paper = both_rules(
+        block(3, 0, 1),  # block 2 feeds only block 3, which reaches no endpoint
+        block(5, 1, 2),
+        block(4, 0, 1, endpoint=True),
+    )
+
+    assert tf.live == paper.live == {0, 1, 4}
+
+
+def test_an_ancestor_of_a_joining_block_is_alive():
+    tf, paper = both_rules(
+        block(3, 0, 1),
+        block(5, 1, 2),
+        block(5, 0, 1, endpoint=True),
+    )
+
+    assert tf.merges == paper.merges == {4: (3,)}
+    assert tf.live == paper.live == {0, 1, 2, 3, 4}
+
+
+def test_an_unused_last_stem_block_is_dead():
+    tf, paper = both_rules(block(4, 0, 1, endpoint=True), stem=(*STEM, BlockSpec(2, "residual")))
+
+    assert tf.live == paper.live == {0, 1, 3}
+
+
+def test_an_unused_middle_stem_block_lives_because_the_stem_is_a_chain():
+    tf, paper = both_rules(block(4, 0, 2, endpoint=True), stem=(*STEM, BlockSpec(2, "residual")))
+
+    assert tf.live == paper.live == {0, 1, 2, 3}
+
+
+def test_an_unused_stem_block_joins_a_level_2_endpoint_under_tf_alone():
+    # The released code counts the stem's blocks among the candidates; the paper speaks of intermediate blocks.
+    tf, paper = both_rules(block(2, 0, 1, endpoint=True), stem=(*STEM, BlockSpec(2, "residual")))
+
+    assert tf.merges == {3: (2,)}
+    assert paper.merges == {}
+
+
+@given(genotypes())
+def test_exactly_the_blocks_from_which_an_endpoint_can_be_reached_are_live(genotype):
+    blocks = genotype.all_blocks
+    children: dict[int, set[int]] = {index: set() for index in range(len(blocks))}
+    for index, spec in enumerate(blocks):
+        for source in (*spec.parents, *genotype.merges.get(index, ())):
+            children[source].add(index)
+    for index in range(1, len(genotype.stem)):
+        children[index - 1].add(index)
+
+    def reaches(index: int) -> bool:
+        return blocks[index].endpoint or any(reaches(child) for child in children[index])
+
+    assert genotype.live == {index for index in range(len(blocks)) if reaches(index)}
+
+
+@given(genotypes())
+def test_only_earlier_blocks_of_the_same_level_join_and_only_at_endpoints(genotype):
+    for index, merged in genotype.merges.items():
+        target = genotype.all_blocks[index]
+        assert target.endpoint
+        for source in merged:
+            assert source < index
+            assert source not in target.parents
+            assert genotype.all_blocks[source].level == target.level
+            if genotype.dangling == "tf":
+                assert genotype.all_blocks[source].kind == target.kind
+
+
+@given(genotypes())
+def test_under_paper_no_dangling_block_is_lost_before_the_endpoint_of_its_level(genotype):
+    genotype = replace(genotype, dangling="paper")
+    used = {parent for spec in genotype.blocks for parent in spec.parents}
+    for index, spec in enumerate(genotype.blocks, start=len(genotype.stem)):
+        endpoint = genotype.endpoints.get(spec.level, -1)
+        if index not in used and index < endpoint:
+            assert index in genotype.merges[endpoint]

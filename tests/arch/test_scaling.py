@@ -1,0 +1,93 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spinet.arch.genotype import BlockSpec
+from spinet.arch.scaling import PUBLISHED, SMALL, Scaling
+from spinet.errors import SpinetError
+
+
+@pytest.mark.parametrize(
+    ("width", "level_2", "level_3", "level_4"),
+    [
+        (1.0, 64, 128, 256),
+        (0.65, 41, 83, 166),  # 41.6, 83.2 and 166.4, cut off
+        (1.3, 83, 166, 332),  # 83.2, 166.4 and 332.8, cut off
+        (0.25, 16, 32, 64),
+    ],
+)
+def test_width_multiplies_the_channels_of_a_level_and_cuts_off_the_fraction(width, level_2, level_3, level_4):
+    scaling = Scaling(width=width)
+
+    assert [scaling.channels(level) for level in range(2, 8)] == [level_2, level_3, *[level_4] * 4]
+
+
+def test_a_bottleneck_gives_four_times_the_channels_and_a_residual_block_one_time():
+    scaling = Scaling(width=0.65)
+
+    assert scaling.out_channels(BlockSpec(2, "bottleneck")) == 4 * 41
+    assert scaling.out_channels(BlockSpec(2, "residual")) == 41
+
+
+@pytest.mark.parametrize("kind", ["residual", "bottleneck"])
+@pytest.mark.parametrize(("width", "alpha", "kept"), [(0.65, 0.5, 20), (0.65, 1.0, 41), (1.0, 0.5, 32), (1.3, 1.0, 83)])
+def test_alpha_keeps_a_share_of_the_inner_channels_of_either_kind(kind, width, alpha, kept):
+    # 41 * 0.5 = 20.5 is cut off to 20; a bottleneck's 164 outputs count as their 41 inner channels.
+    assert Scaling(width=width, alpha=alpha).resample_channels(BlockSpec(2, kind)) == kept
+
+
+@pytest.mark.parametrize("name", ["width", "alpha"])
+@pytest.mark.parametrize("value", [0, -0.5, float("nan"), float("inf"), 1001, 10**400, True, "1", None, [1]])
+def test_a_factor_that_is_no_number_above_0_is_refused_by_its_name(name, value):
+    with pytest.raises(SpinetError, match=f"scaling: {name} .* is not a number above 0 and up to 1000"):
+        Scaling(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["repeats", "endpoint_channels", "stem_channels", "head_channels"])
+@pytest.mark.parametrize("value", [0, -1, 1.0, True, "1", None])
+def test_a_count_that_is_no_whole_number_of_1_or_more_is_refused_by_its_name(name, value):
+    with pytest.raises(SpinetError) as error:
+        Scaling(**{name: value})
+    assert str(error.value) == f"scaling: {name} {value!r} is not a whole number of 1 or more"
+
+
+def test_a_head_may_have_no_convolution_but_not_less():
+    assert Scaling(head_convs=0).head_convs == 0
+    with pytest.raises(SpinetError, match="head_convs -1 is not a whole number of 0 or more"):
+        Scaling(head_convs=-1)
+
+
+def test_a_width_and_alpha_that_leave_no_channel_are_refused_together():
+    # Level 1: int(32 * 0.06) = 1 channel, of which int(1 * 0.5) = 0 are left.
+    with pytest.raises(SpinetError, match=r"width 0\.06 with alpha 0\.5 leaves no channel at level 1"):
+        Scaling(width=0.06, alpha=0.5)
+    assert Scaling(width=0.0625, alpha=0.5).channels(1) == 2
+
+
+def test_an_unknown_number_is_refused_with_the_nearest_match():
+    with pytest.raises(SpinetError, match="unknown key in scaling 'repeat', did you mean 'repeats'"):
+        Scaling.from_dict({"repeat": 2})
+
+
+@pytest.mark.parametrize("data", [None, 3, [1.0], "wide"])
+def test_a_scaling_that_is_no_object_is_refused(data):
+    with pytest.raises(SpinetError, match="scaling: expected an object"):
+        Scaling.from_dict(data)
+
+
+def test_numbers_left_out_take_the_values_of_spinenet49():
+    assert Scaling.from_dict({}) == PUBLISHED["spinenet49"][1]
+
+
+@pytest.mark.parametrize("scaling", [scaling for _, scaling in (PUBLISHED | SMALL).values()])
+def test_every_scaling_of_the_tables_survives_its_dictionary(scaling):
+    assert Scaling.from_dict(scaling.to_dict()) == scaling
+
+
+@given(width=st.floats(0.0625, 1000), alpha=st.floats(0.5, 1000))
+def test_no_accepted_scaling_leaves_a_level_or_a_resampling_without_channels(width, alpha):
+    scaling = Scaling(width=width, alpha=alpha)
+
+    for level in range(1, 8):
+        assert scaling.channels(level) >= 1
+        assert scaling.resample_channels(BlockSpec(level, "bottleneck")) >= 1

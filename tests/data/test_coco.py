@@ -1,0 +1,268 @@
+import json
+import time
+
+import pytest
+import torch
+from PIL import Image
+
+from spinet.data.coco import CocoDataset
+from spinet.errors import SpinetError
+
+
+def one_object(**changes: object) -> list[dict[str, object]]:
+    return [{"id": 77, "image_id": 11, "category_id": 3, "bbox": [1, 2, 3, 4]} | changes]
+
+
+def test_boxes_become_corners_and_labels_follow_the_category_ids(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path), "train")
+
+    assert dataset.category_ids == (3, 7)
+    assert dataset.class_names == ("dog", "cat")
+    assert [sample.image_id for sample in dataset.samples] == [10, 11, 12]
+    last = dataset.samples[2]
+    assert last.boxes.tolist() == [[5, 6, 15, 14], [20.5, 10.25, 24.5, 14.25]]
+    assert last.boxes.dtype == torch.float32
+    assert last.labels.tolist() == [1, 0]
+    assert (last.width, last.height) == (40, 30)
+    assert dataset.problems == {}
+
+
+def test_an_image_without_objects_stays(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path), "train")
+
+    assert len(dataset) == 3
+    assert dataset.samples[1].boxes.shape == (0, 4)
+    assert dataset.samples[1].labels.shape == (0,)
+
+
+def test_a_data_set_without_any_object_opens(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path, annotations=[]), "train")
+
+    assert [len(sample.labels) for sample in dataset.samples] == [0, 0, 0]
+    assert dataset.ground_truth()["annotations"] == []
+
+
+@pytest.mark.parametrize("year", ["2014", "2017", "2031"])
+def test_the_official_layout_with_a_year_is_found(tmp_path, write_coco, year):
+    dataset = CocoDataset(write_coco(tmp_path, "val", folder=f"val{year}"), "val")
+
+    assert dataset.annotation_file == tmp_path / "annotations" / f"instances_val{year}.json"
+    assert dataset.samples[0].path == tmp_path / f"val{year}" / "0.png"
+
+
+def test_a_folder_without_a_year_wins_and_two_years_are_an_error(tmp_path, write_coco):
+    for folder in ("train2014", "train2017"):
+        write_coco(tmp_path, folder=folder)
+    with pytest.raises(SpinetError, match="train2014 and train2017; allowed is one"):
+        CocoDataset(tmp_path, "train")
+
+    write_coco(tmp_path)
+
+    assert CocoDataset(tmp_path, "train").annotation_file.name == "instances_train.json"
+
+
+def test_images_are_read_again_unless_they_are_cached(tmp_path, write_coco):
+    write_coco(tmp_path)
+    fresh, cached = CocoDataset(tmp_path, "train"), CocoDataset(tmp_path, "train", cache_images=True)
+    before = [fresh.image(0), cached.image(0)]
+
+    Image.new("RGB", (40, 30)).save(tmp_path / "train" / "0.png")
+
+    assert before[0].shape == (3, 30, 40)
+    assert fresh.image(0).max() == 0
+    assert torch.equal(cached.image(0), before[1])
+
+
+def test_crowd_regions_are_for_the_metric_only(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path, annotations=one_object(iscrowd=1)), "train")
+
+    assert len(dataset.samples[1].labels) == 0
+    assert dataset.ground_truth()["annotations"][0]["iscrowd"] == 1
+
+
+@pytest.mark.parametrize(
+    ("box", "problem", "kept"),
+    [
+        ([1, 2, 0, 5], "boxes of zero area dropped", []),
+        ([1, 2, 5, -1], "boxes of zero area dropped", []),
+        ([40, 2, 5, 5], "boxes outside their image dropped", []),
+        ([-9, -9, 9, 5], "boxes outside their image dropped", []),
+        ([35, -5, 10, 10], "boxes clipped to their image", [[35, 0, 40, 5]]),
+    ],
+)
+def test_odd_boxes_are_mended_or_dropped_and_counted(tmp_path, write_coco, box, problem, kept):
+    dataset = CocoDataset(write_coco(tmp_path, annotations=one_object(bbox=box)), "train")
+
+    assert dataset.problems == {problem: 1}
+    assert dataset.samples[1].boxes.tolist() == kept
+    assert [entry["bbox"] for entry in dataset.ground_truth()["annotations"]] == [box] * len(kept)
+
+
+@pytest.mark.parametrize("box", [[3, 4, 1, 1], [39, 29, 1, 1], [0, 0, 40.01, 30]])
+def test_one_pixel_boxes_and_rounded_edges_are_no_problem(tmp_path, write_coco, box):
+    dataset = CocoDataset(write_coco(tmp_path, annotations=one_object(bbox=box)), "train")
+
+    assert dataset.problems == {}
+    assert len(dataset.samples[1].labels) == 1
+
+
+def test_the_ground_truth_fills_in_area_and_crowd_and_numbers_from_one(tmp_path, write_coco):
+    annotations = one_object(id=0, ignore=1) + one_object(id=1, area=5.5, segmentation=[[1, 2, 3, 4, 5, 6]])
+    dataset = CocoDataset(write_coco(tmp_path, annotations=annotations), "train")
+
+    truth = dataset.ground_truth()
+
+    assert [entry["id"] for entry in truth["annotations"]] == [1, 2]
+    assert [entry["area"] for entry in truth["annotations"]] == [12, 5.5]
+    assert [entry["iscrowd"] for entry in truth["annotations"]] == [0, 0]
+    assert "ignore" not in truth["annotations"][0]
+    assert truth["annotations"][1]["segmentation"] == [[1, 2, 3, 4, 5, 6]]
+    assert len(truth["images"]) == 3
+    assert len(truth["categories"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("annotation", "sentence"),
+    [
+        ({"category_id": 99}, "annotation 77 in .*instances_train.json has category_id 99; .* are 3, 7"),
+        ({"category_id": "3"}, "annotation 77 .* category_id '3'; allowed is a whole number"),
+        ({"image_id": 5}, "annotation 77 in .*instances_train.json has image_id 5, but no image has that id"),
+        ({"image_id": [1]}, "annotation 77 .* image_id"),
+        ({"bbox": [1, 2, 3]}, r"annotation 77 .* bbox \[1, 2, 3\]; allowed are four finite numbers"),
+        ({"bbox": [1, 2, 3, float("nan")]}, "annotation 77 .* four finite numbers"),
+        ({"bbox": [1, 2, 3, float("inf")]}, "annotation 77 .* four finite numbers"),
+        ({"bbox": [1, 2, 3, "4"]}, "annotation 77 .* four finite numbers"),
+        ({"bbox": [1, 2, 3, True]}, "annotation 77 .* four finite numbers"),
+        ({"bbox": None}, "annotation 77 .* four finite numbers"),
+    ],
+)
+def test_a_faulty_annotation_is_named_by_its_id(tmp_path, write_coco, annotation, sentence):
+    write_coco(tmp_path, annotations=one_object(**annotation))
+
+    with pytest.raises(SpinetError, match=sentence):
+        CocoDataset(tmp_path, "train")
+
+
+IMAGE = {"id": 10, "file_name": "0.png", "width": 40, "height": 30}
+CATEGORY = {"id": 3, "name": "dog"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"images": []}, "instances_train.json has no images"),
+        ({"categories": []}, "instances_train.json has no categories"),
+        ({"images": [IMAGE, IMAGE]}, "instances_train.json has two images with id 10"),
+        ({"categories": [CATEGORY, CATEGORY]}, "instances_train.json has two categories with id 3"),
+        ({"images": [IMAGE | {"id": "a"}]}, "image number 1 in .* has id 'a'"),
+        ({"images": [IMAGE | {"width": 0}]}, "image 10 in .* has width 0"),
+        ({"images": [IMAGE | {"height": None}]}, "image 10 in .* has height None"),
+        ({"images": [IMAGE | {"file_name": ""}]}, "image 10 in .* has file_name ''"),
+        ({"categories": [{"id": 3}]}, "category 3 in .* has name None"),
+        ({"categories": None}, "lacks the key 'categories', found is images, annotations"),
+        ({"annotations": {}}, "'annotations' is not a list of objects"),
+        ({"annotations": [1]}, "'annotations' is not a list of objects"),
+    ],
+)
+def test_a_faulty_file_is_named_with_its_fault(tmp_path, write_coco, changes, sentence):
+    write_coco(tmp_path, **changes)
+
+    with pytest.raises(SpinetError, match=sentence):
+        CocoDataset(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            b'{"images": [],\n "annotations": [,]}',
+            "instances_train.json is not valid JSON: line 2, column 18",
+        ),
+        (b"", "instances_train.json is not valid JSON: line 1"),
+        (b'{"images": "\xff\xfe"}', "instances_train.json is not valid JSON: byte 12"),
+        (b"[1]", "instances_train.json is not in COCO format.* found is a list"),
+    ],
+)
+def test_a_file_that_is_no_coco_json_is_named(tmp_path, write_coco, content, sentence):
+    write_coco(tmp_path)
+    (tmp_path / "annotations" / "instances_train.json").write_bytes(content)
+
+    with pytest.raises(SpinetError, match=sentence):
+        CocoDataset(tmp_path, "train")
+
+
+def test_missing_folders_and_files_are_errors_that_say_what_is_expected(tmp_path, write_coco):
+    with pytest.raises(SpinetError, match=r"no data set folder .*nowhere; expected are train/"):
+        CocoDataset(tmp_path / "nowhere", "train")
+
+    write_coco(tmp_path)
+    with pytest.raises(SpinetError, match=r"no folder of val images; expected are val/.* found is annotations, train"):
+        CocoDataset(tmp_path, "val")
+
+    (tmp_path / "val").mkdir()
+    with pytest.raises(SpinetError, match=r"annotation file .*instances_val\.json is missing"):
+        CocoDataset(tmp_path, "val")
+
+    with pytest.raises(SpinetError, match="unknown split 'test'; allowed are 'train' and 'val'"):
+        CocoDataset(tmp_path, "test")
+
+
+def test_missing_image_files_are_counted_and_the_first_is_named(tmp_path, write_coco):
+    write_coco(tmp_path)
+    for name in ("1.png", "2.png"):
+        (tmp_path / "train" / name).unlink()
+
+    with pytest.raises(SpinetError, match=r"^2 of 3 image files are missing, the first one is .*train/1\.png$"):
+        CocoDataset(tmp_path, "train")
+
+
+def test_images_in_sub_folders_are_found(tmp_path, write_coco):
+    write_coco(tmp_path, images=[IMAGE | {"file_name": "deep/0.png"}], annotations=[])
+    (tmp_path / "train" / "deep").mkdir()
+    (tmp_path / "train" / "0.png").rename(tmp_path / "train" / "deep" / "0.png")
+
+    assert CocoDataset(tmp_path, "train").image(0).shape == (3, 30, 40)
+
+
+def test_a_broken_image_is_named_when_it_is_read(tmp_path, write_coco):
+    write_coco(tmp_path)
+    (tmp_path / "train" / "1.png").write_bytes(b"")
+    dataset = CocoDataset(tmp_path, "train")
+
+    with pytest.raises(SpinetError, match=r"1\.png"):
+        dataset.image(1)
+
+
+@pytest.mark.slow
+def test_a_file_as_large_as_cocos_opens_in_well_under_a_minute(tmp_path):
+    count = 118_287
+    content = {
+        "images": [{"id": k, "file_name": "0.png", "width": 640, "height": 480} for k in range(count)],
+        "annotations": [
+            {"id": k, "image_id": (k * 7919) % count, "category_id": 1, "bbox": [1.5, 2.5, 30.25, 40]}
+            for k in range(860_000)
+        ],
+        "categories": [CATEGORY | {"id": 1}],
+    }
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_train.json").write_text(json.dumps(content))
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "0.png").touch()
+    del content
+
+    start = time.perf_counter()
+    dataset = CocoDataset(tmp_path, "train")
+
+    assert time.perf_counter() - start < 40
+    assert sum(len(sample.labels) for sample in dataset.samples) == 860_000
+
+
+@pytest.mark.parametrize("name", ["aquarium", "bccd", "cocomini", "nuclei"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_real_data_sets_open(real_photos, name, split):
+    dataset = CocoDataset(real_photos(name), split)
+
+    assert dataset.image(0).shape == (3, dataset.samples[0].height, dataset.samples[0].width)
+    truth = dataset.ground_truth()["annotations"]
+    objects = sum(len(sample.labels) for sample in dataset.samples)
+    assert objects == sum(not entry["iscrowd"] for entry in truth) > 100

@@ -1,0 +1,45 @@
+"""The smallest real data set, and settings that train on it in seconds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spinet.data.demo import make_demo_dataset
+from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated data set of 16 + 8 images of 64 px with three classes."""
+    return make_demo_dataset(
+        tmp_path_factory.mktemp("digits"),
+        classes=3,
+        train_images=16,
+        val_images=8,
+        image_size=64,
+        object_sizes=(16, 40),
+        objects_per_image=(1, 2),
+    )
+
+
+@pytest.fixture
+def config(digits: Path) -> TrainConfig:
+    """Eight steps of four images, with everything that draws random numbers switched on."""
+    return TrainConfig(
+        model=ModelConfig(arch="tiny", stochastic_depth=0.2, dropblock=0.1),
+        data=DataConfig(root=str(digits), image_size=64, workers=0, cache_images=True),
+        optim=OptimConfig(lr=1.0, schedule="cosine", warmup_epochs=0.5, ema_decay=0.9),
+        epochs=2,
+        batch_size=4,
+        eval_epochs=1,
+        log_steps=1,
+        save_seconds=0,
+        device="cpu",
+    )
+
+
+@pytest.fixture
+def short(config: TrainConfig) -> TrainConfig:
+    """Two steps, evaluated once."""
+    return replace(config, epochs=0.5, eval_epochs=0)

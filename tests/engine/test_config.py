@@ -1,0 +1,63 @@
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from spinet.engine.config import TrainConfig, differences, read_config
+from spinet.errors import SpinetError
+from spinet.recipes import RECIPES
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_survives_its_json(name):
+    config = RECIPES[name].config
+    assert TrainConfig.from_json(config.to_json(), "config.json") == config
+
+
+def test_settings_left_out_take_their_defaults():
+    assert TrainConfig.from_json('{"epochs": 90}', "here") == replace(TrainConfig(), epochs=90.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"epoch": 3}', r"config.json: unknown setting 'epoch', did you mean 'epochs'\?"),
+        ('{"optim": {"lrr": 1}}', r"unknown setting 'optim.lrr', did you mean 'optim.lr'\?"),
+        ('{"epochs": "many"}', "setting epochs: 'many' is not of type float"),
+        ('{"batch_size": 1.5}', "setting batch_size: 1.5 is not of type int"),
+        ('{"batch_size": true}', "setting batch_size: True is not of type int"),
+        ('{"batch_size": 0}', "setting batch_size: 0 is not 1 or more"),
+        ('{"data": {"scale_jitter": [1]}}', r"setting data.scale_jitter: \[1\] is not of type tuple\[float, float\]"),
+        ('{"data": {"scale_jitter": [2, 1]}}', r"setting data.scale_jitter: \(2.0, 1.0\) is not a range above 0"),
+        (
+            '{"model": {"activation": "gelu"}}',
+            "unknown value of model.activation 'gelu', did you mean 'relu'?",
+        ),
+        ('{"epochs": 20}', r"optim.drops: the drops \(30.0, 10.0\) epochs before the end begin before training does"),
+        ('{"model": []}', r"model: expected an object of settings, found \[\]"),
+        ("[]", r"settings: expected an object of settings, found \[\]"),
+        ('{"epochs": 3,\n}', "config.json, line 2: not JSON"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(text, sentence):
+    with pytest.raises(SpinetError, match=sentence):
+        TrainConfig.from_json(text, "config.json")
+
+
+def test_a_missing_settings_file_is_named(tmp_path):
+    with pytest.raises(SpinetError, match=r"could not read the settings in .*none\.json: No such file"):
+        read_config(tmp_path / "none.json")
+
+
+def test_differences_name_the_settings_that_changed():
+    one = TrainConfig()
+    other = replace(one, epochs=99, optim=replace(one.optim, lr=0.1))
+    assert differences(one, other) == {"epochs": (350.0, 99), "optim.lr": (0.28, 0.1)}
+    assert differences(one, one) == {}
+
+
+def test_the_json_holds_every_setting():
+    def count(tree):
+        return sum(count(value) if isinstance(value, dict) else 1 for value in tree.values())
+
+    assert count(json.loads(TrainConfig().to_json())) == count(asdict(TrainConfig()))

@@ -1,0 +1,91 @@
+import pytest
+import torch
+from torch import nn
+
+from spinet.arch.catalog import load_architecture
+from spinet.engine.config import OptimConfig
+from spinet.engine.optim import MovingAverage, clip_gradients, create_optimizer, learning_rate
+from spinet.models.factory import create_retinanet
+
+# COCO: 118,287 images in batches of 256 are 462.06 steps an epoch.
+EPOCH = 118287 / 256
+STEPS = round(350 * EPOCH)
+
+
+def rate(step, batch_size=256, **settings):
+    return learning_rate(step, OptimConfig(**settings), batch_size=batch_size, steps=STEPS, epoch_steps=EPOCH)
+
+
+def test_the_warm_up_rises_linearly_from_its_start_to_the_full_rate():
+    warmup = 5 * EPOCH
+    assert rate(0) == pytest.approx(0.28 * 0.024)
+    assert rate(round(warmup / 2)) == pytest.approx(0.28 * (0.024 + 0.976 / 2), rel=1e-3)
+    assert rate(int(warmup) + 1) == pytest.approx(0.28)
+
+
+def test_the_step_schedule_divides_by_ten_thirty_and_ten_epochs_before_the_end():
+    assert rate(round(319 * EPOCH)) == pytest.approx(0.28)
+    assert rate(round(321 * EPOCH)) == pytest.approx(0.028)
+    assert rate(round(341 * EPOCH)) == pytest.approx(0.0028)
+
+
+def test_the_cosine_is_half_way_down_in_the_middle_and_ends_at_zero():
+    middle = round((5 * EPOCH + STEPS) / 2)
+    assert rate(middle, schedule="cosine") == pytest.approx(0.14, rel=1e-3)
+    assert rate(STEPS - 1, schedule="cosine") == pytest.approx(0, abs=1e-8)
+
+
+def test_the_rate_follows_the_batch_size():
+    assert rate(10000, batch_size=16) == pytest.approx(0.28 * 16 / 256)
+
+
+def test_a_warm_up_longer_than_the_run_takes_half_of_it():
+    config = OptimConfig(warmup_epochs=5, schedule="cosine")
+    assert learning_rate(4, config, batch_size=256, steps=10, epoch_steps=10) < 0.28
+    assert learning_rate(5, config, batch_size=256, steps=10, epoch_steps=10) == pytest.approx(0.28)
+
+
+def test_only_convolution_weights_decay():
+    model = create_retinanet(load_architecture("tiny"), 3)
+    decayed, kept = create_optimizer(model, OptimConfig(weight_decay=4e-5)).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed_names = {names[id(parameter)] for parameter in decayed["params"]}
+    kept_names = {names[id(parameter)] for parameter in kept["params"]}
+    assert decayed["weight_decay"] == 4e-5
+    assert kept["weight_decay"] == 0
+    assert decayed_names | kept_names == set(names.values())
+    assert all(name.endswith(".weight") and ".norm" not in name for name in decayed_names)
+    assert "backbone.stem.conv.norm.weight" in kept_names
+    assert "classes.convs.0.bias" in kept_names
+
+
+@pytest.mark.parametrize("decays", [True, False])
+def test_depthwise_kernels_decay_only_where_the_source_says_so(decays):
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4, bias=False), nn.Conv2d(4, 8, 1, bias=False))
+    decayed, kept = create_optimizer(model, OptimConfig(decay_depthwise=decays)).param_groups
+    assert (len(decayed["params"]), len(kept["params"])) == ((2, 0) if decays else (1, 1))
+
+
+def test_the_moving_average_starts_fast_and_copies_counters():
+    model = nn.BatchNorm1d(1)
+    average = MovingAverage(model, decay=0.99)
+    with torch.no_grad():
+        model.weight.fill_(11.0)
+        model.num_batches_tracked.fill_(7)
+    # From 1 to 11 with decay (1 + 0) / (10 + 0) = 0.1, then (1 + 1) / (10 + 1).
+    average.update(model, updates=0)
+    assert average.state["weight"].item() == pytest.approx(10.0)
+    average.update(model, updates=1)
+    assert average.state["weight"].item() == pytest.approx(10.0 * 2 / 11 + 11.0 * 9 / 11)
+    assert average.state["num_batches_tracked"].item() == 7
+
+
+def test_clipping_scales_large_gradients_and_leaves_small_ones():
+    parameter = nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([3.0, 4.0])
+    clip_gradients([parameter], 10.0)
+    assert parameter.grad.tolist() == [3.0, 4.0]
+    clip_gradients([parameter], 1.0)
+    assert parameter.grad.norm().item() == pytest.approx(1.0, rel=1e-4)
+    clip_gradients([parameter], 0.0)
+    assert parameter.grad.norm().item() == pytest.approx(1.0, rel=1e-4)

@@ -1,0 +1,288 @@
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from spinet.data.coco import CocoDataset
+from spinet.engine.checkpoint import load_model
+from spinet.engine.state import TrainState
+from spinet.engine.train import model_info, pick_device, train
+from spinet.errors import SpinetError
+from spinet.models.retinanet import RetinaNet
+
+COMMAND = [sys.executable, "-c", "import torch; torch.set_num_threads(1); from spinet.cli import main; main()"]
+
+
+def weights_of(run):
+    return load_file(run / "last.safetensors")
+
+
+def losses_of(run):
+    """(step, losses) of every line of metrics, without the timings."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [
+        {key: value for key, value in line.items() if "second" not in key and key != "memory_gib"} for line in lines
+    ]
+
+
+def assert_same_end(one, other):
+    first, second = weights_of(one), weights_of(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert losses_of(one) == losses_of(other)
+    first = torch.load(one / "state.pt", weights_only=True)["state"]
+    second = torch.load(other / "state.pt", weights_only=True)["state"]
+    assert all(torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
+    assert first["step"] == second["step"]
+
+
+def test_a_run_folder_holds_config_metrics_weights_and_state(config, tmp_path):
+    result = train(config, tmp_path / "run", quiet=True)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "best.safetensors",
+        "config.json",
+        "last.safetensors",
+        "metrics.jsonl",
+        "state.pt",
+        "tensorboard",
+    }
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    assert result.steps == 8
+    assert result.best["AP"] >= result.last["AP"]
+    steps = [line["step"] for line in losses_of(tmp_path / "run") if "loss" in line]
+    assert steps == list(range(1, 9))
+
+
+def test_training_lowers_the_loss(config, tmp_path):
+    calm = replace(config.model, stochastic_depth=0.0, dropblock=0.0)
+    train(replace(config, model=calm, epochs=12, eval_epochs=0, save_seconds=1e9), tmp_path, quiet=True)
+    losses = [line["loss"] for line in losses_of(tmp_path) if "loss" in line]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_two_runs_of_one_seed_are_bit_equal_and_another_seed_is_not(short, tmp_path):
+    train(short, tmp_path / "one", quiet=True)
+    train(short, tmp_path / "two", quiet=True)
+    train(replace(short, seed=1), tmp_path / "three", quiet=True)
+    assert_same_end(tmp_path / "one", tmp_path / "two")
+    assert losses_of(tmp_path / "one")[0] != losses_of(tmp_path / "three")[0]
+
+
+def test_loader_processes_change_nothing(short, tmp_path):
+    train(short, tmp_path / "none", quiet=True)
+    train(replace(short, data=replace(short.data, workers=2)), tmp_path / "two", quiet=True)
+    assert_same_end(tmp_path / "none", tmp_path / "two")
+
+
+def test_training_in_process_leaves_the_callers_random_numbers_alone(short, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(short, tmp_path, quiet=True)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("stop_after", [1, 5])
+def test_a_run_stopped_and_started_again_ends_bit_equal(config, tmp_path, monkeypatch, stop_after):
+    train(config, tmp_path / "whole", quiet=True)
+
+    def stop(state, run):
+        save(state, run)
+        if state.step == stop_after:
+            raise KeyboardInterrupt
+
+    save = TrainState.save
+    monkeypatch.setattr(TrainState, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "parts", quiet=True)
+    monkeypatch.undo()
+    train(config, tmp_path / "parts", quiet=True)
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_resumed_from_an_old_checkpoint_rewrites_what_came_after(config, tmp_path):
+    slow_saves = replace(config, save_seconds=1e9)
+    train(slow_saves, tmp_path / "whole", quiet=True)
+    run = tmp_path / "parts"
+    train(replace(config, epochs=1), run, quiet=True)
+    (run / "config.json").unlink()
+    # The folder as a kill in the second epoch leaves it: lines beyond the checkpoint, the last one torn.
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "loss": 99.0}\n{"step": 6, "lo')
+    lines = (run / "metrics.jsonl").read_text()
+    assert "99.0" in lines
+    train(slow_saves, run, quiet=True)
+    steps = [line["step"] for line in losses_of(run) if "loss" in line]
+    assert steps == list(range(1, 9))
+    assert "99.0" not in (run / "metrics.jsonl").read_text()
+
+
+def test_a_finished_run_is_not_trained_again(short, tmp_path):
+    first = train(short, tmp_path, quiet=True)
+    before = (tmp_path / "state.pt").stat().st_mtime_ns
+    again = train(short, tmp_path, quiet=True)
+    assert again.last == pytest.approx(first.last, nan_ok=True)
+    assert (tmp_path / "state.pt").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_five_random_moments_ends_bit_equal(config, tmp_path):
+    config = replace(config, epochs=6, eval_epochs=2)
+    file = tmp_path / "settings.json"
+    file.write_text(config.to_json())
+    command = [*COMMAND, "train", str(file), "--run"]
+    started = time.monotonic()
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, stdout=subprocess.DEVNULL)
+    length = time.monotonic() - started
+    draw = random.Random(0)
+    kills = 0
+    for _ in range(5):
+        process = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
+        try:
+            # From the first imports to the last steps, evaluations and writes included.
+            process.wait(timeout=draw.uniform(0.25, 0.95) * length)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    subprocess.run([*command, str(tmp_path / "killed")], check=True, stdout=subprocess.DEVNULL)
+    assert kills >= 3
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model_and_agree(config, tmp_path):
+    file = tmp_path / "settings.json"
+    file.write_text(replace(config, eval_epochs=0).to_json())
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "spinet"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [*launch, "train", str(file), "--run", str(tmp_path / "run")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("learning rate: 1 for 256 images, so 0.01562 for 4 (2 processes x 1 parts x 2)") == 1
+    assert losses_of(tmp_path / "run")[-1]["step"] == 8
+    # All eight val images were evaluated, split among both.
+    assert "val/AP" in losses_of(tmp_path / "run")[-1]
+    # The same command again goes on, with both processes.
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "is finished" in again.stdout
+
+
+def test_accumulating_two_parts_averages_their_gradients(short, tmp_path):
+    # Without batch statistics and with equal numbers of objects, parts would equal the whole; here only the
+    # bookkeeping is checked: twice the forward passes, half the size each, the same number of steps.
+    result = train(replace(short, accumulate=2), tmp_path, quiet=True)
+    assert result.steps == 2
+    lines = [line for line in losses_of(tmp_path) if "loss" in line]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(0.5 < line["loss"] < 5 for line in lines)
+
+
+def test_a_batch_that_cannot_be_split_is_refused(short, tmp_path):
+    with pytest.raises(SpinetError, match="batch_size 4 cannot be split into 1 processes x 3 parts"):
+        train(replace(short, accumulate=3), tmp_path, quiet=True)
+
+
+def test_a_folder_of_other_settings_is_refused_by_the_settings_that_differ(short, tmp_path):
+    train(short, tmp_path, quiet=True)
+    before = (tmp_path / "config.json").read_text()
+    with pytest.raises(SpinetError, match=r"trained with other settings \(batch_size was 4, now 2\)"):
+        train(replace(short, batch_size=2), tmp_path, quiet=True)
+    assert (tmp_path / "config.json").read_text() == before
+
+
+def test_settings_that_change_only_speed_may_differ(short, tmp_path):
+    train(short, tmp_path, quiet=True)
+    train(replace(short, log_steps=7, data=replace(short.data, workers=1)), tmp_path, quiet=True)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint(config, tmp_path, monkeypatch):
+    calls = itertools.count(1)
+    losses = RetinaNet.losses
+
+    def poisoned(model, images, targets):
+        found = losses(model, images, targets)
+        return found | {"box": found["box"] * float("nan")} if next(calls) == 4 else found
+
+    monkeypatch.setattr(RetinaNet, "losses", poisoned)
+    with pytest.raises(SpinetError, match="the box loss was not finite at step 4; the checkpoint before it in"):
+        train(config, tmp_path, quiet=True)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["state"]["step"] == 3
+    assert all(value.isfinite().all() for value in weights_of(tmp_path).values())
+
+
+def test_train_and_val_of_different_classes_are_refused(digits, short, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(digits, root)
+    file = root / "annotations" / "instances_val.json"
+    content = json.loads(file.read_text())
+    content["categories"].append({"id": 99, "name": "extra"})
+    file.write_text(json.dumps(content))
+    with pytest.raises(SpinetError, match="do not list the same category ids"):
+        train(replace(short, data=replace(short.data, root=str(root))), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_data_folder_leaves_no_run_folder_behind(short, tmp_path):
+    with pytest.raises(SpinetError, match="nowhere"):
+        train(replace(short, data=replace(short.data, root=str(tmp_path / "nowhere"))), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(SpinetError, match="device 'gpu' cannot be used here"):
+        pick_device("gpu")
+
+
+def test_weights_to_start_from_are_the_ones_trained_on(short, tmp_path):
+    train(short, tmp_path / "first", quiet=True)
+    dataset = CocoDataset(Path(short.data.root), "train")
+    again = replace(short, model=replace(short.model, weights=str(tmp_path / "first")))
+    state = TrainState(model_info(again, dataset), again, torch.device("cpu"))
+    loaded, _ = load_model(tmp_path / "first")
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in state.model.state_dict().items())
+
+
+@pytest.mark.slow
+def test_eight_real_photos_are_learnt_by_heart(real_photos, config, tmp_path):
+    root = real_photos("bccd")
+    dataset = CocoDataset(root, "train", cache_images=True)
+    chosen = [sample for sample in dataset.samples if len(sample.labels) <= 12][:8]
+    train_set, val_set = (subset(root, chosen) for _ in range(2))
+    config = replace(
+        config,
+        model=replace(config.model, stochastic_depth=0.0, dropblock=0.0, bn_momentum=0.1, anchor_scale=2.0),
+        data=replace(config.data, root=str(root), image_size=256, scale_jitter=(1.0, 1.0)),
+        optim=replace(config.optim, lr=2.0, warmup_epochs=5, ema_decay=0.0),
+        epochs=100,
+        batch_size=8,
+        eval_epochs=0,
+        save_seconds=1e9,
+    )
+    result = train(config, tmp_path, train_set=train_set, val_set=val_set, quiet=True)
+    assert result.last["AP50"] > 0.9
+
+
+def subset(root, samples):
+    """The train split of a data set, narrowed to some samples, in memory."""
+    dataset = CocoDataset(root, "train", cache_images=True)
+    dataset.samples = samples
+    truth, ids = dataset.ground_truth(), {sample.image_id for sample in samples}
+    narrowed = truth | {
+        "images": [image for image in truth["images"] if image["id"] in ids],
+        "annotations": [entry for entry in truth["annotations"] if entry["image_id"] in ids],
+    }
+    dataset.ground_truth = lambda: narrowed
+    return dataset
