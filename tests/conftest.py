@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from spinet.data.demo import make_demo_dataset
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -25,3 +27,17 @@ def real_photos():
         return path
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated data set of 16 + 8 images of 64 px with three classes."""
+    return make_demo_dataset(
+        tmp_path_factory.mktemp("digits"),
+        classes=3,
+        train_images=16,
+        val_images=8,
+        image_size=64,
+        object_sizes=(16, 40),
+        objects_per_image=(1, 2),
+    )

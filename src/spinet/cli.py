@@ -42,7 +42,11 @@ def list_command(args: list[str]) -> None:
 def show_command(args: list[str]) -> None:
     """One architecture, block by block."""
 
-    def command(arch: tyro.conf.Positional[str], image_size: int = 640, json: bool = False) -> None:
+    def command(
+        arch: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")],
+        image_size: int = 640,
+        json: bool = False,
+    ) -> None:
         """Print the blocks of an architecture.
 
         Args:
@@ -75,7 +79,7 @@ def train_command(args: list[str]) -> None:
 
     @dataclass(frozen=True)
     class Arguments:
-        config: tyro.conf.OmitArgPrefixes[TrainConfig]
+        config: Annotated[TrainConfig, tyro.conf.arg(name="")]
         run: Path
         """Run folder; the same command again goes on with it."""
 
@@ -93,7 +97,7 @@ def evaluate_command(args: list[str]) -> None:
     """COCO metrics of a trained detector."""
 
     def command(
-        run: tyro.conf.Positional[Path],
+        run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
         root: Annotated[str, tyro.conf.arg(name="data.root")] = "",
         split: Literal["train", "val"] = "val",
         batch_size: int = 8,
@@ -133,8 +137,8 @@ def predict_command(args: list[str]) -> None:
     """Pictures with boxes, and JSON, of photos."""
 
     def command(
-        run: tyro.conf.Positional[Path],
-        photos: tyro.conf.Positional[list[Path]],
+        run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+        photos: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO")],
         out: Path = Path("predictions"),
         score: float = 0.3,
         device: str = "auto",

@@ -1,26 +1,11 @@
-"""The smallest real data set, and settings that train on it in seconds."""
+"""Settings that train on the generated photos in seconds."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from spinet.data.demo import make_demo_dataset
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generated data set of 16 + 8 images of 64 px with three classes."""
-    return make_demo_dataset(
-        tmp_path_factory.mktemp("digits"),
-        classes=3,
-        train_images=16,
-        val_images=8,
-        image_size=64,
-        object_sizes=(16, 40),
-        objects_per_image=(1, 2),
-    )
 
 
 @pytest.fixture

@@ -1,0 +1,151 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from spinet.arch.catalog import Architecture, load_architecture
+from spinet.engine.checkpoint import (
+    ModelInfo,
+    load_model,
+    load_pretrained,
+    read_state,
+    read_weights,
+    save_state,
+    save_weights,
+    weights_file,
+)
+from spinet.engine.config import ModelConfig
+from spinet.errors import SpinetError
+
+TINY = load_architecture("tiny")
+MODEL = ModelConfig(arch="tiny", activation="swish", anchor_scale=2.0)
+INFO = ModelInfo(TINY, MODEL, ("cat", "dog", "fish"), (1, 5, 9), 64)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("weights") / "best.safetensors"
+    save_weights(file, INFO.create_model().state_dict(), INFO, {"step": 3})
+    return file
+
+
+def other_architecture() -> Architecture:
+    return replace(TINY, scaling=replace(TINY.scaling, width=0.5), name="tiny-wide")
+
+
+def test_a_weights_file_is_a_whole_detector(saved):
+    model, info = load_model(saved)
+    assert info == INFO
+    assert not model.training
+    assert model.anchor_scale == 2.0
+    logits, deltas = model(torch.zeros(1, 3, 64, 64))
+    assert logits.shape[-1] == 3
+    assert deltas.shape[:2] == logits.shape[:2]
+
+
+def test_the_metadata_holds_the_architecture_the_classes_and_notes(saved):
+    with safe_open(saved, framework="pt") as content:
+        metadata = content.metadata()
+    assert Architecture.from_json(metadata["architecture"], "metadata") == TINY
+    assert json.loads(metadata["class_names"]) == ["cat", "dog", "fish"]
+    assert json.loads(metadata["notes"]) == {"step": 3}
+
+
+def test_a_run_folder_means_its_best_weights_or_else_its_last(saved, tmp_path):
+    (tmp_path / "last.safetensors").write_bytes(saved.read_bytes())
+    assert weights_file(tmp_path).name == "last.safetensors"
+    (tmp_path / "best.safetensors").write_bytes(saved.read_bytes())
+    assert weights_file(tmp_path).name == "best.safetensors"
+
+
+def test_a_folder_without_weights_is_refused(tmp_path):
+    with pytest.raises(SpinetError, match="holds neither best.safetensors nor last.safetensors"):
+        weights_file(tmp_path)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(SpinetError, match=r"there is no weights file or run folder .*gone\.safetensors"):
+        load_model(tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize("kept", [0, 7, 1000, -1])
+def test_a_truncated_weights_file_is_refused_by_name(saved, tmp_path, kept):
+    file = tmp_path / "cut.safetensors"
+    file.write_bytes(saved.read_bytes()[:kept])
+    with pytest.raises(SpinetError, match=r"could not read the weights file .*cut\.safetensors"):
+        load_model(file)
+
+
+def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
+    save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(SpinetError, match="is not a Spinet weights file"):
+        load_model(tmp_path / "other.safetensors")
+
+
+def test_tensors_that_do_not_fit_their_description_are_listed(tmp_path):
+    weights = INFO.create_model().state_dict()
+    del weights["backbone.stem.conv.conv.weight"]
+    weights["extra"] = torch.zeros(1)
+    save_weights(tmp_path / "bad.safetensors", weights, INFO, {})
+    with pytest.raises(SpinetError, match=r"does not fit this network in 2 tensors, .*stem.conv.conv.weight is None"):
+        load_model(tmp_path / "bad.safetensors")
+
+
+def test_weights_of_another_number_of_classes_are_refused_and_the_way_out_named(saved):
+    info = replace(INFO, model=replace(MODEL, weights=str(saved)), class_names=("cat", "dog"), category_ids=(1, 2))
+    with pytest.raises(SpinetError, match=r"tells 3 classes apart, the data set has 2; --model.new-classes"):
+        load_pretrained(info.create_model(), info)
+
+
+def test_new_classes_keep_everything_but_the_class_predictor(saved):
+    model_config = replace(MODEL, weights=str(saved), new_classes=True)
+    info = replace(INFO, model=model_config, class_names=("cat", "dog"), category_ids=(1, 2))
+    model = info.create_model()
+    own = model.classes.predictor.weight.clone()
+    load_pretrained(model, info)
+    old, _ = read_weights(saved)
+    assert torch.equal(model.classes.predictor.weight, own)
+    assert torch.equal(model.boxes.predictor.weight, old["boxes.predictor.weight"])
+
+
+def test_weights_of_another_architecture_are_refused_by_both_names(saved):
+    info = replace(INFO, architecture=other_architecture(), model=replace(MODEL, weights=str(saved)))
+    with pytest.raises(SpinetError, match=r"holds weights of another architecture \(tiny, not tiny-wide\)"):
+        load_pretrained(info.create_model(), info)
+
+
+def test_the_training_state_round_trips(tmp_path):
+    state = {"step": 3, "model": {"weight": torch.arange(3.0)}, "best": {"AP": 0.5}}
+    save_state(tmp_path / "state.pt", state, TINY)
+    loaded = read_state(tmp_path / "state.pt", TINY)
+    assert loaded["step"] == 3
+    assert torch.equal(loaded["model"]["weight"], torch.arange(3.0))
+
+
+def test_a_state_of_another_architecture_is_refused(tmp_path):
+    save_state(tmp_path / "state.pt", {}, other_architecture())
+    with pytest.raises(SpinetError, match=r"another architecture \(tiny-wide\) than the settings ask for \(tiny\)"):
+        read_state(tmp_path / "state.pt", TINY)
+
+
+@pytest.mark.parametrize("kept", [0, 10, 300])
+def test_a_damaged_state_is_refused_by_name(tmp_path, kept):
+    save_state(tmp_path / "state.pt", {"step": 1}, TINY)
+    (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:kept])
+    with pytest.raises(SpinetError, match=r"could not read the training state .*state\.pt"):
+        read_state(tmp_path / "state.pt", TINY)
+
+
+def test_a_state_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "touched",))
+
+    torch.save({"format": "spinet-1", "state": Evil()}, tmp_path / "state.pt")
+    with pytest.raises(SpinetError, match="could not read the training state"):
+        read_state(tmp_path / "state.pt", TINY)
+    assert not (tmp_path / "touched").exists()

@@ -1,0 +1,65 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from spinet.engine.distributed import Processes, processes
+
+PROGRAM = """
+import sys
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from spinet.engine.distributed import processes, synchronise_batch_norm
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.BatchNorm2d(2))
+images, weight = torch.randn(6, 3, 8, 8), torch.randn(6, 2, 6, 6)
+with processes(torch.device("cpu")) as group:
+    model = DistributedDataParallel(synchronise_batch_norm(model, torch.device("cpu")), broadcast_buffers=False)
+    share = slice(group.rank * 3, group.rank * 3 + 3)
+    output = model(images[share])
+    (output * weight[share]).mean().backward()
+    assert group.gather([group.rank]) == [0, 1]
+    assert group.broadcast(group.rank) == 0
+    gradients = [parameter.grad for parameter in model.parameters()]
+    buffers = dict(model.module.named_buffers())
+    torch.save((output.detach(), gradients, buffers), f"{sys.argv[1]}/rank{group.rank}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_synchronised_batch_norm_over_two_processes_equals_one_process_with_all_images(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [*launch, str(tmp_path / "program.py"), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    parts = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.BatchNorm2d(2))
+    images, weight = torch.randn(6, 3, 8, 8), torch.randn(6, 2, 6, 6)
+    output = model(images)
+    (output * weight).mean().backward()
+
+    torch.testing.assert_close(torch.cat([part[0] for part in parts]), output.detach())
+    for rank in range(2):
+        expected = [parameter.grad for parameter in model.parameters()]
+        # The bias before a batch norm has a gradient of zero, so only its rounding is compared.
+        torch.testing.assert_close(parts[rank][1], expected, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(parts[rank][2], dict(model.named_buffers()))
+
+
+def test_a_single_process_gathers_and_broadcasts_its_own():
+    with processes(torch.device("cpu")) as group:
+        assert group == Processes()
+        assert group.is_main
+        assert group.gather([1, 2]) == [1, 2]
+        assert group.broadcast("x") == "x"

@@ -1,0 +1,123 @@
+"""Parameters and multiply-adds of the published family, counted without memory for weights (meta device).
+
+Expected numbers: Google's own Keras and TensorFlow code, counted layer by layer; multiply-adds are those of the
+convolutions alone.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from spinet.arch.catalog import load_architecture, names
+from spinet.arch.genotype import BlockSpec
+from spinet.arch.scaling import PUBLISHED
+from spinet.models.backbone import SpineNet
+from spinet.models.blocks import count_parameters
+from spinet.models.factory import create_retinanet
+
+DETECTOR_PARAMETERS = {
+    "spinenet49s": 11_265_942,
+    "spinenet49s-256": 11_944_598,  # as the published checkpoint has
+    "spinenet49": 28_543_383,
+    "spinenet96": 42_974_871,
+    "spinenet143": 66_959_511,
+    "spinenet190": 163_637_351,
+}
+
+# Trainable, and with the running means and variances.
+BACKBONE_PARAMETERS = {
+    "spinenet49s": (9_089_215, 9_146_351),
+    "spinenet49": (21_831_488, 21_920_192),
+    "spinenet96": (36_262_976, 36_385_728),
+    "spinenet143": (60_247_616, 60_413_888),
+    "spinenet190": (126_587_664, 126_849_216),
+}
+
+
+def multiply_adds(model: nn.Module, size: int) -> float:
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model.eval()(torch.empty(1, 3, size, size, device="meta"))
+    return counter.get_total_flops() / 2
+
+
+def meta_backbone(name: str) -> SpineNet:
+    architecture = load_architecture(name)
+    with torch.device("meta"):
+        return SpineNet(architecture.genotype, architecture.scaling)
+
+
+def test_every_published_name_has_its_count_here():
+    assert set(DETECTOR_PARAMETERS) == set(PUBLISHED)
+
+
+@pytest.mark.parametrize(("name", "expected"), DETECTOR_PARAMETERS.items())
+def test_detectors_of_91_classes_have_the_published_parameters(name, expected):
+    with torch.device("meta"):
+        model = create_retinanet(load_architecture(name), num_classes=91)
+
+    assert count_parameters(model) == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), BACKBONE_PARAMETERS.items())
+def test_backbones_have_the_published_parameters_and_statistics(name, expected):
+    backbone = meta_backbone(name)
+    statistics = sum(buffer.numel() for key, buffer in backbone.named_buffers() if "running" in key)
+
+    assert (count_parameters(backbone), count_parameters(backbone) + statistics) == expected
+
+
+def test_spinenet49_with_a_level_2_output_has_the_parameters_of_tensorflow_models():
+    # With min_level 2 tensorflow/models adds block 17, (2, bottleneck, (2, 13)), as a sixth endpoint.
+    found = load_architecture("spinenet49")
+    extra = BlockSpec(2, "bottleneck", (2, 13), endpoint=True)
+    genotype = replace(found.genotype, blocks=(*found.genotype.blocks, extra))
+
+    with torch.device("meta"):
+        backbone = SpineNet(genotype, found.scaling)
+
+    assert backbone.levels == (2, 3, 4, 5, 6, 7)
+    assert count_parameters(backbone) == 22_034_688
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "giga"),
+    [
+        ("spinenet49s", 640, 30.78),
+        ("spinenet49", 640, 85.28),
+        ("spinenet49", 896, 167.15),
+        ("spinenet96", 1024, 265.02),
+        ("spinenet143", 1280, 523.34),
+        ("spinenet190", 1280, 1881.66),
+    ],
+)
+def test_detectors_have_the_published_multiply_adds(name, size, giga):
+    with torch.device("meta"):
+        model = create_retinanet(load_architecture(name), num_classes=91)
+
+    assert multiply_adds(model, size) == pytest.approx(giga * 1e9, rel=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "giga"),
+    [("spinenet49s", 12.33), ("spinenet49", 28.26), ("spinenet96", 46.51), ("spinenet143", 73.81)],
+)
+def test_backbones_have_the_published_multiply_adds_at_640(name, giga):
+    assert multiply_adds(meta_backbone(name), 640) == pytest.approx(giga * 1e9, rel=5e-4)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_architecture_of_the_catalogue_builds_and_gives_its_levels(name):
+    architecture = load_architecture(name)
+    backbone = meta_backbone(name)
+
+    features = backbone(torch.empty(2, 3, 256, 384, device="meta"))
+
+    channels = architecture.scaling.endpoint_channels
+    assert {level: tuple(flow.shape) for level, flow in features.items()} == {
+        level: (2, channels, 256 // 2**level, 384 // 2**level) for level in architecture.genotype.endpoints
+    }
+    assert (list(features), backbone.out_channels) == (list(backbone.levels), channels)

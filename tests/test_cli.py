@@ -1,0 +1,269 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from spinet import cli
+from spinet.arch.catalog import Architecture, load_architecture, names
+from spinet.recipes import RECIPES
+
+
+@pytest.fixture
+def spinet(monkeypatch, capsys):
+    """Return a function that runs a command line in this process and returns (exit code, output, error output)."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["spinet", *map(str, args)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run
+
+
+def test_help_lists_every_command(spinet):
+    code, out, _ = spinet("--help")
+    assert code == 0
+    assert all(f"spinet {name}" in out for name in cli.COMMANDS)
+
+
+def test_no_command_is_an_error_that_shows_the_commands(spinet):
+    code, out, _ = spinet()
+    assert code == 2
+    assert "spinet train" in out
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_its_own_help(spinet, command):
+    code, out, _ = spinet(command, "--help")
+    assert code == 0
+    assert "usage: spinet" in out
+
+
+def test_an_unknown_command_is_refused_with_the_nearest(spinet):
+    code, _, err = spinet("trian")
+    assert code == 1
+    assert err.startswith("spinet: error: unknown command 'trian', did you mean 'train'?")
+
+
+def test_help_list_and_show_never_import_torch():
+    program = (
+        "import sys; sys.argv = ['spinet', *{args!r}]\n"
+        "from spinet.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    for args in (["--help"], ["list"], ["show", "spinenet49"], ["train", "demo", "--help"]):
+        done = subprocess.run([sys.executable, "-c", program.format(args=args)], capture_output=True, text=True)
+        assert done.returncode == 0, (args, done.stderr)
+
+
+def test_list_names_every_architecture_and_recipe(spinet):
+    code, out, _ = spinet("list")
+    assert code == 0
+    assert all(name in out for name in [*names(), *RECIPES])
+
+
+@pytest.mark.parametrize("name", names())
+def test_show_prints_every_block_of_every_architecture(spinet, name):
+    code, out, _ = spinet("show", name)
+    assert code == 0
+    assert out.count("bottleneck") + out.count("residual") >= len(load_architecture(name).genotype.all_blocks)
+
+
+def test_show_json_is_the_architecture_file(spinet):
+    _, out, _ = spinet("show", "spinenet49s", "--json")
+    assert Architecture.from_json(out, "output") == load_architecture("spinenet49s")
+
+
+def test_show_refuses_a_broken_architecture_file_by_its_block(spinet, tmp_path):
+    broken = json.loads(load_architecture("tiny").to_json())
+    broken["blocks"][5]["parents"] = [3, 9]
+    (tmp_path / "mine.json").write_text(json.dumps(broken))
+    code, _, err = spinet("show", tmp_path / "mine.json")
+    assert code == 1
+    assert "mine.json: block 7: parents (3, 9) are not two different earlier blocks (0 to 6)" in err
+
+
+def test_train_without_a_recipe_lists_them(spinet):
+    code, out, _ = spinet("train")
+    assert code == 2
+    assert all(name in out for name in RECIPES)
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest(spinet, tmp_path):
+    code, _, err = spinet("train", "demoo", "--run", tmp_path / "run")
+    assert code == 1
+    assert "unknown recipe 'demoo', did you mean 'demo'?" in err
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest(spinet, tmp_path):
+    code, _, err = spinet("train", "demo", "--run", tmp_path / "run", "--optim.lrr", 3)
+    assert code == 2
+    assert "--optim.lrr" in err
+    assert "--optim.lr FLOAT" in err
+
+
+def test_a_wrong_value_is_refused_with_its_setting(spinet, tmp_path):
+    code, _, err = spinet("train", "demo", "--run", tmp_path / "run", "--optim.lr", "fast")
+    assert code == 2
+    assert "--optim.lr" in err
+    assert "fast" in err
+
+
+def test_training_without_data_says_which_setting_is_missing(spinet, tmp_path):
+    code, _, err = spinet("train", "demo", "--run", tmp_path / "run")
+    assert code == 1
+    assert "data.root is not set; pass --data.root DIR" in err
+    assert not (tmp_path / "run").exists()
+
+
+def small(root, run, *more):
+    """A training command of two steps."""
+    settings = ("--data.root", root, "--run", run, "--epochs", 0.5, "--batch-size", 4, "--data.image-size", 64)
+    return ("train", "demo", *settings, "--device", "cpu", *more)
+
+
+def test_training_evaluating_and_predicting_work_in_a_row(spinet, tmp_path, digits):
+    code, out, _ = spinet(*small(digits, tmp_path / "run"))
+    assert code == 0
+    assert "learning rate: 1 for 256 images, so 0.01562 for 4" in out
+    assert "step 2/2" in out
+
+    code, out, _ = spinet("evaluate", tmp_path / "run", "--device", "cpu", "--json")
+    assert code == 0
+    assert json.loads(out)["AP"] >= 0
+
+    photos = sorted((digits / "val").iterdir())[:2]
+    code, out, _ = spinet("predict", tmp_path / "run", *photos, "--out", tmp_path / "out", "--device", "cpu")
+    assert code == 0
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [entry["file"] for entry in entries] == [str(photo) for photo in photos]
+    with Image.open(tmp_path / "out" / f"{photos[0].stem}.jpg") as picture:
+        assert picture.size == (64, 64)
+
+    code, out, _ = spinet(*small(digits, tmp_path / "run"))
+    assert code == 0
+    assert "is finished" in out
+
+
+def bad_data(tmp_path, digits, change):
+    """A copy of the generated data set whose train annotations `change` has spoilt."""
+    root = tmp_path / "data"
+    shutil.copytree(digits, root)
+    file = root / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    change(root, content)
+    file.write_text(json.dumps(content))
+    return root
+
+
+def drop_annotations(_, content):
+    del content["annotations"]
+
+
+def orphan_category(_, content):
+    content["annotations"][0]["category_id"] = 77
+
+
+def cut_image(root, _):
+    for photo in (root / "train").iterdir():
+        photo.write_bytes(photo.read_bytes()[:200])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (drop_annotations, ("instances_train.json", "annotations")),
+        (orphan_category, ("instances_train.json", "77")),
+        (cut_image, ("/train/", "read")),
+    ],
+)
+def test_spoilt_data_is_one_sentence_and_leaves_no_weights(spinet, tmp_path, digits, change, words):
+    root = bad_data(tmp_path, digits, change)
+    code, _, err = spinet(*small(root, tmp_path / "run"))
+    assert code == 1
+    assert err.startswith("spinet: error: ")
+    assert len(err.strip().splitlines()) == 1
+    assert all(word in err for word in words), err
+    assert not list(tmp_path.glob("run/*.safetensors"))
+    assert not list(tmp_path.glob("run/*.pt"))
+
+
+def test_boxes_that_are_dropped_are_counted_in_a_warning(spinet, tmp_path, digits):
+    def spoil(_, content):
+        content["annotations"][0]["bbox"] = [1000, 1000, 5, 5]
+        content["annotations"][1]["bbox"] = [5, 5, 0, 5]
+
+    code, out, _ = spinet(*small(bad_data(tmp_path, digits, spoil), tmp_path / "run"))
+    assert code == 0
+    assert "warning: instances_train.json: 1 boxes outside their image dropped" in out
+    assert "warning: instances_train.json: 1 boxes of zero area dropped" in out
+
+
+def test_a_missing_data_folder_is_one_sentence(spinet, tmp_path):
+    code, _, err = spinet(*small(tmp_path / "nowhere", tmp_path / "run"))
+    assert code == 1
+    assert f"there is no data set folder {tmp_path / 'nowhere'}" in err
+
+
+def test_evaluating_on_data_of_other_classes_is_one_sentence(spinet, tmp_path, digits):
+    spinet(*small(digits, tmp_path / "run"))
+
+    root = bad_data(tmp_path, digits, lambda *_: None)
+    file = root / "annotations" / "instances_val.json"
+    content = json.loads(file.read_text())
+    content["categories"].append({"id": 50, "name": "extra"})
+    file.write_text(json.dumps(content))
+    code, _, err = spinet("evaluate", tmp_path / "run", "--data.root", root, "--device", "cpu")
+    assert code == 1
+    assert "was trained on 3 classes" in err
+    assert "has 4" in err
+
+
+def test_evaluating_what_is_no_run_is_one_sentence(spinet, tmp_path):
+    code, _, err = spinet("evaluate", tmp_path / "gone")
+    assert code == 1
+    assert "there is no weights file or run folder" in err
+
+
+def test_a_photo_that_cannot_be_read_is_named_and_the_others_are_done(spinet, tmp_path, digits):
+    spinet(*small(digits, tmp_path / "run"))
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "broken.jpg").write_text("no photo")
+    Image.new("RGB", (90, 50), "red").save(folder / "good.png")
+    code, _, err = spinet("predict", tmp_path / "run", folder, "--out", tmp_path / "out", "--device", "cpu")
+    assert code == 1
+    assert "broken.jpg" in err
+    assert "1 photos could not be read; the others were done" in err
+    assert (tmp_path / "out" / "good.jpg").is_file()
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 1
+
+
+def test_predicting_nothing_is_one_sentence(spinet, tmp_path, digits):
+    spinet(*small(digits, tmp_path / "run"))
+    code, _, err = spinet("predict", tmp_path / "run", "--device", "cpu")
+    assert code == 1
+    assert "no photo given" in err
+    code, _, err = spinet("predict", tmp_path / "run", tmp_path / "none.jpg", "--device", "cpu")
+    assert code == 1
+    assert "there is no photo or folder" in err
+
+
+def test_an_interrupted_command_says_how_to_go_on(spinet, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, "list", interrupted)
+    code, _, err = spinet("list")
+    assert code == 130
+    assert "the same command goes on" in err

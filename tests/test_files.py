@@ -1,0 +1,71 @@
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from spinet.errors import SpinetError, unknown_name
+from spinet.files import write_atomically
+
+
+def test_a_file_is_written_with_its_folders(tmp_path):
+    write_atomically(tmp_path / "a" / "b.txt", "text")
+    assert (tmp_path / "a" / "b.txt").read_text() == "text"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+
+
+def test_a_full_disk_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
+    file = tmp_path / "weights"
+    file.write_text("old")
+    # A file-size limit fails the write in its middle, as a full disk does.
+    program = f"""
+import resource, signal, sys
+from pathlib import Path
+from spinet.errors import SpinetError
+from spinet.files import write_atomically
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+try:
+    write_atomically(Path({str(file)!r}), b"x" * 100000)
+except SpinetError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"could not write {file} (100,000 bytes): File too large; the file there before is")
+    assert file.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["weights"]
+
+
+def test_a_folder_that_is_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(SpinetError, match=r"could not write .*/run/config\.json"):
+        write_atomically(tmp_path / "run" / "config.json", "{}")
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_middle_of_writing_leaves_a_whole_file(tmp_path):
+    file = tmp_path / "state"
+    program = f"""
+from pathlib import Path
+from spinet.files import write_atomically
+for turn in range(10**6):
+    write_atomically(Path({str(file)!r}), bytes([turn % 256]) * 30_000_000)
+"""
+    draw = random.Random(0)
+    for _ in range(8):
+        process = subprocess.Popen([sys.executable, "-c", program])
+        time.sleep(draw.uniform(0.2, 0.8))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if file.exists():
+            content = file.read_bytes()
+            assert len(content) == 30_000_000
+            assert content.count(content[0]) == len(content)
+    assert file.exists()
+
+
+def test_the_nearest_name_is_offered():
+    assert "did you mean 'spinenet49'?" in str(unknown_name("architecture", "spinnet49", ["spinenet49", "tiny"]))
+    assert "did you mean" not in str(unknown_name("architecture", "xyz", ["spinenet49", "tiny"]))

@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from spinet.arch.catalog import load_architecture
+from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.config import ModelConfig
+from spinet.errors import SpinetError
+from spinet.tools.pictures import class_colour, draw_detections
+from spinet.tools.predict import Predictor, find_images, predict_files
+
+INFO = ModelInfo(load_architecture("tiny"), ModelConfig(arch="tiny"), ("cat", "dog"), (3, 8), 64)
+
+
+class Finder(torch.nn.Module):
+    """Finds one dog in the upper left quarter of the network's input."""
+
+    def predict(self, images, score_threshold):
+        found = {
+            "boxes": torch.tensor([[0.0, 0.0, 32.0, 16.0]]),
+            "scores": torch.tensor([0.9]),
+            "labels": torch.tensor([1]),
+        }
+        return [found for _ in images]
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    return Predictor(Finder(), INFO, torch.device("cpu"))
+
+
+def photo(path: Path, size: tuple[int, int]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (90, 120, 150)).save(path)
+    return path
+
+
+def test_boxes_come_in_the_pixels_of_the_photo(predictor):
+    # A 200 x 100 photo becomes 64 x 32 in the network: 0.32 of its size.
+    found = predictor(torch.zeros(3, 100, 200, dtype=torch.uint8))
+    torch.testing.assert_close(found["boxes"], torch.tensor([[0.0, 0.0, 100.0, 50.0]]))
+
+
+def test_boxes_never_leave_the_photo(predictor):
+    found = predictor(torch.zeros(3, 10, 200, dtype=torch.uint8))
+    assert found["boxes"].tolist() == [[0.0, 0.0, 100.0, 10.0]]
+
+
+def test_the_json_holds_coco_boxes_and_category_ids(predictor, tmp_path):
+    [prediction] = predict_files(predictor, [photo(tmp_path / "a.png", (200, 100))], tmp_path / "out")
+    [entry] = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert entry == prediction.entry
+    assert (entry["width"], entry["height"]) == (200, 100)
+    assert entry["detections"] == [{"category_id": 8, "class": "dog", "score": 0.9, "bbox": [0.0, 0.0, 100.0, 50.0]}]
+
+
+def test_photos_of_one_name_from_two_folders_do_not_overwrite_each_other(predictor, tmp_path):
+    photos = [photo(tmp_path / folder / "x.png", (50, 50)) for folder in ("a", "b")]
+    pictures = [prediction.picture for prediction in predict_files(predictor, photos, tmp_path / "out")]
+    assert [picture.name for picture in pictures] == ["x.jpg", "x-2.jpg"]
+    assert all(picture.is_file() for picture in pictures)
+
+
+def test_a_folder_means_its_images_in_order(tmp_path):
+    for name in ("b.JPG", "a.png"):
+        photo(tmp_path / name, (8, 8))
+    (tmp_path / "notes.txt").write_text("")
+    assert [path.name for path in find_images([tmp_path])] == ["a.png", "b.JPG"]
+
+
+def test_an_empty_folder_and_a_missing_path_are_refused(tmp_path):
+    with pytest.raises(SpinetError, match="holds no image"):
+        find_images([tmp_path])
+    with pytest.raises(SpinetError, match="there is no photo or folder"):
+        find_images([tmp_path / "gone"])
+
+
+def test_a_drawn_box_has_the_colour_of_its_class_and_the_photo_is_untouched():
+    image = Image.new("RGB", (100, 100), "white")
+    found = {
+        "boxes": torch.tensor([[20.0, 40.0, 80.0, 90.0]]),
+        "scores": torch.tensor([0.5]),
+        "labels": torch.tensor([1]),
+    }
+    picture = draw_detections(image, found, ("cat", "dog"))
+    assert picture.getpixel((20, 70)) == class_colour(1)
+    assert picture.getpixel((50, 70)) == (255, 255, 255)
+    assert image.getpixel((20, 70)) == (255, 255, 255)
+
+
+def test_neighbouring_classes_have_different_colours():
+    colours = [class_colour(label) for label in range(20)]
+    assert len(set(colours)) == 20
