@@ -187,7 +187,7 @@ def demo_command(args: list[str]) -> None:
         from spinet.tools.predict import Predictor, find_images, predict_files
 
         _print("making the data set: handwritten digits on photos")
-        root = make_demo_dataset(folder / "data", image_size=RECIPES["demo"].config.data.image_size)
+        root = make_demo_dataset(folder / "data", train_images=1000, val_images=100)
         config = RECIPES["demo"].config
         config = replace(config, seed=seed, data=replace(config.data, root=str(root)))
         result = train(config, folder / "run")

@@ -52,15 +52,14 @@ def random_graph(draw: st.DrawFn) -> Genotype:
 
 
 @pytest.fixture(scope="module")
-def on_meta(narrow):
-    """Two graphs in every pool and pad mode, without memory."""
-    with torch.device("meta"):
-        return {
-            (name, pool, pad): SpineNet(found.genotype, found.scaling, pool_mode=pool, pad_mode=pad)
-            for name, found in (("tiny", load_architecture("tiny")), ("narrow", narrow))
-            for pool in POOL_MODES
-            for pad in PAD_MODES
-        }
+def in_every_mode(narrow):
+    """Two graphs in every pool and pad mode."""
+    return {
+        (name, pool, pad): SpineNet(found.genotype, found.scaling, pool_mode=pool, pad_mode=pad).eval()
+        for name, found in (("tiny", load_architecture("tiny")), ("narrow", narrow))
+        for pool in POOL_MODES
+        for pad in PAD_MODES
+    }
 
 
 @settings(max_examples=30, deadline=None)
@@ -71,10 +70,11 @@ def on_meta(narrow):
     height=st.integers(33, 300),
     width=st.integers(33, 300),
 )
-def test_features_of_any_image_have_ceil_sizes_in_every_mode(on_meta, name, pool, pad, height, width):
-    backbone = on_meta[name, pool, pad]
+def test_features_of_any_image_have_ceil_sizes_in_every_mode(in_every_mode, name, pool, pad, height, width):
+    backbone = in_every_mode[name, pool, pad]
 
-    features = backbone(torch.empty(1, 3, height, width, device="meta"))
+    with torch.inference_mode():
+        features = backbone(torch.zeros(1, 3, height, width))
 
     for level in backbone.levels:
         assert features[level].shape[-2:] == (math.ceil(height / 2**level), math.ceil(width / 2**level))
@@ -95,14 +95,14 @@ def test_odd_sizes_also_compute_with_real_numbers(narrow, pool, pad, size):
         assert flow.std() > 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_every_valid_graph_builds_and_computes_features_of_its_endpoint_levels(data):
     genotype = random_graph(data.draw)
 
-    with torch.device("meta"):
-        backbone = SpineNet(genotype, SMALL)
-        features = backbone(torch.empty(1, 3, 100, 75))
+    backbone = SpineNet(genotype, SMALL).eval()
+    with torch.inference_mode():
+        features = backbone(torch.zeros(1, 3, 100, 75))
 
     assert {level: tuple(flow.shape[-2:]) for level, flow in features.items()} == {
         level: (math.ceil(100 / 2**level), math.ceil(75 / 2**level)) for level in genotype.endpoints
@@ -355,4 +355,4 @@ def test_dropblock_leaves_the_stem_alone():
 
     assert [type(backbone.blocks[number][0].dropblock).__name__ for number in ("0", "1")] == ["Identity"] * 2
     dropblock = backbone.blocks["2"].body[0].dropblock
-    assert (dropblock.p, dropblock.block_size) == (0.1, 3)
+    assert (dropblock.probability, dropblock.side) == (0.1, 3)

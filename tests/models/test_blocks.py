@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -10,6 +11,7 @@ from spinet.errors import SpinetError
 from spinet.models.blocks import (
     Conv2d,
     ConvBN,
+    DropBlock,
     activation_function,
     bottleneck_block,
     count_parameters,
@@ -212,6 +214,53 @@ def test_dropblock_drops_from_a_projection_but_never_from_the_bare_input():
     factors = output[output > 0] / shortcut[output > 0]
     assert factors.min() > 1.1
     torch.testing.assert_close(factors, factors[:1].expand_as(factors))
+
+
+@pytest.mark.parametrize(("probability", "side"), [(0.1, 3), (0.1, 1), (0.3, 5)])
+def test_dropblock_drops_about_the_asked_share_and_keeps_the_sum(probability, side):
+    torch.manual_seed(0)
+    ones = torch.ones(40, 20, 24, 32)
+
+    dropped = DropBlock(probability, side)(ones)
+
+    # Squares overlap, so that somewhat less than the asked share is gone.
+    share = (dropped == 0).float().mean().item()
+    assert 0.8 * probability < share < 1.02 * probability
+    # What is kept is divided by the kept share: the mean stays one.
+    assert dropped.mean().item() == pytest.approx(1, rel=1e-4)
+
+
+def test_dropblock_drops_whole_squares():
+    torch.manual_seed(0)
+    dropped = (DropBlock(0.05, side=3)(torch.ones(50, 4, 12, 12)) == 0).float()
+
+    # Of a union of 3x3 squares every pixel lies in a full 3x3 window: opening by that window changes nothing.
+    full = -F.max_pool2d(-dropped, 3, stride=1)
+    opened = F.max_pool2d(F.pad(full, (2,) * 4), 3, stride=1)
+    assert 0 < dropped.mean() < 0.1
+    assert torch.equal(opened, dropped)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (2, 5), (3, 2), (4, 4)])
+def test_dropblock_accepts_maps_smaller_than_its_squares(size):
+    torch.manual_seed(0)
+    features = torch.randn(64, 8, *size)
+
+    dropped = DropBlock(0.3, side=3)(features)
+
+    assert dropped.shape == features.shape
+    assert dropped.isfinite().all()
+    assert 0.1 < (dropped == 0).float().mean() < 0.4
+
+
+def test_dropblock_passes_everything_in_evaluation():
+    features = torch.randn(2, 3, 8, 8)
+
+    assert torch.equal(DropBlock(0.9).eval()(features), features)
+
+
+def test_dropblock_of_everything_gives_zeros_and_not_nan():
+    assert DropBlock(1.0, side=3)(torch.ones(1, 1, 2, 2)).tolist() == [[[[0, 0], [0, 0]]]]
 
 
 def test_only_trainable_parameters_are_counted():
