@@ -1,5 +1,6 @@
 """What every test shares: one thread, and the optional photos and reference outputs beside the checkout."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    # On a busy two-core machine two threads were ten times slower for tiny models.
+    # On a busy two-core machine two threads were ten times slower for tiny models; subprocesses inherit the variable.
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ class Recipe:
 
 # Shared by all protocols: batch 256, learning rate 0.28, momentum 0.9, weight decay 4e-5, five epochs of warm-up
 # from 0.0067, clipping at norm 10, batch-norm momentum 0.99, the rate divided by ten 30 and 10 epochs before the
-# end (v3 section 4.1; tensorflow/tpu configs/yaml/retinanet/spinenet*.yaml).
+# end (v3, training details; tensorflow/tpu configs/yaml/retinanet/spinenet*.yaml).
 _B = TrainConfig(epochs=350)
 _A = replace(_B, epochs=250, model=ModelConfig(dropblock=0.1), data=replace(_B.data, scale_jitter=(0.8, 1.2)))
 _C = replace(_B, epochs=500, model=ModelConfig(activation="swish", stochastic_depth=0.2))

@@ -1,6 +1,5 @@
 import itertools
 import json
-import os
 import random
 import shutil
 import signal
@@ -21,7 +20,7 @@ from spinet.engine.train import model_info, pick_device, train
 from spinet.errors import SpinetError
 from spinet.models.retinanet import RetinaNet
 
-COMMAND = [sys.executable, "-c", "import torch; torch.set_num_threads(1); from spinet.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "spinet"]
 
 
 def weights_of(run):
@@ -166,16 +165,15 @@ def test_two_processes_train_one_model_and_agree(config, tmp_path):
     file = tmp_path / "settings.json"
     file.write_text(replace(config, eval_epochs=0).to_json())
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "spinet"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [*launch, "train", str(file), "--run", str(tmp_path / "run")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("learning rate: 1 for 256 images, so 0.01562 for 4 (2 processes x 1 parts x 2)") == 1
     assert losses_of(tmp_path / "run")[-1]["step"] == 8
     # All eight val images were evaluated, split among both.
     assert "val/AP" in losses_of(tmp_path / "run")[-1]
     # The same command again goes on, with both processes.
-    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "is finished" in again.stdout
 

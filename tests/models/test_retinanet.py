@@ -1,4 +1,5 @@
 import math
+import shutil
 
 import pytest
 import torch
@@ -173,8 +174,8 @@ def test_a_few_steps_of_plain_descent_lower_both_losses(tiny_detector):
 
     after = tiny_detector.losses(images, targets)
 
-    assert after["class"] < 0.7 * before["class"]
-    assert after["box"] < 0.9 * before["box"]
+    assert after["class"] < 0.8 * before["class"]
+    assert after["box"] < 0.5 * before["box"]
 
 
 def test_the_untrained_network_gives_every_class_a_chance_of_one_in_a_hundred(tiny_detector):
@@ -403,7 +404,7 @@ def test_training_goes_on_after_a_prediction_in_inference_mode(tiny_detector):
 
 
 def test_images_of_a_batch_are_predicted_each_for_itself(tiny_detector):
-    torch.nn.init.normal_(tiny_detector.classes.predictor.weight, std=0.1)
+    torch.nn.init.normal_(tiny_detector.classes.predictor.weight, std=10)  # strong enough to find something
     images = torch.randn(3, 3, 64, 64)
     tiny_detector.eval()
 
@@ -447,6 +448,7 @@ def test_the_factory_hands_every_setting_on():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_the_compiled_detector_is_one_graph_with_equal_outputs(tiny_detector):
     tiny_detector.eval()
     images = torch.randn(2, 3, 64, 64)

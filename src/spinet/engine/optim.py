@@ -1,4 +1,4 @@
-"""Learning-rate schedule, weight-decay groups and the moving average of the weights (paper section 4.1)."""
+"""Learning-rate schedule, weight-decay groups and the moving average of the weights (paper section 5.1)."""
 
 import math
 from collections.abc import Iterable

@@ -111,7 +111,7 @@ class ConvBN(nn.Module):
 
 
 class DropBlock(nn.Module):
-    """Zeroes random squares of each channel in training (paper section 4.1: side 3, kept 0.9).
+    """Zeroes random squares of each channel in training (paper section 5.1: side 3, kept 0.9).
 
     The rate of the squares' corners and the rescaling by the kept share of the whole batch are those of
     tensorflow/tpu nn_ops.py. torchvision's version refuses maps of an even side below its own, as level 7 has.

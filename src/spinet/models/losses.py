@@ -1,4 +1,4 @@
-"""Focal and Huber loss of RetinaNet, on fixed shapes (paper section 4.1; tensorflow/tpu modeling/losses.py)."""
+"""Focal and Huber loss of RetinaNet on fixed shapes (RetinaNet paper, section 3; tensorflow/tpu modeling/losses.py)."""
 
 import torch
 import torch.nn.functional as F
