@@ -221,6 +221,21 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint
     assert all(value.isfinite().all() for value in weights_of(tmp_path).values())
 
 
+def test_a_full_disk_stops_the_run_with_one_sentence_and_nothing_half_written(short, tmp_path):
+    file = tmp_path / "settings.json"
+    file.write_text(short.to_json())
+    # A limit on the size of files fails the write of the weights (3 MB) in its middle, as a full disk does.
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))"
+    program = f"{limit}; from spinet.cli import main; main()"
+    command = [sys.executable, "-c", program, "train", str(file), "--run", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"spinet: error: could not write {tmp_path / 'run'}/")
+    assert len(done.stderr.strip().splitlines()) == 1
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {"config.json", "metrics.jsonl", "tensorboard"}
+
+
 def test_train_and_val_of_different_classes_are_refused(digits, short, tmp_path):
     root = tmp_path / "data"
     shutil.copytree(digits, root)

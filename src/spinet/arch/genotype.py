@@ -32,6 +32,9 @@ class BlockSpec:
     parents: tuple[int, ...] = ()
     endpoint: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parents", tuple(self.parents))
+
     @property
     def expansion(self) -> int:
         """Output channels divided by the channels of the level."""
@@ -59,6 +62,9 @@ class Genotype:
     dangling: Dangling = "tf"
 
     def __post_init__(self) -> None:
+        # Lists are welcome in Python; what is kept is hashable.
+        object.__setattr__(self, "stem", tuple(self.stem))
+        object.__setattr__(self, "blocks", tuple(self.blocks))
         if self.dangling not in get_args(Dangling):
             raise unknown_name("dangling rule", str(self.dangling), get_args(Dangling))
         if not self.stem:

@@ -6,6 +6,7 @@ working detector. The training state is a file of tensors and plain values, read
 
 import io
 import json
+import math
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -88,10 +89,11 @@ class ModelInfo:
         )
 
 
-def save_weights(path: Path, weights: dict[str, Tensor], info: ModelInfo, notes: Mapping[str, object]) -> None:
-    """Write a weights file; `notes` (the step, the metrics) go into its metadata as JSON."""
+def save_weights(path: Path, weights: dict[str, Tensor], info: ModelInfo, notes: Mapping[str, float]) -> None:
+    """Write a weights file; `notes` (the step, the metrics) go into its metadata as JSON, if they are finite."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    write_atomically(path, save(tensors, {**info.to_metadata(), "notes": json.dumps(notes)}))
+    finite = {name: value for name, value in notes.items() if math.isfinite(value)}
+    write_atomically(path, save(tensors, {**info.to_metadata(), "notes": json.dumps(finite)}))
 
 
 def weights_file(path: Path) -> Path:

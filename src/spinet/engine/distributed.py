@@ -51,9 +51,12 @@ def processes(device: torch.device) -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.type == "cuda":
+        torch.cuda.set_device(local)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+        yield Processes(dist.get_rank(), count, local)
     finally:
         dist.destroy_process_group()
 

@@ -44,6 +44,7 @@ def detect(
     batch_size: int,
     device: torch.device,
     workers: int = 0,
+    bf16: bool = False,
     processes: Processes | None = None,
 ) -> list[CocoResult]:
     """Run `model` over every image of `dataset`, split among the processes, and return all COCO results."""
@@ -60,7 +61,7 @@ def detect(
     model.eval()
     results: list[CocoResult] = []
     for batch in loader:
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             found = model.predict(batch.images.to(device))
         results += coco_results(found, batch, dataset.category_ids)
     model.train(training)
@@ -97,6 +98,7 @@ def evaluate(
     batch_size: int,
     device: torch.device,
     workers: int = 0,
+    bf16: bool = False,
     processes: Processes | None = None,
 ) -> dict[str, float]:
     """Return COCO's metrics of `model` on `dataset`; the same in every process.
@@ -112,6 +114,7 @@ def evaluate(
         batch_size=batch_size,
         device=device,
         workers=workers,
+        bf16=bf16,
         processes=processes,
     )
     metrics = coco_metrics(dataset.ground_truth(), results) if processes.is_main else {}

@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from spinet.errors import SpinetError
 from spinet.files import write_atomically
 
 
@@ -33,14 +35,18 @@ class RunLog:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line; numbers that are not finite are left out, for JSON has none."""
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        with self._file.open("a") as file:
-            file.write(json.dumps({"step": step, **finite}) + "\n")
-        for name, value in finite.items():
-            self._board.add_scalar(name, value, step)
+        try:
+            with self._file.open("a") as file:
+                file.write(json.dumps({"step": step, **finite}) + "\n")
+            for name, value in finite.items():
+                self._board.add_scalar(name, value, step)
+        except OSError as error:
+            raise SpinetError(f"could not write metrics to {self._file.parent}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Flush TensorBoard."""
-        self._board.close()
+        """Flush TensorBoard; what it could not write is in metrics.jsonl."""
+        with suppress(OSError):
+            self._board.close()
 
 
 class Display:

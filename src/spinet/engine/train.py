@@ -45,6 +45,7 @@ def train(
     *,
     train_set: CocoDataset | None = None,
     val_set: CocoDataset | None = None,
+    info: ModelInfo | None = None,
     quiet: bool = False,
 ) -> TrainResult:
     """Train a detector, or go on with a run that was interrupted; the end is bit-equal either way (CPU, one build).
@@ -55,6 +56,7 @@ def train(
             `state.pt`. A folder with the same settings is gone on with.
         train_set: images to learn from, instead of those that `config.data` names.
         val_set: images to evaluate on, likewise.
+        info: the network to train, instead of the one that `config.model` names.
         quiet: print nothing.
 
     Returns:
@@ -69,7 +71,6 @@ def train(
         group = stack.enter_context(processes(device))
         if device.type == "cuda" and group.count > 1:
             device = torch.device("cuda", group.local)
-            torch.cuda.set_device(device)
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         _check_batch(config, group)
         _check_run(config, run)
@@ -80,7 +81,7 @@ def train(
                 f"{train_set.annotation_file} and {val_set.annotation_file} do not list the same category ids"
             )
         torch.manual_seed(config.seed)
-        info = model_info(config, train_set)
+        info = info or model_info(config, train_set)
         state = TrainState(info, config, device)
         if (run / "state.pt").is_file():
             state.load(read_state(run / "state.pt", info.architecture))
@@ -108,6 +109,7 @@ class _Trainer:
         self.epoch_steps = len(train_set) / config.batch_size
         self.steps = max(1, round(config.epochs * self.epoch_steps))
         self.part_size = config.batch_size // (group.count * config.accumulate)
+        self.bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
         self.display = Display(self.steps, state.step, quiet=quiet or not group.is_main)
         self.log = RunLog(run, state.step) if group.is_main else None
         self.network = self._wrap()
@@ -179,8 +181,7 @@ class _Trainer:
         if config.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         targets = {name: value.to(device, non_blocking=True) for name, value in batch.targets.items()}
-        half = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             losses: dict[str, Tensor] = self.network(images, targets)
         return losses
 
@@ -258,6 +259,7 @@ class _Trainer:
             batch_size=self.part_size,
             device=self.device,
             workers=config.data.workers,
+            bf16=self.bf16,
             processes=self.group,
         )
         shown = "  ".join(f"{name} {state.last[name]:.3f}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl"))

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from spinet.arch.genotype import BlockSpec, Genotype
 from spinet.arch.scaling import Scaling
+from spinet.errors import unknown_name
 from spinet.models.blocks import BLOCKS, Activation, ConvBN, ConvFactory, PadMode, activation_function
-from spinet.models.resample import PoolMode, Resample, Size, level_size, max_pool
+from spinet.models.resample import POOL_MODES, PoolMode, Resample, Size, level_size, max_pool
 
 
 class Stem(nn.Module):
@@ -87,6 +88,8 @@ class SpineNet(nn.Module):
         dropblock: float = 0.0,
     ) -> None:
         super().__init__()
+        if pool_mode not in POOL_MODES:
+            raise unknown_name("pooling mode", pool_mode, POOL_MODES)
         conv = partial(ConvBN, pad_mode=pad_mode, bn_eps=bn_eps, bn_momentum=bn_momentum)
         self.genotype = genotype
         self.scaling = scaling
