@@ -118,8 +118,8 @@ def evaluate_command(args: list[str]) -> None:
         """
         from spinet.data.coco import CocoDataset
         from spinet.engine.checkpoint import load_model
+        from spinet.engine.distributed import pick_device
         from spinet.engine.evaluate import check_classes, evaluate
-        from spinet.engine.train import pick_device
 
         place = pick_device(device)
         model, info = load_model(run, place)
@@ -152,7 +152,7 @@ def predict_command(args: list[str]) -> None:
             score: Detections below it are left out.
             device: `auto`, `cpu`, `cuda` ...
         """
-        from spinet.engine.train import pick_device
+        from spinet.engine.distributed import pick_device
         from spinet.tools.predict import Predictor, predict_files
 
         if not photos:

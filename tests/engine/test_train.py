@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 
 from spinet.data.coco import CocoDataset
 from spinet.engine.checkpoint import load_model
+from spinet.engine.distributed import pick_device
 from spinet.engine.state import TrainState
-from spinet.engine.train import model_info, pick_device, train
+from spinet.engine.train import model_info, train
 from spinet.errors import SpinetError
 from spinet.models.retinanet import RetinaNet
 
@@ -215,7 +216,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint
         return found | {"box": found["box"] * float("nan")} if next(calls) == 4 else found
 
     monkeypatch.setattr(RetinaNet, "losses", poisoned)
-    with pytest.raises(SpinetError, match="the box loss was not finite at step 4; the checkpoint before it in"):
+    with pytest.raises(SpinetError, match="the box loss was not finite at step 4; the last checkpoint, from before it"):
         train(config, tmp_path, quiet=True)
     assert torch.load(tmp_path / "state.pt", weights_only=True)["state"]["step"] == 3
     assert all(value.isfinite().all() for value in weights_of(tmp_path).values())

@@ -135,6 +135,10 @@ class TrainConfig:
         if not 0 < low <= high:
             raise SpinetError(f"setting data.scale_jitter: ({low}, {high}) is not a range above 0")
 
+    def uses_bf16(self, device_type: str) -> bool:
+        """Whether convolutions compute in bf16 on such a device."""
+        return self.precision == "bf16" or (self.precision == "auto" and device_type == "cuda")
+
     def to_json(self) -> str:
         """Return all settings as JSON text."""
         return json.dumps(asdict(self), indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""Several processes under `torchrun`: who am I, synchronised batch norm, results gathered from all."""
+"""Where training runs: the device, and several processes under `torchrun` with synchronised batch norm."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,25 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
+from spinet.errors import SpinetError
+
 T = TypeVar("T")
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of a name; `auto` is the GPU where there is one.
+
+    Raises:
+        SpinetError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SpinetError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    return device
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,13 @@ class Display:
         """Print a line of its own."""
         self._console.print(text, markup=False)
 
-    def update(self, step: int, text: str) -> None:
-        """Show that `step` steps are done, with `text` about the last ones."""
+    def update(self, step: int, values: Mapping[str, float]) -> None:
+        """Show that `step` steps are done, and the numbers of the last ones."""
+        text = (
+            f"epoch {values['epoch']:.1f}  loss {values['loss']:.3f} (class {values['loss/class']:.3f}, "
+            f"box {values['loss/box']:.3f})  lr {values['lr']:.2e}  {values['images_per_second']:.1f} images/s  "
+            f"{values['memory_gib']:.1f} GiB"
+        )
         if self._bar:
             self._bar.update(self._task, completed=step, description=text)
         else:

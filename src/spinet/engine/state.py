@@ -9,6 +9,7 @@ from torch import Tensor
 from spinet.engine.checkpoint import ModelInfo, load_pretrained, save_state, save_weights
 from spinet.engine.config import TrainConfig
 from spinet.engine.optim import MovingAverage, create_optimizer
+from spinet.engine.window import LossWindow
 from spinet.models.retinanet import RetinaNet
 
 
@@ -18,8 +19,7 @@ class TrainState:
     Attributes:
         step: optimiser steps done.
         best: metrics of the best evaluation so far; `last` of the latest.
-        window: sums of the class and box loss since the last line of metrics, their count, and the first step
-            at which each was not finite (-1: never).
+        window: losses since the last line of metrics.
     """
 
     def __init__(self, info: ModelInfo, config: TrainConfig, device: torch.device) -> None:
@@ -36,7 +36,7 @@ class TrainState:
         self.step = 0
         self.best: dict[str, float] = {}
         self.last: dict[str, float] = {}
-        self.window = torch.tensor([0.0, 0.0, 0.0, -1.0, -1.0], device=device)
+        self.window = LossWindow(device)
 
     def to_dict(self) -> dict[str, Any]:
         """Return tensors and plain values that `load` reads back."""
@@ -47,7 +47,7 @@ class TrainState:
             "step": self.step,
             "best": self.best,
             "last": self.last,
-            "window": self.window,
+            "window": self.window.values,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ class TrainState:
             for name, value in state["average"].items():
                 self.average.state[name].copy_(value)
         self.step, self.best, self.last = state["step"], state["best"], state["last"]
-        self.window.copy_(state["window"])
+        self.window.values.copy_(state["window"])
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights to evaluate and ship: the moving average where there is one."""

@@ -2,13 +2,11 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from spinet.arch.catalog import load_architecture
 from spinet.data.coco import CocoDataset
@@ -16,14 +14,13 @@ from spinet.data.loader import Batch, train_loader
 from spinet.data.transforms import TrainTransform
 from spinet.engine.checkpoint import ModelInfo, read_state, save_weights
 from spinet.engine.config import TrainConfig, differences, read_config
-from spinet.engine.distributed import Processes, processes, synchronise_batch_norm
+from spinet.engine.distributed import Processes, pick_device, processes
 from spinet.engine.evaluate import evaluate
-from spinet.engine.optim import clip_gradients, learning_rate
 from spinet.engine.progress import Display, RunLog, memory_gib
 from spinet.engine.state import TrainState
+from spinet.engine.step import Stepper
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
-from spinet.models.retinanet import RetinaNet
 
 # Settings that change how fast a run goes but not where it ends; a resumed run may change them.
 HARMLESS = ("data.workers", "data.cache_images", "log_steps", "save_seconds", "device")
@@ -87,10 +84,10 @@ def train(
             state.load(read_state(run / "state.pt", info.architecture))
         if group.is_main:
             write_atomically(run / "config.json", config.to_json())
-        return _Trainer(config, run, state, train_set, val_set, group, device, quiet).run()
+        return _Run(config, run, state, train_set, val_set, group, device, quiet).loop()
 
 
-class _Trainer:
+class _Run:
     """The loop, and what it needs at hand."""
 
     def __init__(
@@ -109,21 +106,20 @@ class _Trainer:
         self.epoch_steps = len(train_set) / config.batch_size
         self.steps = max(1, round(config.epochs * self.epoch_steps))
         self.part_size = config.batch_size // (group.count * config.accumulate)
-        self.bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
         self.display = Display(self.steps, state.step, quiet=quiet or not group.is_main)
         self.log = RunLog(run, state.step) if group.is_main else None
-        self.network = self._wrap()
+        self.stepper = Stepper(config, state, group, device, self.steps, self.epoch_steps)
         self.saved = self.logged = time.monotonic()
         self.logged_step = state.step
 
-    def run(self) -> TrainResult:
+    def loop(self) -> TrainResult:
         state = self.state
         started = time.monotonic()
         self._announce()
         try:
             batches = self._batches()
             while state.step < self.steps:
-                self._step(batches)
+                self.stepper.step(batches)
                 self.display.advance(state.step)
                 done = state.step == self.steps
                 line_due = done or state.step % self.config.log_steps == 0
@@ -139,100 +135,20 @@ class _Trainer:
                 self.log.close()
         return TrainResult(state.last, state.best, self.steps, time.monotonic() - started)
 
-    def _step(self, batches: Iterator[Batch]) -> None:
-        """One optimiser step over `accumulate` parts."""
-        config, state = self.config, self.state
-        # Dropped paths and blocks depend on the step alone, so that a resumed run draws the same.
-        torch.manual_seed(_mix(config.seed, state.step, self.group.rank))
-        rate = learning_rate(
-            state.step,
-            config.optim,
-            batch_size=config.batch_size,
-            steps=self.steps,
-            epoch_steps=self.epoch_steps,
-        )
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        state.model.train()
-        state.optimizer.zero_grad(set_to_none=True)
-        for part in range(config.accumulate):
-            batch = next(batches)
-            with self._gradients_exchanged(part == config.accumulate - 1):
-                losses = self._losses(batch)
-                loss = torch.stack(list(losses.values())).sum() / config.accumulate
-                loss.backward()  # type: ignore[no-untyped-call]
-            self._count(losses)
-        clip_gradients(state.model.parameters(), config.optim.clip_norm)
-        state.optimizer.step()
-        if state.average:
-            state.average.update(state.model, state.step)
-        state.step += 1
-
-    def _gradients_exchanged(self, now: bool) -> AbstractContextManager[None]:
-        """Processes exchange gradients once a step, with the last part."""
-        if now or not isinstance(self.network, DistributedDataParallel):
-            return nullcontext()
-        unsynchronised: AbstractContextManager[None] = self.network.no_sync()
-        return unsynchronised
-
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        config, device = self.config, self.device
-        images = batch.images.to(device, non_blocking=True)
-        if config.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        targets = {name: value.to(device, non_blocking=True) for name, value in batch.targets.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            losses: dict[str, Tensor] = self.network(images, targets)
-        return losses
-
-    def _count(self, losses: dict[str, Tensor]) -> None:
-        """Add losses to the window and note the first step at which one is not finite, without asking the GPU."""
-        values = torch.stack([losses["class"], losses["box"]]).detach()
-        window = self.state.window
-        window[:2] += values
-        window[2] += 1
-        new = ~torch.isfinite(values) & (window[3:] < 0)
-        window[3:] = torch.where(new, float(self.state.step + 1), window[3:])
-
-    def _check_losses(self) -> list[float]:
-        """Return the window as numbers; stop when a loss was not finite."""
-        window: list[float] = self.state.window.tolist()
-        bad = [(int(step), name) for name, step in zip(("class", "box"), window[3:], strict=True) if step >= 0]
-        if bad:
-            step, name = min(bad)
-            raise SpinetError(
-                f"the {name} loss was not finite at step {step}; the checkpoint before it in {self.folder} is "
-                "untouched. A lower --optim.lr, a longer --optim.warmup-epochs or a smaller --optim.clip-norm helps"
-            )
-        return window
-
     def _log(self) -> None:
-        config, state = self.config, self.state
-        images = (state.step - self.logged_step) * config.batch_size
-        images_per_second = images / (time.monotonic() - self.logged)
-        class_loss, box_loss, count, *_ = self._check_losses()
-        class_loss, box_loss = class_loss / count, box_loss / count
-        state.window[:3] = 0
-        epoch, rate = state.step / self.epoch_steps, float(state.optimizer.param_groups[0]["lr"])
-        memory = memory_gib(self.device)
-        self.display.update(
-            state.step,
-            f"epoch {epoch:.1f}/{config.epochs:g}  loss {class_loss + box_loss:.3f} (class {class_loss:.3f}, "
-            f"box {box_loss:.3f})  lr {rate:.2e}  {images_per_second:.1f} images/s  {memory:.1f} GiB",
-        )
+        state = self.state
+        state.window.check()
+        images = (state.step - self.logged_step) * self.config.batch_size
+        values = {
+            "epoch": state.step / self.epoch_steps,
+            **state.window.take_means(),
+            "lr": float(state.optimizer.param_groups[0]["lr"]),
+            "images_per_second": images / (time.monotonic() - self.logged),
+            "memory_gib": memory_gib(self.device),
+        }
+        self.display.update(state.step, values)
         if self.log:
-            self.log.write(
-                state.step,
-                {
-                    "epoch": epoch,
-                    "loss": class_loss + box_loss,
-                    "loss/class": class_loss,
-                    "loss/box": box_loss,
-                    "lr": rate,
-                    "images_per_second": images_per_second,
-                    "memory_gib": memory,
-                },
-            )
+            self.log.write(state.step, values)
         self._restart_clock()
 
     def _restart_clock(self) -> None:
@@ -247,7 +163,7 @@ class _Trainer:
 
     def _evaluate(self) -> None:
         config, state = self.config, self.state
-        self._check_losses()
+        state.window.check()
         model = state.model
         if state.average:
             model = state.info.create_model().to(self.device)
@@ -259,7 +175,7 @@ class _Trainer:
             batch_size=self.part_size,
             device=self.device,
             workers=config.data.workers,
-            bf16=self.bf16,
+            bf16=config.uses_bf16(self.device.type),
             processes=self.group,
         )
         shown = "  ".join(f"{name} {state.last[name]:.3f}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl"))
@@ -278,20 +194,10 @@ class _Trainer:
         return self.group.broadcast(time.monotonic() - self.saved >= self.config.save_seconds)
 
     def _save(self) -> None:
-        self._check_losses()
+        self.state.window.check()
         if self.group.is_main:
             self.state.save(self.folder)
         self.saved = time.monotonic()
-
-    def _wrap(self) -> nn.Module:
-        """Return a module whose forward gives the losses: compiled, and shared among processes where asked."""
-        network: nn.Module = _Losses(self.state.model)
-        if self.config.compile:
-            self.state.model.compile()
-        if self.group.count > 1:
-            network = synchronise_batch_norm(network, self.device)
-            network = DistributedDataParallel(network, broadcast_buffers=False)
-        return network
 
     def _batches(self) -> Iterator[Batch]:
         config = self.config
@@ -301,18 +207,16 @@ class _Trainer:
             config.data.horizontal_flip,
             config.data.vertical_flip,
         )
-        return iter(
-            train_loader(
-                self.train_set,
-                transform,
-                batch_size=self.part_size,
-                seed=config.seed,
-                first_batch=self.state.step * config.accumulate,
-                rank=self.group.rank,
-                world_size=self.group.count,
-                workers=config.data.workers,
-                max_objects=config.data.max_objects,
-            )
+        return train_loader(
+            self.train_set,
+            transform,
+            batch_size=self.part_size,
+            seed=config.seed,
+            first_batch=self.state.step * config.accumulate,
+            rank=self.group.rank,
+            world_size=self.group.count,
+            workers=config.data.workers,
+            max_objects=config.data.max_objects,
         )
 
     def _announce(self) -> None:
@@ -334,17 +238,6 @@ class _Trainer:
             say(f"going on at step {self.state.step} of {self.steps} in {self.folder}")
 
 
-class _Losses(nn.Module):
-    """Makes `losses` the forward, which is what DistributedDataParallel hooks into."""
-
-    def __init__(self, model: RetinaNet) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.model.losses(images, targets)
-
-
 def model_info(config: TrainConfig, dataset: CocoDataset) -> ModelInfo:
     """Describe the network that `config` trains on `dataset`."""
     return ModelInfo(
@@ -354,22 +247,6 @@ def model_info(config: TrainConfig, dataset: CocoDataset) -> ModelInfo:
         dataset.category_ids,
         config.data.image_size,
     )
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of a name; `auto` is the GPU where there is one.
-
-    Raises:
-        SpinetError: there is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SpinetError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
-    return device
 
 
 def _check_batch(config: TrainConfig, group: Processes) -> None:
@@ -391,11 +268,3 @@ def _check_run(config: TrainConfig, run: Path) -> None:
     if harmful:
         shown = ", ".join(f"{name} was {changed[name][0]!r}, now {changed[name][1]!r}" for name in harmful[:4])
         raise SpinetError(f"{run} was trained with other settings ({shown}); choose another --run folder")
-
-
-def _mix(*numbers: int) -> int:
-    """Mix numbers into one seed."""
-    seed = 0
-    for number in numbers:
-        seed = (seed * 0x9E3779B97F4A7C15 + number + 1) % 2**63
-    return seed

@@ -1,0 +1,114 @@
+"""One optimiser step: learning rate, forward and backward passes, clipping, update, average."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from spinet.data.loader import Batch
+from spinet.engine.config import TrainConfig
+from spinet.engine.distributed import Processes, synchronise_batch_norm
+from spinet.engine.optim import clip_gradients, learning_rate
+from spinet.engine.state import TrainState
+from spinet.models.retinanet import RetinaNet
+
+
+class Stepper:
+    """Moves a `TrainState` on by one step.
+
+    Args:
+        config: all settings.
+        state: what changes.
+        group: this process among all.
+        device: where the network is.
+        steps: length of the run.
+        epoch_steps: steps in an epoch, not always whole.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        state: TrainState,
+        group: Processes,
+        device: torch.device,
+        steps: int,
+        epoch_steps: float,
+    ) -> None:
+        self.config, self.state, self.group, self.device = config, state, group, device
+        self.steps, self.epoch_steps = steps, epoch_steps
+        self.bf16 = config.uses_bf16(device.type)
+        if config.compile:
+            state.model.compile()
+        self.network: nn.Module = _Losses(state.model)
+        if group.count > 1:
+            self.network = synchronise_batch_norm(self.network, device)
+            self.network = DistributedDataParallel(self.network, broadcast_buffers=False)
+
+    def step(self, batches: Iterator[Batch]) -> None:
+        """Take the step's parts from `batches` and update the weights."""
+        config, state = self.config, self.state
+        # Dropped paths and blocks depend on the step alone, so that a resumed run draws the same.
+        torch.manual_seed(_mix(config.seed, state.step, self.group.rank))
+        self._set_learning_rate()
+        state.model.train()
+        state.optimizer.zero_grad(set_to_none=True)
+        for part in range(config.accumulate):
+            batch = next(batches)
+            with self._gradients_exchanged(part == config.accumulate - 1):
+                losses = self._losses(batch)
+                loss = torch.stack(list(losses.values())).sum() / config.accumulate
+                loss.backward()  # type: ignore[no-untyped-call]
+            state.window.add(losses, state.step + 1)
+        clip_gradients(state.model.parameters(), config.optim.clip_norm)
+        state.optimizer.step()
+        if state.average:
+            state.average.update(state.model, state.step)
+        state.step += 1
+
+    def _set_learning_rate(self) -> None:
+        rate = learning_rate(
+            self.state.step,
+            self.config.optim,
+            batch_size=self.config.batch_size,
+            steps=self.steps,
+            epoch_steps=self.epoch_steps,
+        )
+        for group in self.state.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _gradients_exchanged(self, now: bool) -> AbstractContextManager[None]:
+        """Processes exchange gradients once a step, with the last part."""
+        if now or not isinstance(self.network, DistributedDataParallel):
+            return nullcontext()
+        unsynchronised: AbstractContextManager[None] = self.network.no_sync()
+        return unsynchronised
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        images = batch.images.to(self.device, non_blocking=True)
+        if self.config.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        targets = {name: value.to(self.device, non_blocking=True) for name, value in batch.targets.items()}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            losses: dict[str, Tensor] = self.network(images, targets)
+        return losses
+
+
+class _Losses(nn.Module):
+    """Makes `losses` the forward, which is what DistributedDataParallel hooks into."""
+
+    def __init__(self, model: RetinaNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.model.losses(images, targets)
+
+
+def _mix(*numbers: int) -> int:
+    """Mix numbers into one seed."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 0x9E3779B97F4A7C15 + number + 1) % 2**63
+    return seed
