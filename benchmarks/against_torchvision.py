@@ -34,7 +34,6 @@ class TorchvisionRetinaNet(nn.Module):
             weights=None,
             weights_backbone=None,
             num_classes=num_classes,
-            trainable_backbone_layers=5,
             # Images come resized and normalised.
             min_size=image_size,
             max_size=image_size,

@@ -59,7 +59,7 @@ class Display:
         self._task = TaskID(0)
         if self._console.is_terminal and not quiet:
             columns = (
-                BarColumn(),
+                BarColumn(bar_width=20),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
                 TextColumn("{task.description}"),
@@ -74,15 +74,16 @@ class Display:
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
         """Show that `step` steps are done, and the numbers of the last ones."""
-        text = (
-            f"epoch {values['epoch']:.1f}  loss {values['loss']:.3f} (class {values['loss/class']:.3f}, "
-            f"box {values['loss/box']:.3f})  lr {values['lr']:.2e}  {values['images_per_second']:.1f} images/s  "
-            f"{values['memory_gib']:.1f} GiB"
-        )
+        speed = f"{values['images_per_second']:.1f} images/s  {values['memory_gib']:.1f} GiB"
         if self._bar:
-            self._bar.update(self._task, completed=step, description=text)
-        else:
-            self.say(f"step {step}/{self._steps}  {text}  ETA {self._remaining(step)}")
+            # Short, so that bar and ETA still fit into 80 columns.
+            self._bar.update(self._task, completed=step, description=f"loss {values['loss']:.3f}  {speed}")
+            return
+        self.say(
+            f"step {step}/{self._steps}  epoch {values['epoch']:.1f}  loss {values['loss']:.3f} "
+            f"(class {values['loss/class']:.3f}, box {values['loss/box']:.3f})  lr {values['lr']:.2e}  {speed}  "
+            f"ETA {self._remaining(step)}"
+        )
 
     def advance(self, step: int) -> None:
         """Move the bar without a line."""
