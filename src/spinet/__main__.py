@@ -1,4 +1,4 @@
-"""`python -m spinet`, and what `torchrun -m spinet` starts in each process."""
+"""`python -m spinet`, and what `torchrun -m -- spinet` starts in each process."""
 
 from spinet.cli import main
 
