@@ -9,20 +9,18 @@ from spinet.arch.genotype import BlockSpec
 
 Point = tuple[float, float]
 
-COLUMN = 56.0
-ROW = 66.0
-LEFT = 100.0  # room for the labels of the levels
-RIGHT = 64.0  # room for the channels of the levels
+COLUMN = 52.0
+ROW = 64.0
+LEFT = 96.0  # room for the labels of the levels
+RIGHT = 72.0  # room for the channels of the levels
 STACK = 2.5  # how far each outline of a repeated block stands off
 MAX_COPIES = 3
-# No shape, with its outlines behind it, reaches farther from the middle of its column.
-REACH_LEFT, REACH_RIGHT = 22.0, 25.0
 
 # Corners of each kind's shape around (0, 0), in units of the block's half side; y points down. A kind that starts
 # with one of these words has its shape.
 SHAPES: dict[str, tuple[Point, ...]] = {
     "bottleneck": ((-1.0, -0.84), (1.0, -0.84), (1.0, 0.84), (-1.0, 0.84)),
-    "residual": ((-1.24, 0.0), (0.0, -1.24), (1.24, 0.0), (0.0, 1.24)),
+    "residual": ((-1.22, 0.0), (0.0, -1.22), (1.22, 0.0), (0.0, 1.22)),
     "mbconv": ((-1.2, 0.0), (-0.62, -0.95), (0.62, -0.95), (1.2, 0.0), (0.62, 0.95), (-0.62, 0.95)),
     "resnext": ((-0.72, -0.88), (1.22, -0.88), (0.72, 0.88), (-1.22, 0.88)),
 }
@@ -49,7 +47,7 @@ class Box:
     def top(self) -> float:
         """The upper edge, outlines and label included."""
         edge = min(y for _, y in self.corners) - self.copies * STACK
-        return edge - 15 if self.label else edge
+        return edge - 17 if self.label else edge
 
     @property
     def bottom(self) -> float:
@@ -129,7 +127,7 @@ def pair(point: Point) -> str:
 
 def _box(architecture: Architecture, block: BlockSpec, x: float, y: float) -> Box:
     channels = architecture.scaling.channels(block.level)
-    half = min(max(8.5 + 1.75 * (math.log2(channels) - 4), 9.0), 16.5)
+    half = min(max(8 + 1.7 * (math.log2(channels) - 4), 10.0), 15.6)
     copies = min(architecture.scaling.repeats - 1, MAX_COPIES)
     return Box(x, y, half, shape_of(block.kind), copies, block.endpoint)
 
