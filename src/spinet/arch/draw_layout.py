@@ -113,7 +113,7 @@ def shape_of(kind: str) -> tuple[Point, ...]:
 
 def outline(corners: Sequence[Point], radius: float) -> str:
     """Return the path of a polygon with rounded corners."""
-    parts = []
+    corners, parts = list(corners), list[str]()
     for before, corner, after in zip(corners[-1:] + corners[:-1], corners, corners[1:] + corners[:1], strict=True):
         start, end = _towards(corner, before, radius), _towards(corner, after, radius)
         parts.append(f"{'L' if parts else 'M'}{pair(start)}Q{pair(corner)} {pair(end)}")

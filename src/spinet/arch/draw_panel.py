@@ -64,7 +64,9 @@ def legend(architectures: Sequence[Architecture], y: float, width: float) -> tup
         step = 32 + length(words, 12.5) + 22
         if x + step > width - PAD + 22 and x > PAD:
             x, y = PAD, y + 25
-        parts.append(f'<g class="sign" transform="translate({pair((x, y))})">{symbol}{text(32, 4.4, words, 12.5, INK)}</g>')
+        parts.append(
+            f'<g class="sign" transform="translate({pair((x, y))})">{symbol}{text(32, 4.4, words, 12.5, INK)}</g>'
+        )
         x += step
     return parts, y + 12
 
@@ -89,7 +91,9 @@ def _grid(architecture: Architecture, layout: Layout, width: float) -> list[str]
 def _halo(layout: Layout, index: int) -> str:
     x, y = layout.boxes[index].x - COLUMN / 2 + 1.5, layout.top
     size = f'width="{COLUMN - 3:g}" height="{layout.bottom - layout.top:g}"'
-    return f'<rect class="changed" data-block="{index}" x="{x:g}" y="{y:g}" {size} rx="8" fill="{_MARK}" opacity="0.4"/>'
+    return (
+        f'<rect class="changed" data-block="{index}" x="{x:g}" y="{y:g}" {size} rx="8" fill="{_MARK}" opacity="0.4"/>'
+    )
 
 
 def _curve(architecture: Architecture, curve: Curve, pale: bool) -> str:
@@ -146,7 +150,7 @@ def _signs(architectures: Sequence[Architecture]) -> Iterable[tuple[str, str]]:
         yield _symbol(kind), kind
     yield _symbol(next(block.kind for block in blocks if block.endpoint), endpoint=True), "endpoint"
     for repeats in sorted({found.scaling.repeats for found in architectures} - {1}):
-        yield _symbol(blocks[0].kind, copies=True), f"repeated {repeats} times"
+        yield _symbol(blocks[0].kind, copies=True), f"{repeats} repeats"
     kinds = {connection(found, edge) for found in architectures for edge in edges_of(found.genotype)}
     for kind, (colour, words) in CONNECTIONS.items():
         if kind in kinds:

@@ -8,6 +8,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from spinet.arch.draw_layout import Box, Layout, Point, pair
 from spinet.arch.genotype import Genotype
@@ -102,15 +103,16 @@ class _Router:
         between = self.boxes[edge.source + 1 : edge.target]
         if not between:
             return []
-        x, steps = source.right, []
-        costs = [_climb(y - source.y, between[0].left - x) for y in self.lanes]
+        x, steps = source.x + source.half, []
+        costs = [0.0 if abs(y - source.y) <= _LANE / 2 else math.inf for y in self.lanes]
         for box in between:
             for at in (box.left - 2, box.right + 2):
                 costs, came = self._advance(costs, x, at, self._tolls(box, at, edge), box if at > box.x else None)
                 steps.append((at, came))
                 x = at
         last = min(
-            range(len(self.lanes)), key=lambda k: costs[k] + _climb(self.lanes[k] - target.y, target.left - x)
+            range(len(self.lanes)),
+            key=lambda k: costs[k] + _climb(self.lanes[k] - target.y, target.x - target.half - x),
         )
         points = _relax(source, self._trace(steps, last), target, between)
         for at, y in points:
@@ -164,12 +166,12 @@ class _Router:
 
 def _climb(dy: float, dx: float) -> float:
     """The cost of a rise: its length beyond the level way, and more the steeper it is."""
-    return math.hypot(dy, dx) - dx + 0.01 * dy * dy / dx
+    return math.hypot(dy, dx) - dx + 0.02 * dy * dy / dx
 
 
 def _relax(source: Box, points: list[Point], target: Box, between: Sequence[Box]) -> list[Point]:
     """Straighten a way a little: each point moves towards the line of its neighbours, but not into a block."""
-    ways = [(source.right, source.y), *points, (target.left, target.y)]
+    ways = [(source.x + source.half, source.y), *points, (target.x - target.half, target.y)]
     for _ in range(10):
         for k in range(1, len(ways) - 1):
             (ax, ay), (x, y), (bx, by) = ways[k - 1 : k + 2]
@@ -228,8 +230,8 @@ def _fit(edge: Edge, way: list[Point], between: Sequence[Box]) -> Curve:
 
 def _slopes(points: Sequence[Point]) -> tuple[float, ...]:
     """Slopes with which cubic pieces never rise beyond their points (Fritsch and Carlson's monotone cubic)."""
-    widths = [b[0] - a[0] for a, b in zip(points, points[1:], strict=False)]
-    rises = [(b[1] - a[1]) / w for a, b, w in zip(points, points[1:], widths, strict=False)]
+    widths = [b[0] - a[0] for a, b in pairwise(points)]
+    rises = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(points)]
     inner = []
     for k in range(1, len(rises)):
         (w0, w1), (r0, r1) = widths[k - 1 : k + 1], rises[k - 1 : k + 1]

@@ -25,7 +25,7 @@ def clean(words: str) -> str:
 
 def length(words: str, size: float) -> float:
     """How much room words need at most."""
-    return size * sum(_WIDTHS.get(letter, 0.66 if letter < "\u0300" else 1.1) for letter in words)
+    return size * sum(_WIDTHS.get(letter, 0.64 if letter < "\u0300" else 1.1) for letter in words)
 
 
 def shorten(words: str, room: float, size: float) -> str:
