@@ -15,9 +15,9 @@ from spinet.arch.draw_routes import edges_of
 from spinet.arch.draw_text import GREY, INK, length, lines_of, shorten, svg, text
 from spinet.arch.genotype import BlockSpec
 
-_NARROWEST = 730.0
+_NARROWEST = 800.0
 _HEADING = 68.0
-_SMALL, _LINE = 12.0, 18.0  # size and distance of small print
+_SMALL, _LINE = 12.5, 19.0  # size and distance of small print
 
 
 def draw(architecture: Architecture) -> str:

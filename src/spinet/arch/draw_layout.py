@@ -11,8 +11,8 @@ Point = tuple[float, float]
 
 COLUMN = 52.0
 ROW = 64.0
-LEFT = 96.0  # room for the labels of the levels
-RIGHT = 72.0  # room for the channels of the levels
+LEFT = 98.0  # room for the labels of the levels
+RIGHT = 74.0  # room for the channels of the levels
 STACK = 2.5  # how far each outline of a repeated block stands off
 MAX_COPIES = 3
 
@@ -127,7 +127,7 @@ def pair(point: Point) -> str:
 
 def _box(architecture: Architecture, block: BlockSpec, x: float, y: float) -> Box:
     channels = architecture.scaling.channels(block.level)
-    half = min(max(8 + 1.7 * (math.log2(channels) - 4), 10.0), 15.6)
+    half = min(max(9 + 1.55 * (math.log2(channels) - 4), 11.5), 15.6)
     copies = min(architecture.scaling.repeats - 1, MAX_COPIES)
     return Box(x, y, half, shape_of(block.kind), copies, block.endpoint)
 

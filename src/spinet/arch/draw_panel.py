@@ -8,7 +8,7 @@ from spinet.arch.draw_layout import COLUMN, LEFT, RIGHT, STACK, Box, Layout, out
 from spinet.arch.draw_routes import Curve, Edge, edges_of, route
 from spinet.arch.draw_text import FAINT, GREY, INK, clean, length, text
 
-PAD = 26.0  # free margin of a picture
+PAD = 20.0  # free margin of a picture
 
 # What a connection does -> its colour and its words in the legend.
 CONNECTIONS = {
@@ -61,11 +61,11 @@ def legend(architectures: Sequence[Architecture], y: float, width: float) -> tup
     """What the signs of these architectures mean, broken into lines that fit; returns the parts and where they end."""
     parts, x = [], PAD
     for symbol, words in _signs(architectures):
-        step = 32 + length(words, 12.5) + 22
+        step = 32 + length(words, 13) + 22
         if x + step > width - PAD + 22 and x > PAD:
-            x, y = PAD, y + 25
+            x, y = PAD, y + 26
         parts.append(
-            f'<g class="sign" transform="translate({pair((x, y))})">{symbol}{text(32, 4.4, words, 12.5, INK)}</g>'
+            f'<g class="sign" transform="translate({pair((x, y))})">{symbol}{text(32, 4.6, words, 13, INK)}</g>'
         )
         x += step
     return parts, y + 12
@@ -76,15 +76,15 @@ def _grid(architecture: Architecture, layout: Layout, width: float) -> list[str]
     top, height, right = layout.top, layout.bottom - layout.top, width - RIGHT
     parts = [
         f'<rect x="{LEFT:g}" y="{top:g}" width="{COLUMN * stem:g}" height="{height:g}" rx="8" fill="#f4f6f9"/>',
-        text(LEFT + COLUMN * stem / 2, top + 16, "stem", 12, GREY, anchor="middle"),
+        text(LEFT + COLUMN * stem / 2, top + 16, "stem", 12.5, GREY, anchor="middle"),
     ]
     used = {block.level for block in architecture.genotype.all_blocks}
     for level, y in layout.rows.items():
         parts.append(f'<path d="M{LEFT:g} {y:g}H{right:g}" stroke="#e6eaf0"/>')
         parts.append(text(PAD, y - 1, f"L{level}", 15, INK, weight=600))
-        parts.append(text(PAD, y + 14, f"stride {2**level}", 12, GREY))
+        parts.append(text(PAD, y + 14, f"stride {2**level}", 12.5, GREY))
         if level in used:
-            parts.append(text(right + 10, y + 4, f"{architecture.scaling.channels(level)} ch", 12, GREY))
+            parts.append(text(right + 10, y + 4, f"{architecture.scaling.channels(level)} ch", 12.5, GREY))
     return parts
 
 
@@ -113,7 +113,7 @@ def _block(architecture: Architecture, index: int, box: Box, pale: bool) -> str:
     red = "#eb8f9b" if pale else _RED
     if pale:
         fill, ink, border = "#f6f8fa", FAINT, "#b9c3ce"
-    path, size = outline(box.corners, 3.0), min(0.85 * box.half, 12)
+    path, size = outline(box.corners, 3.0), min(0.92 * box.half, 13)
     copies = "".join(
         f'<path class="copy" d="{path}" transform="translate({STACK * k:g} {-STACK * k:g})"/>'
         for k in range(box.copies, 0, -1)
