@@ -150,10 +150,15 @@ def test_a_pair_keeps_the_colour_of_new_connections_alone():
     blocks[1] = replace(blocks[1], parents=(0, 2))
     other = replace(one, genotype=replace(one.genotype, blocks=tuple(blocks)), scaling=replace(one.scaling, repeats=2))
     assert differences(one, other) == ["block 3: from 1 and 2 \u2192 0 and 2", "repeats: 1 \u2192 2"]
-    pale = "#d5dbe2"
+    pale = "#c8d0da"
     edges = classed(ET.fromstring(draw_pair(one, other)), "edge")
     coloured = [(e.get("data-from"), e.get("data-to")) for e in edges if e[0].get("stroke") != pale]
     assert coloured == [("1", "3"), ("0", "3")]
+
+
+def test_blocks_that_only_one_of_a_pair_has_are_named():
+    found = differences(load_architecture("tiny"), load_architecture("spinenet49"))
+    assert "only in the second: 10, 11, 12, 13, 14, 15, 16" in found
 
 
 def test_each_kind_of_block_has_a_shape_of_its_own_and_unknown_kinds_have_one_too():

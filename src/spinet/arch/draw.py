@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 from spinet.arch.catalog import Architecture
-from spinet.arch.draw_layout import RIGHT, Layout, lay_out
+from spinet.arch.draw_layout import COLUMN, LEFT, RIGHT, Layout, lay_out
 from spinet.arch.draw_panel import PAD, Marks, connection, legend, panel
 from spinet.arch.draw_routes import edges_of
 from spinet.arch.draw_text import GREY, INK, length, lines_of, shorten, svg, text
@@ -22,7 +22,7 @@ _SMALL, _LINE = 12.5, 19.0  # size and distance of small print
 
 def draw(architecture: Architecture) -> str:
     """Return the picture of an architecture as SVG text; the same architecture gives the same text."""
-    layout = lay_out(architecture, _levels([architecture]), _HEADING)
+    layout = lay_out(architecture, _levels([architecture]), _HEADING, _column([architecture]))
     width = _width([layout])
     signs, y = legend([architecture], layout.bottom + 30, width)
     numbers, y = _small_print(_numbers(architecture), y, width)
@@ -36,9 +36,9 @@ def draw_pair(one: Architecture, other: Architecture) -> str:
     Blocks that differ in level, kind, parents or endpoint are marked; connections that both have are pale. Below
     stands what differs, in words.
     """
-    levels = _levels([one, other])
-    first = lay_out(one, levels, _HEADING)
-    second = lay_out(other, levels, first.bottom + 22 + _HEADING)
+    levels, column = _levels([one, other]), _column([one, other])
+    first = lay_out(one, levels, _HEADING, column)
+    second = lay_out(other, levels, first.bottom + 22 + _HEADING, column)
     width = _width([first, second])
     parts = [*_heading(one, 0.0), *panel(one, first, width, _marks(one, other))]
     parts += [*_heading(other, first.bottom + 22), *panel(other, second, width, _marks(other, one))]
@@ -49,10 +49,13 @@ def draw_pair(one: Architecture, other: Architecture) -> str:
 
 def differences(one: Architecture, other: Architecture) -> list[str]:
     """What distinguishes two architectures, one sentence each: blocks by number, then rule and scaling."""
-    found = []
-    for index, (a, b) in enumerate(zip_longest(one.genotype.all_blocks, other.genotype.all_blocks)):
-        if a != b:
-            found.append(f"block {index}: {_change(a, b)}")
+    first, second = one.genotype.all_blocks, other.genotype.all_blocks
+    both = enumerate(zip(first, second, strict=False))
+    found = [f"block {index}: {_change(a, b)}" for index, (a, b) in both if a != b]
+    if len(first) != len(second):
+        where = "first" if len(first) > len(second) else "second"
+        fewer, more = sorted((len(first), len(second)))
+        found.append(f"only in the {where}: " + ", ".join(map(str, range(fewer, more))))
     if one.genotype.dangling != other.genotype.dangling:
         found.append(f"dangling rule: {one.genotype.dangling} \N{RIGHTWARDS ARROW} {other.genotype.dangling}")
     for (key, a), b in zip(one.scaling.to_dict().items(), other.scaling.to_dict().values(), strict=True):
@@ -61,9 +64,7 @@ def differences(one: Architecture, other: Architecture) -> list[str]:
     return found or ["no difference"]
 
 
-def _change(a: BlockSpec | None, b: BlockSpec | None) -> str:
-    if a is None or b is None:
-        return "only in the second" if a is None else "only in the first"
+def _change(a: BlockSpec, b: BlockSpec) -> str:
     facts = [
         ("", a.kind, b.kind),
         ("level ", a.level, b.level),
@@ -119,6 +120,12 @@ def _levels(architectures: Iterable[Architecture]) -> Sequence[int]:
     """All levels from the finest to the coarsest one in use."""
     used = {block.level for found in architectures for block in found.genotype.all_blocks}
     return range(min(used), max(used) + 1)
+
+
+def _column(architectures: Iterable[Architecture]) -> float:
+    """The distance of blocks: a few of them spread over the narrowest picture, within reason."""
+    most = max(len(found.genotype.all_blocks) for found in architectures)
+    return min(max((_NARROWEST - LEFT - RIGHT) / most, COLUMN), 80.0)
 
 
 def _width(layouts: Iterable[Layout]) -> float:

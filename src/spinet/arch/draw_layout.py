@@ -9,7 +9,7 @@ from spinet.arch.genotype import BlockSpec
 
 Point = tuple[float, float]
 
-COLUMN = 52.0
+COLUMN = 52.0  # at least; a picture of few blocks has wider ones
 ROW = 64.0
 LEFT = 98.0  # room for the labels of the levels
 RIGHT = 74.0  # room for the channels of the levels
@@ -81,11 +81,12 @@ class Layout:
 
     boxes: tuple[Box, ...]
     rows: dict[int, float]
+    column: float
 
     @property
     def right(self) -> float:
         """Where the last column ends."""
-        return LEFT + COLUMN * len(self.boxes)
+        return LEFT + self.column * len(self.boxes)
 
     @property
     def top(self) -> float:
@@ -98,12 +99,12 @@ class Layout:
         return max(self.rows.values()) + 0.56 * ROW
 
 
-def lay_out(architecture: Architecture, levels: Sequence[int], top: float) -> Layout:
+def lay_out(architecture: Architecture, levels: Sequence[int], top: float, column: float = COLUMN) -> Layout:
     """Place the blocks in building order from left to right, each at the height of its level; high levels on top."""
     rows = {level: top + 0.62 * ROW + place * ROW for place, level in enumerate(sorted(levels, reverse=True))}
     blocks = architecture.genotype.all_blocks
-    boxes = (_box(architecture, block, LEFT + COLUMN * (i + 0.5), rows[block.level]) for i, block in enumerate(blocks))
-    return Layout(tuple(boxes), rows)
+    boxes = (_box(architecture, block, LEFT + column * (i + 0.5), rows[block.level]) for i, block in enumerate(blocks))
+    return Layout(tuple(boxes), rows, column)
 
 
 def shape_of(kind: str) -> tuple[Point, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from spinet.arch.catalog import Architecture
-from spinet.arch.draw_layout import COLUMN, LEFT, RIGHT, STACK, Box, Layout, outline, pair, shape_of
+from spinet.arch.draw_layout import LEFT, RIGHT, STACK, Box, Layout, outline, pair, shape_of
 from spinet.arch.draw_routes import Curve, Edge, edges_of, route
 from spinet.arch.draw_text import FAINT, GREY, INK, clean, length, text
 
@@ -61,8 +61,8 @@ def legend(architectures: Sequence[Architecture], y: float, width: float) -> tup
     """What the signs of these architectures mean, broken into lines that fit; returns the parts and where they end."""
     parts, x = [], PAD
     for symbol, words in _signs(architectures):
-        step = 32 + length(words, 13) + 22
-        if x + step > width - PAD + 22 and x > PAD:
+        step = 32 + length(words, 13) + 16
+        if x + step > width - PAD + 16 and x > PAD:
             x, y = PAD, y + 26
         parts.append(
             f'<g class="sign" transform="translate({pair((x, y))})">{symbol}{text(32, 4.6, words, 13, INK)}</g>'
@@ -75,8 +75,8 @@ def _grid(architecture: Architecture, layout: Layout, width: float) -> list[str]
     stem = len(architecture.genotype.stem)
     top, height, right = layout.top, layout.bottom - layout.top, width - RIGHT
     parts = [
-        f'<rect x="{LEFT:g}" y="{top:g}" width="{COLUMN * stem:g}" height="{height:g}" rx="8" fill="#f4f6f9"/>',
-        text(LEFT + COLUMN * stem / 2, top + 16, "stem", 12.5, GREY, anchor="middle"),
+        f'<rect x="{LEFT:g}" y="{top:g}" width="{layout.column * stem:g}" height="{height:g}" rx="8" fill="#f4f6f9"/>',
+        text(LEFT + layout.column * stem / 2, top + 16, "stem", 12.5, GREY, anchor="middle"),
     ]
     used = {block.level for block in architecture.genotype.all_blocks}
     for level, y in layout.rows.items():
@@ -89,8 +89,8 @@ def _grid(architecture: Architecture, layout: Layout, width: float) -> list[str]
 
 
 def _halo(layout: Layout, index: int) -> str:
-    x, y = layout.boxes[index].x - COLUMN / 2 + 1.5, layout.top
-    size = f'width="{COLUMN - 3:g}" height="{layout.bottom - layout.top:g}"'
+    x, y = layout.boxes[index].x - layout.column / 2 + 1.5, layout.top
+    size = f'width="{layout.column - 3:g}" height="{layout.bottom - layout.top:g}"'
     return (
         f'<rect class="changed" data-block="{index}" x="{x:g}" y="{y:g}" {size} rx="8" fill="{_MARK}" opacity="0.4"/>'
     )
@@ -98,7 +98,7 @@ def _halo(layout: Layout, index: int) -> str:
 
 def _curve(architecture: Architecture, curve: Curve, pale: bool) -> str:
     kind = connection(architecture, curve.edge)
-    colour = "#d5dbe2" if pale else CONNECTIONS[kind][0]
+    colour = "#c8d0da" if pale else CONNECTIONS[kind][0]
     edge, width = curve.edge, 1.2 if pale or kind == "unused" else 1.7
     return (
         f'<g class="edge {edge.role} {kind}" data-from="{edge.source}" data-to="{edge.target}">'
