@@ -39,7 +39,7 @@ test: setup ## every check and every test (under 15 minutes on two cores)
 	$(BIN)/pytest -q --durations=10
 
 lock: $(filter .uv/bin/uv,$(UV)) ## resolve requirements.lock anew
-	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	$(UV) pip compile --quiet pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-emit-index-url --upgrade --output-file requirements.lock
 
 clean: ## remove everything that setup and the tests made

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.errors import SpinetError, unknown_name
+from spinet.files import write_atomically
 
 
 def list_command(args: list[str]) -> None:
@@ -62,6 +63,41 @@ def show_command(args: list[str]) -> None:
         _print(f"{found.scaling}\ndangling rule: {found.genotype.dangling}\nsource: {found.source}")
 
     tyro.cli(command, args=args, prog="spinet show")
+
+
+def draw_command(args: list[str]) -> None:
+    """A picture of an architecture, of two compared, or of all."""
+
+    def command(
+        archs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME [OTHER]")] = (),
+        *,
+        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+        all: bool = False,
+    ) -> None:
+        """Draw one architecture, or two with their differences marked.
+
+        Args:
+            archs: Catalogue names or architecture files.
+            out: File to write: .svg, .png or .html.
+            all: Draw the whole catalogue as one .html page.
+        """
+        from spinet.arch.draw import draw, draw_pair
+        from spinet.arch.draw_page import draw_catalogue
+
+        if all == bool(archs) or len(archs) > 2:
+            raise SpinetError(f"draw takes one name, two names, or --all alone; found {len(archs)} names")
+        allowed = (".html",) if all else (".svg", ".png") if len(archs) == 2 else (".svg", ".png", ".html")
+        if out.suffix.lower() not in allowed:
+            raise SpinetError(f"{out} does not end in {' or '.join(allowed)}, what can be drawn here")
+        found = [load_architecture(name) for name in (names() if all else archs)]
+        if out.suffix.lower() == ".html":
+            write_atomically(out, draw_catalogue(found))
+        else:
+            svg = draw_pair(*found) if len(found) == 2 else draw(*found)
+            write_atomically(out, _png(svg) if out.suffix.lower() == ".png" else svg)
+        _print(str(out))
+
+    tyro.cli(command, args=args, prog="spinet draw")
 
 
 def train_command(args: list[str]) -> None:
@@ -206,6 +242,7 @@ def demo_command(args: list[str]) -> None:
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "list": list_command,
     "show": show_command,
+    "draw": draw_command,
     "train": train_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
@@ -245,6 +282,12 @@ def _blocks_table(architecture: Architecture, image_size: int) -> Table:
         row = (index, block.level, f"{side}x{side}", block.kind, *numbers, parents, merged, note)
         table.add_row(*map(str, row))
     return table
+
+
+def _png(svg: str) -> bytes:
+    from spinet.tools.raster import svg_to_png
+
+    return svg_to_png(svg)
 
 
 def _trained_on(run: Path) -> str:
