@@ -142,23 +142,26 @@ def test_a_run_killed_at_five_random_moments_ends_bit_equal(config, tmp_path):
     file = tmp_path / "settings.json"
     file.write_text(config.to_json())
     command = [*COMMAND, "train", str(file), "--run"]
-    started = time.monotonic()
     subprocess.run([*command, str(tmp_path / "whole")], check=True, stdout=subprocess.DEVNULL)
-    length = time.monotonic() - started
     draw = random.Random(0)
-    kills = 0
-    for _ in range(5):
+    for step in sorted(draw.sample(range(1, 20), 5)):
         process = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
-        try:
-            # From the first imports to the last steps, evaluations and writes included.
-            process.wait(timeout=draw.uniform(0.25, 0.95) * length)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
+        while last_step(tmp_path / "killed") < step:
+            assert process.poll() is None
+            time.sleep(0.01)
+        # Anywhere between two steps: in a forward pass, an evaluation or the middle of a write.
+        time.sleep(draw.uniform(0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     subprocess.run([*command, str(tmp_path / "killed")], check=True, stdout=subprocess.DEVNULL)
-    assert kills >= 3
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
+
+
+def last_step(run):
+    """The step of the last whole line of metrics, 0 before the first."""
+    file = run / "metrics.jsonl"
+    lines = file.read_text().split("\n")[:-1] if file.exists() else []
+    return json.loads(lines[-1])["step"] if lines else 0
 
 
 @pytest.mark.slow
