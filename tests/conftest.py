@@ -32,6 +32,19 @@ def real_photos():
 
 
 @pytest.fixture(scope="session")
+def golden():
+    """Return a function from a name to the folder or file of Google's own outputs, or skip with a reason."""
+
+    def place(name: str) -> Path:
+        path = SHARED / "golden" / name
+        if not path.exists():
+            pytest.skip(f"the reference outputs '{name}' are not beside this checkout")
+        return path
+
+    return place
+
+
+@pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated data set of 16 + 8 images of 64 px with three classes."""
     return make_demo_dataset(

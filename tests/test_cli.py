@@ -8,6 +8,7 @@ from PIL import Image
 
 from spinet import cli
 from spinet.arch.catalog import Architecture, load_architecture, names
+from spinet.arch.genotype import EXPANSION
 from spinet.recipes import RECIPES
 
 
@@ -76,7 +77,42 @@ def test_list_names_every_architecture_and_recipe(spinet):
 def test_show_prints_every_block_of_every_architecture(spinet, name):
     code, out, _ = spinet("show", name)
     assert code == 0
-    assert out.count("bottleneck") + out.count("residual") >= len(load_architecture(name).genotype.all_blocks)
+    rows = [line.split() for line in out.splitlines()]
+    shown = [row[0] for row in rows if len(row) > 3 and any(kind in row for kind in EXPANSION)]
+    assert shown == [str(number) for number in range(len(load_architecture(name).genotype.all_blocks))]
+
+
+def test_show_fits_into_80_columns(spinet):
+    _, out, _ = spinet("show", "spinenet49-resnext32x8d-v1", "--head", "mask-rcnn", "--image-size", "1280")
+    table = out.split("Scaling(")[0]
+    assert "resnext32x8d" in table
+    assert "…" not in table
+
+
+def test_show_with_a_head_prints_what_every_part_and_the_whole_cost(spinet):
+    code, out, _ = spinet("show", "spinenet49", "--image-size", "640", "--head", "retinanet")
+    assert code == 0
+    for text in ("21,831,488", "28,543,383", "85,281.6", "class tower", "box tower", "connections", "endpoints"):
+        assert text in out
+
+
+def test_show_with_a_head_as_json_gives_every_part(spinet):
+    code, out, _ = spinet("show", "spinenet49", "--head", "retinanet", "--num-classes", "90", "--json")
+    costs = json.loads(out)
+    assert code == 0
+    assert (costs["architecture"], costs["image_size"], costs["head"]) == ("spinenet49", 640, "retinanet")
+    assert costs["parameters"] == 28_522_638 == sum(part["parameters"] for part in costs["parts"])
+    assert costs["multiply_adds"] == sum(part["multiply_adds"] for part in costs["parts"])
+
+
+def test_show_says_that_a_baseline_has_no_graph(spinet):
+    code, _, err = spinet("show", "resnet50-fpn")
+    assert (code, "a baseline without a graph to show; train it with --model.arch resnet50-fpn" in err) == (1, True)
+
+
+def test_show_refuses_an_image_without_pixels(spinet):
+    code, _, err = spinet("show", "tiny", "--image-size", "0")
+    assert (code, "image size 0" in err) == (1, True)
 
 
 def test_show_json_is_the_architecture_file(spinet):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ARGUMENTS = {"backbone_features.py": [], "train_and_predict.py": ["{folder}", "0.2"]}
+ARGUMENTS = {"backbone_features.py": [], "drop_in.py": [], "train_and_predict.py": ["{folder}", "0.2"]}
 
 
 def test_every_example_is_tested():

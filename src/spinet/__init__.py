@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from spinet.arch.catalog import Architecture, load_architecture
     from spinet.arch.genotype import BlockSpec, Genotype
     from spinet.arch.scaling import Scaling
-    from spinet.engine.checkpoint import load_model
+    from spinet.engine.checkpoint import load_backbone, load_model
     from spinet.engine.config import TrainConfig
     from spinet.engine.evaluate import evaluate
     from spinet.engine.train import train
     from spinet.errors import SpinetError
     from spinet.models.backbone import SpineNet
-    from spinet.models.factory import create_retinanet
+    from spinet.models.drop_in import TorchvisionBackbone
+    from spinet.models.factory import create_backbone, create_retinanet
     from spinet.models.retinanet import RetinaNet
     from spinet.recipes import load_recipe
     from spinet.tools.predict import Predictor
@@ -31,10 +32,13 @@ _HOMES = {
     "Scaling": "arch.scaling",
     "SpineNet": "models.backbone",
     "SpinetError": "errors",
+    "TorchvisionBackbone": "models.drop_in",
     "TrainConfig": "engine.config",
+    "create_backbone": "models.factory",
     "create_retinanet": "models.factory",
     "evaluate": "engine.evaluate",
     "load_architecture": "arch.catalog",
+    "load_backbone": "engine.checkpoint",
     "load_model": "engine.checkpoint",
     "load_recipe": "recipes",
     "train": "engine.train",
@@ -54,10 +58,13 @@ __all__ = [
     "Scaling",
     "SpineNet",
     "SpinetError",
+    "TorchvisionBackbone",
     "TrainConfig",
+    "create_backbone",
     "create_retinanet",
     "evaluate",
     "load_architecture",
+    "load_backbone",
     "load_model",
     "load_recipe",
     "train",

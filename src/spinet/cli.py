@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -15,6 +15,9 @@ from rich.table import Table
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.errors import SpinetError, unknown_name
 from spinet.files import write_atomically
+
+if TYPE_CHECKING:
+    from spinet.arch.cost import Part
 
 
 def list_command(args: list[str]) -> None:
@@ -41,25 +44,38 @@ def list_command(args: list[str]) -> None:
 
 
 def show_command(args: list[str]) -> None:
-    """One architecture, block by block."""
+    """One architecture, block by block, and what it costs."""
 
     def command(
         arch: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")],
         image_size: int = 640,
+        head: Literal["none", "retinanet", "mask-rcnn", "classifier"] = "none",
+        num_classes: int = 91,
         json: bool = False,
     ) -> None:
-        """Print the blocks of an architecture.
+        """Print the blocks of an architecture with their parameters and multiply-adds.
 
         Args:
             arch: Catalogue name or architecture file.
-            image_size: Side of the image, pixels, for the sizes of the feature maps.
-            json: Print the architecture file instead.
+            image_size: Side of the image, pixels, for the sizes of the feature maps and the multiply-adds.
+            head: Task whose head is counted too.
+            num_classes: Classes of that head; the published detectors have 91 for COCO.
+            json: Print the architecture file instead; with a head, the costs of all parts as JSON.
         """
+        from spinet.arch.baseline import is_baseline
+        from spinet.arch.head_cost import model_parts
+
+        if is_baseline(arch):
+            raise SpinetError(f"{arch} is a baseline without a graph to show; train it with --model.arch {arch}")
         found = load_architecture(arch)
+        if image_size < 1 or num_classes < 1:
+            raise SpinetError(f"image size {image_size} and classes {num_classes} must be 1 or more")
+        parts = model_parts(found, image_size, head, num_classes)
         if json:
-            sys.stdout.write(found.to_json())
+            sys.stdout.write(found.to_json() if head == "none" else _costs_json(found, parts, image_size, head))
             return
-        _print(_blocks_table(found, image_size))
+        _print(_blocks_table(found, image_size, parts))
+        _print(_costs_table(parts))
         _print(f"{found.scaling}\ndangling rule: {found.genotype.dangling}\nsource: {found.source}")
 
     tyro.cli(command, args=args, prog="spinet show")
@@ -162,7 +178,13 @@ def evaluate_command(args: list[str]) -> None:
         dataset = CocoDataset(Path(root or _trained_on(run)), split)
         check_classes(info, dataset, str(run))
         metrics = evaluate(
-            model, dataset, image_size=info.image_size, batch_size=batch_size, device=place, workers=workers
+            model,
+            dataset,
+            image_size=info.image_size,
+            batch_size=batch_size,
+            device=place,
+            workers=workers,
+            category_ids=info.category_ids,
         )
         _print_metrics(metrics, json)
 
@@ -207,6 +229,45 @@ def predict_command(args: list[str]) -> None:
     tyro.cli(command, args=args, prog="spinet predict")
 
 
+def convert_command(args: list[str]) -> None:
+    """Weights published for TensorFlow or mmdetection, as a weights file."""
+
+    def command(
+        path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")],
+        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("weights.safetensors"),
+        arch: str = "",
+        activation: Literal["relu", "swish", "hard_swish"] | None = None,
+        bn_eps: float | None = None,
+        image_size: int | None = None,
+    ) -> None:
+        """Convert a checkpoint of tensorflow/models or tensorflow/tpu, or a state dict of the mmdetection ports.
+
+        Every checksum is verified and every variable accounted for; on any mismatch nothing is written.
+
+        Args:
+            path: Checkpoint prefix, one of its files or its folder; or a .pth file.
+            out: Weights file to write.
+            arch: Catalogue name or architecture file; found from the weights if left out.
+            activation: Which one the model was trained with; no checkpoint says it.
+            bn_eps: Epsilon of batch norm; the source's usual one if left out.
+            image_size: Side of the images it was trained on; the published model's if left out.
+        """
+        from spinet.tools.convert import convert
+
+        found = convert(path, arch=arch, activation=activation, bn_eps=bn_eps, image_size=image_size)
+        found.save(out)
+        info = found.info
+        what = f"detector of {len(info.class_names)} classes" if info.class_names else "backbone without a head"
+        _print(f"{found.source}: {info.architecture.name}, {what}, {found.parameters:,} parameters")
+        for reason, left_out in found.left_out.items():
+            _print(f"left out: {reason} ({len(left_out)}): {', '.join(left_out[:3])}{', ...' * (len(left_out) > 3)}")
+        if activation is None:
+            _print(f"activation: {info.model.activation}, as is usual there; --activation says otherwise")
+        _print(f"{out}")
+
+    tyro.cli(command, args=args, prog="spinet convert")
+
+
 def demo_command(args: list[str]) -> None:
     """Train on generated photos of digits, from nothing to pictures, in minutes."""
 
@@ -246,6 +307,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
+    "convert": convert_command,
     "demo": demo_command,
 }
 
@@ -270,16 +332,22 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
-def _blocks_table(architecture: Architecture, image_size: int) -> Table:
+def _blocks_table(architecture: Architecture, image_size: int, parts: "list[Part]") -> Table:
+    """Blocks with what they and the connections to them cost."""
+    from spinet.arch.cost import total
+
     graph, scaling = architecture.genotype, architecture.scaling
-    table = Table("block", "level", "size", "kind", "channels", "out", "parents", "merged", "", box=None)
+    columns = ("block", "level", "size", "kind", "width", "out", "parents", "parameters", "MACs, M")
+    table = Table(*columns, box=None, padding=(0, 1), pad_edge=False)
     for index, block in enumerate(graph.all_blocks):
-        side = math.ceil(image_size / 2**block.level)
-        parents = "stem" if not block.parents else ", ".join(map(str, block.parents))
-        merged = ", ".join(map(str, graph.merges.get(index, ())))
-        note = f"P{block.level}" if block.endpoint else "" if index in graph.live else "unused"
+        name = f"{index} P{block.level}" if block.endpoint else str(index) if index in graph.live else f"{index} unused"
+        sources = ["stem" if not block.parents else ", ".join(map(str, block.parents))]
+        sources += map(str, graph.merges.get(index, ()))
         numbers = (scaling.channels(block.level), scaling.out_channels(block))
-        row = (index, block.level, f"{side}x{side}", block.kind, *numbers, parents, merged, note)
+        side = math.ceil(image_size / 2**block.level)
+        cost = total(part.cost for part in parts if part.index == index and part.kind in ("block", "connection"))
+        costs = (f"{cost.parameters:,}", f"{cost.multiply_adds / 1e6:,.1f}")
+        row = (name, block.level, side, block.kind, *numbers, " + ".join(sources), *costs)
         table.add_row(*map(str, row))
     return table
 
@@ -288,6 +356,44 @@ def _png(svg: str) -> bytes:
     from spinet.tools.raster import svg_to_png
 
     return svg_to_png(svg)
+
+
+def _costs_table(parts: "list[Part]") -> Table:
+    """Sums over the kinds of parts, heads one by one."""
+    from spinet.arch.cost import total
+
+    sums = {
+        "first convolution": [part for part in parts if part.kind == "stem"],
+        "blocks": [part for part in parts if part.kind == "block"],
+        "connections": [part for part in parts if part.kind == "connection"],
+        "endpoints": [part for part in parts if part.kind == "endpoint"],
+        "backbone": [part for part in parts if part.kind != "head"],
+        **{part.name: [part] for part in parts if part.kind == "head"},
+        "all": parts,
+    }
+    if all(part.kind != "head" for part in parts):
+        del sums["all"]
+    table = Table("part", "parameters", "multiply-adds (FLOPs in the paper), M", box=None)
+    for name, chosen in sums.items():
+        cost = total(part.cost for part in chosen)
+        table.add_row(name, f"{cost.parameters:,}", f"{cost.multiply_adds / 1e6:,.1f}")
+    return table
+
+
+def _costs_json(architecture: Architecture, parts: "list[Part]", image_size: int, head: str) -> str:
+    from spinet.arch.cost import total
+
+    tree = {
+        "architecture": architecture.name,
+        "image_size": image_size,
+        "head": head,
+        **total(part.cost for part in parts)._asdict(),
+        "parts": [
+            {"kind": part.kind, "name": part.name, "block": part.index, "source": part.source, **part.cost._asdict()}
+            for part in parts
+        ],
+    }
+    return json.dumps(tree, indent=1) + "\n"
 
 
 def _trained_on(run: Path) -> str:

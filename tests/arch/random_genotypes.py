@@ -9,7 +9,10 @@ _KINDS = st.sampled_from(sorted(EXPANSION))
 
 @st.composite
 def genotypes(draw: st.DrawFn) -> Genotype:
-    stem = tuple(BlockSpec(2, draw(_KINDS)) for _ in range(draw(st.integers(2, 3))))
+    stem_levels = [draw(st.integers(1, 2))]
+    for _ in range(draw(st.integers(1, 2))):
+        stem_levels.append(stem_levels[-1] + draw(st.integers(0, 1)))
+    stem = tuple(BlockSpec(level, draw(_KINDS)) for level in stem_levels)
     count = draw(st.integers(1, 9))
     levels = [draw(st.integers(1, 7)) for _ in range(count)]
     endpoint_levels = draw(st.sets(st.sampled_from(sorted(set(levels))), min_size=1))

@@ -141,7 +141,7 @@ def test_a_refused_graph_is_named_by_its_file(tmp_path):
     with pytest.raises(SpinetError) as error:
         load_architecture(path)
 
-    assert str(error.value) == f"{path}: block 0: stem level 3 is not 2, where the stem ends"
+    assert str(error.value) == f"{path}: block 0: stem level 3 is neither 1 nor 2; a stem begins at level 1 or 2"
 
 
 @pytest.mark.parametrize("key", ["name", "source"])

@@ -115,6 +115,22 @@ def test_an_ancestor_of_a_joining_block_is_alive():
     assert tf.live == paper.live == {0, 1, 2, 3, 4}
 
 
+def test_under_none_a_block_that_feeds_nothing_is_pruned():
+    tf, _ = both_rules(block(4, 0, 1), block(4, 0, 1, endpoint=True))
+
+    assert tf.merges == {3: (2,)}
+    assert replace(tf, dangling="none").merges == {}
+    assert replace(tf, dangling="none").live == {0, 1, 3}
+
+
+def test_the_blocks_needed_for_one_level_are_its_endpoint_and_all_before_it_on_the_way():
+    genotype = load_architecture("spinenet49").genotype
+
+    # P4 is block 12 (5, 10); 10 (8, 9), 9 (6, 8), 8 (6, 7), 7 (3, 5), 6 (3, 5), 5 (2, 4), 4 (2, 3), 2 and 3 (0, 1).
+    assert genotype.needed_for([4]) == {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12}
+    assert genotype.needed_for([]) == frozenset()
+
+
 def test_an_unused_last_stem_block_is_dead():
     tf, paper = both_rules(block(4, 0, 1, endpoint=True), stem=(*STEM, BlockSpec(2, "residual")))
 
@@ -161,7 +177,7 @@ def test_only_earlier_blocks_of_the_same_level_join_and_only_at_endpoints(genoty
             assert source not in target.parents
             assert genotype.all_blocks[source].level == target.level
             if genotype.dangling == "tf":
-                assert genotype.all_blocks[source].kind == target.kind
+                assert genotype.all_blocks[source].expansion == target.expansion
 
 
 @given(genotypes())

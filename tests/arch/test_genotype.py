@@ -54,7 +54,10 @@ def test_a_level_that_is_no_whole_number_from_1_to_7_is_refused_with_block_and_v
 def test_an_unknown_kind_is_refused_with_block_nearest_match_and_known_kinds():
     message = refusal(changed("blocks", 0, kind="bottelneck"))
 
-    assert message == ("unknown kind of block 2 'bottelneck', did you mean 'bottleneck'? Known: bottleneck, residual.")
+    assert message == (
+        "unknown kind of block 2 'bottelneck', did you mean 'bottleneck'? "
+        "Known: bottleneck, mbconv, residual, resnext32x4d, resnext32x8d."
+    )
 
 
 @pytest.mark.parametrize("kind", [None, 3, ["residual"], {"residual": 1}])
@@ -88,9 +91,25 @@ def test_a_stem_block_with_parents_is_refused():
     assert refusal(changed("stem", 1, parents=[0])) == "block 1: a stem block has no parents, found (0,)"
 
 
-@pytest.mark.parametrize("level", [1, 3])
-def test_a_stem_block_of_another_level_than_2_is_refused(level):
-    assert refusal(changed("stem", 1, level=level)) == f"block 1: stem level {level} is not 2, where the stem ends"
+@pytest.mark.parametrize("level", [3, 7])
+def test_a_stem_that_begins_behind_level_2_is_refused(level):
+    assert refusal(changed("stem", 0, level=level)) == (
+        f"block 0: stem level {level} is neither 1 nor 2; a stem begins at level 1 or 2"
+    )
+
+
+@pytest.mark.parametrize("level", [1, 4])
+def test_a_stem_block_that_goes_up_or_down_by_two_is_refused(level):
+    assert refusal(changed("stem", 1, level=level)) == (
+        f"block 1: stem level {level} is neither 2 nor 3; block 0 is of level 2"
+    )
+
+
+@pytest.mark.parametrize("levels", [(1, 2), (2, 3), (1, 1), (2, 2)])
+def test_a_stem_may_go_down_level_by_level(levels):
+    stem = tuple(BlockSpec(level, "residual") for level in levels)
+
+    assert Genotype(stem, (BlockSpec(3, "residual", (0, 1), endpoint=True),)).stem == stem
 
 
 def test_two_endpoints_of_one_level_are_refused_by_both_block_numbers():
@@ -155,11 +174,29 @@ def test_an_unknown_dangling_rule_is_refused_with_the_known_ones(rule):
     message = refusal(VALID | {"dangling": rule})
 
     assert message.startswith("unknown dangling rule ")
-    assert message.endswith("Known: paper, tf.")
+    assert message.endswith("Known: none, paper, tf.")
 
 
 def test_a_mistyped_dangling_rule_is_refused_with_the_nearest_match():
     assert "did you mean 'paper'?" in refusal(VALID | {"dangling": "papre"})
+
+
+@pytest.mark.parametrize("parents", [[], [0, 1], [3], [-1], [True]], ids=str)
+def test_in_a_damaged_graph_parents_that_are_not_one_earlier_block_are_refused(parents):
+    data = changed("blocks", 1, parents=parents) | {"damage": "long"}
+    data["blocks"][0]["parents"] = [1]
+
+    assert refusal(data) == (
+        f"block 3: parents {tuple(parents)} are not one earlier block (0 to 2), which is what damage 'long' leaves"
+    )
+
+
+def test_an_unknown_damage_is_refused_with_the_nearest_match():
+    assert "unknown damage 'shrot', did you mean 'short'?" in refusal(VALID | {"damage": "shrot"})
+
+
+def test_the_dictionary_of_an_undamaged_graph_does_not_speak_of_damage():
+    assert set(Genotype.from_dict(VALID).to_dict()) == {"dangling", "stem", "blocks"}
 
 
 def test_the_released_rule_is_the_default():

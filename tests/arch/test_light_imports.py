@@ -9,7 +9,7 @@ import spinet
 from spinet.arch.catalog import load_architecture, names
 for name in names():
     genotype = {load}(name).genotype
-    assert genotype.live and genotype.merges
+    assert genotype.live and genotype.merges is not None
 print(*sorted({{"torch", "torchvision", "numpy", "PIL"}} & set(sys.modules)))
 """
 

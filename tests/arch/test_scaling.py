@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinet.arch.genotype import BlockSpec
-from spinet.arch.scaling import PUBLISHED, SMALL, Scaling
+from spinet.arch.published import PUBLISHED, SMALL
+from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError
 
 
@@ -33,7 +34,65 @@ def test_a_bottleneck_gives_four_times_the_channels_and_a_residual_block_one_tim
 @pytest.mark.parametrize(("width", "alpha", "kept"), [(0.65, 0.5, 20), (0.65, 1.0, 41), (1.0, 0.5, 32), (1.3, 1.0, 83)])
 def test_alpha_keeps_a_share_of_the_inner_channels_of_either_kind(kind, width, alpha, kept):
     # 41 * 0.5 = 20.5 is cut off to 20; a bottleneck's 164 outputs count as their 41 inner channels.
-    assert Scaling(width=width, alpha=alpha).resample_channels(BlockSpec(2, kind)) == kept
+    parent, child = BlockSpec(2, kind), BlockSpec(2, "bottleneck")
+    assert Scaling(width=width, alpha=alpha).resample_channels(parent, child) == kept
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "kept"),
+    [
+        (BlockSpec(4, "residual"), BlockSpec(5, "bottleneck"), 256),
+        (BlockSpec(4, "bottleneck"), BlockSpec(5, "bottleneck"), 128),
+        (BlockSpec(4, "bottleneck"), BlockSpec(4, "residual"), 128),
+        (BlockSpec(2, "bottleneck"), BlockSpec(2, "bottleneck"), 64),
+        (BlockSpec(2, "bottleneck"), BlockSpec(3, "bottleneck"), 32),
+    ],
+)
+def test_in_version_1_alpha_spares_residual_parents_and_connections_within_level_2(parent, child, kept):
+    assert Scaling(alpha_rule="v1").resample_channels(parent, child) == kept
+
+
+def test_mobile_levels_have_the_channels_of_appendix_a():
+    scaling = Scaling(family="mobile")
+
+    assert [scaling.channels(level) for level in range(1, 8)] == [16, 24, 40, 80, 112, 112, 112]
+    assert scaling.out_channels(BlockSpec(3, "mbconv")) == 40
+
+
+@pytest.mark.parametrize("kind", ["resnext32x4d", "resnext32x8d"])
+def test_a_resnext_block_gives_four_times_the_channels_of_its_level(kind):
+    assert Scaling().out_channels(BlockSpec(2, kind)) == 256
+
+
+def test_only_siblings_of_one_width_are_added_without_convolutions_and_only_when_asked():
+    residual, bottleneck = BlockSpec(4, "residual"), BlockSpec(4, "bottleneck")
+    bare = Scaling(same_level_conv=False)
+
+    assert bare.is_direct(residual, residual)
+    assert not bare.is_direct(residual, bottleneck)
+    assert not bare.is_direct(BlockSpec(5, "residual"), residual)  # as wide, but of another level
+    assert not Scaling().is_direct(residual, residual)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("family", "moblie", "unknown family in scaling 'moblie', did you mean 'mobile'? Known: mobile, spinenet."),
+        ("alpha_rule", "V1", "unknown alpha_rule in scaling 'V1'. Known: all, v1."),
+        ("same_level_conv", 1, "scaling: same_level_conv 1 is neither true nor false"),
+        ("head_separable", None, "scaling: head_separable None is neither true nor false"),
+    ],
+)
+def test_an_unknown_rule_is_refused_by_its_name(name, value, sentence):
+    with pytest.raises(SpinetError) as error:
+        Scaling(**{name: value})
+    assert str(error.value) == sentence
+
+
+def test_mobile_networks_may_be_narrower_because_they_have_no_alpha():
+    assert Scaling(family="mobile", width=0.07, alpha=0.01).channels(1) == 1
+    with pytest.raises(SpinetError, match="leaves no channel at level 1"):
+        Scaling(family="mobile", width=0.06)
 
 
 @pytest.mark.parametrize("name", ["width", "alpha"])
@@ -76,10 +135,10 @@ def test_a_scaling_that_is_no_object_is_refused(data):
 
 
 def test_numbers_left_out_take_the_values_of_spinenet49():
-    assert Scaling.from_dict({}) == PUBLISHED["spinenet49"][1]
+    assert Scaling.from_dict({}) == PUBLISHED["spinenet49"].scaling
 
 
-@pytest.mark.parametrize("scaling", [scaling for _, scaling in (PUBLISHED | SMALL).values()])
+@pytest.mark.parametrize("scaling", [entry.scaling for entry in (PUBLISHED | SMALL).values() if entry.scaling])
 def test_every_scaling_of_the_tables_survives_its_dictionary(scaling):
     assert Scaling.from_dict(scaling.to_dict()) == scaling
 
@@ -90,4 +149,4 @@ def test_no_accepted_scaling_leaves_a_level_or_a_resampling_without_channels(wid
 
     for level in range(1, 8):
         assert scaling.channels(level) >= 1
-        assert scaling.resample_channels(BlockSpec(level, "bottleneck")) >= 1
+        assert scaling.resample_channels(BlockSpec(level, "bottleneck"), BlockSpec(2, "residual")) >= 1

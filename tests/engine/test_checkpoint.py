@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from spinet.arch.catalog import Architecture, load_architecture
 from spinet.engine.checkpoint import (
     ModelInfo,
+    load_backbone,
     load_model,
     load_pretrained,
     read_state,
@@ -149,3 +150,37 @@ def test_a_state_that_would_run_code_is_refused(tmp_path):
     with pytest.raises(SpinetError, match="could not read the training state"):
         read_state(tmp_path / "state.pt", TINY)
     assert not (tmp_path / "touched").exists()
+
+
+def test_a_backbone_alone_is_named_and_loads_into_a_detector(saved, tmp_path):
+    tensors, info = read_weights(saved)
+    alone = {name: value for name, value in tensors.items() if name.startswith("backbone.")}
+    file = tmp_path / "backbone.safetensors"
+    save_weights(file, alone, replace(info, class_names=(), category_ids=()), {})
+    with pytest.raises(SpinetError, match="holds a backbone without a detector's head: `load_backbone` reads it"):
+        load_model(file)
+    backbone, found = load_backbone(file)
+    assert found.class_names == ()
+    assert not backbone.training
+    detector = INFO.create_model()
+    head = {name: value.clone() for name, value in detector.state_dict().items() if name not in alone}
+    load_pretrained(detector, replace(INFO, model=replace(MODEL, weights=str(file))))
+    for name, value in detector.state_dict().items():
+        torch.testing.assert_close(value, (alone | head)[name])
+    for name, value in backbone.state_dict().items():
+        torch.testing.assert_close(value, alone[f"backbone.{name}"])
+
+
+def test_a_backbone_can_be_read_from_a_whole_detector(saved):
+    backbone, _ = load_backbone(saved)
+    assert backbone.levels == (3, 4, 5)
+
+
+def test_weights_of_other_conventions_are_refused_with_the_flags_that_go_on_with_them(saved, tmp_path):
+    tensors, info = read_weights(saved)
+    file = tmp_path / "converted.safetensors"
+    conventions = replace(MODEL, pad_mode="same", pool_mode="mg", endpoint_activation=False)
+    save_weights(file, tensors, replace(info, model=conventions), {})
+    flags = "--model.pad-mode same --model.pool-mode mg --model.no-endpoint-activation"
+    with pytest.raises(SpinetError, match=f"trained with other settings; go on with them: {flags}"):
+        load_pretrained(INFO.create_model(), replace(INFO, model=replace(MODEL, weights=str(file))))

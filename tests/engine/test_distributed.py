@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from spinet.engine.distributed import Processes, processes
+from spinet.engine.distributed import CpuSyncBatchNorm2d, Processes, processes, synchronise_batch_norm
+from spinet.errors import SpinetError
+from spinet.models.factory import create_backbone
 
 PROGRAM = """
 import sys
@@ -61,3 +63,29 @@ def test_a_single_process_gathers_and_broadcasts_its_own():
         assert group.is_main
         assert group.gather([1, 2]) == [1, 2]
         assert group.broadcast("x") == "x"
+
+
+def test_batch_norms_with_an_activation_inside_keep_it_on_gpus():
+    layers = pytest.importorskip("timm.layers")
+    model = nn.Sequential(layers.BatchNormAct2d(3), nn.BatchNorm2d(3))
+
+    converted = synchronise_batch_norm(model, torch.device("cuda"))  # no GPU is needed to convert
+
+    assert isinstance(converted[0].act, nn.ReLU)
+    assert all(isinstance(norm, nn.SyncBatchNorm) for norm in converted)
+
+
+def test_batch_norms_of_another_library_are_refused_on_cpus_and_not_passed_over():
+    pytest.importorskip("timm")
+    model = create_backbone("timm/mobilenetv3_small_050-fpn")
+
+    with pytest.raises(SpinetError, match="of the kind BatchNormAct2d cannot be synchronised on CPUs"):
+        synchronise_batch_norm(model, torch.device("cpu"))
+
+
+def test_our_own_batch_norms_and_torchvisions_are_all_synchronised():
+    model = synchronise_batch_norm(create_backbone("resnet18-fpn"), torch.device("cpu"))
+
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {type(norm) for norm in norms} == {CpuSyncBatchNorm2d}
+    assert synchronise_batch_norm(model, torch.device("cpu")) is model

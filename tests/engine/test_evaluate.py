@@ -8,6 +8,7 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from spinet.arch.catalog import load_architecture
 from spinet.data.coco import CocoDataset
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.config import ModelConfig
@@ -137,6 +138,20 @@ def test_evaluating_leaves_the_model_in_the_mode_it_was_in(digits, config):
     metrics = evaluate(model, dataset, image_size=64, batch_size=3, device=torch.device("cpu"))
     assert model.training
     assert set(METRICS) < set(metrics)
+
+
+def test_a_network_that_knows_more_classes_is_judged_on_those_of_the_data(digits):
+    dataset = CocoDataset(digits, "val")
+    info = ModelInfo(load_architecture("tiny"), ModelConfig(), tuple("abcde"), (0, *dataset.category_ids, 77), 64)
+    check_classes(info, dataset, "converted")
+    oracle = Oracle(dataset, 64)
+    for found in oracle.found:
+        stray = {"boxes": torch.tensor([[0.0, 0, 9, 9]]), "scores": torch.ones(1), "labels": torch.tensor([4])}
+        found["labels"] = found["labels"] + 1
+        found |= {key: torch.cat([found[key], value]) for key, value in stray.items()}
+    place = torch.device("cpu")
+    metrics = evaluate(oracle, dataset, image_size=64, batch_size=3, device=place, category_ids=info.category_ids)
+    assert metrics["AP"] == pytest.approx(1.0)
 
 
 def test_other_classes_than_the_networks_are_refused_with_both_counts(digits, config):

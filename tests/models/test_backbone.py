@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from spinet.arch.catalog import load_architecture, names
 from spinet.arch.genotype import EXPANSION, BlockSpec, Genotype
 from spinet.arch.scaling import Scaling
+from spinet.arch.variants import damage, with_kind
 from spinet.errors import SpinetError
 from spinet.models.backbone import SpineNet
 from spinet.models.blocks import count_parameters
@@ -356,3 +357,73 @@ def test_dropblock_leaves_the_stem_alone():
     assert [type(backbone.blocks[number][0].dropblock).__name__ for number in ("0", "1")] == ["Identity"] * 2
     dropblock = backbone.blocks["2"].body[0].dropblock
     assert (dropblock.probability, dropblock.side) == (0.1, 3)
+
+
+def test_asked_levels_are_given_finest_first_and_computed_as_in_the_whole_backbone(narrow):
+    torch.manual_seed(0)
+    whole = SpineNet(narrow.genotype, narrow.scaling).eval()
+    part = SpineNet(narrow.genotype, narrow.scaling, levels=(5, 3)).eval()
+    weights = whole.state_dict()
+    part.load_state_dict({key: weights[key] for key in part.state_dict()})
+    images = torch.randn(1, 3, 128, 128)
+
+    features, expected = part(images), whole(images)
+
+    assert (part.levels, list(features)) == ((3, 5), [3, 5])
+    assert all(torch.equal(features[level], expected[level]) for level in features)
+
+
+def test_blocks_that_no_asked_level_depends_on_are_not_built(narrow):
+    backbone = SpineNet(narrow.genotype, narrow.scaling, levels=(4,))
+
+    assert list(backbone.blocks) == ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "12"]
+    assert list(backbone.endpoints) == ["4"]
+
+
+def test_a_level_that_the_graph_has_not_is_refused_with_its_levels(narrow):
+    with pytest.raises(SpinetError) as error:
+        SpineNet(narrow.genotype, narrow.scaling, levels=(2, 3))
+    assert str(error.value) == "the architecture has no features of level 2; its levels are 3, 4, 5, 6, 7"
+    with pytest.raises(SpinetError, match="no level was asked for; the architecture's levels are 3, 4, 5, 6, 7"):
+        SpineNet(narrow.genotype, narrow.scaling, levels=())
+
+
+@pytest.mark.parametrize("kind", ["residual", "bottleneck", "resnext32x4d", "mbconv"])
+def test_a_stem_that_goes_down_halves_the_resolution_with_the_first_block_of_a_level(kind):
+    stem = tuple(BlockSpec(level, kind) for level in (1, 1, 2, 3))
+    genotype = Genotype(stem, (BlockSpec(5, "residual", (2, 3), endpoint=True),))
+    backbone = SpineNet(genotype, replace(SMALL, width=0.25, repeats=2)).eval()
+    sizes = []
+    for number in ("0", "1", "2", "3"):
+        backbone.blocks[number].register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[-2:]))
+
+    backbone(torch.zeros(1, 3, 64, 96))
+
+    assert sizes == [(32, 48), (32, 48), (16, 24), (8, 12)]
+
+
+def test_resnext_blocks_have_32_groups_and_the_width_of_their_name():
+    found = load_architecture("spinenet49")
+    for kind, width in (("resnext32x4d", 4), ("resnext32x8d", 8)):
+        with torch.device("meta"):
+            backbone = SpineNet(with_kind(found.genotype, kind), found.scaling)
+        conv = backbone.blocks["2"].body[0].convs[1].conv
+        # Level 2: 64 channels a block in a bottleneck.
+        assert (conv.groups, conv.weight.shape) == (32, (32 * width, width, 3, 3))
+
+
+def test_resnext_blocks_too_narrow_for_32_groups_have_as_many_as_divide_their_channels():
+    backbone = build(block(3, 0, 1, kind="resnext32x4d", endpoint=True))
+
+    assert backbone.blocks["2"].body[0].convs[1].conv.groups == 16
+    assert backbone(torch.randn(1, 3, 32, 32))[3].shape == (1, 4, 4, 4)
+
+
+@pytest.mark.parametrize("how", ["short", "long", "sequential"])
+def test_damaged_graphs_build_and_compute(narrow, how):
+    backbone = SpineNet(damage(narrow.genotype, how), narrow.scaling).eval()
+
+    features = backbone(torch.randn(1, 3, 128, 128))
+
+    assert list(features) == [3, 4, 5, 6, 7]
+    assert all(len(backbone.blocks[number].parents) == 1 for number in backbone.blocks if int(number) > 1)

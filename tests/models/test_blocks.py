@@ -107,7 +107,7 @@ def test_an_unknown_activation_is_refused_with_the_nearest_match_and_the_known_o
     with pytest.raises(SpinetError) as error:
         activation_function("swich")
 
-    assert str(error.value) == "unknown activation 'swich', did you mean 'swish'? Known: relu, swish."
+    assert str(error.value) == "unknown activation 'swich', did you mean 'swish'? Known: hard_swish, relu, swish."
 
 
 @pytest.mark.parametrize(("in_channels", "kernel_size"), [(64, 3), (400, 1), (8, 7)])

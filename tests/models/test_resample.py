@@ -137,3 +137,11 @@ def test_a_resampling_upwards_enlarges_before_its_last_convolution_without_mixin
 def test_an_unknown_pool_mode_is_refused_with_the_nearest_match():
     with pytest.raises(SpinetError, match="unknown pooling mode 'tpuu', did you mean 'tpu'"):
         Resample(6, 3, 10, ConvBN, "relu", down=True, pool_mode="tpuu")
+
+
+def test_ports_pool_once_with_symmetric_padding():
+    features = torch.randn(1, 2, 8, 8)
+    pooled = tpu_pool(features, before=16, target=2, mode="mmdet")
+    torch.testing.assert_close(pooled, torch.nn.functional.max_pool2d(features, 5, 4, padding=2))
+    pooled = tpu_pool(features, before=16, target=4, mode="mmdet")
+    torch.testing.assert_close(pooled, torch.nn.functional.max_pool2d(features, 3, 2, padding=1))

@@ -425,6 +425,36 @@ def test_head_width_and_depth_come_from_the_architecture(narrow):
     assert model.boxes.predictor.weight.shape == (9 * 4, 4, 3, 3)
 
 
+def test_a_separable_head_has_a_depthwise_and_a_1x1_convolution_in_place_of_each():
+    model = create_retinanet(load_architecture("spinenet49xs-mobile"), num_classes=5)
+
+    keys = {key: tuple(value.shape) for key, value in model.classes.named_parameters() if "norms" not in key}
+
+    expected: dict[str, tuple[int, ...]] = {}
+    for name, channels in [*((f"convs.{depth}", 24) for depth in range(4)), ("predictor", 45)]:
+        expected |= {
+            f"{name}.depthwise.weight": (24, 1, 3, 3),
+            f"{name}.pointwise.weight": (channels, 24, 1, 1),
+            f"{name}.pointwise.bias": (channels,),
+        }
+    assert keys == expected
+    assert model.classes.bias.tolist() == pytest.approx([-math.log(99)] * 45)
+    assert model.classes.predictor.depthwise.weight.std().item() == pytest.approx(0.03, rel=0.3)
+    assert model.classes.convs[0].pointwise.weight.std().item() == pytest.approx(0.01, rel=0.3)
+
+
+def test_a_mobile_detector_learns_and_predicts():
+    torch.manual_seed(0)
+    model = create_retinanet(load_architecture("spinenet49xs-mobile"), num_classes=3, activation="hard_swish")
+    targets = {"boxes": torch.tensor([[[8.0, 8, 40, 40]]] * 2), "labels": torch.tensor([[1], [2]])}
+
+    losses = model.losses(torch.randn(2, 3, 128, 128), targets)
+    sum(losses.values()).backward()
+
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert len(model.eval().predict(torch.randn(2, 3, 100, 90))) == 2
+
+
 def test_the_factory_hands_every_setting_on():
     model = create_retinanet(
         load_architecture("tiny"),

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from spinet.arch.genotype import Genotype, check_keys
-from spinet.arch.scaling import PUBLISHED, SMALL, Scaling
+from spinet.arch.published import PUBLISHED, SMALL
+from spinet.arch.scaling import Scaling
+from spinet.arch.variants import with_kind
 from spinet.errors import SpinetError, unknown_name
 from spinet.files import write_atomically
 
@@ -28,7 +30,7 @@ class Architecture:
         graph = self.genotype.to_dict()
         parts = [f'"name": {json.dumps(self.name)}', f'"source": {json.dumps(self.source)}']
         parts.append(f'"scaling": {json.dumps(self.scaling.to_dict())}')
-        parts.append(f'"dangling": {json.dumps(graph["dangling"])}')
+        parts += [f'"{key}": {json.dumps(graph[key])}' for key in ("dangling", "damage") if key in graph]
         for key in ("stem", "blocks"):
             lines = ",\n".join(f"    {json.dumps(block)}" for block in graph[key])
             parts.append(f'"{key}": [\n{lines}\n  ]')
@@ -52,12 +54,12 @@ class Architecture:
 
     @classmethod
     def _from_dict(cls, data: Any) -> "Architecture":
-        optional = ("name", "source", "scaling", "dangling")
+        optional = ("name", "source", "scaling", "dangling", "damage")
         check_keys("architecture", data, required=("stem", "blocks"), optional=optional)
         for key in ("name", "source"):
             if not isinstance(data.get(key, ""), str):
                 raise SpinetError(f"architecture: {key} {data[key]!r:.60} is not text")
-        graph = {key: data[key] for key in ("stem", "blocks", "dangling") if key in data}
+        graph = {key: data[key] for key in ("stem", "blocks", "dangling", "damage") if key in data}
         scaling = Scaling.from_dict(data.get("scaling", {}))
         return cls(Genotype.from_dict(graph), scaling, data.get("name", "unnamed"), data.get("source", ""))
 
@@ -68,7 +70,7 @@ class Architecture:
 
 def names() -> list[str]:
     """Names of all architectures that ship with the package."""
-    return [*PUBLISHED, *SMALL, "tiny"]
+    return [*PUBLISHED, *SMALL]
 
 
 def load_architecture(name_or_path: str | Path) -> Architecture:
@@ -93,6 +95,7 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
 
 
 def _shipped(name: str) -> Architecture:
-    file, scaling = {**PUBLISHED, **SMALL}.get(name, (name, None))
-    found = Architecture.from_json((_FILES / f"{file}.json").read_text(), f"{file}.json")
-    return Architecture(found.genotype, scaling or found.scaling, name, found.source)
+    entry = {**PUBLISHED, **SMALL}[name]
+    found = Architecture.from_json((_FILES / f"{entry.file}.json").read_text(encoding="utf-8"), f"{entry.file}.json")
+    genotype = with_kind(found.genotype, entry.kind) if entry.kind else found.genotype
+    return Architecture(genotype, entry.scaling or found.scaling, name, f"{found.source}; {entry.source}")

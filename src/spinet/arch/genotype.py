@@ -4,20 +4,23 @@ Blocks are numbered through: the stem's first, then the searched ones, so that `
 (paper section 3.1; the same numbering as tensorflow/tpu `modeling/architecture/spinenet.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
 
 from spinet.errors import SpinetError, unknown_name
 
-Dangling = Literal["tf", "paper"]
+Dangling = Literal["tf", "paper", "none"]
+Damage = Literal["none", "short", "long", "sequential"]
 
 MIN_LEVEL, MAX_LEVEL = 1, 7
-STEM_LEVEL = 2
 
-# How many times wider a block's output is than its inner convolutions.
-EXPANSION = {"residual": 1, "bottleneck": 4}
+# Where the stem's blocks begin: behind the first convolution, or behind the max-pool that follows it.
+STEM_LEVELS = (1, 2)
+
+# Channels that a block gives, in channels of its level.
+EXPANSION = {"residual": 1, "bottleneck": 4, "resnext32x4d": 4, "resnext32x8d": 4, "mbconv": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class BlockSpec:
 
     @property
     def expansion(self) -> int:
-        """Output channels divided by the channels of the level."""
+        """Output channels divided by the channels of the level (`Scaling.channels`)."""
         return EXPANSION[self.kind]
 
 
@@ -46,12 +49,15 @@ class Genotype:
     """A scale-permuted graph, checked once, at birth.
 
     Args:
-        stem: blocks of fixed order, each fed by the one before it.
+        stem: blocks of fixed order, each fed by the one before it. The first is of level 1 or 2 (then a max-pool
+            follows the first convolution), each of the others of the same level as the one before or of the next.
         blocks: the permuted blocks, each with two different earlier blocks as parents.
         dangling: what becomes of a block that feeds nothing. `"tf"` is the released code: when an endpoint is
             built, every block so far without a consumer that has its level and its channels is added to it.
             `"paper"` is global: an intermediate block that no later block uses is added to the endpoint of its
-            level, through a resampling when channels differ.
+            level, through a resampling when channels differ. `"none"` prunes it.
+        damage: which connections an ablation has cut (paper section 5.5; see `spinet.arch.variants.damage`).
+            Unless it is `"none"`, every permuted block has one parent.
 
     Raises:
         SpinetError: the graph is not valid; the sentence names the block and the reason.
@@ -60,6 +66,7 @@ class Genotype:
     stem: tuple[BlockSpec, ...]
     blocks: tuple[BlockSpec, ...]
     dangling: Dangling = "tf"
+    damage: Damage = "none"
 
     def __post_init__(self) -> None:
         # Lists are welcome in Python; what is kept is hashable.
@@ -67,13 +74,15 @@ class Genotype:
         object.__setattr__(self, "blocks", tuple(self.blocks))
         if self.dangling not in get_args(Dangling):
             raise unknown_name("dangling rule", str(self.dangling), get_args(Dangling))
+        if self.damage not in get_args(Damage):
+            raise unknown_name("damage", str(self.damage), get_args(Damage))
         if not self.stem:
             raise SpinetError("the genotype has no stem block; at least one is needed to feed the others")
         for index, block in enumerate(self.all_blocks):
             _check_block(index, block)
         _check_stem(self.stem)
         for index, block in enumerate(self.blocks, start=len(self.stem)):
-            _check_parents(index, block)
+            _check_parents(index, block, self.damage)
         _check_endpoints(self.all_blocks)
 
     @property
@@ -90,12 +99,18 @@ class Genotype:
     @cached_property
     def merges(self) -> dict[int, tuple[int, ...]]:
         """Endpoint block -> the dangling blocks that are added to it before its activation."""
+        if self.dangling == "none":
+            return {}
         return _merges_tf(self.all_blocks) if self.dangling == "tf" else _merges_paper(self.all_blocks)
 
     @cached_property
     def live(self) -> frozenset[int]:
         """Numbers of the blocks that reach an endpoint; the others are never built nor counted."""
-        live = set(self.endpoints.values())
+        return self.needed_for(self.endpoints)
+
+    def needed_for(self, levels: Iterable[int]) -> frozenset[int]:
+        """Numbers of the blocks that the endpoints of `levels` depend on, these endpoints included."""
+        live = {self.endpoints[level] for level in levels}
         for index in reversed(range(len(self.all_blocks))):
             if index in live:
                 live.update(self.all_blocks[index].parents, self.merges.get(index, ()))
@@ -105,8 +120,10 @@ class Genotype:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and dicts for JSON; `from_dict` reads them back."""
+        damage = {} if self.damage == "none" else {"damage": self.damage}
         return {
             "dangling": self.dangling,
+            **damage,
             "stem": [_block_to_dict(block) for block in self.stem],
             "blocks": [_block_to_dict(block) for block in self.blocks],
         }
@@ -118,10 +135,10 @@ class Genotype:
         Raises:
             SpinetError: a key is missing or unknown, or the graph is not valid.
         """
-        check_keys("genotype", data, required=("stem", "blocks"), optional=("dangling",))
+        check_keys("genotype", data, required=("stem", "blocks"), optional=("dangling", "damage"))
         stem = _blocks_from(data["stem"], "stem", 0)
         blocks = _blocks_from(data["blocks"], "blocks", len(stem))
-        return cls(stem, blocks, data.get("dangling", "tf"))
+        return cls(stem, blocks, data.get("dangling", "tf"), data.get("damage", "none"))
 
 
 def check_keys(what: str, data: Any, required: Sequence[str], optional: Sequence[str] = ()) -> None:
@@ -149,16 +166,26 @@ def _check_stem(stem: tuple[BlockSpec, ...]) -> None:
     for index, block in enumerate(stem):
         if block.parents:
             raise SpinetError(f"block {index}: a stem block has no parents, found {block.parents}")
-        if block.level != STEM_LEVEL:
-            raise SpinetError(f"block {index}: stem level {block.level} is not {STEM_LEVEL}, where the stem ends")
+        before = stem[index - 1].level
+        allowed = (before, before + 1) if index else STEM_LEVELS
+        if block.level not in allowed:
+            where = f"block {index - 1} is of level {before}" if index else "a stem begins at level 1 or 2"
+            raise SpinetError(
+                f"block {index}: stem level {block.level} is neither {allowed[0]} nor {allowed[1]}; {where}"
+            )
 
 
-def _check_parents(index: int, block: BlockSpec) -> None:
+def _check_parents(index: int, block: BlockSpec, damage: Damage) -> None:
     parents = block.parents
     earlier = all(_is_int(parent) and 0 <= parent < index for parent in parents)
-    if len(parents) != 2 or not earlier or len(set(parents)) != 2:
+    if damage == "none" and (len(parents) != 2 or not earlier or len(set(parents)) != 2):
         raise SpinetError(
             f"block {index}: parents {tuple(parents)} are not two different earlier blocks (0 to {index - 1})"
+        )
+    if damage != "none" and (len(parents) != 1 or not earlier):
+        raise SpinetError(
+            f"block {index}: parents {tuple(parents)} are not one earlier block (0 to {index - 1}), "
+            f"which is what damage {damage!r} leaves"
         )
 
 

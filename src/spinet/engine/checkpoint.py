@@ -16,17 +16,22 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
-from spinet.arch.catalog import Architecture
+from spinet.arch.baseline import Network, network_from_json
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
+from spinet.models.backbone import Backbone
 from spinet.models.factory import create_retinanet
 from spinet.models.retinanet import RetinaNet
 
 FORMAT = "spinet-1"
 CLASS_PREDICTOR = "classes.predictor."
+BACKBONE = "backbone."
+
+# Settings under which weights of another value compute something else.
+CONVENTIONS = ("activation", "pad_mode", "pool_mode", "squeeze_mode", "endpoint_activation")
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,14 @@ class ModelInfo:
     """What a weights file says about its network.
 
     Args:
-        architecture: graph and scaling.
+        architecture: graph and scaling, or a baseline.
         model: the settings that it was built with.
-        class_names: name of each label.
+        class_names: name of each label; none for a backbone without a detector's head.
         category_ids: COCO category id of each label.
         image_size: side of the square images it was trained on, pixels.
     """
 
-    architecture: Architecture
+    architecture: Network
     model: ModelConfig
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
@@ -65,7 +70,7 @@ class ModelInfo:
             raise SpinetError(f"{where} is not a Spinet weights file: its metadata does not say format {FORMAT!r}")
         settings = TrainConfig.from_json(f'{{"model": {metadata["model"]}}}', where)
         return cls(
-            Architecture.from_json(metadata["architecture"], where),
+            network_from_json(metadata["architecture"], where),
             settings.model,
             tuple(json.loads(metadata["class_names"])),
             tuple(json.loads(metadata["category_ids"])),
@@ -73,11 +78,11 @@ class ModelInfo:
         )
 
     def create_model(self) -> RetinaNet:
-        """Build the network, with untrained weights."""
+        """Build the network, with untrained weights; a backbone gets the head of one class."""
         model = self.model
         return create_retinanet(
             self.architecture,
-            len(self.class_names),
+            max(1, len(self.class_names)),
             activation=model.activation,
             pad_mode=model.pad_mode,
             pool_mode=model.pool_mode,
@@ -86,6 +91,10 @@ class ModelInfo:
             stochastic_depth=model.stochastic_depth,
             dropblock=model.dropblock,
             anchor_scale=model.anchor_scale,
+            squeeze_mode=model.squeeze_mode,
+            endpoint_activation=model.endpoint_activation,
+            box_coding=model.box_coding,
+            background=model.background,
         )
 
 
@@ -131,15 +140,34 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[RetinaNe
     """Build the network of a weights file or run folder, with its weights, in evaluation mode.
 
     Raises:
-        SpinetError: the file is missing, damaged, or its tensors do not fit its own description.
+        SpinetError: the file is missing, damaged, holds a backbone alone, or its tensors do not fit its own
+            description.
     """
     tensors, info = read_weights(path)
+    if not info.class_names:
+        raise SpinetError(
+            f"{path} holds a backbone without a detector's head: `load_backbone` reads it, and training starts from "
+            "it with --model.weights"
+        )
     model = info.create_model()
     load_tensors(model, tensors, str(path))
     return model.to(device).eval(), info
 
 
-def load_tensors(model: RetinaNet, tensors: dict[str, Tensor], where: str) -> None:
+def load_backbone(path: Path, device: torch.device | str = "cpu") -> tuple[Backbone, ModelInfo]:
+    """Build the backbone of a weights file or run folder, with its weights, in evaluation mode; leave a head out.
+
+    Raises:
+        SpinetError: the file is missing, damaged, or its tensors do not fit its own description.
+    """
+    tensors, info = read_weights(path)
+    backbone = info.create_model().backbone
+    own = {name.removeprefix(BACKBONE): value for name, value in tensors.items() if name.startswith(BACKBONE)}
+    load_tensors(backbone, own, str(path))
+    return backbone.to(device).eval(), info
+
+
+def load_tensors(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
     """Copy `tensors` into `model`.
 
     Raises:
@@ -158,7 +186,8 @@ def load_pretrained(model: RetinaNet, info: ModelInfo) -> None:
     """Start `model` from the weights that `info.model.weights` names.
 
     Raises:
-        SpinetError: they belong to another architecture, or to other classes while `new_classes` is off.
+        SpinetError: they belong to another architecture, were trained under other conventions, or tell other
+            classes apart while `new_classes` is off.
     """
     path = info.model.weights
     tensors, source = read_weights(Path(path))
@@ -166,7 +195,10 @@ def load_pretrained(model: RetinaNet, info: ModelInfo) -> None:
         raise SpinetError(
             f"{path} holds weights of another architecture ({source.architecture.name}, not {info.architecture.name})"
         )
-    if info.model.new_classes:
+    _check_conventions(source.model, info.model, path)
+    if not source.class_names:
+        tensors = {name: value for name, value in model.state_dict().items() if name not in tensors} | tensors
+    elif info.model.new_classes:
         own = {name: value for name, value in model.state_dict().items() if name.startswith(CLASS_PREDICTOR)}
         tensors = {name: value for name, value in tensors.items() if name not in own} | own
     elif len(source.class_names) != len(info.class_names):
@@ -177,14 +209,28 @@ def load_pretrained(model: RetinaNet, info: ModelInfo) -> None:
     load_tensors(model, tensors, path)
 
 
-def save_state(path: Path, state: dict[str, Any], architecture: Architecture) -> None:
+def _check_conventions(theirs: ModelConfig, ours: ModelConfig, path: str) -> None:
+    wrong = [name for name in CONVENTIONS if getattr(theirs, name) != getattr(ours, name)]
+    if wrong:
+        flags = " ".join(_flag(name, getattr(theirs, name)) for name in wrong)
+        raise SpinetError(f"{path} holds weights that were trained with other settings; go on with them: {flags}")
+
+
+def _flag(name: str, value: str | bool) -> str:
+    option = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--model.{option}" if value else f"--model.no-{option}"
+    return f"--model.{option} {value}"
+
+
+def save_state(path: Path, state: dict[str, Any], architecture: Network) -> None:
     """Write the training state: tensors and plain values, tagged with the architecture."""
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "architecture": architecture.to_json(), "state": state}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def read_state(path: Path, architecture: Architecture) -> dict[str, Any]:
+def read_state(path: Path, architecture: Network) -> dict[str, Any]:
     """Read the training state of a run of `architecture`.
 
     Raises:
@@ -197,7 +243,7 @@ def read_state(path: Path, architecture: Architecture) -> dict[str, Any]:
         raise SpinetError(f"could not read the training state {path}: {reason}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise SpinetError(f"{path} is not a training state of this version ({FORMAT})")
-    saved = Architecture.from_json(content["architecture"], str(path))
+    saved = network_from_json(content["architecture"], str(path))
     if saved != architecture:
         raise SpinetError(
             f"{path} is of another architecture ({saved.name}) than the settings ask for ({architecture.name}); "

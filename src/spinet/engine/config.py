@@ -15,13 +15,14 @@ class ModelConfig:
     """The network."""
 
     arch: str = "spinenet49s"
-    """Catalogue name or path of an architecture file (`spinet list` shows the names)."""
-    activation: Literal["relu", "swish"] = "relu"
+    """Catalogue name or path of an architecture file (`spinet list` shows the names), or a baseline: resnet18-fpn to
+    resnet152-fpn, resnet50-nas-fpn, timm/NAME-fpn."""
+    activation: Literal["relu", "swish", "hard_swish"] = "relu"
     """Activation of backbone and heads."""
     pad_mode: Literal["symmetric", "same"] = "symmetric"
     """Padding of strided convolutions: PyTorch's or TensorFlow's."""
-    pool_mode: Literal["symmetric", "mg", "tpu"] = "symmetric"
-    """How connections shrink by four and more: PyTorch, tensorflow/models or tensorflow/tpu."""
+    pool_mode: Literal["symmetric", "mg", "tpu", "mmdet"] = "symmetric"
+    """How connections shrink by four and more: PyTorch, tensorflow/models, tensorflow/tpu or mmdetection's ports."""
     bn_eps: float = 1e-3
     """Epsilon of batch norm."""
     bn_momentum: float = 0.01
@@ -32,6 +33,14 @@ class ModelConfig:
     """Drop probability of 3x3 DropBlock in the permuted blocks."""
     anchor_scale: float = 3.0
     """Side of the smallest anchor in strides."""
+    squeeze_mode: Literal["tpu", "mg"] = "tpu"
+    """Squeeze and excitation of mobile blocks: swish and sigmoid, or tensorflow/models' relu and hard sigmoid."""
+    endpoint_activation: bool = True
+    """Whether an activation follows the last convolution of each level (mmdetection's ports: no)."""
+    box_coding: Literal["exact", "tpu", "mmdet"] = "exact"
+    """How anchors count pixels: exactly, as tensorflow/tpu decodes, or rounded as in mmdetection 1.1."""
+    background: bool = False
+    """Whether class 0 is the background, never reported (Google's published detectors: yes)."""
     weights: str = ""
     """Weights file (.safetensors) or run folder to start from; empty trains from scratch."""
     new_classes: bool = False

@@ -80,7 +80,23 @@ def processes(device: torch.device) -> Iterator[Processes]:
 
 
 def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
-    """Make every batch norm use the statistics of all processes' images, as the papers train (sync batch norm)."""
+    """Make every batch norm use the statistics of all processes' images, as the papers train (sync batch norm).
+
+    Raises:
+        SpinetError: on the CPU, when the network has batch norms of another library.
+    """
+    plain = (nn.BatchNorm2d, CpuSyncBatchNorm2d)
+    foreign = {type(each).__name__ for each in model.modules() if isinstance(each, plain) and type(each) not in plain}
+    if foreign and device.type == "cuda":
+        # timm's batch norms have an activation inside, which PyTorch's own conversion would lose.
+        from timm.layers import convert_sync_batchnorm
+
+        timm_model: nn.Module = convert_sync_batchnorm(model)
+        return timm_model
+    if foreign:
+        raise SpinetError(
+            f"batch norms of the kind {', '.join(sorted(foreign))} cannot be synchronised on CPUs; train in one process"
+        )
     if device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted

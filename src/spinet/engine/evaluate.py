@@ -46,8 +46,12 @@ def detect(
     workers: int = 0,
     bf16: bool = False,
     processes: Processes | None = None,
+    category_ids: tuple[int, ...] | None = None,
 ) -> list[CocoResult]:
-    """Run `model` over every image of `dataset`, split among the processes, and return all COCO results."""
+    """Run `model` over every image of `dataset`, split among the processes, and return all COCO results.
+
+    `category_ids` are those of the model's labels if it knows other classes too; these are left out.
+    """
     processes = processes or Processes()
     loader = eval_loader(
         dataset,
@@ -63,7 +67,9 @@ def detect(
     for batch in loader:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             found = model.predict(batch.images.to(device))
-        results += coco_results(found, batch, dataset.category_ids)
+        results += coco_results(found, batch, category_ids or dataset.category_ids)
+    if category_ids:
+        results = [result for result in results if result["category_id"] in dataset.category_ids]
     model.train(training)
     return processes.gather(results)
 
@@ -100,8 +106,9 @@ def evaluate(
     workers: int = 0,
     bf16: bool = False,
     processes: Processes | None = None,
+    category_ids: tuple[int, ...] | None = None,
 ) -> dict[str, float]:
-    """Return COCO's metrics of `model` on `dataset`; the same in every process.
+    """Return COCO's metrics of `model` on `dataset`; the same in every process. See `detect` for `category_ids`.
 
     >>> METRICS[:3]
     ('AP', 'AP50', 'AP75')
@@ -116,6 +123,7 @@ def evaluate(
         workers=workers,
         bf16=bf16,
         processes=processes,
+        category_ids=category_ids,
     )
     metrics = coco_metrics(dataset.ground_truth(), results) if processes.is_main else {}
     return processes.broadcast(metrics)
@@ -123,7 +131,7 @@ def evaluate(
 
 def check_classes(info: ModelInfo, dataset: CocoDataset, where: str) -> None:
     """Raise unless the network that `where` names tells the data set's classes apart."""
-    if info.category_ids != dataset.category_ids:
+    if not set(dataset.category_ids) <= set(info.category_ids):
         raise SpinetError(
             f"{where} was trained on {len(info.category_ids)} classes ({_few(info.class_names)}), but "
             f"{dataset.annotation_file} has {len(dataset.category_ids)} ({_few(dataset.class_names)})"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from spinet.arch.catalog import load_architecture
+from spinet.arch.baseline import load_network
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import Batch, train_loader
 from spinet.data.transforms import TrainTransform
@@ -241,7 +241,7 @@ class _Run:
 def model_info(config: TrainConfig, dataset: CocoDataset) -> ModelInfo:
     """Describe the network that `config` trains on `dataset`."""
     return ModelInfo(
-        load_architecture(config.model.arch),
+        load_network(config.model.arch),
         config.model,
         dataset.class_names,
         dataset.category_ids,

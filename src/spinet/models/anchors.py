@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +10,10 @@ from torchvision.ops import box_convert, box_iou
 
 # Largest growth that a predicted log size may ask for; beyond it `exp` would overflow (tensorflow/tpu box_utils.py).
 MAX_LOG_GROWTH = math.log(1000.0 / 16.0)
+
+# How published detectors of others count pixels; see `RetinaNet`.
+BoxCoding = Literal["exact", "tpu", "mmdet"]
+BOX_CODINGS = ("exact", "tpu", "mmdet")
 
 
 def level_anchors(
@@ -33,6 +37,15 @@ def level_anchors(
     boxes = torch.stack([cx, cy, widths.expand_as(cx), heights.expand_as(cx)], dim=-1)
     anchors: Tensor = box_convert(boxes.reshape(-1, 4), "cxcywh", "xyxy").float()
     return anchors
+
+
+def round_anchors(anchors: Tensor) -> Tensor:
+    """Move the edges of XYXY anchors to whole pixels, as mmdetection 1.1 does (mmdet/core/anchor/anchor_generator.py).
+
+    There the right and bottom edge name the last pixel inside, hence the one that is taken off and put on again.
+    """
+    inclusive = anchors.new_tensor([0.0, 0.0, 1.0, 1.0])
+    return (anchors - inclusive).round() + inclusive
 
 
 class Matches(NamedTuple):
@@ -83,6 +96,15 @@ def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
         ],
         dim=-1,
     )
+
+
+def decode_boxes_tpu(deltas: Tensor, anchors: Tensor) -> Tensor:
+    """Boxes as tensorflow/tpu decodes them: both ends of an anchor are pixels inside it (utils/box_utils.py).
+
+    Its encoding for training does not count so, and neither does ours.
+    """
+    inclusive = anchors.new_tensor([0.0, 0.0, 1.0, 1.0])
+    return decode_boxes(deltas, anchors + inclusive) - inclusive
 
 
 def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Convolutions with batch norm, and the two block kinds of the paper (section 3.1)."""
+"""Convolutions with batch norm, and the block kinds of the paper (section 3.1, appendix B)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,12 +11,16 @@ from torchvision.ops import StochasticDepth
 
 from spinet.errors import unknown_name
 
-Activation = Literal["relu", "swish"]
+Activation = Literal["relu", "swish", "hard_swish"]
 PadMode = Literal["symmetric", "same"]
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "swish": F.silu,
+    "hard_swish": F.hardswish,
+}
 
-# Makes a convolution with batch norm from (in_channels, out_channels, kernel_size=, stride=, activation=).
+# Makes a convolution with batch norm from (in_channels, out_channels, kernel_size=, stride=, activation=, groups=).
 # Padding, epsilon and momentum are bound once, in the backbone.
 ConvFactory = Callable[..., "ConvBN"]
 
@@ -50,7 +54,8 @@ def pad_same(images: Tensor, kernel_size: int, stride: int, value: float = 0.0) 
 class Conv2d(nn.Conv2d):
     """A convolution whose strided padding is PyTorch's (`symmetric`) or TensorFlow's (`same`).
 
-    The weights are drawn as in the reference code: a truncated normal of variance 1 / fan-in.
+    The weights are drawn as in the reference code: a truncated normal of variance 1 / fan-in. The fan-in of a
+    grouped or depthwise kernel is its own; TensorFlow counts all channels of a depthwise one.
     """
 
     def __init__(
@@ -61,13 +66,14 @@ class Conv2d(nn.Conv2d):
         stride: int = 1,
         bias: bool = False,
         pad_mode: PadMode = "symmetric",
+        groups: int = 1,
     ) -> None:
         if pad_mode not in ("symmetric", "same"):
             raise unknown_name("padding mode", pad_mode, ("symmetric", "same"))
         # At stride 1 and an odd kernel the two are the same.
         self.explicit = pad_mode == "same" and stride > 1
         padding = 0 if self.explicit else (kernel_size - 1) // 2
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
 
     def reset_parameters(self) -> None:
         """Draw the weights anew."""
@@ -94,13 +100,14 @@ class ConvBN(nn.Module):
         kernel_size: int = 1,
         stride: int = 1,
         activation: str | None = None,
+        groups: int = 1,
         *,
         pad_mode: PadMode = "symmetric",
         bn_eps: float = 1e-3,
         bn_momentum: float = 0.01,
     ) -> None:
         super().__init__()
-        self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, pad_mode=pad_mode)
+        self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, pad_mode=pad_mode, groups=groups)
         self.norm = nn.BatchNorm2d(out_channels, eps=bn_eps, momentum=bn_momentum)
         self.activation = activation_function(activation) if activation else None
 
@@ -181,13 +188,15 @@ def residual_block(
     activation: Activation,
     stochastic_depth: float = 0.0,
     dropblock: float = 0.0,
+    stride: int = 1,
 ) -> Block:
     """Two 3x3 convolutions; gives as many channels as it has inside."""
     convs = [
-        conv(in_channels, channels, kernel_size=3, activation=activation),
+        conv(in_channels, channels, kernel_size=3, stride=stride, activation=activation),
         conv(channels, channels, kernel_size=3),
     ]
-    return Block(convs, _shortcut(in_channels, channels, conv), activation, stochastic_depth, dropblock)
+    shortcut = _shortcut(in_channels, channels, stride, conv)
+    return Block(convs, shortcut, activation, stochastic_depth, dropblock)
 
 
 def bottleneck_block(
@@ -197,21 +206,29 @@ def bottleneck_block(
     activation: Activation,
     stochastic_depth: float = 0.0,
     dropblock: float = 0.0,
+    stride: int = 1,
+    cardinality: int = 1,
+    widening: int = 1,
 ) -> Block:
-    """1x1, 3x3 and 1x1 convolution; gives four times the channels it has inside."""
+    """1x1, 3x3 and 1x1 convolution; gives four times the channels of its level.
+
+    In ResNeXt the 3x3 convolution has `cardinality` groups and is `widening` times as wide as in a bottleneck (paper
+    appendix B). In networks too narrow for so many groups there are as many as divide the channels.
+    """
+    inner = channels * widening
     convs = [
-        conv(in_channels, channels, activation=activation),
-        conv(channels, channels, kernel_size=3, activation=activation),
-        conv(channels, 4 * channels),
+        conv(in_channels, inner, activation=activation),
+        conv(inner, inner, kernel_size=3, stride=stride, activation=activation, groups=math.gcd(cardinality, inner)),
+        conv(inner, 4 * channels),
     ]
-    return Block(convs, _shortcut(in_channels, 4 * channels, conv), activation, stochastic_depth, dropblock)
+    shortcut = _shortcut(in_channels, 4 * channels, stride, conv)
+    return Block(convs, shortcut, activation, stochastic_depth, dropblock)
 
 
-BLOCKS: dict[str, Callable[..., Block]] = {"residual": residual_block, "bottleneck": bottleneck_block}
-
-
-def _shortcut(in_channels: int, out_channels: int, conv: ConvFactory) -> nn.Module:
-    return nn.Identity() if in_channels == out_channels else conv(in_channels, out_channels)
+def _shortcut(in_channels: int, out_channels: int, stride: int, conv: ConvFactory) -> nn.Module:
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    return conv(in_channels, out_channels, stride=stride)
 
 
 def count_parameters(module: nn.Module) -> int:

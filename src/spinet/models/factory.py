@@ -1,14 +1,99 @@
 """From an architecture and a few settings to a network."""
 
-from spinet.arch.catalog import Architecture
-from spinet.models.backbone import SpineNet
+from pathlib import Path
+
+from spinet.arch.baseline import Baseline, Network, load_network
+from spinet.errors import SpinetError
+from spinet.models.anchors import BoxCoding
+from spinet.models.backbone import Backbone, SpineNet
+from spinet.models.baselines import BaselineBackbone
 from spinet.models.blocks import Activation, PadMode
+from spinet.models.mbconv import SqueezeMode
 from spinet.models.resample import PoolMode
 from spinet.models.retinanet import RetinaNet
 
 
+def create_backbone(
+    architecture: Network | str | Path,
+    levels: tuple[int, int] | None = (3, 7),
+    in_channels: int = 3,
+    *,
+    activation: Activation = "relu",
+    pad_mode: PadMode = "symmetric",
+    pool_mode: PoolMode = "symmetric",
+    bn_eps: float = 1e-3,
+    bn_momentum: float = 0.01,
+    stochastic_depth: float = 0.0,
+    dropblock: float = 0.0,
+    endpoint_activation: bool = True,
+    squeeze_mode: SqueezeMode = "tpu",
+) -> Backbone:
+    """Build a backbone with untrained weights.
+
+    Args:
+        architecture: a catalogue name, an architecture file, the name of a baseline (`"resnet50-fpn"`,
+            `"timm/NAME-fpn"`), or what `load_architecture` gave.
+        levels: first and last level of the features, both included; None gives all that the architecture has.
+        in_channels: channels of the image.
+        activation: the other arguments are those of `SpineNet`; baselines take `activation`, `bn_eps` and
+            `bn_momentum` of them.
+        pad_mode: see `SpineNet`.
+        pool_mode: see `SpineNet`.
+        bn_eps: see `SpineNet`.
+        bn_momentum: see `SpineNet`.
+        stochastic_depth: see `SpineNet`.
+        dropblock: see `SpineNet`.
+        endpoint_activation: see `SpineNet`.
+        squeeze_mode: see `SpineNet`.
+
+    Raises:
+        SpinetError: the name is unknown, a level is not available, or a baseline has no such setting.
+
+    >>> create_backbone("tiny", levels=(3, 5)).levels
+    (3, 4, 5)
+    """
+    network = load_network(architecture) if isinstance(architecture, str | Path) else architecture
+    available = (3, 4, 5, 6, 7) if isinstance(network, Baseline) else tuple(network.genotype.endpoints)
+    asked = available if levels is None else _level_range(network.name, levels, available)
+    if isinstance(network, Baseline):
+        settings = {
+            "pad_mode": pad_mode == "symmetric",
+            "pool_mode": pool_mode == "symmetric",
+            "stochastic_depth": stochastic_depth == 0,
+            "dropblock": dropblock == 0,
+            "endpoint_activation": endpoint_activation,
+            "squeeze_mode": squeeze_mode == "tpu",
+        }
+        for name, default in settings.items():
+            if not default:
+                raise SpinetError(f"setting {name}: the baseline {network.name} has no such choice; leave it out")
+        return BaselineBackbone(
+            network,
+            levels=asked,
+            in_channels=in_channels,
+            activation=activation,
+            bn_eps=bn_eps,
+            bn_momentum=bn_momentum,
+        )
+    return SpineNet(
+        network.genotype,
+        network.scaling,
+        levels=asked,
+        in_channels=in_channels,
+        activation=activation,
+        pad_mode=pad_mode,
+        pool_mode=pool_mode,
+        bn_eps=bn_eps,
+        bn_momentum=bn_momentum,
+        stochastic_depth=stochastic_depth,
+        dropblock=dropblock,
+        endpoint_activation=endpoint_activation,
+        squeeze_mode=squeeze_mode,
+    )
+
+
 def create_retinanet(
-    architecture: Architecture,
+    architecture: Network,
     num_classes: int,
     *,
     activation: Activation = "relu",
@@ -19,6 +104,10 @@ def create_retinanet(
     stochastic_depth: float = 0.0,
     dropblock: float = 0.0,
     anchor_scale: float = 3.0,
+    endpoint_activation: bool = True,
+    box_coding: BoxCoding = "exact",
+    background: bool = False,
+    squeeze_mode: SqueezeMode = "tpu",
 ) -> RetinaNet:
     """Build a RetinaNet with untrained weights on the backbone of `architecture`.
 
@@ -29,9 +118,9 @@ def create_retinanet(
     >>> create_retinanet(load_architecture("tiny"), num_classes=3).backbone.levels
     (3, 4, 5)
     """
-    backbone = SpineNet(
-        architecture.genotype,
-        architecture.scaling,
+    backbone = create_backbone(
+        architecture,
+        levels=None,
         activation=activation,
         pad_mode=pad_mode,
         pool_mode=pool_mode,
@@ -39,14 +128,31 @@ def create_retinanet(
         bn_momentum=bn_momentum,
         stochastic_depth=stochastic_depth,
         dropblock=dropblock,
+        endpoint_activation=endpoint_activation,
+        squeeze_mode=squeeze_mode,
     )
+    head = architecture if isinstance(architecture, Baseline) else architecture.scaling
     return RetinaNet(
         backbone,
         num_classes,
-        head_channels=architecture.scaling.head_channels,
-        head_convs=architecture.scaling.head_convs,
+        head_channels=head.head_channels,
+        head_convs=head.head_convs,
+        head_separable=False if isinstance(head, Baseline) else head.head_separable,
         activation=activation,
         anchor_scale=anchor_scale,
         bn_eps=bn_eps,
         bn_momentum=bn_momentum,
+        box_coding=box_coding,
+        background=background,
     )
+
+
+def _level_range(name: str, levels: tuple[int, int], available: tuple[int, ...]) -> tuple[int, ...]:
+    known = ", ".join(map(str, available))
+    first, last = levels
+    if first > last:
+        raise SpinetError(f"levels {levels} are not a first and a last one; {name} has {known}")
+    for level in range(first, last + 1):
+        if level not in available:
+            raise SpinetError(f"{name} has no features of level {level}; its levels are {known}")
+    return tuple(range(first, last + 1))

@@ -1,4 +1,4 @@
-"""Cross-scale connections: from a parent's resolution and width to its child's (paper section 3.2, Figure 4)."""
+"""Cross-scale connections: from a parent's resolution and width to its child's (paper section 3.2, appendix A)."""
 
 import math
 from typing import Literal
@@ -9,8 +9,12 @@ from torch import Tensor, nn
 from spinet.errors import unknown_name
 from spinet.models.blocks import ConvFactory, pad_same
 
-PoolMode = Literal["symmetric", "mg", "tpu"]
-POOL_MODES = ("symmetric", "mg", "tpu")
+PoolMode = Literal["symmetric", "mg", "tpu", "mmdet"]
+POOL_MODES = ("symmetric", "mg", "tpu", "mmdet")
+
+# Modes that pool once by the remaining ratio, and modes with PyTorch's padding.
+ONE_POOL = ("tpu", "mmdet")
+SYMMETRIC = ("symmetric", "mmdet")
 
 Size = tuple[int, int]
 
@@ -25,8 +29,8 @@ def level_size(image_size: Size, level: int) -> Size:
 
 
 def max_pool(features: Tensor, kernel_size: int, stride: int, mode: PoolMode) -> Tensor:
-    """Max-pool `(N, C, H, W)` to ceil sizes, padded as PyTorch (`symmetric`) or as TensorFlow's SAME (the others)."""
-    if mode == "symmetric":
+    """Max-pool `(N, C, H, W)` to ceil sizes, padded as PyTorch (`symmetric`, `mmdet`) or as TensorFlow's SAME."""
+    if mode in SYMMETRIC:
         return F.max_pool2d(features, kernel_size, stride, padding=(kernel_size - 1) // 2)
     return F.max_pool2d(pad_same(features, kernel_size, stride, value=-math.inf), kernel_size, stride)
 
@@ -36,20 +40,20 @@ def pool_to(features: Tensor, size: Size, mode: PoolMode) -> Tensor:
 
     `symmetric` and `mg` repeat a 3x3 pool of stride 2 (tensorflow/models spinenet.py). `tpu` pools once, by the
     remaining ratio, and leaves what does not divide to nearest resizing (tensorflow/tpu spinenet.py,
-    `resample_with_alpha`).
+    `resample_with_alpha`); `mmdet` does the same with symmetric padding (lucifer443/SpineNet-Pytorch spinenet.py).
     """
-    if mode != "tpu":
+    if mode not in ONE_POOL:
         while features.shape[-2] > size[0] or features.shape[-1] > size[1]:
             features = max_pool(features, 3, 2, mode)
     return resize(features, size)
 
 
-def tpu_pool(features: Tensor, before: int, target: int) -> Tensor:
+def tpu_pool(features: Tensor, before: int, target: int, mode: PoolMode = "tpu") -> Tensor:
     """Pool once as tensorflow/tpu does, from the widths before the stride-2 convolution and of the target."""
     if before // target <= 2:
         return features
     stride = before // target // 2 if before % target == 0 else 2
-    return max_pool(features, 3 if before / target <= 4 else 5, stride, "tpu")
+    return max_pool(features, 3 if before / target <= 4 else 5, stride, mode)
 
 
 def resize(features: Tensor, size: Size) -> Tensor:
@@ -93,8 +97,33 @@ class Resample(nn.Module):
         if self.down is not None:
             before = features.shape[-1]
             features = self.down(features)
-            if self.pool_mode == "tpu":
-                features = tpu_pool(features, before, size[1])
+            if self.pool_mode in ONE_POOL:
+                features = tpu_pool(features, before, size[1], self.pool_mode)
             features = pool_to(features, size, self.pool_mode)
         resampled: Tensor = self.expand(resize(features, size))
+        return resampled
+
+
+class SeparableResample(nn.Module):
+    """3x3 depthwise convolutions of stride 2, one for every level down, then a 1x1 convolution to the target's width.
+
+    Up: nearest neighbour before the 1x1 convolution. The mobile models' connection (paper appendix A; tensorflow/tpu
+    spinenet_mbconv.py, `resample_with_sepconv`).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, conv: ConvFactory, activation: str, *, levels_down: int
+    ) -> None:
+        super().__init__()
+        self.down = nn.Sequential(
+            *(
+                conv(in_channels, in_channels, kernel_size=3, stride=2, activation=activation, groups=in_channels)
+                for _ in range(levels_down)
+            )
+        )
+        self.expand = conv(in_channels, out_channels)
+
+    def forward(self, features: Tensor, size: Size) -> Tensor:
+        """Map `(N, in, H, W)` to `(N, out, *size)`."""
+        resampled: Tensor = self.expand(resize(self.down(features), size))
         return resampled

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TypedDict
 
 import torch
@@ -9,8 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from spinet.models.anchors import decode_boxes, encode_boxes, level_anchors, match_anchors
-from spinet.models.backbone import SpineNet
+from spinet.errors import unknown_name
+from spinet.models.anchors import (
+    BOX_CODINGS,
+    BoxCoding,
+    decode_boxes,
+    decode_boxes_tpu,
+    encode_boxes,
+    level_anchors,
+    match_anchors,
+    round_anchors,
+)
+from spinet.models.backbone import Backbone
 from spinet.models.blocks import Activation, Conv2d, activation_function
 from spinet.models.losses import focal_loss, huber_loss
 
@@ -26,8 +37,25 @@ class Detections(TypedDict):
     labels: Tensor
 
 
+class SeparableConv(nn.Module):
+    """3x3 depthwise convolution and a 1x1 convolution with bias, nothing between them."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.depthwise = Conv2d(in_channels, in_channels, kernel_size=3, groups=in_channels)
+        self.pointwise = Conv2d(in_channels, out_channels, bias=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map `(N, in, H, W)` to `(N, out, H, W)`."""
+        mapped: Tensor = self.pointwise(self.depthwise(features))
+        return mapped
+
+
 class Tower(nn.Module):
-    """Convolutions shared by all levels, each followed by a batch norm of its own for every level."""
+    """Convolutions shared by all levels, each followed by a batch norm of its own for every level.
+
+    Their weights are drawn as in tensorflow/tpu heads.py; separable ones as there too (predictor N(0, 0.03)).
+    """
 
     def __init__(
         self,
@@ -39,21 +67,30 @@ class Tower(nn.Module):
         activation: Activation,
         bn_eps: float,
         bn_momentum: float,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         widths = [in_channels] + [channels] * depth
-        self.convs = nn.ModuleList(Conv2d(width, channels, kernel_size=3, bias=True) for width in widths[:-1])
+        conv = SeparableConv if separable else partial(Conv2d, kernel_size=3, bias=True)
+        self.convs = nn.ModuleList(conv(width, channels) for width in widths[:-1])
         self.norms = nn.ModuleDict(
             {
                 str(level): nn.ModuleList(nn.BatchNorm2d(channels, bn_eps, bn_momentum) for _ in range(depth))
                 for level in levels
             }
         )
-        self.predictor = Conv2d(widths[-1], out_channels, kernel_size=3, bias=True)
+        self.predictor = conv(widths[-1], out_channels)
         self.activation = activation_function(activation)
-        for conv in self.convs:
-            nn.init.normal_(conv.get_parameter("weight"), std=0.01)
-        nn.init.normal_(self.predictor.weight, std=1e-5)
+        for weight in _kernels(self.convs):
+            nn.init.normal_(weight, std=0.01)
+        for weight in _kernels(self.predictor):
+            nn.init.normal_(weight, std=0.03 if separable else 1e-5)
+
+    @property
+    def bias(self) -> nn.Parameter:
+        """Bias of the predictor."""
+        last = self.predictor.pointwise if isinstance(self.predictor, SeparableConv) else self.predictor
+        return last.get_parameter("bias")
 
     def forward(self, features: dict[int, Tensor], values: int) -> Tensor:
         """Map `{level: (N, in, H, W)}` to `(N, A, values)`: levels, rows, columns, then the anchors of a cell."""
@@ -68,6 +105,10 @@ class Tower(nn.Module):
         return torch.cat(outputs, dim=1)
 
 
+def _kernels(module: nn.Module) -> list[Tensor]:
+    return [weight for name, weight in module.named_parameters() if name.endswith("weight")]
+
+
 class RetinaNet(nn.Module):
     """One-stage detector with the paper's heads, losses and inference.
 
@@ -77,29 +118,43 @@ class RetinaNet(nn.Module):
             class too (91 for COCO).
         head_channels: channels of both towers.
         head_convs: convolutions of each tower.
-        activation: `"relu"` or `"swish"`.
+        head_separable: whether they and the predictors are separable.
+        activation: `"relu"`, `"swish"` or `"hard_swish"`.
         anchor_scale: side of the smallest anchor in strides; 3 for SpineNet-49S, 49 and 96, 4 for 143 and 190.
         octaves: anchor sizes per level.
         aspect_ratios: width / height of the anchors of each size, in the order of the predictor's channels.
         bn_eps: epsilon of the head's batch norms.
         bn_momentum: share of the newest batch in their running statistics.
+        box_coding: `"exact"`, `"tpu"` (anchors count one pixel more while decoding, and boxes end at the last pixel's
+            start, as in tensorflow/tpu) or `"mmdet"` (anchors are rounded to whole pixels, as in mmdetection 1.1).
+        background: whether class 0 stands for the background, which is never reported.
+
+    Raises:
+        SpinetError: the box coding is unknown.
     """
 
     def __init__(
         self,
-        backbone: SpineNet,
+        backbone: Backbone,
         num_classes: int,
         *,
         head_channels: int = 256,
         head_convs: int = 4,
+        head_separable: bool = False,
         activation: Activation = "relu",
         anchor_scale: float = 3.0,
         octaves: int = 3,
         aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
         bn_eps: float = 1e-3,
         bn_momentum: float = 0.01,
+        box_coding: BoxCoding = "exact",
+        background: bool = False,
     ) -> None:
         super().__init__()
+        if box_coding not in BOX_CODINGS:
+            raise unknown_name("box coding", box_coding, BOX_CODINGS)
+        self.box_coding: BoxCoding = box_coding
+        self.background = background
         self.backbone = backbone
         self.num_classes = num_classes
         self.anchor_scale = anchor_scale
@@ -118,11 +173,12 @@ class RetinaNet(nn.Module):
                 activation,
                 bn_eps,
                 bn_momentum,
+                head_separable,
             )
 
         self.classes = tower(num_classes)
         self.boxes = tower(4)
-        nn.init.constant_(self.classes.predictor.get_parameter("bias"), -math.log((1 - PRIOR) / PRIOR))
+        nn.init.constant_(self.classes.bias, -math.log((1 - PRIOR) / PRIOR))
         self._anchors: dict[tuple[int, int, torch.device], Tensor] = {}
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,7 +195,7 @@ class RetinaNet(nn.Module):
         """Anchors `(A, 4)` XYXY of an image of this size, in the order of `forward`'s outputs."""
         key = (math.ceil(height / self.size_multiple), math.ceil(width / self.size_multiple), device)
         if key not in self._anchors:
-            self._anchors[key] = torch.cat(
+            anchors = torch.cat(
                 [
                     level_anchors(
                         (key[0] * self.size_multiple // 2**level, key[1] * self.size_multiple // 2**level),
@@ -150,7 +206,8 @@ class RetinaNet(nn.Module):
                     )
                     for level in self.backbone.levels
                 ]
-            ).to(device)
+            )
+            self._anchors[key] = (round_anchors(anchors) if self.box_coding == "mmdet" else anchors).to(device)
         return self._anchors[key]
 
     def losses(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -196,11 +253,14 @@ class RetinaNet(nn.Module):
         logits, deltas = self(images)
         height, width = images.shape[-2:]
         anchors = self.anchors(height, width, images.device)
-        scores = logits.float().sigmoid().flatten(1)
+        scores = logits.float().sigmoid()
+        if self.background:
+            scores[..., 0] = 0.0
+        scores = scores.flatten(1)
         scores, order = scores.topk(min(candidates, scores.shape[1]), dim=1)
         labels, anchor = order % self.num_classes, order // self.num_classes
         picked = deltas.float().gather(1, anchor[..., None].expand(-1, -1, 4))
-        boxes = clip_boxes_to_image(decode_boxes(picked, anchors[anchor]), (height, width))
+        boxes = self._decode(picked, anchors[anchor], height, width)
         found: list[Detections] = []
         for box, score, label in zip(boxes, scores, labels, strict=True):
             likely = score >= score_threshold
@@ -208,3 +268,11 @@ class RetinaNet(nn.Module):
             keep = batched_nms(box, score, label, nms_threshold)[:max_detections]
             found.append({"boxes": box[keep], "scores": score[keep], "labels": label[keep]})
         return found
+
+    def _decode(self, deltas: Tensor, anchors: Tensor, height: int, width: int) -> Tensor:
+        """Boxes XYXY inside the image."""
+        if self.box_coding == "tpu":
+            boxes: Tensor = clip_boxes_to_image(decode_boxes_tpu(deltas, anchors), (height - 1, width - 1))
+        else:
+            boxes = clip_boxes_to_image(decode_boxes(deltas, anchors), (height, width))
+        return boxes

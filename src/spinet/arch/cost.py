@@ -1,0 +1,221 @@
+"""Exact parameters and multiply-adds of a backbone, from its architecture alone, without building it.
+
+Counted are trainable parameters, and the multiply-adds of convolutions and dense layers, which the paper calls FLOPs;
+batch norms, activations, biases and sums are left out, as PyTorch's own counter does.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from spinet.arch.catalog import Architecture
+from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.arch.scaling import Scaling
+
+Size = tuple[int, int]
+
+
+class Cost(NamedTuple):
+    """Trainable parameters, and multiply-adds for one image."""
+
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One row of a cost table.
+
+    Args:
+        kind: what it is; connections lead from `source` to block `index`, heads have neither.
+        name: its name for readers.
+        cost: what it costs.
+        index: number of the block.
+        source: number of the block a connection comes from.
+    """
+
+    kind: Literal["stem", "block", "connection", "endpoint", "head"]
+    name: str
+    cost: Cost
+    index: int | None = None
+    source: int | None = None
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """Return the sum.
+
+    >>> total([Cost(1, 20), Cost(3, 40)])
+    Cost(parameters=4, multiply_adds=60)
+    """
+    parameters = multiply_adds = 0
+    for cost in costs:
+        parameters += cost[0]
+        multiply_adds += cost[1]
+    return Cost(parameters, multiply_adds)
+
+
+def layer(
+    in_channels: int, out_channels: int, pixels: int, kernel_size: int = 1, *, groups: int = 1, norms: int = 1
+) -> Cost:
+    """Cost of a convolution with `norms` batch norms behind it, or with a bias if there is none.
+
+    `pixels` is the area of its output; a dense layer is a 1x1 convolution of one pixel.
+    """
+    weights = kernel_size * kernel_size * in_channels * out_channels // groups
+    return Cost(weights + (2 * norms if norms else 1) * out_channels, weights * pixels)
+
+
+def image_area(image_size: int | Size, level: int) -> int:
+    """Pixels of the features of a level: both sides halved `level` times, rounded up each time."""
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    stride = 1 << level
+    return -(-height // stride) * -(-width // stride)
+
+
+class BackboneCosts:
+    """Costs of blocks, connections and endpoints under one scaling and image size, each computed once."""
+
+    def __init__(self, scaling: Scaling, image_size: int | Size, in_channels: int) -> None:
+        self.scaling = scaling
+        self.image_size = image_size
+        self.in_channels = in_channels
+        self.areas = [image_area(image_size, level) for level in range(8)]
+        self._blocks: dict[tuple[int, str], Cost] = {}
+        self._connections: dict[tuple[int, str, int, str], Cost | None] = {}
+        self._stems: dict[tuple[BlockSpec, ...], list[Cost]] = {}
+
+    def steps(self, genotype: Genotype, levels: Iterable[int]) -> Iterator[tuple[str, int, int, Cost]]:
+        """Give (kind, block, source, cost) of all that the endpoints of `levels` need, in building order."""
+        blocks, merges, first = genotype.all_blocks, genotype.merges, len(genotype.stem)
+        needed = genotype.needed_for(levels)
+        yield "stem", 0, 0, self._first_convolution()
+        for index, cost in enumerate(self._stem(genotype.stem)):
+            if index in needed:
+                yield "block", index, index, cost
+        for index in range(first, len(blocks)):
+            if index not in needed:
+                continue
+            spec = blocks[index]
+            for source in spec.parents:
+                connection = self._connection(blocks[source], spec)
+                if connection is not None:
+                    yield "connection", index, source, connection
+            for source in merges.get(index, ()):
+                # A block that joins is added as it is, unless its channels differ.
+                if blocks[source].expansion != spec.expansion:
+                    yield "connection", index, source, self._resample(blocks[source], spec)
+            yield "block", index, index, self._block(spec)
+        for level in levels:
+            index = genotype.endpoints[level]
+            width = self.scaling.out_channels(blocks[index])
+            yield "endpoint", index, index, layer(width, self.scaling.endpoint_channels, self.areas[level])
+
+    def _first_convolution(self) -> Cost:
+        kernel_size = 3 if self.scaling.family == "mobile" else 7
+        return layer(self.in_channels, self.scaling.stem_channels, self.areas[1], kernel_size)
+
+    def _stem(self, stem: tuple[BlockSpec, ...]) -> list[Cost]:
+        if stem not in self._stems:
+            costs, width, level = [], self.scaling.stem_channels, stem[0].level
+            for spec in stem:
+                costs.append(self._stacked(spec, width, level))
+                width, level = self.scaling.out_channels(spec), spec.level
+            self._stems[stem] = costs
+        return self._stems[stem]
+
+    def _block(self, spec: BlockSpec) -> Cost:
+        key = (spec.level, spec.kind)
+        if key not in self._blocks:
+            self._blocks[key] = self._stacked(spec, self.scaling.out_channels(spec), spec.level)
+        return self._blocks[key]
+
+    def _connection(self, parent: BlockSpec, child: BlockSpec) -> Cost | None:
+        key = (parent.level, parent.kind, child.level, child.kind)
+        if key not in self._connections:
+            direct = self.scaling.is_direct(parent, child)
+            self._connections[key] = None if direct else self._resample(parent, child)
+        return self._connections[key]
+
+    def _stacked(self, spec: BlockSpec, in_channels: int, in_level: int) -> Cost:
+        """Cost of a block stacked `repeats` times, of which the first takes `in_channels` of `in_level`."""
+        channels, out, area = self.scaling.channels(spec.level), self.scaling.out_channels(spec), self.areas[spec.level]
+        layers = _block_layers(spec.kind, in_channels, channels, self.areas[in_level], area)
+        if spec.kind != "mbconv" and (in_channels != out or in_level != spec.level):
+            layers.append(layer(in_channels, out, area))
+        again = _block_layers(spec.kind, out, channels, area, area)
+        return total(layers + again * (self.scaling.repeats - 1))
+
+    def _resample(self, parent: BlockSpec, child: BlockSpec) -> Cost:
+        width, out = self.scaling.out_channels(parent), self.scaling.out_channels(child)
+        areas, down = self.areas, range(parent.level + 1, child.level + 1)
+        if self.scaling.family == "mobile":
+            halvings = [layer(width, width, areas[level], 3, groups=width) for level in down]
+            return total([*halvings, layer(width, out, areas[child.level])])
+        inner = self.scaling.resample_channels(parent, child)
+        layers = [layer(width, inner, areas[parent.level]), layer(inner, out, areas[child.level])]
+        if down:
+            layers.append(layer(inner, inner, areas[parent.level + 1], 3))
+        return total(layers)
+
+
+def _block_layers(kind: str, in_channels: int, channels: int, in_area: int, area: int) -> list[Cost]:
+    """Layers of one block (models/blocks.py, models/mbconv.py) without its shortcut."""
+    if kind == "residual":
+        return [layer(in_channels, channels, area, 3), layer(channels, channels, area, 3)]
+    if kind == "mbconv":
+        inner, squeezed = 6 * in_channels, max(1, int(0.2 * in_channels))
+        return [
+            layer(in_channels, inner, in_area),
+            layer(inner, inner, area, 3, groups=inner),
+            layer(inner, squeezed, 1, norms=0),
+            layer(squeezed, inner, 1, norms=0),
+            layer(inner, channels, area),
+        ]
+    cardinality, widening = {"bottleneck": (1, 1), "resnext32x4d": (32, 2), "resnext32x8d": (32, 4)}[kind]
+    inner = channels * widening
+    return [
+        layer(in_channels, inner, in_area),
+        layer(inner, inner, area, 3, groups=math.gcd(cardinality, inner)),
+        layer(inner, 4 * channels, area),
+    ]
+
+
+@lru_cache(maxsize=16)
+def backbone_costs(scaling: Scaling, image_size: int | Size, in_channels: int = 3) -> BackboneCosts:
+    """Return the cost tables of a scaling, made once."""
+    return BackboneCosts(scaling, image_size, in_channels)
+
+
+def backbone_cost(architecture: Architecture, image_size: int | Size, levels: Iterable[int] | None = None) -> Cost:
+    """Return what the backbone costs with features of `levels`, by default of all.
+
+    >>> from spinet.arch.catalog import load_architecture
+    >>> backbone_cost(load_architecture("spinenet49"), 640).parameters
+    21831488
+    """
+    genotype = architecture.genotype
+    asked = genotype.endpoints if levels is None else sorted(levels)
+    steps = backbone_costs(architecture.scaling, image_size).steps(genotype, asked)
+    return total(step[3] for step in steps)
+
+
+def backbone_parts(
+    architecture: Architecture, image_size: int | Size, levels: Iterable[int] | None = None
+) -> list[Part]:
+    """Return the cost of the first convolution, and of every block, connection and endpoint."""
+    genotype = architecture.genotype
+    asked = genotype.endpoints if levels is None else sorted(levels)
+    parts = []
+    for kind, index, source, cost in backbone_costs(architecture.scaling, image_size).steps(genotype, asked):
+        block = genotype.all_blocks[index]
+        if kind == "stem":
+            parts.append(Part("stem", "first convolution", cost))
+        elif kind == "block":
+            parts.append(Part("block", f"block {index}, level {block.level} {block.kind}", cost, index))
+        elif kind == "connection":
+            parts.append(Part("connection", f"connection {source} -> {index}", cost, index, source))
+        else:
+            parts.append(Part("endpoint", f"endpoint P{block.level}", cost, index))
+    return parts

@@ -1,0 +1,92 @@
+"""The architectures that ship with the package, as a table: graph, kind of block, scaling, source."""
+
+from dataclasses import dataclass, replace
+
+from spinet.arch.scaling import Scaling
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How to put together one architecture of the catalogue.
+
+    Args:
+        file: genotype file in `spinet/arch/genotypes`.
+        scaling: its numbers; None takes those in the file.
+        source: where scaling and kind come from; the file says where the graph does.
+        kind: block kind that replaces that of every block; empty keeps them.
+    """
+
+    file: str
+    scaling: Scaling | None
+    source: str
+    kind: str = ""
+
+
+_TPU = "scaling: SCALING_MAP of tensorflow/tpu spinenet.py, heads of its RetinaNet configurations"
+_V1 = "scaling: arXiv 1912.05027v1 section 3.4; resampling: the rule that reproduces the parameters it gives"
+_MBCONV = "scaling: SCALING_MAP of tensorflow/tpu spinenet_mbconv.py"
+_MBCONV_V1 = "scaling: arXiv 1912.05027v1 appendix A; connections within a level as its Table 9 implies"
+_RESNEXT = "blocks: arXiv 1912.05027v1 appendix B"
+_PLUS = "blocks: arXiv 1912.05027v1 Table 3, all bottlenecks"
+
+_S = Scaling(width=0.65, endpoint_channels=128, head_channels=128)
+_143 = Scaling(repeats=3, alpha=1.0)
+_ALPHA_V1 = Scaling(alpha_rule="v1")
+
+
+def _mobile(width: float, stem: int, channels: int, *, v1: bool = False) -> Scaling:
+    return Scaling(
+        family="mobile",
+        width=width,
+        endpoint_channels=channels,
+        stem_channels=stem,
+        head_channels=channels,
+        head_separable=True,
+        same_level_conv=not v1,
+    )
+
+
+# The published SpineNet-49S checkpoint has 256-wide endpoints although the released code says 128, hence its two
+# entries. SpineNet-143 of the first version is that of the release: with alpha 1 both resampling rules are one.
+PUBLISHED = {
+    "spinenet49s": Entry("spinenet49", _S, _TPU),
+    "spinenet49s-256": Entry("spinenet49", replace(_S, endpoint_channels=256), f"{_TPU}; endpoints of its checkpoint"),
+    "spinenet49": Entry("spinenet49", Scaling(), _TPU),
+    "spinenet96": Entry("spinenet49", Scaling(repeats=2), _TPU),
+    "spinenet143": Entry("spinenet49", _143, _TPU),
+    "spinenet143l": Entry("spinenet49", replace(_143, width=1.3), f"{_TPU} (key '143l'; in no paper, head ours)"),
+    "spinenet190": Entry(
+        "spinenet49",
+        Scaling(width=1.3, repeats=4, alpha=1.0, endpoint_channels=512, head_channels=512, head_convs=7),
+        _TPU,
+    ),
+    "spinenet49s-v1": Entry("spinenet49", replace(_ALPHA_V1, width=0.75, head_channels=128), _V1),
+    "spinenet49-v1": Entry("spinenet49", _ALPHA_V1, _V1),
+    "spinenet96-v1": Entry("spinenet49", replace(_ALPHA_V1, repeats=2), _V1),
+    "spinenet49xs-mobile": Entry("spinenet-mobile", _mobile(0.6, 4, 24), _MBCONV),
+    "spinenet49s-mobile": Entry("spinenet-mobile", _mobile(0.65, 5, 40), _MBCONV),
+    "spinenet49-mobile": Entry("spinenet-mobile", _mobile(1.0, 8, 48), _MBCONV),
+    "spinenet49xxs-mobile-v1": Entry("spinenet-mobile", _mobile(0.6, 4, 24, v1=True), _MBCONV_V1),
+    "spinenet49xs-mobile-v1": Entry("spinenet-mobile", _mobile(0.65, 5, 40, v1=True), _MBCONV_V1),
+    "spinenet49s-mobile-v1": Entry("spinenet-mobile", _mobile(0.75, 6, 48, v1=True), _MBCONV_V1),
+    "spinenet49-mobile-v1": Entry("spinenet-mobile", _mobile(1.0, 8, 48, v1=True), _MBCONV_V1),
+    "spinenet49-resnext32x4d": Entry("spinenet49", Scaling(), _RESNEXT, "resnext32x4d"),
+    "spinenet49-resnext32x8d": Entry("spinenet49", Scaling(), _RESNEXT, "resnext32x8d"),
+    "spinenet49-resnext32x4d-v1": Entry("spinenet49", _ALPHA_V1, f"{_RESNEXT}; {_V1}", "resnext32x4d"),
+    "spinenet49-resnext32x8d-v1": Entry("spinenet49", _ALPHA_V1, f"{_RESNEXT}; {_V1}", "resnext32x8d"),
+    "r0-sp53": Entry("r0-sp53", Scaling(), _TPU),
+    "r0-sp53-plus": Entry("spinenet49", Scaling(), f"{_PLUS}, on the graph of SpineNet-49", "bottleneck"),
+    "r0-sp53-plus-v1": Entry("spinenet49", _ALPHA_V1, f"{_PLUS}, on the graph of SpineNet-49; {_V1}", "bottleneck"),
+    "hourglass": Entry("hourglass", Scaling(), "scaling: that of SpineNet-49"),
+    "fish": Entry("fish", Scaling(), "scaling: that of SpineNet-49"),
+}
+
+# Ours, for training from scratch on a few hundred photos with a CPU, for the demo and for tests.
+SMALL = {
+    "spinenet49-quarter": Entry(
+        "spinenet49",
+        Scaling(width=0.25, endpoint_channels=64, stem_channels=32, head_channels=64, head_convs=2),
+        "scaling: our own",
+    ),
+    "tiny": Entry("tiny", None, "scaling: our own"),
+}

@@ -1,0 +1,55 @@
+"""From one graph to another: other block kinds (paper appendix B, Table 3), cut connections (section 5.5)."""
+
+from dataclasses import replace
+from typing import Literal, get_args
+
+from spinet.arch.genotype import EXPANSION, BlockSpec, Damage, Genotype
+from spinet.errors import SpinetError, unknown_name
+
+DamageDangling = Literal["drop", "recompute"]
+
+
+def with_kind(genotype: Genotype, kind: str) -> Genotype:
+    """Return the graph with every block, the stem's too, of one kind, as `block_fn_override` of tensorflow/tpu does.
+
+    Raises:
+        SpinetError: the kind is unknown.
+    """
+    if kind not in EXPANSION:
+        raise unknown_name("kind", kind, EXPANSION)
+    stem = tuple(replace(block, kind=kind) for block in genotype.stem)
+    blocks = tuple(replace(block, kind=kind) for block in genotype.blocks)
+    return replace(genotype, stem=stem, blocks=blocks)
+
+
+def damage(genotype: Genotype, how: Damage, dangling: DamageDangling = "drop") -> Genotype:
+    """Return the graph with one connection a block, as in the paper's Table 8.
+
+    Args:
+        genotype: a graph whose blocks have two parents.
+        how: `"short"` removes the short-range connection (the parent nearer in the ordering), `"long"` the
+            long-range one, `"sequential"` both, and connects every block to the one before it. The caption of
+            Table 8 swaps the first two; the text and the table's marks agree with this reading.
+        dangling: `"drop"` gives up the merges of blocks that feed nothing too ("in all three cases, one block only
+            connects to one other block"); `"recompute"` applies the graph's own rule to the damaged graph.
+
+    Raises:
+        SpinetError: an argument is unknown, or the graph is damaged already.
+    """
+    if how not in get_args(Damage) or how == "none":
+        raise unknown_name("damage", str(how), [each for each in get_args(Damage) if each != "none"])
+    if dangling not in get_args(DamageDangling):
+        raise unknown_name("dangling option", dangling, get_args(DamageDangling))
+    if genotype.damage != "none":
+        raise SpinetError(f"the genotype already has damage {genotype.damage!r}; start from the whole one")
+    blocks = tuple(
+        replace(block, parents=(_remaining(index, block, how),))
+        for index, block in enumerate(genotype.blocks, start=len(genotype.stem))
+    )
+    return Genotype(genotype.stem, blocks, "none" if dangling == "drop" else genotype.dangling, how)
+
+
+def _remaining(index: int, block: BlockSpec, how: Damage) -> int:
+    if how == "sequential":
+        return index - 1
+    return min(block.parents) if how == "short" else max(block.parents)

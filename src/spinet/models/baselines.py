@@ -1,0 +1,166 @@
+"""Backbones that only go down in resolution, with a feature pyramid: what the paper compares with."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import resnet
+
+from spinet.arch.baseline import LEVELS, TIMM, Baseline
+from spinet.errors import SpinetError
+from spinet.models.backbone import Backbone
+from spinet.models.blocks import Activation, Conv2d, ConvBN, ConvFactory, activation_function
+from spinet.models.nas_fpn import NasFpn
+
+# Levels that the bodies give and the necks start from.
+BODY_LEVELS = (3, 4, 5)
+
+
+class ResNetBody(nn.Module):
+    """torchvision's ResNet without its classifier; gives the features of strides 8, 16 and 32."""
+
+    def __init__(self, name: str, in_channels: int, bn_eps: float, bn_momentum: float) -> None:
+        super().__init__()
+        make = {
+            "resnet18": resnet.resnet18,
+            "resnet34": resnet.resnet34,
+            "resnet50": resnet.resnet50,
+            "resnet101": resnet.resnet101,
+            "resnet152": resnet.resnet152,
+        }[name]
+        whole = make(weights=None, norm_layer=partial(nn.BatchNorm2d, eps=bn_eps, momentum=bn_momentum))
+        first = whole.conv1 if in_channels == 3 else nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
+        self.stem = nn.Sequential(first, whole.bn1, nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+        self.layers = nn.ModuleList([whole.layer1, whole.layer2, whole.layer3, whole.layer4])
+        self.widths = tuple(whole.fc.in_features // factor for factor in (4, 2, 1))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map images `(N, in, H, W)` to features of levels 3, 4 and 5."""
+        flow = self.stem(images)
+        features = []
+        for layer in self.layers:
+            flow = layer(flow)
+            features.append(flow)
+        return features[1:]
+
+
+class TimmBody(nn.Module):
+    """Any convolutional model of timm that gives features of strides 8, 16 and 32."""
+
+    def __init__(self, name: str, in_channels: int, bn_eps: float, bn_momentum: float) -> None:
+        super().__init__()
+        timm = import_timm()
+        try:
+            every = timm.create_model(name, features_only=True, in_chans=in_channels)
+            strides = every.feature_info.reduction()
+            wanted = [strides.index(2**level) for level in BODY_LEVELS]
+        except RuntimeError as error:
+            raise SpinetError(f"timm cannot make features of {name!r}: {str(error).splitlines()[0]}") from None
+        except ValueError:
+            raise SpinetError(f"timm's {name!r} gives features of strides {strides}, not of 8, 16 and 32") from None
+        self.body = timm.create_model(name, features_only=True, in_chans=in_channels, out_indices=wanted)
+        self.widths = tuple(self.body.feature_info.channels())
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps, module.momentum = bn_eps, bn_momentum
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map images `(N, in, H, W)` to features of levels 3, 4 and 5."""
+        features: list[Tensor] = self.body(images)
+        return features
+
+
+class FeaturePyramid(nn.Module):
+    """FPN with two coarser levels by strided convolutions, as RetinaNet has it (tensorflow/tpu fpn.py).
+
+    Levels 6 and 7 come from level 5 of the pyramid; a batch norm ends every level.
+    """
+
+    def __init__(self, widths: Sequence[int], channels: int, bn_eps: float, bn_momentum: float) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleDict(
+            {str(level): Conv2d(width, channels, bias=True) for level, width in zip(BODY_LEVELS, widths, strict=True)}
+        )
+        self.convs = nn.ModuleDict(
+            {
+                str(level): Conv2d(channels, channels, 3, stride=1 if level in BODY_LEVELS else 2, bias=True)
+                for level in LEVELS
+            }
+        )
+        self.norms = nn.ModuleDict(
+            {str(level): nn.BatchNorm2d(channels, eps=bn_eps, momentum=bn_momentum) for level in LEVELS}
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Map features of levels 3, 4 and 5 to `{level: (N, channels, H, W)}` of levels 3 to 7."""
+        lateral = {level: self.lateral[str(level)](flow) for level, flow in zip(BODY_LEVELS, features, strict=True)}
+        for level in reversed(BODY_LEVELS[:-1]):
+            lateral[level] = lateral[level] + F.interpolate(lateral[level + 1], size=lateral[level].shape[-2:])
+        pyramid = {level: self.convs[str(level)](flow) for level, flow in lateral.items()}
+        pyramid[6] = self.convs["6"](pyramid[5])
+        pyramid[7] = self.convs["7"](F.relu(pyramid[6]))
+        return {level: self.norms[str(level)](flow) for level, flow in pyramid.items()}
+
+
+class BaselineBackbone(Backbone):
+    """Body and neck of a baseline, with the interface of `SpineNet`.
+
+    Args:
+        baseline: what to build.
+        levels: levels of the features to give; None gives 3 to 7.
+        in_channels: channels of the image.
+        activation: of NAS-FPN; the bodies keep their own.
+        bn_eps: epsilon of every batch norm.
+        bn_momentum: share of the newest batch in the running statistics.
+    """
+
+    def __init__(
+        self,
+        baseline: Baseline,
+        *,
+        levels: Sequence[int] | None = None,
+        in_channels: int = 3,
+        activation: Activation = "relu",
+        bn_eps: float = 1e-3,
+        bn_momentum: float = 0.01,
+    ) -> None:
+        super().__init__()
+        asked = LEVELS if levels is None else tuple(levels)
+        for level in asked:
+            if level not in LEVELS:
+                raise SpinetError(f"the architecture has no features of level {level}; its levels are 3, 4, 5, 6, 7")
+        self.levels = tuple(sorted(asked))
+        self.out_channels = baseline.channels
+        body: ResNetBody | TimmBody
+        if baseline.body.startswith(TIMM):
+            body = TimmBody(baseline.body.removeprefix(TIMM), in_channels, bn_eps, bn_momentum)
+        else:
+            body = ResNetBody(baseline.body, in_channels, bn_eps, bn_momentum)
+        self.body = body
+        self.neck: nn.Module
+        if baseline.neck == "fpn":
+            self.neck = FeaturePyramid(body.widths, baseline.channels, bn_eps, bn_momentum)
+        else:
+            conv: ConvFactory = partial(ConvBN, bn_eps=bn_eps, bn_momentum=bn_momentum)
+            function = activation_function(activation)
+            self.neck = NasFpn(body.widths, baseline.channels, baseline.repeats, conv, function)
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """Map images `(N, in, H, W)` to `{level: (N, out_channels, H / 2**level, W / 2**level)}`, rounded up."""
+        pyramid = self.neck(self.body(images))
+        return {level: pyramid[level] for level in self.levels}
+
+
+def import_timm() -> Any:
+    """Return the module timm.
+
+    Raises:
+        SpinetError: it is not installed.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise SpinetError("timm is not installed; `pip install spinet[timm]` brings it") from None
+    return timm

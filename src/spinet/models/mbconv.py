@@ -1,0 +1,90 @@
+"""The mobile inverted bottleneck and its connections (paper appendix A; tensorflow/tpu spinenet_mbconv.py)."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from spinet.errors import unknown_name
+from spinet.models.blocks import Activation, Conv2d, ConvFactory, DropBlock
+
+SqueezeMode = Literal["tpu", "mg"]
+
+# Width of the branch in widths of the block's input, and of the squeeze inside it.
+EXPANSION = 6
+SQUEEZE = 0.2
+
+
+def hard_gate(features: Tensor) -> Tensor:
+    """Sigmoid of three straight lines, with the rounded sixth of tensorflow/models `hard_sigmoid`."""
+    return F.relu6(features + 3.0) * 0.16667
+
+
+# Activation between the two layers, and the gate.
+SQUEEZE_MODES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "tpu": (F.silu, torch.sigmoid),
+    "mg": (F.relu, hard_gate),
+}
+
+
+class SqueezeExcite(nn.Module):
+    """Weighs the channels by what the mean over the image says about them."""
+
+    def __init__(self, channels: int, squeezed: int, mode: SqueezeMode = "tpu") -> None:
+        super().__init__()
+        if mode not in SQUEEZE_MODES:
+            raise unknown_name("squeeze mode", mode, SQUEEZE_MODES)
+        self.reduce = Conv2d(channels, squeezed, bias=True)
+        self.expand = Conv2d(squeezed, channels, bias=True)
+        self.activation, self.gate = SQUEEZE_MODES[mode]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map `(N, C, H, W)` to the same shape."""
+        squeezed = self.activation(self.reduce(features.mean(dim=(2, 3), keepdim=True)))
+        return features * self.gate(self.expand(squeezed))
+
+
+class MBConv(nn.Module):
+    """1x1 convolution to six times the channels, 3x3 depthwise, squeeze and excitation, 1x1 without activation.
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of the output.
+        conv: makes a convolution with batch norm.
+        activation: what follows the first two convolutions; nothing follows the sum.
+        stochastic_depth: probability that a sample's branch is dropped in training.
+        dropblock: drop probability of `DropBlock` after each convolution.
+        stride: of the depthwise convolution; the input is added where it is 1 and the channels stay.
+        squeeze_mode: `"tpu"` (swish, sigmoid) or `"mg"` (relu, a piecewise linear sigmoid).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        conv: ConvFactory,
+        activation: Activation,
+        stochastic_depth: float = 0.0,
+        dropblock: float = 0.0,
+        stride: int = 1,
+        squeeze_mode: SqueezeMode = "tpu",
+    ) -> None:
+        super().__init__()
+        inner = EXPANSION * in_channels
+        self.expand = conv(in_channels, inner, activation=activation)
+        self.depthwise = conv(inner, inner, kernel_size=3, stride=stride, activation=activation, groups=inner)
+        self.squeeze_excite = SqueezeExcite(inner, max(1, int(in_channels * SQUEEZE)), squeeze_mode)
+        self.project = conv(inner, channels)
+        self.drop_path = StochasticDepth(stochastic_depth, mode="row")
+        self.dropblock = DropBlock(dropblock) if dropblock > 0 else nn.Identity()
+        self.residual = in_channels == channels and stride == 1
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map `(N, in, H, W)` to `(N, channels, ceil(H / stride), ceil(W / stride))`."""
+        branch = self.dropblock(self.depthwise(self.dropblock(self.expand(features))))
+        branch = self.dropblock(self.project(self.squeeze_excite(branch)))
+        output: Tensor = self.drop_path(branch) + features if self.residual else branch
+        return output

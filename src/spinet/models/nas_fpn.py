@@ -1,0 +1,102 @@
+"""NAS-FPN: a searched feature pyramid (arXiv 1904.07392 Figure 6; tensorflow/models decoders/nasfpn.py)."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spinet.models.blocks import ConvFactory
+
+
+class Node(NamedTuple):
+    """One merging cell: `level` of its features, two earlier ones, and whether one gates the other or both are summed.
+
+    Inputs 0 to 4 are levels 3 to 7 of the pyramid before, inputs from 5 on are the nodes in order.
+    """
+
+    level: int
+    inputs: tuple[int, int]
+    attention: bool
+    output: bool
+
+
+# NASFPN_BLOCK_SPECS of tensorflow/models; the last five are levels 3, 4, 5, 7 and 6 of the new pyramid.
+NODES = (
+    Node(4, (1, 3), attention=True, output=False),
+    Node(4, (1, 5), attention=False, output=False),
+    Node(3, (0, 6), attention=False, output=True),
+    Node(4, (6, 7), attention=False, output=True),
+    Node(5, (7, 8), attention=True, output=True),
+    Node(7, (6, 9), attention=True, output=True),
+    Node(6, (9, 10), attention=True, output=True),
+)
+FIRST_LEVEL = 3
+
+
+class Cell(nn.Module):
+    """From one pyramid of levels 3 to 7 to the next."""
+
+    def __init__(self, channels: int, conv: ConvFactory, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.nodes = nn.ModuleList(conv(channels, channels, kernel_size=3) for _ in NODES)
+        self.activation = activation
+
+    def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Map features of levels 3 to 7, finest first, to the same."""
+        sizes = [(flow.shape[-2], flow.shape[-1]) for flow in pyramid]
+        features = [(index + FIRST_LEVEL, flow) for index, flow in enumerate(pyramid)]
+        used = [0] * len(features)
+        for node, conv in zip(NODES, self.nodes, strict=True):
+            (one_level, one), (other_level, other) = (features[index] for index in node.inputs)
+            size = sizes[node.level - FIRST_LEVEL]
+            one, other = resize(one, one_level, node.level, size), resize(other, other_level, node.level, size)
+            for index in node.inputs:
+                used[index] += 1
+            if node.attention:
+                # The coarser of both, by its maxima, gates the other.
+                gate, gated = (one, other) if one_level >= other_level else (other, one)
+                total = gate + gated * torch.sigmoid(gate.amax(dim=(2, 3), keepdim=True))
+            else:
+                total = one + other
+            if node.output:
+                for index, (level, flow) in enumerate(features):
+                    if level == node.level and not used[index]:
+                        used[index] += 1
+                        total = total + flow
+            features.append((node.level, conv(self.activation(total))))
+            used.append(0)
+        return [flow for _, flow in sorted(features[-5:], key=lambda item: item[0])]
+
+
+class NasFpn(nn.Module):
+    """The cell, `repeats` times, on features of levels 3, 4 and 5; levels 6 and 7 begin as pools of level 5."""
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        channels: int,
+        repeats: int,
+        conv: ConvFactory,
+        activation: Callable[[Tensor], Tensor],
+    ) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(conv(width, channels) if width != channels else nn.Identity() for width in widths)
+        self.cells = nn.ModuleList(Cell(channels, conv, activation) for _ in range(repeats))
+
+    def forward(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Map features of levels 3, 4 and 5 to `{level: (N, channels, H, W)}` of levels 3 to 7."""
+        pyramid = [lateral(flow) for lateral, flow in zip(self.lateral, features, strict=True)]
+        for _ in range(2):
+            pyramid.append(F.max_pool2d(pyramid[-1], 2, ceil_mode=True))
+        for cell in self.cells:
+            pyramid = cell(pyramid)
+        return dict(enumerate(pyramid, start=FIRST_LEVEL))
+
+
+def resize(features: Tensor, level: int, target: int, size: tuple[int, int]) -> Tensor:
+    """Bring `(N, C, H, W)` of `level` to the `size` of `target`: max-pool down, nearest neighbour up."""
+    if target > level:
+        features = F.max_pool2d(features, 2 ** (target - level), ceil_mode=True)
+    return features if features.shape[-2:] == size else F.interpolate(features, size=size)

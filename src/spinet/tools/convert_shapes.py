@@ -1,0 +1,114 @@
+"""Finds the architecture of a network from the shapes of its weights."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from spinet.arch.catalog import Architecture, load_architecture, names
+from spinet.arch.genotype import Genotype
+from spinet.arch.scaling import LEVEL_CHANNELS, Scaling
+from spinet.errors import SpinetError
+from spinet.models.factory import create_retinanet
+
+Shapes = dict[str, tuple[int, ...]]
+
+ANCHORS = 9
+BACKBONE = "backbone."
+
+
+def model_shapes(architecture: Architecture, classes: int) -> Shapes:
+    """Shapes of all tensors of a detector by name; of its backbone alone if there are no classes."""
+    with torch.device("meta"):
+        state = create_retinanet(architecture, max(1, classes)).state_dict()
+    return {name: tuple(value.shape) for name, value in state.items() if classes or name.startswith(BACKBONE)}
+
+
+def find_architecture(graph: Genotype, shapes: Shapes, repeats: int, classes: int, where: str) -> Architecture:
+    """Return the first architecture of the catalogue with these shapes, or one put together from them.
+
+    Args:
+        graph: the blocks.
+        shapes: of the weights, by our names.
+        repeats: how often each block is stacked.
+        classes: classes that the detector tells apart; none for a backbone alone.
+        where: the checkpoint, for errors.
+
+    Raises:
+        SpinetError: the channels of the levels are not multiples of one width, or those between of one alpha.
+    """
+    for name in names():
+        known = load_architecture(name)
+        if known.genotype == graph and known.scaling.repeats == repeats and _fits(known, shapes, classes):
+            return known
+    return Architecture(graph, _scaling(graph, shapes, repeats, where), "converted", f"shapes of {where}")
+
+
+def class_count(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Return the number of classes that a predictor of these shapes tells apart; 0 where there is none."""
+    biases = (shapes.get(f"classes.predictor.{leaf}") for leaf in ("bias", "pointwise.bias"))
+    return next((shape[0] // ANCHORS for shape in biases if shape), 0)
+
+
+def _fits(architecture: Architecture, shapes: Shapes, classes: int) -> bool:
+    wanted = model_shapes(architecture, classes)
+    return all(wanted.get(name) == shape for name, shape in shapes.items())
+
+
+def _scaling(graph: Genotype, shapes: Shapes, repeats: int, where: str) -> Scaling:
+    mobile = graph.stem[0].kind == "mbconv"
+    scaling = Scaling(
+        repeats=repeats,
+        family="mobile" if mobile else "spinenet",
+        stem_channels=shapes["backbone.stem.conv.conv.weight"][0],
+        endpoint_channels=shapes[f"backbone.endpoints.{max(graph.endpoints)}.conv.weight"][0],
+        head_separable="classes.predictor.pointwise.bias" in shapes,
+        **_head(shapes),
+    )
+    levels, inner = _level_channels(graph, shapes), _inner_channels(graph, shapes)
+    scaling = replace(scaling, width=_factor(levels, LEVEL_CHANNELS[scaling.family], "width", where))
+    if mobile:
+        return scaling
+    return replace(scaling, alpha=_factor(inner, levels, "alpha", where))
+
+
+def _head(shapes: Shapes) -> dict[str, Any]:
+    convs = {name.split(".")[2] for name in shapes if name.startswith("classes.convs.")}
+    if not convs:
+        return {}
+    level = next(name for name in shapes if name.startswith("classes.norms."))
+    return {"head_convs": len(convs), "head_channels": shapes[level][0]}
+
+
+def _level_channels(graph: Genotype, shapes: Shapes) -> dict[int, int]:
+    """Channels inside the blocks of each level, by the branch of its first block."""
+    channels: dict[int, int] = {}
+    for index, spec in enumerate(graph.all_blocks):
+        body = f"{BACKBONE}blocks.{index}.body.0" if spec.parents else f"{BACKBONE}blocks.{index}.0"
+        part = "project" if spec.kind == "mbconv" else "convs.0"
+        channels.setdefault(spec.level, shapes[f"{body}.{part}.conv.weight"][0])
+    return channels
+
+
+def _inner_channels(graph: Genotype, shapes: Shapes) -> dict[int, int]:
+    """Channels between the 1x1 convolutions of the connections from each level."""
+    channels: dict[int, int] = {}
+    for index, spec in enumerate(graph.all_blocks):
+        for parent in spec.parents:
+            found = shapes.get(f"{BACKBONE}blocks.{index}.parents.{parent}.reduce.conv.weight")
+            if found:
+                channels.setdefault(graph.all_blocks[parent].level, found[0])
+    return channels
+
+
+def _factor(found: Mapping[int, int], base: Mapping[int, int], what: str, where: str) -> float:
+    """Return the roundest factor that, multiplied and truncated, makes `found` of `base`."""
+    widest = max(found, key=lambda level: base[level])
+    least = found[widest] / base[widest]
+    for precision in (10, 100, 1000, 10_000, 100_000):
+        for step in range(2):
+            factor = (int(least * precision) + step) / precision
+            if all(int(base[level] * factor) == channels for level, channels in found.items()):
+                return factor
+    raise SpinetError(f"{where}: no single {what} gives the channels {dict(sorted(found.items()))} of its levels")

@@ -1,0 +1,67 @@
+import sys
+
+import numpy as np
+import pytest
+from published import random_detector, write_published
+
+from spinet import cli
+from spinet.arch.catalog import load_architecture
+from spinet.engine.checkpoint import load_model
+
+
+@pytest.fixture
+def spinet(monkeypatch, capsys):
+    """Return a function that runs a command line in this process and returns (exit code, output, error output)."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["spinet", *map(str, args)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    tiny = load_architecture("tiny")
+    extra = {"global_step": np.array(1, "int64")}
+    return write_published(tmp_path / "model.ckpt", random_detector(tiny, "tpu", 3), tiny, "tpu", extra=extra)
+
+
+def test_convert_writes_a_detector_and_says_what_it_found(spinet, checkpoint, tmp_path):
+    out = tmp_path / "w.safetensors"
+    code, said, _ = spinet("convert", checkpoint, "-o", out, "--arch", "tiny")
+    assert code == 0
+    model, info = load_model(out)
+    assert info.class_names == ("background", "class 1", "class 2")
+    parameters = sum(value.numel() for value in model.parameters())
+    assert f"tensorflow/tpu: tiny, detector of 3 classes, {parameters:,} parameters" in said
+    assert "left out: counters (1): global_step" in said
+    assert "activation: relu, as is usual there; --activation says otherwise" in said
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "index", "graph"])
+def test_a_damaged_checkpoint_is_one_sentence_and_no_file(spinet, checkpoint, tmp_path, damage):
+    data = checkpoint.with_name("model.ckpt.data-00000-of-00001")
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "flip":
+        data.write_bytes(content)
+    elif damage == "cut":
+        data.write_bytes(content[:-1])
+    elif damage == "remove":
+        data.unlink()
+    elif damage == "index":
+        checkpoint.with_name("model.ckpt.index").write_bytes(b"something else entirely" * 9)
+    arch = "spinenet49" if damage == "graph" else "tiny"
+    out = tmp_path / "out" / "w.safetensors"
+    code, _, error = spinet("convert", checkpoint, "-o", out, "--arch", arch)
+    assert code == 1
+    assert error.startswith("spinet: error: ")
+    assert error.count("\n") == 1
+    assert not out.parent.exists()
