@@ -29,14 +29,14 @@ check: setup ## format, lint, types, layers, fast tests (under a minute)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow" -q
+	$(BIN)/pytest -m "not slow" -q -n auto
 
 test: setup ## every check and every test (under 15 minutes on two cores)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q --durations=10
+	$(BIN)/pytest -q -n auto --durations=10
 
 lock: $(filter .uv/bin/uv,$(UV)) ## resolve requirements.lock anew
 	$(UV) pip compile --quiet pyproject.toml --all-extras --group dev --universal --python-version 3.11 \

@@ -33,6 +33,7 @@ def counted_by_torch(model: nn.Module, height: int, width: int, in_channels: int
     return Cost(count_parameters(model), counter.get_total_flops() // 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_detectors_of_the_catalogue_cost_exactly_what_pytorch_counts(name):
     architecture = load_architecture(name)

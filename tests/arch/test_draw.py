@@ -70,6 +70,7 @@ def test_random_drawings_show_each_block_connection_merge_and_endpoint_once(foun
     assert_shows_everything(found)
 
 
+@pytest.mark.slow
 @few
 @given(architectures(), architectures())
 def test_everything_lies_inside_the_picture(one, other):
@@ -180,6 +181,7 @@ def test_names_and_sources_are_escaped():
     assert "<script>" not in draw_catalogue([found])
 
 
+@pytest.mark.slow
 def test_the_catalogue_page_holds_every_drawing_and_no_link_elsewhere():
     found = [load_architecture(name) for name in names()]
     page = draw_catalogue(found)
@@ -210,6 +212,7 @@ def spinet(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_the_command_writes_one_two_or_all(spinet, tmp_path):
     one, two = load_architecture("tiny"), load_architecture("spinenet49")
     for args, expected in (

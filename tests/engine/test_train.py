@@ -225,6 +225,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint
     assert all(value.isfinite().all() for value in weights_of(tmp_path).values())
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_with_one_sentence_and_nothing_half_written(short, tmp_path):
     file = tmp_path / "settings.json"
     file.write_text(short.to_json())

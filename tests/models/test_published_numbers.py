@@ -122,6 +122,7 @@ def test_spinenet49_with_a_level_2_output_has_the_parameters_of_tensorflow_model
     assert count_parameters(backbone) == 22_034_688
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "giga"),
     [
@@ -152,6 +153,7 @@ def test_backbones_have_the_published_multiply_adds_at_640(name, giga):
     assert multiply_adds(meta_backbone(name), 640) == pytest.approx(giga * 1e9, rel=5e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_every_architecture_of_the_catalogue_builds_and_gives_its_levels(name):
     architecture = load_architecture(name)

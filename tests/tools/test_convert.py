@@ -48,6 +48,7 @@ def test_every_tensor_of_every_published_network_has_one_name(source, name):
     assert len(set(names.values())) == len(names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [1, 2, 3])
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_published_detector_gives_the_same_outputs_here(tmp_path, source, repeats):
@@ -88,6 +89,7 @@ def test_a_network_of_another_graph_converts_when_it_is_named(tmp_path, source):
         torch.testing.assert_close(found.weights[name], value)
 
 
+@pytest.mark.slow
 def test_the_conventions_of_each_source_are_stored(tmp_path):
     expected = {
         "garden": ("swish", "same", "mg", "exact", True, True),

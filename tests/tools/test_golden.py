@@ -45,6 +45,7 @@ def backbone(golden, request):
     return golden(f"model_garden/{request.param}"), BACKBONES[request.param]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["relu", "swish"])
 def test_features_of_model_garden_backbones_are_equal(backbone, activation, tmp_path):
     folder, name = backbone
@@ -121,6 +122,7 @@ def test_outputs_of_the_tpu_retinanet_are_equal(golden, tmp_path):
         assert distance(deltas, boxes[..., YX]) < 2e-5
 
 
+@pytest.mark.slow
 def test_the_published_variables_of_spinenet49s_map_completely(golden, tmp_path):
     lines = golden("tpu/published_spinenet49s_variables.tsv").read_text().splitlines()[1:]
     shapes = {name: shape for name, _, shape in (line.split("\t") for line in lines)}
