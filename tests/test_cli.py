@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from spinet import cli
+from spinet.arch.baseline import BASELINES
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.genotype import EXPANSION
 from spinet.recipes import RECIPES
@@ -70,7 +71,7 @@ def test_help_list_and_show_never_import_torch():
 def test_list_names_every_architecture_and_recipe(spinet):
     code, out, _ = spinet("list")
     assert code == 0
-    assert all(name in out for name in [*names(), *RECIPES])
+    assert all(name in out for name in [*names(), *BASELINES, *RECIPES])
 
 
 @pytest.mark.parametrize("name", names())

@@ -25,6 +25,7 @@ def list_command(args: list[str]) -> None:
 
     def command() -> None:
         """Print the names of all architectures and of all training recipes."""
+        from spinet.arch.baseline import BASELINES
         from spinet.recipes import RECIPES
 
         table = Table("architecture", "blocks", "levels", "width", "repeats", "endpoint channels", box=None)
@@ -38,6 +39,7 @@ def list_command(args: list[str]) -> None:
         for name, recipe in RECIPES.items():
             recipes.add_row(name, recipe.summary)
         _print(table)
+        _print(f"\nbaselines, where an architecture goes: {', '.join(BASELINES)}, timm/NAME-fpn, timm/NAME-nas-fpn\n")
         _print(recipes)
 
     tyro.cli(command, args=args, prog="spinet list")
