@@ -142,7 +142,8 @@ def test_evaluating_leaves_the_model_in_the_mode_it_was_in(digits, config):
 
 def test_a_network_that_knows_more_classes_is_judged_on_those_of_the_data(digits):
     dataset = CocoDataset(digits, "val")
-    info = ModelInfo(load_architecture("tiny"), ModelConfig(), tuple("abcde"), (0, *dataset.category_ids, 77), 64)
+    names = ("background", *dataset.class_names, "stray")
+    info = ModelInfo(load_architecture("tiny"), ModelConfig(), names, (0, *dataset.category_ids, 77), 64)
     check_classes(info, dataset, "converted")
     oracle = Oracle(dataset, 64)
     for found in oracle.found:
@@ -159,5 +160,8 @@ def test_other_classes_than_the_networks_are_refused_with_both_counts(digits, co
     info = model_info(config, dataset)
     other = ModelInfo(info.architecture, ModelConfig(), ("cat", "dog"), (1, 2), 64)
     check_classes(info, dataset, "runs/mine")
+    more = ModelInfo(info.architecture, ModelConfig(), tuple("abcd"), (*dataset.category_ids, 77), 64)
+    with pytest.raises(SpinetError, match=r"runs/mine was trained on 4 classes \(a, b, c, ...\), but .* has 3 \(zero,"):
+        check_classes(more, dataset, "runs/mine")
     with pytest.raises(SpinetError, match=r"runs/mine was trained on 2 classes \(cat, dog\), but .* has 3 \(zero,"):
         check_classes(other, dataset, "runs/mine")

@@ -130,8 +130,13 @@ def evaluate(
 
 
 def check_classes(info: ModelInfo, dataset: CocoDataset, where: str) -> None:
-    """Raise unless the network that `where` names tells the data set's classes apart."""
-    if not set(dataset.category_ids) <= set(info.category_ids):
+    """Raise unless the network that `where` names tells the data set's classes apart.
+
+    It may know more classes, as published weights do, when those that both have carry the same names.
+    """
+    known = dict(zip(info.category_ids, info.class_names, strict=True))
+    asked = dict(zip(dataset.category_ids, dataset.class_names, strict=True))
+    if known.keys() != asked.keys() and not asked.items() <= known.items():
         raise SpinetError(
             f"{where} was trained on {len(info.category_ids)} classes ({_few(info.class_names)}), but "
             f"{dataset.annotation_file} has {len(dataset.category_ids)} ({_few(dataset.class_names)})"
