@@ -219,7 +219,9 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint
         return found | {"box": found["box"] * float("nan")} if next(calls) == 4 else found
 
     monkeypatch.setattr(RetinaNet, "losses", poisoned)
-    with pytest.raises(SpinetError, match="the box loss was not finite at step 4; the last checkpoint, from before it"):
+    with pytest.raises(
+        SpinetError, match="the box loss was not finite at step 4; checkpoints from before it are untouched"
+    ):
         train(config, tmp_path, quiet=True)
     assert torch.load(tmp_path / "state.pt", weights_only=True)["state"]["step"] == 3
     assert all(value.isfinite().all() for value in weights_of(tmp_path).values())
@@ -249,6 +251,17 @@ def test_train_and_val_of_different_classes_are_refused(digits, short, tmp_path)
     content["categories"].append({"id": 99, "name": "extra"})
     file.write_text(json.dumps(content))
     with pytest.raises(SpinetError, match="do not list the same category ids"):
+        train(replace(short, data=replace(short.data, root=str(root))), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_photos_without_any_object_are_refused(digits, short, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(digits, root)
+    file = root / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"annotations": []}))
+    with pytest.raises(SpinetError, match="marks no object in any image: there is nothing to learn"):
         train(replace(short, data=replace(short.data, root=str(root))), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 

@@ -239,7 +239,7 @@ def read_state(path: Path, architecture: Network) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).split("\n")[0]
+        reason = str(error).split("\n")[0].split(". ")[0]
         raise SpinetError(f"could not read the training state {path}: {reason}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise SpinetError(f"{path} is not a training state of this version ({FORMAT})")

@@ -77,6 +77,8 @@ def train(
             raise SpinetError(
                 f"{train_set.annotation_file} and {val_set.annotation_file} do not list the same category ids"
             )
+        if not any(len(sample.labels) for sample in train_set.samples):
+            raise SpinetError(f"{train_set.annotation_file} marks no object in any image: there is nothing to learn")
         torch.manual_seed(config.seed)
         info = info or model_info(config, train_set)
         state = TrainState(info, config, device)

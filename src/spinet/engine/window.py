@@ -36,7 +36,7 @@ class LossWindow:
         if bad:
             step, name = min(bad)
             raise SpinetError(
-                f"the {name} loss was not finite at step {step}; the last checkpoint, from before it, is untouched. "
+                f"the {name} loss was not finite at step {step}; checkpoints from before it are untouched. "
                 "A lower --optim.lr, a longer --optim.warmup-epochs or a smaller --optim.clip-norm helps"
             )
 
