@@ -303,4 +303,4 @@ def test_an_interrupted_command_says_how_to_go_on(spinet, monkeypatch):
     monkeypatch.setitem(cli.COMMANDS, "list", interrupted)
     code, _, err = spinet("list")
     assert code == 130
-    assert "the same command goes on" in err
+    assert "goes on from its last checkpoint with the same command" in err

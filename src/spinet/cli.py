@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -329,8 +330,12 @@ def main() -> None:
     except SpinetError as error:
         _warn(f"error: {error}")
         raise SystemExit(1) from None
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does; nothing is left to say or to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
-        _warn("stopped; the same command goes on from the last checkpoint")
+        _warn("stopped; a training goes on from its last checkpoint with the same command")
         raise SystemExit(130) from None
 
 

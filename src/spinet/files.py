@@ -30,5 +30,6 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise SpinetError(
-            f"could not write {path} ({len(data):,} bytes): {error.strerror}; the file there before is untouched"
+            f"could not write {path} ({len(data):,} bytes): {error.strerror}"
+            + ("; the file there before is untouched" if path.is_file() else "")
         ) from error

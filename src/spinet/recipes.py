@@ -55,13 +55,14 @@ def _exceptions(table: dict[str, Recipe]) -> dict[str, Recipe]:
     """The two sizes that the released configurations treat differently under protocol C."""
     deep = table["retinanet-spinenet143-c"]
     model = replace(deep.config.model, stochastic_depth=0.16)
-    table["retinanet-spinenet143-c"] = replace(deep, config=replace(deep.config, model=model))
+    data = replace(deep.config.data, scale_jitter=(0.1, 1.9))
+    table["retinanet-spinenet143-c"] = replace(deep, config=replace(deep.config, model=model, data=data))
     wide = table["retinanet-spinenet190-c"].config
     config = replace(
         wide,
         epochs=400,
         data=replace(wide.data, scale_jitter=(0.1, 1.9)),
-        optim=replace(wide.optim, lr=0.30),
+        optim=replace(wide.optim, lr=0.30, warmup_start=0.0067 / 0.30),
     )
     table["retinanet-spinenet190-c"] = Recipe(config, "protocol C as released: 400 epochs at 1280 px, batch 256, swish")
     return table

@@ -26,7 +26,7 @@ def test_settings_left_out_take_their_defaults():
         ('{"epochs": "many"}', "setting epochs: 'many' is not of type float"),
         ('{"batch_size": 1.5}', "setting batch_size: 1.5 is not of type int"),
         ('{"batch_size": true}', "setting batch_size: True is not of type int"),
-        ('{"batch_size": 0}', "setting batch_size: 0 is not 1 or more"),
+        ('{"batch_size": 0}', "setting batch_size: 0 is not between 1 and 1e\\+06"),
         ('{"data": {"scale_jitter": [1]}}', r"setting data.scale_jitter: \[1\] is not of type tuple\[float, float\]"),
         ('{"data": {"scale_jitter": [2, 1]}}', r"setting data.scale_jitter: \(2.0, 1.0\) is not a range above 0"),
         (

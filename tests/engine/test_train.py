@@ -250,9 +250,44 @@ def test_train_and_val_of_different_classes_are_refused(digits, short, tmp_path)
     content = json.loads(file.read_text())
     content["categories"].append({"id": 99, "name": "extra"})
     file.write_text(json.dumps(content))
-    with pytest.raises(SpinetError, match="do not list the same category ids"):
+    with pytest.raises(SpinetError, match="do not list the same categories"):
         train(replace(short, data=replace(short.data, root=str(root))), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_gradient_that_overflows_never_reaches_a_checkpoint(config, tmp_path):
+    wild = replace(config, epochs=8, optim=replace(config.optim, lr=1e6, clip_norm=0.0))
+    with pytest.raises(SpinetError, match="not finite"):
+        train(wild, tmp_path, quiet=True)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)["state"]
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_a_run_does_not_go_on_with_other_classes(digits, config, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(digits, root)
+    config = replace(config, data=replace(config.data, root=str(root)))
+    train(config, tmp_path / "run", quiet=True)
+    for split in ("train", "val"):
+        file = root / "annotations" / f"instances_{split}.json"
+        content = json.loads(file.read_text())
+        content["categories"].append({"id": 99, "name": "extra"})
+        file.write_text(json.dumps(content))
+    with pytest.raises(SpinetError, match="was trained on 3 classes .* but the data has 4 now"):
+        train(config, tmp_path / "run", quiet=True)
+
+
+def test_going_on_needs_no_weights_that_the_run_started_from(short, tmp_path):
+    train(short, tmp_path / "first", quiet=True)
+    again = replace(short, model=replace(short.model, weights=str(tmp_path / "first")))
+    train(again, tmp_path / "second", quiet=True)
+    shutil.rmtree(tmp_path / "first")
+    train(again, tmp_path / "second", quiet=True)
+
+
+def test_a_start_that_failed_may_be_corrected_in_its_folder(short, tmp_path):
+    (tmp_path / "config.json").write_text(replace(short, batch_size=2).to_json())
+    assert train(short, tmp_path, quiet=True).steps == 2
 
 
 def test_training_photos_without_any_object_are_refused(digits, short, tmp_path):

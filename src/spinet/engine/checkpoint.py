@@ -7,7 +7,6 @@ working detector. The training state is a file of tensors and plain values, read
 import io
 import json
 import math
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -201,10 +200,11 @@ def load_pretrained(model: RetinaNet, info: ModelInfo) -> None:
     elif info.model.new_classes:
         own = {name: value for name, value in model.state_dict().items() if name.startswith(CLASS_PREDICTOR)}
         tensors = {name: value for name, value in tensors.items() if name not in own} | own
-    elif len(source.class_names) != len(info.class_names):
+    elif source.class_names != info.class_names:
         raise SpinetError(
-            f"{path} tells {len(source.class_names)} classes apart, the data set has {len(info.class_names)}; "
-            "--model.new-classes starts a new class predictor on the old features"
+            f"{path} tells {len(source.class_names)} classes apart ({', '.join(source.class_names[:3])} ...), the data "
+            f"set has {len(info.class_names)} ({', '.join(info.class_names[:3])} ...); --model.new-classes "
+            "starts a new class predictor on the old features"
         )
     load_tensors(model, tensors, path)
 
@@ -238,13 +238,21 @@ def read_state(path: Path, architecture: Network) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).split("\n")[0].split(". ")[0]
-        raise SpinetError(f"could not read the training state {path}: {reason}") from None
+    except OSError as error:
+        raise SpinetError(f"could not read the training state {path}: {error.strerror}") from None
+    except Exception:  # what a damaged file makes the unpickler raise is anything
+        raise SpinetError(
+            f"could not read the training state {path}: it is damaged or not one; the weights beside it are whole, "
+            "and --model.weights starts a new run from them"
+        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise SpinetError(f"{path} is not a training state of this version ({FORMAT})")
     saved = network_from_json(content["architecture"], str(path))
     if saved != architecture:
+        if saved.name == architecture.name:
+            raise SpinetError(
+                f"the architecture {saved.name} has changed since {path} was written; start in a new folder"
+            )
         raise SpinetError(
             f"{path} is of another architecture ({saved.name}) than the settings ask for ({architecture.name}); "
             "start in a new run folder"

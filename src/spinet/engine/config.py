@@ -1,6 +1,7 @@
 """Everything that a training run is told, as frozen dataclasses, and their JSON."""
 
 import json
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -97,6 +98,34 @@ class OptimConfig:
     """Decay of the moving average of the weights, which is what is evaluated and saved; 0 turns it off."""
 
 
+# Least and greatest value of every number; not-a-number lies in no range.
+RANGES = {
+    "epochs": (1e-6, 1e6),
+    "batch_size": (1, 1e6),
+    "accumulate": (1, 1e6),
+    "eval_epochs": (0, 1e6),
+    "log_steps": (1, 1e9),
+    "save_seconds": (0, 1e9),
+    "seed": (0, 2**62),
+    "model.bn_eps": (0, 1),
+    "model.bn_momentum": (0, 1),
+    "model.stochastic_depth": (0, 0.99),
+    "model.dropblock": (0, 0.99),
+    "model.anchor_scale": (0.1, 100),
+    "data.image_size": (1, 1e5),
+    "data.max_objects": (1, 1e6),
+    "data.workers": (0, 1000),
+    "optim.lr": (0, 1e6),
+    "optim.lr_batch": (1, 1e6),
+    "optim.momentum": (0, 1),
+    "optim.weight_decay": (0, 1),
+    "optim.warmup_epochs": (0, 1e6),
+    "optim.warmup_start": (0, 1),
+    "optim.clip_norm": (0, 1e9),
+    "optim.ema_decay": (0, 1),
+}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """A whole training run."""
@@ -128,20 +157,21 @@ class TrainConfig:
     """Compile the network with torch.compile."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulate", "log_steps"):
-            if getattr(self, name) < 1:
-                raise SpinetError(f"setting {name}: {getattr(self, name)} is not 1 or more")
-        if self.epochs <= 0:
-            raise SpinetError(f"setting epochs: {self.epochs} is not above 0")
-        if self.data.image_size < 1 or self.data.workers < 0:
-            raise SpinetError("setting data: image_size must be 1 or more and workers 0 or more")
+        flat = _flatten(asdict(self))
+        for name, (low, high) in RANGES.items():
+            value = flat[name]
+            assert isinstance(value, int | float)
+            if not low <= value <= high:
+                raise SpinetError(f"setting {name}: {value} is not between {low:g} and {high:g}")
+        if self.model.new_classes and not self.model.weights:
+            raise SpinetError("setting model.new_classes: it needs model.weights to take the rest from")
         if self.optim.schedule == "step" and max(self.optim.drops, default=0) >= self.epochs:
             raise SpinetError(
                 f"setting optim.drops: the drops {self.optim.drops} epochs before the end begin before training does, "
                 f"in {self.epochs:g} epochs; give smaller ones or take --optim.schedule cosine"
             )
         low, high = self.data.scale_jitter
-        if not 0 < low <= high:
+        if not 0 < low <= high < math.inf:
             raise SpinetError(f"setting data.scale_jitter: ({low}, {high}) is not a range above 0")
 
     def uses_bf16(self, device_type: str) -> bool:

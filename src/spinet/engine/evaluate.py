@@ -136,7 +136,7 @@ def check_classes(info: ModelInfo, dataset: CocoDataset, where: str) -> None:
     """
     known = dict(zip(info.category_ids, info.class_names, strict=True))
     asked = dict(zip(dataset.category_ids, dataset.class_names, strict=True))
-    if known.keys() != asked.keys() and not asked.items() <= known.items():
+    if not asked.items() <= known.items():
         raise SpinetError(
             f"{where} was trained on {len(info.category_ids)} classes ({_few(info.class_names)}), but "
             f"{dataset.annotation_file} has {len(dataset.category_ids)} ({_few(dataset.class_names)})"

@@ -28,9 +28,12 @@ class RunLog:
 
     def __init__(self, run: Path, first_step: int) -> None:
         self._file = run / "metrics.jsonl"
-        kept = [line for line in _whole_lines(self._file) if json.loads(line)["step"] <= first_step]
+        kept = [line for line in _whole_lines(self._file) if _step_of(line) <= first_step]
         write_atomically(self._file, "".join(f"{line}\n" for line in kept))
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1)
+        try:
+            self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1)
+        except OSError as error:
+            raise SpinetError(f"could not write to {run / 'tensorboard'}: {error.strerror}") from None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line; numbers that are not finite are left out, for JSON has none."""
@@ -108,6 +111,14 @@ def memory_gib(device: torch.device) -> float:
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics; infinite for a line of another kind, which is not kept."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def _whole_lines(file: Path) -> list[str]:

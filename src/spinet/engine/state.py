@@ -10,6 +10,7 @@ from spinet.engine.checkpoint import ModelInfo, load_pretrained, save_state, sav
 from spinet.engine.config import TrainConfig
 from spinet.engine.optim import MovingAverage, create_optimizer
 from spinet.engine.window import LossWindow
+from spinet.errors import SpinetError
 from spinet.models.retinanet import RetinaNet
 
 
@@ -22,10 +23,11 @@ class TrainState:
         window: losses since the last line of metrics.
     """
 
-    def __init__(self, info: ModelInfo, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, info: ModelInfo, config: TrainConfig, device: torch.device, resumed: bool = False) -> None:
         self.info = info
         self.model: RetinaNet = info.create_model()
-        if config.model.weights:
+        # A run that goes on has its own weights: those it started from may be gone.
+        if config.model.weights and not resumed:
             load_pretrained(self.model, info)
         self.model.to(device)
         if config.channels_last:
@@ -41,6 +43,8 @@ class TrainState:
     def to_dict(self) -> dict[str, Any]:
         """Return tensors and plain values that `load` reads back."""
         return {
+            "class_names": list(self.info.class_names),
+            "category_ids": list(self.info.category_ids),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state if self.average else None,
@@ -51,7 +55,18 @@ class TrainState:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Go on from `state`.
+
+        Raises:
+            SpinetError: it belongs to other classes than the data has now.
+        """
+        classes = dict(zip(state["category_ids"], state["class_names"], strict=True))
+        now = dict(zip(self.info.category_ids, self.info.class_names, strict=True))
+        if classes != now:
+            raise SpinetError(
+                f"the run was trained on {len(classes)} classes {classes}, but the data has {len(now)} now, {now}; "
+                "start in a new --run folder, from these weights with --model.weights and --model.new-classes"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
@@ -63,6 +78,20 @@ class TrainState:
     def weights(self) -> dict[str, Tensor]:
         """Return the weights to evaluate and ship: the moving average where there is one."""
         return self.average.state if self.average else self.model.state_dict()
+
+    def check_finite(self) -> None:
+        """Stop before weights that are not numbers are written.
+
+        Raises:
+            SpinetError: a loss was not finite since the last line of metrics, or the weights are not.
+        """
+        self.window.check()
+        values = [value for value in self.model.state_dict().values() if value.is_floating_point()]
+        if not torch.isfinite(torch.stack(torch._foreach_norm(values))).all():
+            raise SpinetError(
+                f"the weights were not finite after step {self.step}; checkpoints from before it are untouched. "
+                "In a new --run folder a lower --optim.lr or --optim.clip-norm 10 usually helps"
+            )
 
     def save(self, run: Path) -> None:
         """Write `last.safetensors`, then the training state that makes them count."""

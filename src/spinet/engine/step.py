@@ -12,6 +12,7 @@ from spinet.engine.config import TrainConfig
 from spinet.engine.distributed import Processes, synchronise_batch_norm
 from spinet.engine.optim import clip_gradients, learning_rate
 from spinet.engine.state import TrainState
+from spinet.errors import SpinetError
 from spinet.models.retinanet import RetinaNet
 
 
@@ -56,10 +57,13 @@ class Stepper:
         state.optimizer.zero_grad(set_to_none=True)
         for part in range(config.accumulate):
             batch = next(batches)
-            with self._gradients_exchanged(part == config.accumulate - 1):
-                losses = self._losses(batch)
-                loss = torch.stack(list(losses.values())).sum() / config.accumulate
-                loss.backward()  # type: ignore[no-untyped-call]
+            try:
+                with self._gradients_exchanged(part == config.accumulate - 1):
+                    losses = self._losses(batch)
+                    loss = torch.stack(list(losses.values())).sum() / config.accumulate
+                    loss.backward()  # type: ignore[no-untyped-call]
+            except (torch.OutOfMemoryError, ValueError) as error:
+                raise self._explained(error) from None
             state.window.add(losses, state.step + 1)
         clip_gradients(state.model.parameters(), config.optim.clip_norm)
         state.optimizer.step()
@@ -93,6 +97,21 @@ class Stepper:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             losses: dict[str, Tensor] = self.network(images, targets)
         return losses
+
+    def _explained(self, error: Exception) -> Exception:
+        """Return the error, in words that help where the cause is known."""
+        part = self.config.batch_size // (self.group.count * self.config.accumulate)
+        if isinstance(error, torch.OutOfMemoryError):
+            return SpinetError(
+                f"{part} images of {self.config.data.image_size} px do not fit into the memory of {self.device}; "
+                "--accumulate splits a step into parts, --batch-size makes it smaller"
+            )
+        if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+            return SpinetError(
+                f"a batch norm got a single value: {part} image of {self.config.data.image_size} px is too little; "
+                "take a larger --data.image-size or more images a part"
+            )
+        return error
 
 
 class _Losses(nn.Module):

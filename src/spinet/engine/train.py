@@ -21,6 +21,7 @@ from spinet.engine.state import TrainState
 from spinet.engine.step import Stepper
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
+from spinet.models.blocks import count_parameters
 
 # Settings that change how fast a run goes but not where it ends; a resumed run may change them.
 HARMLESS = ("data.workers", "data.cache_images", "log_steps", "save_seconds", "device")
@@ -73,16 +74,17 @@ def train(
         _check_run(config, run)
         train_set = train_set or CocoDataset(Path(config.data.root), "train", config.data.cache_images)
         val_set = val_set or CocoDataset(Path(config.data.root), "val", config.data.cache_images)
-        if train_set.category_ids != val_set.category_ids:
+        if (train_set.category_ids, train_set.class_names) != (val_set.category_ids, val_set.class_names):
             raise SpinetError(
-                f"{train_set.annotation_file} and {val_set.annotation_file} do not list the same category ids"
+                f"{train_set.annotation_file} and {val_set.annotation_file} do not list the same categories"
             )
         if not any(len(sample.labels) for sample in train_set.samples):
             raise SpinetError(f"{train_set.annotation_file} marks no object in any image: there is nothing to learn")
         torch.manual_seed(config.seed)
         info = info or model_info(config, train_set)
-        state = TrainState(info, config, device)
-        if (run / "state.pt").is_file():
+        resumed = (run / "state.pt").is_file()
+        state = TrainState(info, config, device, resumed)
+        if resumed:
             state.load(read_state(run / "state.pt", info.architecture))
         if group.is_main:
             write_atomically(run / "config.json", config.to_json())
@@ -165,11 +167,13 @@ class _Run:
 
     def _evaluate(self) -> None:
         config, state = self.config, self.state
-        state.window.check()
+        state.check_finite()
         model = state.model
         if state.average:
             model = state.info.create_model().to(self.device)
             model.load_state_dict(state.average.state)
+            if config.channels_last:
+                model.to(memory_format=torch.channels_last)
         state.last = evaluate(
             model,
             self.val_set,
@@ -184,7 +188,7 @@ class _Run:
         self.display.say(f"step {state.step}/{self.steps}  val: {shown}")
         if self.log:
             self.log.write(state.step, {f"val/{name}": value for name, value in state.last.items()})
-        if not state.best or state.last["AP"] > state.best["AP"]:
+        if not state.best or not state.last["AP"] <= state.best["AP"]:
             state.best = state.last
             if self.group.is_main:
                 notes = {"step": state.step, **state.best}
@@ -196,7 +200,7 @@ class _Run:
         return self.group.broadcast(time.monotonic() - self.saved >= self.config.save_seconds)
 
     def _save(self) -> None:
-        self.state.window.check()
+        self.state.check_finite()
         if self.group.is_main:
             self.state.save(self.folder)
         self.saved = time.monotonic()
@@ -223,7 +227,7 @@ class _Run:
 
     def _announce(self) -> None:
         config, say = self.config, self.display.say
-        parameters = sum(parameter.numel() for parameter in self.state.model.parameters())
+        parameters = count_parameters(self.state.model)
         for dataset in (self.train_set, self.val_set):
             say(f"{dataset.split}: {len(dataset)} images, {len(dataset.class_names)} classes, from {dataset.root}")
             for problem, count in dataset.problems.items():
@@ -263,9 +267,13 @@ def _check_run(config: TrainConfig, run: Path) -> None:
     """Refuse a folder that other settings have trained in."""
     if not config.data.root:
         raise SpinetError("data.root is not set; pass --data.root DIR, a folder in COCO format")
-    if not (run / "config.json").is_file():
+    # Without a state nothing has been trained: a start that failed may be corrected.
+    if not (run / "state.pt").is_file() or not (run / "config.json").is_file():
         return
-    changed = differences(read_config(run / "config.json"), config)
+    before = read_config(run / "config.json")
+    changed = differences(before, config)
+    if Path(before.data.root).resolve() == Path(config.data.root).resolve():
+        changed.pop("data.root", None)
     harmful = [name for name in changed if name not in HARMLESS]
     if harmful:
         shown = ", ".join(f"{name} was {changed[name][0]!r}, now {changed[name][1]!r}" for name in harmful[:4])

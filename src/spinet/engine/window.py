@@ -1,6 +1,7 @@
 """Losses added up on the device between two lines of metrics, without ever waiting for the device."""
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from spinet.errors import SpinetError
@@ -32,12 +33,17 @@ class LossWindow:
         Raises:
             SpinetError: names the step and the loss.
         """
-        bad = [(int(step), name) for name, step in zip(NAMES, self.values[3:].tolist(), strict=True) if step >= 0]
+        steps = self.values[3:].clone()
+        if dist.is_initialized():
+            # One process may meet a bad image; all have its gradient after the exchange, so all must stop.
+            dist.all_reduce(steps, op=dist.ReduceOp.MAX)
+        bad = [(int(step), name) for name, step in zip(NAMES, steps.tolist(), strict=True) if step >= 0]
         if bad:
             step, name = min(bad)
             raise SpinetError(
                 f"the {name} loss was not finite at step {step}; checkpoints from before it are untouched. "
-                "A lower --optim.lr, a longer --optim.warmup-epochs or a smaller --optim.clip-norm helps"
+                "In a new --run folder a lower --optim.lr, a longer --optim.warmup-epochs or --optim.clip-norm 10 "
+                "usually helps"
             )
 
     def take_means(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Anchor boxes, their matching to objects, and the box coder (FACTS as in the RetinaNet paper and tensorflow/tpu)."""
+"""Anchor boxes, their matching to objects, and the box coder (RetinaNet paper, section 4; tensorflow/tpu anchors)."""
 
 import math
 from collections.abc import Sequence
