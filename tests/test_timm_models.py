@@ -9,6 +9,7 @@ timm = pytest.importorskip("timm", reason="the extra timm is not installed")
 import spinet.timm_models  # noqa: E402, F401
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_timm_knows_every_name_of_the_catalogue(name):
     with torch.device("meta"):

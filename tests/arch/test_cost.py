@@ -52,6 +52,7 @@ def test_detectors_cost_what_pytorch_counts_after_padding_the_image(name):
     assert model_cost(architecture, (250, 333), num_classes=7) == counted_by_torch(model, 250, 333)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     genotype=genotypes(),
@@ -72,6 +73,7 @@ def test_any_backbone_costs_exactly_what_pytorch_counts(genotype, repeats, famil
     assert backbone_cost(architecture, size) == counted_by_torch(backbone, *size)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.sets(st.integers(3, 7), min_size=1))
 def test_a_backbone_of_some_levels_costs_exactly_what_pytorch_counts(levels):

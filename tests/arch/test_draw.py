@@ -59,11 +59,13 @@ def assert_shows_everything(found):
     assert unused == set(range(len(blocks))) - graph.live
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_every_catalogue_drawing_shows_each_block_connection_merge_and_endpoint_once(name):
     assert_shows_everything(load_architecture(name))
 
 
+@pytest.mark.slow
 @few
 @given(architectures())
 def test_random_drawings_show_each_block_connection_merge_and_endpoint_once(found):
@@ -129,6 +131,7 @@ def test_curves_begin_and_end_on_the_border_of_their_blocks(found):
         assert target.top < end_y < target.bottom
 
 
+@pytest.mark.slow
 @few
 @given(architectures(), architectures())
 def test_a_pair_marks_exactly_the_blocks_that_differ(one, other):

@@ -18,6 +18,7 @@ TARGETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in names() if name != "tiny"])
 def test_every_name_of_the_catalogue_gives_levels_3_to_7_by_default(name):
     with torch.device("meta"):

@@ -32,6 +32,7 @@ def file_name(source: str) -> str:
     return "latest.pth" if source == "mmdet" else "model.ckpt"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MAIN, *MOBILE])
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_tensor_of_every_published_network_has_one_name(source, name):
@@ -65,6 +66,7 @@ def test_a_published_detector_gives_the_same_outputs_here(tmp_path, source, repe
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["garden", "tpu"])
 def test_a_published_mobile_detector_gives_the_same_outputs_here(tmp_path, source):
     architecture = Architecture(load_architecture("spinenet49-mobile").genotype, NARROW_MOBILE)
@@ -108,6 +110,7 @@ def test_the_conventions_of_each_source_are_stored(tmp_path):
         assert (changed.model.activation, changed.model.bn_eps, changed.image_size) == ("hard_swish", 1e-5, 512)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MAIN, *MOBILE])
 def test_the_catalogue_entry_is_found_from_the_shapes(name):
     known = load_architecture(name)
