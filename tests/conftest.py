@@ -1,11 +1,13 @@
-"""What every test shares: one thread, and the optional photos and reference outputs beside the checkout."""
+"""What every test shares: one thread, the command line, and the optional photos and reference outputs."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from spinet import cli
 from spinet.data.demo import make_demo_dataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -56,3 +58,20 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         object_sizes=(16, 40),
         objects_per_image=(1, 2),
     )
+
+
+@pytest.fixture
+def spinet(monkeypatch, capsys):
+    """Return a function that runs a command line in this process and returns (exit code, output, error output)."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["spinet", *map(str, args)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run

@@ -13,23 +13,6 @@ from spinet.arch.genotype import EXPANSION
 from spinet.recipes import RECIPES
 
 
-@pytest.fixture
-def spinet(monkeypatch, capsys):
-    """Return a function that runs a command line in this process and returns (exit code, output, error output)."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["spinet", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return run
-
-
 def test_help_lists_every_command(spinet):
     code, out, _ = spinet("--help")
     assert code == 0

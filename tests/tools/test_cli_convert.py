@@ -1,29 +1,9 @@
-import sys
-
 import numpy as np
 import pytest
 from published import random_detector, write_published
 
-from spinet import cli
 from spinet.arch.catalog import load_architecture
 from spinet.engine.checkpoint import load_model
-
-
-@pytest.fixture
-def spinet(monkeypatch, capsys):
-    """Return a function that runs a command line in this process and returns (exit code, output, error output)."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["spinet", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return run
 
 
 @pytest.fixture
