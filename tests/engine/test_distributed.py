@@ -12,7 +12,6 @@ from spinet.models.factory import create_backbone
 PROGRAM = """
 import sys
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from spinet.engine.distributed import processes, synchronise_batch_norm
@@ -21,16 +20,22 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.BatchNorm2d(2))
 images, weight = torch.randn(6, 3, 8, 8), torch.randn(6, 2, 6, 6)
-with processes(torch.device("cpu")) as group:
-    model = DistributedDataParallel(synchronise_batch_norm(model, torch.device("cpu")), broadcast_buffers=False)
+
+
+def train(group):
+    network = DistributedDataParallel(synchronise_batch_norm(model, torch.device("cpu")), broadcast_buffers=False)
     share = slice(group.rank * 3, group.rank * 3 + 3)
-    output = model(images[share])
+    output = network(images[share])
     (output * weight[share]).mean().backward()
+    return output.detach()
+
+
+with processes(torch.device("cpu")) as group:
+    output = train(group)
     assert group.gather([group.rank]) == [0, 1]
     assert group.broadcast(group.rank) == 0
     gradients = [parameter.grad for parameter in model.parameters()]
-    buffers = dict(model.module.named_buffers())
-    torch.save((output.detach(), gradients, buffers), f"{sys.argv[1]}/rank{group.rank}.pt")
+    torch.save((output, gradients, dict(model.named_buffers())), f"{sys.argv[1]}/rank{group.rank}.pt")
 """
 
 

@@ -1,15 +1,15 @@
 """Where training runs: the device, and several processes under `torchrun` with synchronised batch norm."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from spinet.errors import SpinetError
 
@@ -76,6 +76,8 @@ def processes(device: torch.device) -> Iterator[Processes]:
     try:
         yield Processes(dist.get_rank(), count, local)
     finally:
+        # A network in a reference cycle would hold the group, whose threads must end before the process does.
+        gc.collect()
         dist.destroy_process_group()
 
 
@@ -120,7 +122,7 @@ class CpuSyncBatchNorm2d(nn.BatchNorm2d):
         sums = torch.stack([features.sum((0, 2, 3)), features.square().sum((0, 2, 3))])
         count = torch.tensor(float(features.numel() // features.shape[1]))
         dist.all_reduce(count)
-        mean, square = (all_reduce(sums) / count).unbind()  # type: ignore[no-untyped-call]
+        mean, square = (_SumOverProcesses.apply(sums) / count).unbind()
         variance = square - mean.square()
         with torch.no_grad():
             momentum = self.momentum if self.momentum is not None else 0.1
@@ -131,3 +133,21 @@ class CpuSyncBatchNorm2d(nn.BatchNorm2d):
         shift = self.bias - mean * scale
         normalised: Tensor = features * scale[:, None, None] + shift[:, None, None]
         return normalised
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum of a tensor over all processes; every process's share of the gradient flows back to each."""
+
+    @staticmethod
+    def forward(_: Any, share: Tensor) -> Tensor:
+        return _summed(share)
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return _summed(gradients[0])
+
+
+def _summed(share: Tensor) -> Tensor:
+    whole = share.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(whole)
+    return whole
