@@ -1,0 +1,1 @@
+"""Finds genotypes: spaces, strategies, proxy tasks, and the engine that runs trials."""
