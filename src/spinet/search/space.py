@@ -143,7 +143,8 @@ class Space:
         drawn: list[int] = []
         for decision in self.decisions:
             if decision.phase in ("intermediate", "output"):
-                drawn += random.choices(range(decision.options), self.weights(drawn))
+                left = self.weights(drawn)
+                drawn.append(random.choice([option for option, count in enumerate(left) for _ in range(count)]))
             else:
                 drawn.append(random.randrange(decision.options))
         return tuple(drawn)
