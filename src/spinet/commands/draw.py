@@ -1,0 +1,52 @@
+"""`spinet draw`: pictures of architectures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from spinet.arch.catalog import load_architecture, names
+from spinet.commands.console import say
+from spinet.errors import SpinetError
+from spinet.files import write_atomically
+
+
+def draw_command(args: list[str]) -> None:
+    """A picture of an architecture, of two compared, or of all."""
+
+    def command(
+        archs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME [OTHER]")] = (),
+        *,
+        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+        all: bool = False,
+    ) -> None:
+        """Draw one architecture, or two with their differences marked.
+
+        Args:
+            archs: Catalogue names or architecture files.
+            out: File to write: .svg, .png or .html.
+            all: Draw the whole catalogue as one .html page.
+        """
+        from spinet.arch.draw import draw, draw_pair
+        from spinet.arch.draw_page import draw_catalogue
+
+        if all == bool(archs) or len(archs) > 2:
+            raise SpinetError(f"draw takes one name, two names, or --all alone; found {len(archs)} names")
+        allowed = (".html",) if all else (".svg", ".png") if len(archs) == 2 else (".svg", ".png", ".html")
+        if out.suffix.lower() not in allowed:
+            raise SpinetError(f"{out} does not end in {' or '.join(allowed)}, what can be drawn here")
+        found = [load_architecture(name) for name in (names() if all else archs)]
+        if out.suffix.lower() == ".html":
+            write_atomically(out, draw_catalogue(found))
+        else:
+            svg = draw_pair(*found) if len(found) == 2 else draw(*found)
+            write_atomically(out, _png(svg) if out.suffix.lower() == ".png" else svg)
+        say(str(out))
+
+    tyro.cli(command, args=args, prog="spinet draw")
+
+
+def _png(svg: str) -> bytes:
+    from spinet.tools.raster import svg_to_png
+
+    return svg_to_png(svg)

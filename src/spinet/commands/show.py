@@ -1,0 +1,137 @@
+"""`spinet list` and `spinet show`: what architectures there are, and what one is and costs."""
+
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from rich.table import Table
+
+from spinet.arch.catalog import Architecture, load_architecture, names
+from spinet.commands.console import say
+from spinet.errors import SpinetError
+
+if TYPE_CHECKING:
+    from spinet.arch.cost import Part
+
+
+def list_command(args: list[str]) -> None:
+    """Names of all architectures and recipes."""
+
+    def command() -> None:
+        """Print the names of all architectures and of all training recipes."""
+        from spinet.arch.baseline import BASELINES
+        from spinet.recipes import RECIPES
+
+        table = Table("architecture", "blocks", "levels", "width", "repeats", "endpoint channels", box=None)
+        for name in names():
+            found = load_architecture(name)
+            graph, scaling = found.genotype, found.scaling
+            levels = f"{min(graph.endpoints)}-{max(graph.endpoints)}"
+            row = (len(graph.all_blocks), levels, scaling.width, scaling.repeats, scaling.endpoint_channels)
+            table.add_row(name, *map(str, row))
+        recipes = Table("recipe", "what it is", box=None)
+        for name, recipe in RECIPES.items():
+            recipes.add_row(name, recipe.summary)
+        say(table)
+        say(f"\nbaselines, where an architecture goes: {', '.join(BASELINES)}, timm/NAME-fpn, timm/NAME-nas-fpn\n")
+        say(recipes)
+
+    tyro.cli(command, args=args, prog="spinet list")
+
+
+def show_command(args: list[str]) -> None:
+    """One architecture, block by block, and what it costs."""
+
+    def command(
+        arch: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")],
+        image_size: int = 640,
+        head: Literal["none", "retinanet", "mask-rcnn", "classifier"] = "none",
+        num_classes: int = 91,
+        json: bool = False,
+    ) -> None:
+        """Print the blocks of an architecture with their parameters and multiply-adds.
+
+        Args:
+            arch: Catalogue name or architecture file.
+            image_size: Side of the image, pixels, for the sizes of the feature maps and the multiply-adds.
+            head: Task whose head is counted too.
+            num_classes: Classes of that head; the published detectors have 91 for COCO.
+            json: Print the architecture file instead; with a head, the costs of all parts as JSON.
+        """
+        from spinet.arch.baseline import is_baseline
+        from spinet.arch.head_cost import model_parts
+
+        if is_baseline(arch):
+            raise SpinetError(f"{arch} is a baseline without a graph to show; train it with --model.arch {arch}")
+        found = load_architecture(arch)
+        if image_size < 1 or num_classes < 1:
+            raise SpinetError(f"image size {image_size} and classes {num_classes} must be 1 or more")
+        parts = model_parts(found, image_size, head, num_classes)
+        if json:
+            sys.stdout.write(found.to_json() if head == "none" else _costs_json(found, parts, image_size, head))
+            return
+        say(_blocks_table(found, image_size, parts))
+        say(_costs_table(parts))
+        say(f"{found.scaling}\ndangling rule: {found.genotype.dangling}\nsource: {found.source}")
+
+    tyro.cli(command, args=args, prog="spinet show")
+
+
+def _blocks_table(architecture: Architecture, image_size: int, parts: "list[Part]") -> Table:
+    """Blocks with what they and the connections to them cost."""
+    from spinet.arch.cost import total
+
+    graph, scaling = architecture.genotype, architecture.scaling
+    columns = ("block", "level", "size", "kind", "width", "out", "parents", "parameters", "MACs, M")
+    table = Table(*columns, box=None, padding=(0, 1), pad_edge=False)
+    for index, block in enumerate(graph.all_blocks):
+        name = f"{index} P{block.level}" if block.endpoint else str(index) if index in graph.live else f"{index} unused"
+        sources = ["stem" if not block.parents else ", ".join(map(str, block.parents))]
+        sources += map(str, graph.merges.get(index, ()))
+        numbers = (scaling.channels(block.level), scaling.out_channels(block))
+        side = math.ceil(image_size / 2**block.level)
+        cost = total(part.cost for part in parts if part.index == index and part.kind in ("block", "connection"))
+        costs = (f"{cost.parameters:,}", f"{cost.multiply_adds / 1e6:,.1f}")
+        row = (name, block.level, side, block.kind, *numbers, " + ".join(sources), *costs)
+        table.add_row(*map(str, row))
+    return table
+
+
+def _costs_table(parts: "list[Part]") -> Table:
+    """Sums over the kinds of parts, heads one by one."""
+    from spinet.arch.cost import total
+
+    sums = {
+        "first convolution": [part for part in parts if part.kind == "stem"],
+        "blocks": [part for part in parts if part.kind == "block"],
+        "connections": [part for part in parts if part.kind == "connection"],
+        "endpoints": [part for part in parts if part.kind == "endpoint"],
+        "backbone": [part for part in parts if part.kind != "head"],
+        **{part.name: [part] for part in parts if part.kind == "head"},
+        "all": parts,
+    }
+    if all(part.kind != "head" for part in parts):
+        del sums["all"]
+    table = Table("part", "parameters", "multiply-adds (FLOPs in the paper), M", box=None)
+    for name, chosen in sums.items():
+        cost = total(part.cost for part in chosen)
+        table.add_row(name, f"{cost.parameters:,}", f"{cost.multiply_adds / 1e6:,.1f}")
+    return table
+
+
+def _costs_json(architecture: Architecture, parts: "list[Part]", image_size: int, head: str) -> str:
+    from spinet.arch.cost import total
+
+    tree = {
+        "architecture": architecture.name,
+        "image_size": image_size,
+        "head": head,
+        **total(part.cost for part in parts)._asdict(),
+        "parts": [
+            {"kind": part.kind, "name": part.name, "block": part.index, "source": part.source, **part.cost._asdict()}
+            for part in parts
+        ],
+    }
+    return json.dumps(tree, indent=1) + "\n"

@@ -1,0 +1,70 @@
+"""`spinet train` and `spinet demo`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from spinet.commands.console import print_metrics, say
+
+
+def train_command(args: list[str]) -> None:
+    """Train a detector, or go on with a run."""
+    from spinet.engine.config import TrainConfig
+    from spinet.recipes import RECIPES, load_recipe
+
+    if not args or args[0].startswith("-"):
+        say("usage: spinet train RECIPE --data.root DIR --run RUN [settings]\n")
+        say("RECIPE is one of these names, or a config.json; `spinet train RECIPE --help` lists its settings.\n")
+        say("\n".join(f"  {name:28}{recipe.summary}" for name, recipe in RECIPES.items()))
+        if not {"-h", "--help"} & set(args):
+            raise SystemExit(2)
+        return
+
+    @dataclass(frozen=True)
+    class Arguments:
+        config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+        run: Path
+        """Run folder; the same command again goes on with it."""
+
+    default = Arguments(load_recipe(args[0]), tyro.MISSING)
+    description = f"Train with the recipe {args[0]}; every setting can be replaced."
+    chosen = tyro.cli(
+        Arguments, default=default, args=args[1:], prog=f"spinet train {args[0]}", description=description
+    )
+    from spinet.engine.train import train
+
+    train(chosen.config, chosen.run)
+
+
+def demo_command(args: list[str]) -> None:
+    """Train on generated photos of digits, from nothing to pictures, in minutes."""
+
+    def command(folder: Path = Path("runs/demo"), seed: int = 0) -> None:
+        """Make a small data set, train the demo recipe on it, print COCO's metrics and draw boxes on photos.
+
+        Args:
+            folder: Where the data set, the run and the pictures go; the same folder goes on with an interrupted run.
+            seed: Seed of the training.
+        """
+        from spinet.data.demo import make_demo_dataset
+        from spinet.engine.train import train
+        from spinet.recipes import RECIPES
+        from spinet.tools.predict import Predictor, find_images, predict_files
+
+        say("making the data set: handwritten digits on photos")
+        root = make_demo_dataset(folder / "data", train_images=1000, val_images=100)
+        config = RECIPES["demo"].config
+        config = replace(config, seed=seed, data=replace(config.data, root=str(root)))
+        result = train(config, folder / "run")
+        print_metrics(result.best, as_json=False)
+        import torch
+
+        predictor = Predictor.load(folder / "run", torch.device("cpu"))
+        photos = find_images([root / "val"])[:12]
+        for prediction in predict_files(predictor, photos, folder / "pictures"):
+            say(f"{prediction.picture}")
+        say(f"trained and evaluated in {result.seconds:.0f} s; your own photos: README.md, 'Your own photos'")
+
+    tyro.cli(command, args=args, prog="spinet demo")
