@@ -1,4 +1,4 @@
-"""The exception that the command line prints as a sentence instead of a traceback, and its kinds that a search counts."""
+"""The exception that the command line prints as a sentence instead of a traceback, and kinds of it."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

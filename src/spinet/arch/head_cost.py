@@ -29,7 +29,9 @@ def model_cost(
     Cost(parameters=28543383, multiply_adds=85281555200)
     """
     size = _input_size(architecture, image_size, head)
-    return total([backbone_cost(architecture, size), *_head_costs(architecture, size, head, num_classes, anchors).values()])
+    return total(
+        [backbone_cost(architecture, size), *_head_costs(architecture, size, head, num_classes, anchors).values()]
+    )
 
 
 def model_parts(
@@ -65,7 +67,9 @@ def retinanet(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors
     return {"class tower": tower(num_classes), "box tower": tower(4)}
 
 
-def classifier(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
+def classifier(
+    scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None
+) -> dict[str, Cost]:
     """Cost of a dense layer on the mean of all features (paper section 4.2)."""
     del areas, anchors
     return {"dense layer": layer(scaling.endpoint_channels, num_classes, 1, norms=0)}

@@ -152,7 +152,9 @@ class _Run:
             if self.log:
                 self.log.close()
         seconds = time.monotonic() - started
-        return TrainResult(state.last, state.best, self.steps, seconds, tuple(self.losses), state.evaluated(self.device).eval())
+        return TrainResult(
+            state.last, state.best, self.steps, seconds, tuple(self.losses), state.evaluated(self.device).eval()
+        )
 
     def _log(self) -> None:
         state = self.state
@@ -250,7 +252,7 @@ class _Run:
             f"learning rate: {config.optim.lr:g} for {config.optim.lr_batch} images, so {rate:.4g} for "
             f"{config.batch_size} ({self.group.count} processes x {config.accumulate} parts x {self.part_size})"
         )
-        if self.state.step == self.steps:
+        if self.folder is not None and self.state.step == self.steps:
             say(f"the run in {self.folder} is finished; its metrics: {self.folder / 'metrics.jsonl'}")
         elif self.state.step:
             say(f"going on at step {self.state.step} of {self.steps} in {self.folder}")

@@ -14,7 +14,7 @@ Reward = Literal["AP", "AP50", "loss"]
 Activation = Literal["relu", "swish", "hard_swish"]
 
 # Least and greatest value of every number.
-_WHOLE = {
+_WHOLE: dict[str, tuple[float, float]] = {
     "endpoint_channels": (1, 10**5),
     "stem_channels": (1, 10**5),
     "head_channels": (1, 10**5),
@@ -25,7 +25,7 @@ _WHOLE = {
     "max_objects": (1, 10**6),
     "split_seed": (0, 2**62),
 }
-_REAL = {
+_REAL: dict[str, tuple[float, float]] = {
     "width": (1e-6, 1e3),
     "alpha": (1e-6, 1e3),
     "anchor_scale": (0.1, 100.0),
@@ -111,10 +111,8 @@ class Proxy:
     def __post_init__(self) -> None:
         for name in ("aspect_ratios", "scale_jitter", "rungs"):
             object.__setattr__(self, name, self._numbers(name))
-        for name, whole_range in _WHOLE.items():
-            self._check_number(name, int, whole_range)
-        for name, real_range in _REAL.items():
-            self._check_number(name, (int, float), real_range)
+        for name, limits in (_WHOLE | _REAL).items():
+            self._check_number(name, *limits)
         for name, choices in {"reward": get_args(Reward), "activation": get_args(Activation)}.items():
             if getattr(self, name) not in choices:
                 raise unknown_name(f"{name} in proxy", str(getattr(self, name)), choices)
@@ -135,12 +133,10 @@ class Proxy:
             raise SpinetError(f"proxy: {name} {values!r:.60} are not one or more finite numbers above 0")
         return tuple(map(float, values))
 
-    def _check_number(
-        self, name: str, kind: type | tuple[type, ...], limits: tuple[int, int] | tuple[float, float]
-    ) -> None:
-        value, (low, high) = getattr(self, name), limits
-        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
-            what = "a whole number" if kind is int else "a number"
+    def _check_number(self, name: str, low: float, high: float) -> None:
+        value, whole = getattr(self, name), name in _WHOLE
+        if not _is_number(value) or (whole and not isinstance(value, int)) or not low <= value <= high:
+            what = "a whole number" if whole else "a number"
             raise SpinetError(f"proxy: {name} {value!r:.60} is not {what} from {low:g} to {high:g}")
 
     @property

@@ -18,7 +18,6 @@ from spinet.arch.scaling import Scaling
 from spinet.data.coco import CocoDataset
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-from spinet.engine.distributed import pick_device
 from spinet.engine.evaluate import mean_loss
 from spinet.engine.train import TrainResult, train
 from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError
