@@ -22,6 +22,7 @@ from spinet.engine.evaluate import mean_loss
 from spinet.engine.train import TrainResult, train
 from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError
 from spinet.search.proxies import Proxy
+from spinet.search.zero_cost import zero_cost_scores
 
 # Most points of a learning curve.
 CURVE_POINTS = 20
@@ -62,10 +63,10 @@ class ProxyTask:
             accumulate: parts that a step is split into when it does not fit into memory.
 
         Returns:
-            `reward`, `AP`, `AP50` and `loss` on the held-out images; `train_loss`, the mean loss of the last part of
-            the training, and `curve`, that of each of its parts, at most 20 of equal length; `seconds` of the whole
-            call; `macs` and `parameters` of the network that was trained; `zero_cost`, a dict. Numbers that are not
-            finite are left out.
+            `reward`, `AP`, `AP50` and `loss` on the held-out images; `curve`, the mean loss of each part of the
+            training, at most 20 of equal length, and `train_loss`, that of the last part; `seconds` of the whole
+            call; `macs` and `parameters` of the network that was trained; `zero_cost`, the scores of
+            `spinet.search.zero_cost`. Numbers that are not finite are left out.
 
         Raises:
             BuildError: the network cannot be built.
@@ -80,6 +81,9 @@ class ProxyTask:
             config = self.config(rung, seed, accumulate, len(data.train))
             result = train(config, None, train_set=data.train, val_set=data.held_out, info=info, quiet=True)
             metrics = self._metrics(config, result, data.held_out)
+            if self.zero_cost:
+                device = next(result.model.parameters()).device
+                metrics["zero_cost"] = zero_cost_scores(info, data.train, seed=seed, device=device)
         architecture = info.architecture
         assert isinstance(architecture, Architecture)
         cost = model_cost(
