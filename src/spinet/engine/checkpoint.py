@@ -90,6 +90,8 @@ class ModelInfo:
             stochastic_depth=model.stochastic_depth,
             dropblock=model.dropblock,
             anchor_scale=model.anchor_scale,
+            octaves=model.octaves,
+            aspect_ratios=model.aspect_ratios,
             squeeze_mode=model.squeeze_mode,
             endpoint_activation=model.endpoint_activation,
             box_coding=model.box_coding,

@@ -1,5 +1,6 @@
 """From an architecture and a few settings to a network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from spinet.arch.baseline import Baseline, Network, load_network
@@ -104,6 +105,8 @@ def create_retinanet(
     stochastic_depth: float = 0.0,
     dropblock: float = 0.0,
     anchor_scale: float = 3.0,
+    octaves: int = 3,
+    aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
     endpoint_activation: bool = True,
     box_coding: BoxCoding = "exact",
     background: bool = False,
@@ -140,6 +143,8 @@ def create_retinanet(
         head_separable=False if isinstance(head, Baseline) else head.head_separable,
         activation=activation,
         anchor_scale=anchor_scale,
+        octaves=octaves,
+        aspect_ratios=aspect_ratios,
         bn_eps=bn_eps,
         bn_momentum=bn_momentum,
         box_coding=box_coding,
