@@ -59,10 +59,9 @@ class LogWeights:
     def whole(self, points: Sequence[Choices]) -> Tensor:
         """Return those of all decisions of whole points, `(N, D, O)`."""
         found = self._equal.repeat(len(points), 1, 1)
-        for row, choices in enumerate(points):
-            for place in self._ordering:
-                logs = _logs(self._space.weights(choices[:place]))
-                found[row, place, : len(logs)] = torch.tensor(logs)
+        for place in self._ordering:
+            logs = [_logs(self._space.weights(choices[:place])) for choices in points]
+            found[:, place, : len(logs[0])] = torch.tensor(logs)
         return found
 
 
