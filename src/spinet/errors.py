@@ -1,4 +1,4 @@
-"""The exception that the command line prints as a sentence instead of a traceback, and kinds of it."""
+"""The exception that the command line prints as a sentence, not a traceback, and its kinds that a search counts."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -18,6 +18,14 @@ class OutOfMemory(SpinetError):  # noqa: N818
 
 class BuildError(SpinetError):
     """The network cannot be built."""
+
+
+class WorkerLost(SpinetError):  # noqa: N818
+    """The process that worked on a trial ended without an answer."""
+
+
+class TrialTimeout(SpinetError):  # noqa: N818
+    """A trial took longer than it may."""
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> SpinetError:
