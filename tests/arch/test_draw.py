@@ -19,6 +19,7 @@ from spinet.arch.draw_routes import edges_of, route
 from spinet.arch.draw_text import length
 from spinet.arch.genotype import MAX_LEVEL, MIN_LEVEL
 from spinet.arch.scaling import Scaling
+from spinet.arch.variants import damage
 
 ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -158,6 +159,14 @@ def test_a_pair_keeps_the_colour_of_new_connections_alone():
     edges = classed(ET.fromstring(draw_pair(one, other)), "edge")
     coloured = [(e.get("data-from"), e.get("data-to")) for e in edges if e[0].get("stroke") != pale]
     assert coloured == [("1", "3"), ("0", "3")]
+
+
+def test_merges_are_compared_as_they_are_whatever_rule_or_name_makes_them():
+    one = load_architecture("spinenet49")
+    kept = replace(one, genotype=damage(one.genotype, "long", "keep"))
+    dropped = replace(one, genotype=replace(one.genotype, dangling="none"))
+    assert "block 14: from 7 and 12 \u2192 12" in differences(one, kept)
+    assert differences(one, dropped) == ["block 14: merges 11 \u2192 none", "dangling rule: tf \u2192 none"]
 
 
 def test_blocks_that_only_one_of_a_pair_has_are_named():
