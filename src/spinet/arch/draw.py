@@ -34,8 +34,8 @@ def draw(architecture: Architecture) -> str:
 def draw_pair(one: Architecture, other: Architecture) -> str:
     """Return two architectures one above the other as SVG text, block under block.
 
-    Blocks that differ in level, kind, parents, merges or endpoint are marked; connections that both have are pale. Below
-    stands what differs, in words.
+    Blocks that differ in level, kind, parents, merges or endpoint are marked; connections that both have are pale.
+    Below stands what differs, in words.
     """
     levels, column = _levels([one, other]), _column([one, other])
     first = lay_out(one, levels, _HEADING, column)
