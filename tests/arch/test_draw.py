@@ -180,6 +180,22 @@ def test_each_kind_of_block_has_a_shape_of_its_own_and_unknown_kinds_have_one_to
     assert shape_of("resnext32x8d") == shape_of("resnext32x4d")
 
 
+def test_the_catalogue_page_tells_what_each_detector_costs_at_its_published_size():
+    page = draw_catalogue([load_architecture(name) for name in ("spinenet49", "spinenet190", "spinenet49-mobile")])
+    rows = [re.sub("<[^>]+>", "|", row) for row in re.findall(r"<tr>(<td>.*)</tr>", page)]
+    cells = [[cell for cell in row.split("|") if cell] for row in rows]
+    assert [row[:4] for row in cells] == [
+        ["spinenet49", "640", "28.54", "85.28"],
+        ["spinenet190", "1280", "163.64", "1,881.66"],
+        ["spinenet49-mobile", "384", "2.34", "0.98"],
+    ]
+
+
+def test_a_name_that_is_markup_is_text_on_the_page():
+    page = draw_catalogue([replace(load_architecture("tiny"), name="<b>bold</b>")])
+    assert "<b>" not in page
+
+
 def test_drawing_twice_gives_the_same_text():
     assert draw(load_architecture("spinenet96")) == draw(load_architecture("spinenet96"))
 

@@ -61,7 +61,7 @@ def differences(one: Architecture, other: Architecture) -> list[str]:
         found.append(f"dangling rule: {one.genotype.dangling} \N{RIGHTWARDS ARROW} {other.genotype.dangling}")
     for (key, a), b in zip(one.scaling.to_dict().items(), other.scaling.to_dict().values(), strict=True):
         if a != b:
-            found.append(f"{key.replace('_', ' ')}: {a} \N{RIGHTWARDS ARROW} {b}")
+            found.append(f"{key.replace('_', ' ')}: {_word(a)} \N{RIGHTWARDS ARROW} {_word(b)}")
     return found or ["no difference"]
 
 
@@ -103,7 +103,11 @@ def _heading(architecture: Architecture, y: float) -> list[str]:
 
 
 def _numbers(architecture: Architecture) -> list[str]:
-    return [f"{key.replace('_', ' ')} {value}" for key, value in architecture.scaling.to_dict().items()]
+    return [f"{key.replace('_', ' ')} {_word(value)}" for key, value in architecture.scaling.to_dict().items()]
+
+
+def _word(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _small_print(items: Iterable[str], y: float, width: float) -> tuple[list[str], float]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spinet.arch.catalog import Architecture, load_architecture
 from spinet.arch.genotype import Genotype
+from spinet.arch.published import usual_size
 from spinet.engine.checkpoint import ModelInfo, Task, save_weights
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
@@ -24,18 +25,10 @@ MAIN, MOBILE = "spinenet49", "spinenet49-mobile"
 MAX_REPEATS = 8
 MAX_HEAD_CONVS = 12
 
-# Sides of the images of the published classifiers, and of the other models; and anchors, where they are not those of
-# SpineNet-49.
+# Side of the images of the published classifiers.
 CLASSIFIER_SIZE = 224
-IMAGE_SIZE = {
-    "spinenet96": 1024,
-    "spinenet143": 1280,
-    "spinenet143l": 1280,
-    "spinenet190": 1280,
-    "spinenet49xs-mobile": 256,
-    "spinenet49s-mobile": 384,
-    "spinenet49-mobile": 384,
-}
+
+# Side of the smallest anchor of the published detectors in strides, where it is not 3.
 ANCHOR_SCALE = {"spinenet143": 4.0, "spinenet143l": 4.0, "spinenet190": 4.0}
 
 
@@ -118,13 +111,13 @@ def _info(
     if task == "classifier":
         background = classes == WITH_BACKGROUND
         class_names, category_ids = classifier_table(classes)
-        usual_size = CLASSIFIER_SIZE
+        size = CLASSIFIER_SIZE
     else:
         background = settings.background and classes > 0
         class_names, category_ids = class_table(classes, background)
-        usual_size = IMAGE_SIZE.get(name, 640)
+        size = usual_size(name)
     model = replace(settings, arch=name, anchor_scale=ANCHOR_SCALE.get(name, 3.0), background=background)
-    return ModelInfo(architecture, model, class_names, category_ids, image_size or usual_size, task)
+    return ModelInfo(architecture, model, class_names, category_ids, image_size or size, task)
 
 
 def _repeats(source: Source, graph: Genotype) -> int:
