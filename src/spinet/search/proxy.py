@@ -231,7 +231,9 @@ def _memory_errors() -> Iterator[None]:
     """Name what a step's own check does not see: no memory for the weights, or for the evaluation."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(f"the trial does not fit into the device's memory: {str(error).splitlines()[0]}") from None
-    except MemoryError:
-        raise OutOfMemory("the trial does not fit into the machine's memory") from None
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch has a class of its own for a GPU's memory only.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        reason = (str(error) or "no memory left").splitlines()[0]
+        raise OutOfMemory(f"the trial does not fit into memory: {reason}") from None
