@@ -15,6 +15,7 @@ from spinet.arch.budgets import BUDGETS
 from spinet.arch.catalog import Architecture, load_architecture
 from spinet.arch.cost import Cost, total
 from spinet.arch.head_cost import Head, model_cost, model_parts
+from spinet.arch.resnet_cost import SHAPES, classifier_cost, mask_rcnn_cost
 from spinet.arch.scaling import Scaling
 from spinet.models.blocks import count_parameters
 from spinet.models.factory import create_retinanet
@@ -29,18 +30,21 @@ V1_FIGURE = "0.08 M not found"
 R0 = "v1 figure not found; the later version says 95.2 B"
 MASK_49 = "v1 figure not found; its other Mask R-CNN models agree: perhaps 43.1"
 MASK_49S = "0.5 B not found; parameters agree"
+LATERAL = "4.0 B below ours with every body: the lateral convolution of level 2 alone has 4.2 B"
+R101 = "the other two agree: perhaps 64.8"
 
 
 @dataclass(frozen=True)
 class Row:
     """One published model: its label, our name of it, image size, published thousand millions and millions.
 
-    The published figures are kept as text, for their digits; an empty one was not given.
+    The size is the side of a square, or height and width. The published figures are kept as text, for their digits; an
+    empty one was not given.
     """
 
     label: str
     name: str
-    size: int
+    size: int | tuple[int, int]
     flops: str
     parameters: str
     reason: str = ""
@@ -132,6 +136,7 @@ SECTIONS = (
         90,
         (
             Row("R0-SP53", "r0-sp53", 640, "102.7", "29.5", R0),
+            Row("R50-FPN", "resnet50-fpn", 640, "96.8", "34.0"),
             Row("R0-SP53+", "r0-sp53-plus-v1", 640, "92.0", "29.9"),
             Row("SpineNet-49", "spinenet49-v1", 640, "92.8", "30.9"),
         ),
@@ -146,6 +151,9 @@ SECTIONS = (
             Row("SpineNet-49", "spinenet49-v1", 640, "225.0", "43.6", MASK_49),
             Row("SpineNet-96", "spinenet96-v1", 1024, "325.0", "57.5"),
             Row("SpineNet-143", "spinenet143", 1280, "518.8", "79.1"),
+            Row("R50-FPN", "resnet50", (800, 1280), "370.1", "45.8", LATERAL),
+            Row("R101-FPN", "resnet101", (800, 1280), "445.9", "67.8", f"{LATERAL}; {R101}"),
+            Row("X152-FPN", "resnext152-32x8d", (800, 1280), "784.3", "142.6", LATERAL),
         ),
         constant=True,
     ),
@@ -162,6 +170,18 @@ SECTIONS = (
         constant=True,
     ),
     Section(
+        "Paper v1, Table 6, ImageNet, ResNet (1000 classes)",
+        "classifier",
+        1000,
+        (
+            Row("ResNet-34", "resnet34", 224, "3.7", "21.8", ONE_DIGIT),
+            Row("ResNet-50", "resnet50", 224, "4.1", "25.6"),
+            Row("ResNet-101", "resnet101", 224, "7.8", "44.6"),
+            Row("ResNet-152", "resnet152", 224, "11.5", "60.2"),
+        ),
+        constant=True,
+    ),
+    Section(
         "Paper v1, Table 6, iNaturalist (5089 classes)",
         "classifier",
         5089,
@@ -170,6 +190,10 @@ SECTIONS = (
             Row("SpineNet-49", "spinenet49-v1", 224, "4.4", "25.5"),
             Row("SpineNet-96", "spinenet96-v1", 224, "6.6", "40.0"),
             Row("SpineNet-143", "spinenet143", 224, "9.7", "61.6"),
+            Row("ResNet-34", "resnet34", 224, "3.7", "23.9", ONE_DIGIT),
+            Row("ResNet-50", "resnet50", 224, "4.1", "33.9"),
+            Row("ResNet-101", "resnet101", 224, "7.8", "52.9"),
+            Row("ResNet-152", "resnet152", 224, "11.5", "68.6"),
         ),
         constant=True,
     ),
@@ -197,13 +221,34 @@ SECTIONS = (
     ),
 )
 
+# Table, model, size, thousand millions and millions of what the paper quotes, and why it is not counted here.
+YOLO, AMOEBA = "its detector is not RetinaNet", "the cells of AmoebaNet are not built here"
+SSD, LITE = "SSDLite is not built here", "the separable necks and heads of FPNLite are not built here"
+HRNET = "Faster R-CNN of another code base, with 512 proposals"
+QUOTED = (
+    ("2", "YOLOv3 DarkNet-53", "608", "70.3", "", YOLO),
+    ("2", "AmoebaNet-FPN", "1280", "655.5", "114.4", AMOEBA),
+    ("2", "AmoebaNet-NAS-FPN", "1280", "1316.5", "166.5", AMOEBA),
+    ("5", "HRNetV2-W18, Faster R-CNN", "800x1200", "170.8", "26.2", HRNET),
+    ("5", "HRNetV2-W32, Faster R-CNN", "800x1200", "263.4", "45", HRNET),
+    ("9", "MobileNetV3-Small-SSDLite", "", "0.16", "1.77", SSD),
+    ("9", "MobileNetV3-SSDLite", "", "0.51", "3.22", SSD),
+    ("9", "MobileNetV2-SSDLite", "", "0.8", "4.3", SSD),
+    ("9", "MnasNet-A1-SSDLite", "", "0.8", "4.9", SSD),
+    ("9", "MobileNetV2-NAS-FPNLite (3 @48)", "", "0.76", "2.16", LITE),
+    ("9", "MobileNetV2-NAS-FPNLite (7 @64)", "", "0.98", "2.62", LITE),
+    ("9", "MobileNetV2-FPNLite", "", "1.01", "2.2", LITE),
+)
+
 INTRODUCTION = """# Published against ours
 
-Every count of parameters and FLOPs that paper v1 (Tables 2, 3, 5, 6, 9, 10) and the later release give for a network
-that can be built here. Written by `python benchmarks/published_table.py`, from the architectures alone; the figures
-equal PyTorch's own counters. FLOPs are multiply-adds, in thousand millions (B); ours are those of convolutions and
-dense layers, where the published ones count batch norms and activations too, some 0.1 %. Parameters are trainable
-ones, in millions (M). `spinet show NAME --image-size SIZE --head HEAD` prints any of these counts part by part.
+Every count of parameters and FLOPs that paper v1 (Tables 2, 3, 5, 6, 9, 10) and the later release give: for every
+network that can be built here beside ours, at the end those that the paper quotes from other authors. Written by
+`python benchmarks/published_table.py`, from the architectures alone; the figures equal PyTorch's own counters. FLOPs
+are multiply-adds, in thousand millions (B); ours are those of convolutions and dense layers, where the published ones
+count batch norms and activations too, some 0.1 %. Parameters are trainable ones, in millions (M).
+`spinet show NAME --image-size SIZE --head HEAD` prints the counts of a SpineNet part by part;
+`spinet.arch.resnet_cost` counts ResNets.
 """
 
 V1_NOTE = """The first version's networks are not those of the release. Its parameters follow from one difference:
@@ -217,6 +262,10 @@ def count(row: Row, section: Section) -> Cost:
     """Return what we count for a row."""
     if row.name == NAS_FPN_384:
         return _count_baseline(Baseline(body="resnet50", neck="nas-fpn", channels=384, head_channels=384), row, section)
+    if row.name in SHAPES:
+        if section.head == "classifier":
+            return classifier_cost(row.name, row.size, section.classes)
+        return mask_rcnn_cost(row.name, row.size, section.classes)
     network = load_network(row.name)
     if isinstance(network, Baseline):
         return _count_baseline(network, row, section)
@@ -228,7 +277,7 @@ def _count_baseline(baseline: Baseline, row: Row, section: Section) -> Cost:
         model = create_retinanet(baseline, section.classes).eval()
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        model(torch.empty(1, 3, row.size, row.size, device="meta"))
+        model(torch.empty(1, 3, *_sides(row), device="meta"))
     return Cost(count_parameters(model), counter.get_total_flops() // 2)
 
 
@@ -239,19 +288,30 @@ def difference(ours: float, published: str) -> float:
 
 def remainder(row: Row, giga: float) -> float:
     """Return the published FLOPs that we do not count, at 640."""
-    return (float(row.flops) - giga) * (640 / row.size) ** 2
+    height, width = _sides(row)
+    return (float(row.flops) - giga) * 640 * 640 / (height * width)
+
+
+def is_permuted(row: Row) -> bool:
+    """Whether a row is of a SpineNet, and not of a network it is compared with."""
+    return not row.name.startswith("resne")
+
+
+def _sides(row: Row) -> tuple[int, int]:
+    return (row.size, row.size) if isinstance(row.size, int) else row.size
 
 
 def _line(row: Row, section: Section) -> str:
     cost = count(row, section)
     giga, million = cost.multiply_adds / 1e9, cost.parameters / 1e6
-    cells = [row.label, f"`{row.name}`", str(row.size)]
+    size = str(row.size) if isinstance(row.size, int) else "x".join(map(str, row.size))
+    cells = [row.label, f"`{row.name}`", size]
     for ours, published in ((giga, row.flops), (million, row.parameters)):
         digits = 3 if ours < 10 else 2
         shown = f"{difference(ours, published):+.2%}" if published else ""
         cells += [published, f"{ours:.{digits}f}", shown.replace("%", " %")]
     notes = [row.reason]
-    if section.constant and "resnet" not in row.name.split("-")[0] and row.flops:
+    if section.constant and is_permuted(row) and row.flops:
         notes.insert(0, f"{remainder(row, giga):+.1f} B at 640")
     cells.append("; ".join(note for note in notes if note))
     return "| " + " | ".join(cells) + " |"
@@ -302,6 +362,15 @@ def _fixed_orderings() -> str:
     return "\n".join(lines)
 
 
+def _quoted() -> str:
+    """List the figures of other authors' detectors."""
+    lines = ["## Quoted by the paper from other authors, not rebuilt here\n"]
+    lines.append("| table of v1 | model | size | published B | published M | why not |")
+    lines.append("|---|---|---|---|---|---|")
+    lines += ["| " + " | ".join(row) + " |" for row in QUOTED]
+    return "\n".join(lines)
+
+
 def render() -> str:
     """Return the whole document."""
     head = "| model | name | size | published B | ours | | published M | ours | | note |\n" + "|---" * 10 + "|"
@@ -310,7 +379,7 @@ def render() -> str:
         if section.title.startswith("Paper v1, Table 2"):
             parts.append(V1_NOTE + "\n")
         parts.append(f"## {section.title}\n\n{head}\n" + "\n".join(_line(row, section) for row in section.rows) + "\n")
-    parts += [_budgets() + "\n", _fixed_orderings()]
+    parts += [_budgets() + "\n", _fixed_orderings() + "\n", _quoted()]
     return "\n".join(parts) + "\n"
 
 

@@ -22,7 +22,13 @@ def load_script() -> ModuleType:
 
 TABLE = load_script()
 ROWS = [
-    pytest.param(section, row, id=f"{section.title}, {row.label} at {row.size}")
+    # Detectors among the baselines are counted by building them, which takes seconds.
+    pytest.param(
+        section,
+        row,
+        id=f"{section.title}, {row.label} at {row.size}",
+        marks=[pytest.mark.slow] if "fpn" in row.name else [],
+    )
     for section in TABLE.SECTIONS
     for row in section.rows
 ]
@@ -33,7 +39,7 @@ def test_the_document_is_what_the_script_writes():
     assert TABLE.FILE.read_text() == TABLE.render(), "run python benchmarks/published_table.py"
 
 
-@pytest.mark.parametrize(("section", "row"), [each for each in ROWS if not each.values[1].name.startswith("resnet")])
+@pytest.mark.parametrize(("section", "row"), ROWS)
 def test_published_figures_are_met_within_half_a_percent_or_the_reason_stands(section, row):
     cost = TABLE.count(row, section)
 
@@ -41,12 +47,12 @@ def test_published_figures_are_met_within_half_a_percent_or_the_reason_stands(se
     flops = TABLE.difference(cost.multiply_adds / 1e9, row.flops)
 
     assert abs(parameters) < TABLE.CLOSE or row.reason
-    assert section.constant or abs(flops) < TABLE.CLOSE or row.reason
+    assert (section.constant and TABLE.is_permuted(row)) or abs(flops) < TABLE.CLOSE or row.reason
 
 
 @pytest.mark.parametrize(
     ("section", "row"),
-    [each for each in ROWS if each.values[0].constant and not each.values[1].name.startswith("resnet")],
+    [each for each in ROWS if each.values[0].constant and TABLE.is_permuted(each.values[1])],
 )
 def test_what_remains_of_the_first_versions_flops_is_about_one_constant(section, row):
     remainder = TABLE.remainder(row, TABLE.count(row, section).multiply_adds / 1e9)

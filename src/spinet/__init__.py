@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from spinet.arch.catalog import Architecture, load_architecture
     from spinet.arch.genotype import BlockSpec, Genotype
     from spinet.arch.scaling import Scaling
-    from spinet.engine.checkpoint import load_backbone, load_model
+    from spinet.engine.checkpoint import load_backbone, load_classifier, load_model
     from spinet.engine.config import TrainConfig
     from spinet.engine.evaluate import evaluate
     from spinet.engine.train import train
     from spinet.errors import SpinetError
     from spinet.models.backbone import SpineNet
+    from spinet.models.classifier import Classifier
     from spinet.models.drop_in import TorchvisionBackbone
-    from spinet.models.factory import create_backbone, create_retinanet
+    from spinet.models.factory import create_backbone, create_classifier, create_retinanet
     from spinet.models.retinanet import RetinaNet
     from spinet.recipes import load_recipe
     from spinet.tools.predict import Predictor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Architecture": "arch.catalog",
     "BlockSpec": "arch.genotype",
+    "Classifier": "models.classifier",
     "Genotype": "arch.genotype",
     "Predictor": "tools.predict",
     "RetinaNet": "models.retinanet",
@@ -35,10 +37,12 @@ _HOMES = {
     "TorchvisionBackbone": "models.drop_in",
     "TrainConfig": "engine.config",
     "create_backbone": "models.factory",
+    "create_classifier": "models.factory",
     "create_retinanet": "models.factory",
     "evaluate": "engine.evaluate",
     "load_architecture": "arch.catalog",
     "load_backbone": "engine.checkpoint",
+    "load_classifier": "engine.checkpoint",
     "load_model": "engine.checkpoint",
     "load_recipe": "recipes",
     "train": "engine.train",
@@ -52,6 +56,7 @@ except PackageNotFoundError:  # used from a source folder that was never install
 __all__ = [
     "Architecture",
     "BlockSpec",
+    "Classifier",
     "Genotype",
     "Predictor",
     "RetinaNet",
@@ -61,10 +66,12 @@ __all__ = [
     "TorchvisionBackbone",
     "TrainConfig",
     "create_backbone",
+    "create_classifier",
     "create_retinanet",
     "evaluate",
     "load_architecture",
     "load_backbone",
+    "load_classifier",
     "load_model",
     "load_recipe",
     "train",

@@ -1,4 +1,4 @@
-"""The one exception that the command line prints as a sentence instead of a traceback."""
+"""The exception that the command line prints as a sentence, not a traceback, and its kinds that a search counts."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,6 +6,26 @@ from difflib import get_close_matches
 
 class SpinetError(ValueError):
     """Something the user can mend: what was wrong, where, and what is allowed, in one sentence."""
+
+
+class NotFinite(SpinetError):  # noqa: N818
+    """A loss or the weights stopped being numbers."""
+
+
+class OutOfMemory(SpinetError):  # noqa: N818
+    """The memory of the device does not hold what was asked."""
+
+
+class BuildError(SpinetError):
+    """The network cannot be built."""
+
+
+class WorkerLost(SpinetError):  # noqa: N818
+    """The process that worked on a trial ended without an answer."""
+
+
+class TrialTimeout(SpinetError):  # noqa: N818
+    """A trial took longer than it may."""
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> SpinetError:

@@ -13,9 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from spinet.arch.budgets import BUDGETS
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.cost import Cost, backbone_cost, backbone_parts, total
+from spinet.arch.draw_routes import edges_of
 from spinet.arch.genotype import BlockSpec, Genotype
 from spinet.arch.head_cost import HEADS, model_cost, model_parts
 from spinet.arch.scaling import Scaling
+from spinet.arch.variants import damage
 from spinet.errors import SpinetError
 from spinet.models.backbone import SpineNet
 from spinet.models.blocks import count_parameters
@@ -71,6 +73,29 @@ def test_any_backbone_costs_exactly_what_pytorch_counts(genotype, repeats, famil
         backbone = SpineNet(genotype, scaling)
 
     assert backbone_cost(architecture, size) == counted_by_torch(backbone, *size)
+
+
+@pytest.mark.parametrize("how", ["short", "long", "sequential"])
+def test_damaged_graphs_that_keep_their_merges_cost_what_pytorch_counts_and_draw_them(how):
+    genotype = damage(SPINENET49.genotype, how, "keep")
+    architecture = replace(SPINENET49, genotype=genotype)
+    with torch.device("meta"):
+        backbone = SpineNet(genotype, SPINENET49.scaling)
+
+    assert backbone.blocks["14"].direct == (11,)
+    assert backbone_cost(architecture, 128) == counted_by_torch(backbone, 128, 128)
+    assert [(edge.source, edge.target) for edge in edges_of(genotype) if edge.role == "merge"] == [(11, 14)]
+
+
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None)
+@given(genotypes(), st.sampled_from(["short", "long", "sequential"]), st.sampled_from(["drop", "keep", "recompute"]))
+def test_any_damaged_backbone_costs_exactly_what_pytorch_counts(genotype, how, dangling):
+    architecture = Architecture(damage(genotype, how, dangling), Scaling(width=0.25))
+    with torch.device("meta"):
+        backbone = SpineNet(architecture.genotype, architecture.scaling)
+
+    assert backbone_cost(architecture, 128) == counted_by_torch(backbone, 128, 128)
 
 
 @pytest.mark.slow

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from random_genotypes import genotypes
 
 from spinet.arch.catalog import load_architecture
 from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.errors import SpinetError
 
 STEM = (BlockSpec(2, "residual"), BlockSpec(2, "residual"))
 
@@ -188,3 +190,47 @@ def test_under_paper_no_dangling_block_is_lost_before_the_endpoint_of_its_level(
         endpoint = genotype.endpoints.get(spec.level, -1)
         if index not in used and index < endpoint:
             assert index in genotype.merges[endpoint]
+
+
+def test_without_a_rule_blocks_join_where_an_endpoint_names_them():
+    endpoint = BlockSpec(4, "bottleneck", (1, 2), endpoint=True, merges=[3])
+    genotype = Genotype(STEM, (block(3, 0, 1), block(4, 0, 1), endpoint), "none")
+
+    assert genotype.merges == {4: (3,)}
+    assert genotype.live == {0, 1, 2, 3, 4}
+    assert Genotype.from_dict(genotype.to_dict()) == genotype
+
+
+@pytest.mark.parametrize(
+    ("merges", "said"),
+    [
+        ((2,), r"block 4: merges \(2,\) are not different earlier blocks without its parents"),
+        ((4,), r"block 4: merges \(4,\) are not different earlier"),
+        ((-1,), r"block 4: merges \(-1,\) are not different earlier"),
+        ((3, 3), r"block 4: merges \(3, 3\) are not different earlier"),
+        (("3",), r"block 4: merges \('3',\) are not different earlier"),
+        ((0,), "block 4: block 0 of level 2 cannot join it at level 4"),
+    ],
+)
+def test_named_merges_that_cannot_be_are_refused(merges, said):
+    endpoint = BlockSpec(4, "bottleneck", (1, 2), endpoint=True, merges=merges)
+
+    with pytest.raises(SpinetError, match=said):
+        Genotype(STEM, (block(3, 0, 1), block(4, 0, 1), endpoint), "none")
+
+
+def test_named_merges_beside_a_rule_or_in_the_stem_are_refused():
+    endpoint = BlockSpec(4, "residual", (0, 1), endpoint=True, merges=(2,))
+    with pytest.raises(SpinetError, match=r"block 3: merges \(2,\) stand beside the dangling rule 'tf', not 'none'"):
+        Genotype(STEM, (block(4, 0, 1), endpoint), "tf")
+    with pytest.raises(SpinetError, match=r"block 1: a stem block has no parents and no merges, found \(0,\)"):
+        Genotype((STEM[0], BlockSpec(2, "residual", merges=(0,))), (block(4, 0, 1, endpoint=True),), "none")
+
+
+def test_nothing_joins_an_endpoint_in_the_stem():
+    stem = (STEM[0], BlockSpec(2, "residual", endpoint=True))
+
+    for genotype in both_rules(block(3, 0, 1, endpoint=True), stem=stem):
+        assert genotype.merges == {}
+    tf, paper = both_rules(block(3, 1, 2, endpoint=True), stem=(*stem, BlockSpec(3, "residual")))
+    assert tf.merges == paper.merges == {}

@@ -19,6 +19,7 @@ from spinet.arch.draw_routes import edges_of, route
 from spinet.arch.draw_text import length
 from spinet.arch.genotype import MAX_LEVEL, MIN_LEVEL
 from spinet.arch.scaling import Scaling
+from spinet.arch.variants import damage
 
 ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -160,6 +161,14 @@ def test_a_pair_keeps_the_colour_of_new_connections_alone():
     assert coloured == [("1", "3"), ("0", "3")]
 
 
+def test_merges_are_compared_as_they_are_whatever_rule_or_name_makes_them():
+    one = load_architecture("spinenet49")
+    kept = replace(one, genotype=damage(one.genotype, "long", "keep"))
+    dropped = replace(one, genotype=replace(one.genotype, dangling="none"))
+    assert "block 14: from 7 and 12 \u2192 12" in differences(one, kept)
+    assert differences(one, dropped) == ["block 14: merges 11 \u2192 none", "dangling rule: tf \u2192 none"]
+
+
 def test_blocks_that_only_one_of_a_pair_has_are_named():
     found = differences(load_architecture("tiny"), load_architecture("spinenet49"))
     assert "only in the second: 10, 11, 12, 13, 14, 15, 16" in found
@@ -169,6 +178,22 @@ def test_each_kind_of_block_has_a_shape_of_its_own_and_unknown_kinds_have_one_to
     kinds = ("bottleneck", "residual", "mbconv", "resnext32x4d", "something else")
     assert len({shape_of(kind) for kind in kinds}) == len(kinds)
     assert shape_of("resnext32x8d") == shape_of("resnext32x4d")
+
+
+def test_the_catalogue_page_tells_what_each_detector_costs_at_its_published_size():
+    page = draw_catalogue([load_architecture(name) for name in ("spinenet49", "spinenet190", "spinenet49-mobile")])
+    rows = [re.sub("<[^>]+>", "|", row) for row in re.findall(r"<tr>(<td>.*)</tr>", page)]
+    cells = [[cell for cell in row.split("|") if cell] for row in rows]
+    assert [row[:4] for row in cells] == [
+        ["spinenet49", "640", "28.54", "85.28"],
+        ["spinenet190", "1280", "163.64", "1,881.66"],
+        ["spinenet49-mobile", "384", "2.34", "0.98"],
+    ]
+
+
+def test_a_name_that_is_markup_is_text_on_the_page():
+    page = draw_catalogue([replace(load_architecture("tiny"), name="<b>bold</b>")])
+    assert "<b>" not in page
 
 
 def test_drawing_twice_gives_the_same_text():

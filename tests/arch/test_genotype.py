@@ -88,7 +88,7 @@ def test_parents_that_are_no_list_are_refused_with_the_block(parents):
 
 
 def test_a_stem_block_with_parents_is_refused():
-    assert refusal(changed("stem", 1, parents=[0])) == "block 1: a stem block has no parents, found (0,)"
+    assert refusal(changed("stem", 1, parents=[0])) == "block 1: a stem block has no parents and no merges, found (0,)"
 
 
 @pytest.mark.parametrize("level", [3, 7])

@@ -6,6 +6,7 @@ from random_genotypes import genotypes
 
 from spinet.arch.budgets import BUDGETS
 from spinet.arch.catalog import Architecture, load_architecture
+from spinet.arch.genotype import BlockSpec, Genotype
 from spinet.arch.scaling import Scaling
 from spinet.arch.variants import damage, with_kind
 from spinet.errors import SpinetError
@@ -50,12 +51,26 @@ def test_damage_strands_blocks_of_spinenet49(how, live):
 def test_dangling_blocks_are_dropped_or_joined_anew_as_asked():
     assert damage(SPINENET49, "long").merges == {}
     assert damage(SPINENET49, "long", dangling="recompute").merges == {14: (11,)}
+    # Under "short" block 14 has the parent 7, and block 11 still feeds nothing; what else dangles does not join.
+    assert damage(SPINENET49, "short", dangling="recompute").merges.keys() > {14}
+    assert damage(SPINENET49, "short", dangling="keep").merges == {14: (11,)}
+
+
+def test_a_kept_merge_that_the_sequence_makes_a_parent_is_not_summed_twice():
+    stem = (BlockSpec(2, "residual"), BlockSpec(2, "residual"))
+    blocks = (BlockSpec(4, "residual", (0, 1)), BlockSpec(4, "residual", (0, 1), endpoint=True))
+    whole = Genotype(stem, blocks)
+    assert whole.merges == {3: (2,)}
+
+    assert damage(whole, "short", dangling="keep").merges == {3: (2,)}
+    sequential = damage(whole, "sequential", dangling="keep")
+    assert (sequential.merges, sequential.all_blocks[3].parents) == ({}, (2,))
 
 
 @given(genotypes())
 def test_every_graph_survives_every_damage_and_its_json(genotype):
     for how in DAMAGES:
-        for dangling in ("drop", "recompute"):
+        for dangling in ("drop", "keep", "recompute"):
             damaged = Architecture(damage(genotype, how, dangling), Scaling())
             assert all(len(block.parents) == 1 for block in damaged.genotype.blocks)
             assert Architecture.from_json(damaged.to_json(), "again") == damaged

@@ -11,6 +11,7 @@ from spinet.arch.catalog import Architecture, load_architecture
 from spinet.engine.checkpoint import (
     ModelInfo,
     load_backbone,
+    load_classifier,
     load_model,
     load_pretrained,
     read_state,
@@ -186,3 +187,49 @@ def test_weights_of_other_conventions_are_refused_with_the_flags_that_go_on_with
     flags = "--model.pad-mode same --model.pool-mode mg --model.no-endpoint-activation"
     with pytest.raises(SpinetError, match=f"trained with other settings; go on with them: {flags}"):
         load_pretrained(INFO.create_model(), replace(INFO, model=replace(MODEL, weights=str(file))))
+
+
+def with_metadata(file: Path, source: Path, changes: dict[str, str | None]) -> Path:
+    """Copy a weights file, with other metadata; None takes a key out."""
+    with safe_open(source, framework="pt") as content:
+        metadata = {**content.metadata(), **changes}
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    save_file(tensors, file, {name: value for name, value in metadata.items() if value is not None})
+    return file
+
+
+def test_files_without_a_task_are_detectors_or_backbones(saved, tmp_path):
+    old = with_metadata(tmp_path / "old.safetensors", saved, {"task": None})
+    bare = with_metadata(tmp_path / "bare.safetensors", saved, {"task": None, "class_names": "[]"})
+
+    assert read_weights(old)[1] == INFO
+    assert read_weights(bare)[1].task == "backbone"
+
+
+def test_a_classifier_is_a_whole_weights_file_too(tmp_path):
+    info = replace(INFO, task="classifier", model=replace(MODEL, background=True))
+    model = info.create_classifier().eval()
+    save_weights(tmp_path / "c.safetensors", model.state_dict(), info, {})
+
+    loaded, found = load_classifier(tmp_path / "c.safetensors")
+
+    assert (found, loaded.background) == (info, True)
+    images = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(loaded(images), model(images))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"task": "clasifier"}, "unknown task 'clasifier', did you mean 'classifier'"),
+        ({"image_size": None}, r"the metadata of .*d\.safetensors is damaged: KeyError\('image_size'\)"),
+        ({"image_size": "large"}, r"the metadata of .*d\.safetensors is damaged: ValueError"),
+        ({"class_names": "3"}, r"the metadata of .*d\.safetensors is damaged: TypeError"),
+        ({"model": '{"aktivation": 1}'}, "unknown setting 'model.aktivation'"),
+    ],
+)
+def test_metadata_that_make_no_sense_are_refused(saved, tmp_path, changes, said):
+    file = with_metadata(tmp_path / "d.safetensors", saved, changes)
+
+    with pytest.raises(SpinetError, match=said):
+        read_weights(file)

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from tf_writer import object_graph, write_checkpoint
-from torch import Tensor
+from torch import Tensor, nn
 
 from spinet.arch.catalog import Architecture
 from spinet.engine.config import ModelConfig
-from spinet.models.factory import create_retinanet
+from spinet.models.classifier import Classifier
+from spinet.models.factory import create_classifier, create_retinanet
 from spinet.models.retinanet import RetinaNet
 from spinet.tools import convert_garden, convert_mmdet, convert_tpu
 
@@ -29,7 +30,6 @@ SETTINGS = {
 def random_detector(architecture: Architecture, source: str, classes: int = 91) -> RetinaNet:
     """A detector under a source's conventions; every weight and statistic is random."""
     settings = SETTINGS[source]
-    generator = torch.Generator().manual_seed(1)
     model = create_retinanet(
         architecture,
         classes,
@@ -39,10 +39,7 @@ def random_detector(architecture: Architecture, source: str, classes: int = 91) 
         squeeze_mode=settings.squeeze_mode,
         endpoint_activation=settings.endpoint_activation,
     ).eval()
-    for name, value in model.state_dict().items():
-        if value.is_floating_point():
-            noise = torch.randn(value.shape, generator=generator)
-            value.copy_(value + 0.1 * (noise.abs() if name.endswith("running_var") else noise))
+    disturb(model)
     if source == "mmdet":
         for tower in (model.classes, model.boxes):
             for conv in tower.convs:
@@ -50,7 +47,25 @@ def random_detector(architecture: Architecture, source: str, classes: int = 91) 
     return model
 
 
-def published_names(architecture: Architecture, source: str, *, head: bool = True) -> dict[str, str]:
+def random_classifier(architecture: Architecture, classes: int = 1001) -> Classifier:
+    """A classifier under the conventions of tensorflow/tpu; every weight and statistic is random."""
+    model = create_classifier(architecture, classes, pool_mode="tpu", bn_eps=1e-5).eval()
+    disturb(model)
+    return model
+
+
+def disturb(model: nn.Module) -> None:
+    """Add noise to every weight and statistic."""
+    generator = torch.Generator().manual_seed(1)
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            noise = torch.randn(value.shape, generator=generator)
+            value.copy_(value + 0.1 * (noise.abs() if name.endswith("running_var") else noise))
+
+
+def published_names(
+    architecture: Architecture, source: str, *, head: bool = True, classifier: bool = False
+) -> dict[str, str]:
     """Our names -> theirs, without the suffix of TensorFlow's object checkpoints."""
     graph, scaling = architecture.genotype, architecture.scaling
     projection = scaling.stem_channels != scaling.out_channels(graph.stem[0])
@@ -60,7 +75,7 @@ def published_names(architecture: Architecture, source: str, *, head: bool = Tru
         heads = convert_garden.head_names(*kind, scaling.head_separable, "head/")
     elif source == "tpu":
         names = convert_tpu.backbone_names(graph, scaling.repeats, projection)
-        heads = convert_tpu.head_names(*kind, scaling.head_separable)
+        heads = convert_tpu.classifier_names() if classifier else convert_tpu.head_names(*kind, scaling.head_separable)
     else:
         names = convert_mmdet.backbone_names(graph, scaling.repeats, projection)
         heads = convert_mmdet.head_names(*kind)
@@ -68,11 +83,18 @@ def published_names(architecture: Architecture, source: str, *, head: bool = Tru
 
 
 def write_published(
-    path: Path, model: RetinaNet, architecture: Architecture, source: str, *, head: bool = True, extra=None, drop=()
+    path: Path,
+    model: RetinaNet | Classifier,
+    architecture: Architecture,
+    source: str,
+    *,
+    head: bool = True,
+    extra=None,
+    drop=(),
 ) -> Path:
     """Write `model` as `source` would; `extra` arrays are added and the names in `drop` left out."""
     state = model.state_dict()
-    names = published_names(architecture, source, head=head)
+    names = published_names(architecture, source, head=head, classifier=isinstance(model, Classifier))
     theirs = {names[ours]: _their_order(ours, state[ours], source) for ours in names}
     if source == "mmdet":
         for name, value in list(theirs.items()):
@@ -110,5 +132,5 @@ def _their_order(name: str, value: Tensor, source: str) -> Tensor:
 
 def _tf_layout(name: str, value: np.ndarray) -> np.ndarray:
     if value.ndim != 4:
-        return value
+        return value.transpose() if value.ndim == 2 else value
     return value.transpose(2, 3, 0, 1) if name.endswith("depthwise_kernel") else value.transpose(2, 3, 1, 0)

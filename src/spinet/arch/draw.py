@@ -6,6 +6,7 @@ repeats (Figure 5).
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from spinet.arch.catalog import Architecture
@@ -13,7 +14,7 @@ from spinet.arch.draw_layout import COLUMN, LEFT, RIGHT, Layout, lay_out
 from spinet.arch.draw_panel import PAD, Marks, connection, legend, panel
 from spinet.arch.draw_routes import edges_of
 from spinet.arch.draw_text import GREY, INK, length, lines_of, shorten, svg, text
-from spinet.arch.genotype import BlockSpec
+from spinet.arch.genotype import BlockSpec, Genotype
 
 _NARROWEST = 800.0
 _HEADING = 68.0
@@ -33,8 +34,8 @@ def draw(architecture: Architecture) -> str:
 def draw_pair(one: Architecture, other: Architecture) -> str:
     """Return two architectures one above the other as SVG text, block under block.
 
-    Blocks that differ in level, kind, parents or endpoint are marked; connections that both have are pale. Below
-    stands what differs, in words.
+    Blocks that differ in level, kind, parents, merges or endpoint are marked; connections that both have are pale.
+    Below stands what differs, in words.
     """
     levels, column = _levels([one, other]), _column([one, other])
     first = lay_out(one, levels, _HEADING, column)
@@ -49,7 +50,7 @@ def draw_pair(one: Architecture, other: Architecture) -> str:
 
 def differences(one: Architecture, other: Architecture) -> list[str]:
     """What distinguishes two architectures, one sentence each: blocks by number, then rule and scaling."""
-    first, second = one.genotype.all_blocks, other.genotype.all_blocks
+    first, second = _resolved(one.genotype), _resolved(other.genotype)
     both = enumerate(zip(first, second, strict=False))
     found = [f"block {index}: {_change(a, b)}" for index, (a, b) in both if a != b]
     if len(first) != len(second):
@@ -60,7 +61,7 @@ def differences(one: Architecture, other: Architecture) -> list[str]:
         found.append(f"dangling rule: {one.genotype.dangling} \N{RIGHTWARDS ARROW} {other.genotype.dangling}")
     for (key, a), b in zip(one.scaling.to_dict().items(), other.scaling.to_dict().values(), strict=True):
         if a != b:
-            found.append(f"{key.replace('_', ' ')}: {a} \N{RIGHTWARDS ARROW} {b}")
+            found.append(f"{key.replace('_', ' ')}: {_word(a)} \N{RIGHTWARDS ARROW} {_word(b)}")
     return found or ["no difference"]
 
 
@@ -68,19 +69,25 @@ def _change(a: BlockSpec, b: BlockSpec) -> str:
     facts = [
         ("", a.kind, b.kind),
         ("level ", a.level, b.level),
-        ("from ", _commas(a.parents), _commas(b.parents)),
+        ("from ", _commas(a.parents, "stem"), _commas(b.parents, "stem")),
+        ("merges ", _commas(a.merges, "none"), _commas(b.merges, "none")),
         ("", "endpoint" if a.endpoint else "inside", "endpoint" if b.endpoint else "inside"),
     ]
     return ", ".join(f"{word}{x} \N{RIGHTWARDS ARROW} {y}" for word, x, y in facts if x != y)
 
 
-def _commas(parents: Sequence[int]) -> str:
-    return " and ".join(map(str, parents)) or "stem"
+def _commas(numbers: Sequence[int], nothing: str) -> str:
+    return " and ".join(map(str, numbers)) or nothing
+
+
+def _resolved(genotype: Genotype) -> list[BlockSpec]:
+    """The blocks with what joins them, by a rule or by name."""
+    return [replace(block, merges=genotype.merges.get(k, ())) for k, block in enumerate(genotype.all_blocks)]
 
 
 def _marks(one: Architecture, other: Architecture) -> Marks:
     """What is to be marked in `one` beside `other`."""
-    pairs = zip_longest(one.genotype.all_blocks, other.genotype.all_blocks)
+    pairs = zip_longest(_resolved(one.genotype), _resolved(other.genotype))
     changed = frozenset(i for i, (a, b) in enumerate(pairs) if a != b and a is not None)
     there = {(edge, connection(other, edge)) for edge in edges_of(other.genotype)}
     new = frozenset(edge for edge in edges_of(one.genotype) if (edge, connection(one, edge)) not in there)
@@ -96,7 +103,11 @@ def _heading(architecture: Architecture, y: float) -> list[str]:
 
 
 def _numbers(architecture: Architecture) -> list[str]:
-    return [f"{key.replace('_', ' ')} {value}" for key, value in architecture.scaling.to_dict().items()]
+    return [f"{key.replace('_', ' ')} {_word(value)}" for key, value in architecture.scaling.to_dict().items()]
+
+
+def _word(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _small_print(items: Iterable[str], y: float, width: float) -> tuple[list[str], float]:

@@ -172,12 +172,12 @@ def _climb(dy: float, dx: float) -> float:
 def _relax(source: Box, points: list[Point], target: Box, between: Sequence[Box]) -> list[Point]:
     """Straighten a way a little: each point moves towards the line of its neighbours, but not into a block."""
     ways = [(source.x + source.half, source.y), *points, (target.x - target.half, target.y)]
-    for _ in range(10):
+    for _ in range(30):
         for k in range(1, len(ways) - 1):
             (ax, ay), (x, y), (bx, by) = ways[k - 1 : k + 2]
             box, home = between[(k - 1) // 2], points[k - 1][1]
             wanted = ay + (by - ay) * (x - ax) / (bx - ax)
-            wanted = min(max(wanted, home - 1.5 * _LANE), home + 1.5 * _LANE)
+            wanted = min(max(wanted, home - 3 * _LANE), home + 3 * _LANE)
             wanted = min(wanted, box.top - _CLEAR) if home < box.y else max(wanted, box.bottom + _CLEAR)
             ways[k] = (x, y + 0.7 * (wanted - y))
     return ways[1:-1]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from spinet.arch.dangling import merges_paper, merges_tf
 from spinet.errors import SpinetError, unknown_name
 
 Dangling = Literal["tf", "paper", "none"]
@@ -27,16 +28,19 @@ EXPANSION = {"residual": 1, "bottleneck": 4, "resnext32x4d": 4, "resnext32x8d": 
 class BlockSpec:
     """One block: `level` (stride `2 ** level`), `kind`, the two blocks that feed it, and whether it is an endpoint.
 
-    Stem blocks have no parents.
+    Stem blocks have no parents. `merges` are blocks that join it besides, where no rule finds them
+    (`dangling="none"`).
     """
 
     level: int
     kind: str
     parents: tuple[int, ...] = ()
     endpoint: bool = False
+    merges: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parents", tuple(self.parents))
+        object.__setattr__(self, "merges", tuple(self.merges))
 
     @property
     def expansion(self) -> int:
@@ -55,7 +59,8 @@ class Genotype:
         dangling: what becomes of a block that feeds nothing. `"tf"` is the released code: when an endpoint is
             built, every block so far without a consumer that has its level and its channels is added to it.
             `"paper"` is global: an intermediate block that no later block uses is added to the endpoint of its
-            level, through a resampling when channels differ. `"none"` prunes it.
+            level, through a resampling when channels differ. `"none"` prunes it, unless a block names it in its
+            own `merges`.
         damage: which connections an ablation has cut (paper section 5.5; see `spinet.arch.variants.damage`).
             Unless it is `"none"`, every permuted block has one parent.
 
@@ -83,6 +88,7 @@ class Genotype:
         _check_stem(self.stem)
         for index, block in enumerate(self.blocks, start=len(self.stem)):
             _check_parents(index, block, self.damage)
+            _check_merges(index, self.all_blocks, self.dangling)
         _check_endpoints(self.all_blocks)
 
     @property
@@ -100,8 +106,8 @@ class Genotype:
     def merges(self) -> dict[int, tuple[int, ...]]:
         """Endpoint block -> the dangling blocks that are added to it before its activation."""
         if self.dangling == "none":
-            return {}
-        return _merges_tf(self.all_blocks) if self.dangling == "tf" else _merges_paper(self.all_blocks)
+            return {index: block.merges for index, block in enumerate(self.all_blocks) if block.merges}
+        return merges_tf(self.all_blocks) if self.dangling == "tf" else merges_paper(self.all_blocks)
 
     @cached_property
     def live(self) -> frozenset[int]:
@@ -164,8 +170,9 @@ def _check_block(index: int, block: BlockSpec) -> None:
 
 def _check_stem(stem: tuple[BlockSpec, ...]) -> None:
     for index, block in enumerate(stem):
-        if block.parents:
-            raise SpinetError(f"block {index}: a stem block has no parents, found {block.parents}")
+        if block.parents or block.merges:
+            found = block.parents or block.merges
+            raise SpinetError(f"block {index}: a stem block has no parents and no merges, found {found}")
         before = stem[index - 1].level
         allowed = (before, before + 1) if index else STEM_LEVELS
         if block.level not in allowed:
@@ -189,6 +196,23 @@ def _check_parents(index: int, block: BlockSpec, damage: Damage) -> None:
         )
 
 
+def _check_merges(index: int, blocks: tuple[BlockSpec, ...], dangling: Dangling) -> None:
+    block = blocks[index]
+    if block.merges and dangling != "none":
+        raise SpinetError(
+            f"block {index}: merges {block.merges} stand beside the dangling rule {dangling!r}, not 'none'"
+        )
+    for merged in block.merges:
+        if not _is_int(merged) or not 0 <= merged < index or merged in block.parents or block.merges.count(merged) > 1:
+            raise SpinetError(
+                f"block {index}: merges {block.merges} are not different earlier blocks without its parents"
+            )
+        if blocks[merged].level != block.level:
+            raise SpinetError(
+                f"block {index}: block {merged} of level {blocks[merged].level} cannot join it at level {block.level}"
+            )
+
+
 def _check_endpoints(blocks: tuple[BlockSpec, ...]) -> None:
     owner: dict[int, int] = {}
     for index, block in enumerate(blocks):
@@ -203,46 +227,14 @@ def _check_endpoints(blocks: tuple[BlockSpec, ...]) -> None:
         raise SpinetError("the genotype has no endpoint; mark at least one block with endpoint: true")
 
 
-def _merges_tf(blocks: tuple[BlockSpec, ...]) -> dict[int, tuple[int, ...]]:
-    consumers = [0] * len(blocks)
-    merges: dict[int, tuple[int, ...]] = {}
-    for index, block in enumerate(blocks):
-        for parent in block.parents:
-            consumers[parent] += 1
-        if not block.endpoint:
-            continue
-        # Equal level and expansion is what equal width and equal channels mean at every image size.
-        merged = tuple(
-            earlier
-            for earlier in range(index)
-            if consumers[earlier] == 0
-            and (blocks[earlier].level, blocks[earlier].expansion) == (block.level, block.expansion)
-        )
-        for earlier in merged:
-            consumers[earlier] += 1
-        if merged:
-            merges[index] = merged
-    return merges
-
-
-def _merges_paper(blocks: tuple[BlockSpec, ...]) -> dict[int, tuple[int, ...]]:
-    used = {parent for block in blocks for parent in block.parents}
-    dangling = [i for i, block in enumerate(blocks) if i not in used and block.parents and not block.endpoint]
-    merges: dict[int, tuple[int, ...]] = {}
-    for index, block in enumerate(blocks):
-        # A dangling block behind the endpoint of its level may depend on it, so it cannot join: it is pruned.
-        merged = tuple(i for i in dangling if i < index and blocks[i].level == block.level)
-        if block.endpoint and merged:
-            merges[index] = merged
-    return merges
-
-
 def _block_to_dict(block: BlockSpec) -> dict[str, Any]:
     data: dict[str, Any] = {"level": block.level, "kind": block.kind}
     if block.parents:
         data["parents"] = list(block.parents)
     if block.endpoint:
         data["endpoint"] = True
+    if block.merges:
+        data["merges"] = list(block.merges)
     return data
 
 
@@ -253,11 +245,16 @@ def _blocks_from(items: Any, where: str, first: int) -> tuple[BlockSpec, ...]:
 
 
 def _block_from(item: Any, index: int) -> BlockSpec:
-    check_keys(f"block {index}", item, required=("level", "kind"), optional=("parents", "endpoint"))
-    parents = item.get("parents", ())
-    if not isinstance(parents, Sequence) or isinstance(parents, str):
-        raise SpinetError(f"block {index}: parents {parents!r:.60} are not a list of block numbers")
-    return BlockSpec(item["level"], item["kind"], tuple(parents), item.get("endpoint", False))
+    check_keys(f"block {index}", item, required=("level", "kind"), optional=("parents", "endpoint", "merges"))
+    parents, merges = _numbers_from(item, "parents", index), _numbers_from(item, "merges", index)
+    return BlockSpec(item["level"], item["kind"], parents, item.get("endpoint", False), merges)
+
+
+def _numbers_from(item: Mapping[str, Any], key: str, index: int) -> tuple[Any, ...]:
+    numbers = item.get(key, ())
+    if not isinstance(numbers, Sequence) or isinstance(numbers, str):
+        raise SpinetError(f"block {index}: {key} {numbers!r:.60} are not a list of block numbers")
+    return tuple(numbers)
 
 
 def _is_int(value: object) -> bool:

@@ -16,29 +16,39 @@ PROPOSALS, DETECTIONS = 1000, 100
 
 
 def model_cost(
-    architecture: Architecture, image_size: int | Size, head: Head = "retinanet", num_classes: int = 91
+    architecture: Architecture,
+    image_size: int | Size,
+    head: Head = "retinanet",
+    num_classes: int = 91,
+    anchors: int | None = None,
 ) -> Cost:
-    """Return what a whole model costs.
+    """Return what a whole model costs, with `anchors` a place (RetinaNet: 9, Mask R-CNN: 3, unless given).
 
     >>> from spinet.arch.catalog import load_architecture
     >>> model_cost(load_architecture("spinenet49"), 640)
     Cost(parameters=28543383, multiply_adds=85281555200)
     """
     size = _input_size(architecture, image_size, head)
-    return total([backbone_cost(architecture, size), *_head_costs(architecture, size, head, num_classes).values()])
+    return total(
+        [backbone_cost(architecture, size), *_head_costs(architecture, size, head, num_classes, anchors).values()]
+    )
 
 
 def model_parts(
-    architecture: Architecture, image_size: int | Size, head: Head = "retinanet", num_classes: int = 91
+    architecture: Architecture,
+    image_size: int | Size,
+    head: Head = "retinanet",
+    num_classes: int = 91,
+    anchors: int | None = None,
 ) -> list[Part]:
-    """Return what every part of a whole model costs."""
+    """Return what every part of a whole model costs; see `model_cost`."""
     size = _input_size(architecture, image_size, head)
-    heads = _head_costs(architecture, size, head, num_classes)
+    heads = _head_costs(architecture, size, head, num_classes, anchors)
     return backbone_parts(architecture, size) + [Part("head", name, cost) for name, cost in heads.items()]
 
 
-def retinanet(scaling: Scaling, areas: dict[int, int], num_classes: int) -> dict[str, Cost]:
-    """Costs of the class and box towers of RetinaNet: 9 anchors a place (models/retinanet.py)."""
+def retinanet(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
+    """Costs of the class and box towers of RetinaNet (models/retinanet.py), with 9 anchors a place unless given."""
 
     def convolution(width: int, channels: int, norms: int) -> Cost:
         # One convolution for all levels, behind it a batch norm for each; a bias besides.
@@ -52,24 +62,27 @@ def retinanet(scaling: Scaling, areas: dict[int, int], num_classes: int) -> dict
     def tower(values: int) -> Cost:
         widths = [scaling.endpoint_channels] + [scaling.head_channels] * scaling.head_convs
         convolutions = [convolution(width, scaling.head_channels, len(areas)) for width in widths[:-1]]
-        return total([*convolutions, convolution(widths[-1], 9 * values, 0)])
+        return total([*convolutions, convolution(widths[-1], (anchors or 9) * values, 0)])
 
     return {"class tower": tower(num_classes), "box tower": tower(4)}
 
 
-def classifier(scaling: Scaling, areas: dict[int, int], num_classes: int) -> dict[str, Cost]:
+def classifier(
+    scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None
+) -> dict[str, Cost]:
     """Cost of a dense layer on the mean of all features (paper section 4.2)."""
-    del areas
+    del areas, anchors
     return {"dense layer": layer(scaling.endpoint_channels, num_classes, 1, norms=0)}
 
 
-def mask_rcnn(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int = 3) -> dict[str, Cost]:
-    """Costs of the heads of Mask R-CNN as tensorflow/tpu has them, with `anchors` a place.
+def mask_rcnn(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
+    """Costs of the heads of Mask R-CNN as tensorflow/tpu has them, with 3 anchors a place unless given.
 
     Their convolutions are as many and as wide as those of RetinaNet's towers, up to 384 channels, and the dense layer
     is four times as wide, up to 1024 channels: this is so in all published models.
     """
     features, channels, convs = scaling.endpoint_channels, min(scaling.head_channels, 384), scaling.head_convs
+    anchors = anchors or 3
     dense, pixels, region = min(4 * channels, 1024), sum(areas.values()), PROPOSALS
 
     def convolution(width: int, out: int, area: int, kernel_size: int = 3, norms: int = 1) -> Cost:
@@ -107,13 +120,13 @@ def mask_rcnn(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors
     }
 
 
-def no_head(scaling: Scaling, areas: dict[int, int], num_classes: int) -> dict[str, Cost]:
+def no_head(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
     """Cost of nothing, for backbones alone."""
-    del scaling, areas, num_classes
+    del scaling, areas, num_classes, anchors
     return {}
 
 
-HEADS: dict[str, Callable[[Scaling, dict[int, int], int], dict[str, Cost]]] = {
+HEADS: dict[str, Callable[[Scaling, dict[int, int], int, int | None], dict[str, Cost]]] = {
     "none": no_head,
     "retinanet": retinanet,
     "mask-rcnn": mask_rcnn,
@@ -121,9 +134,11 @@ HEADS: dict[str, Callable[[Scaling, dict[int, int], int], dict[str, Cost]]] = {
 }
 
 
-def _head_costs(architecture: Architecture, size: Size, head: Head, num_classes: int) -> dict[str, Cost]:
+def _head_costs(
+    architecture: Architecture, size: Size, head: Head, num_classes: int, anchors: int | None
+) -> dict[str, Cost]:
     areas = {level: image_area(size, level) for level in architecture.genotype.endpoints}
-    return HEADS[head](architecture.scaling, areas, num_classes)
+    return HEADS[head](architecture.scaling, areas, num_classes, anchors)
 
 
 def _input_size(architecture: Architecture, image_size: int | Size, head: Head) -> Size:

@@ -14,12 +14,14 @@ class Entry:
         scaling: its numbers; None takes those in the file.
         source: where scaling and kind come from; the file says where the graph does.
         kind: block kind that replaces that of every block; empty keeps them.
+        image_size: side of the images that its published detector takes, pixels.
     """
 
     file: str
     scaling: Scaling | None
     source: str
     kind: str = ""
+    image_size: int = 640
 
 
 _TPU = "scaling: SCALING_MAP of tensorflow/tpu spinenet.py, heads of its RetinaNet configurations"
@@ -52,24 +54,30 @@ PUBLISHED = {
     "spinenet49s": Entry("spinenet49", _S, _TPU),
     "spinenet49s-256": Entry("spinenet49", replace(_S, endpoint_channels=256), f"{_TPU}; endpoints of its checkpoint"),
     "spinenet49": Entry("spinenet49", Scaling(), _TPU),
-    "spinenet96": Entry("spinenet49", Scaling(repeats=2), _TPU),
-    "spinenet143": Entry("spinenet49", _143, _TPU),
-    "spinenet143l": Entry("spinenet49", replace(_143, width=1.3), f"{_TPU} (key '143l'; in no paper, head ours)"),
+    "spinenet96": Entry("spinenet49", Scaling(repeats=2), _TPU, image_size=1024),
+    "spinenet143": Entry("spinenet49", _143, _TPU, image_size=1280),
+    "spinenet143l": Entry(
+        "spinenet49",
+        replace(_143, width=1.3),
+        f"{_TPU} (key '143l'; in no paper, head and image size ours)",
+        image_size=1280,
+    ),
     "spinenet190": Entry(
         "spinenet49",
         Scaling(width=1.3, repeats=4, alpha=1.0, endpoint_channels=512, head_channels=512, head_convs=7),
         _TPU,
+        image_size=1280,
     ),
     "spinenet49s-v1": Entry("spinenet49", replace(_ALPHA_V1, width=0.75, head_channels=128), _V1),
     "spinenet49-v1": Entry("spinenet49", _ALPHA_V1, _V1),
-    "spinenet96-v1": Entry("spinenet49", replace(_ALPHA_V1, repeats=2), _V1),
-    "spinenet49xs-mobile": Entry("spinenet-mobile", _mobile(0.6, 4, 24), _MBCONV),
-    "spinenet49s-mobile": Entry("spinenet-mobile", _mobile(0.65, 5, 40), _MBCONV),
-    "spinenet49-mobile": Entry("spinenet-mobile", _mobile(1.0, 8, 48), _MBCONV),
-    "spinenet49xxs-mobile-v1": Entry("spinenet-mobile", _mobile(0.6, 4, 24, v1=True), _MBCONV_V1),
-    "spinenet49xs-mobile-v1": Entry("spinenet-mobile", _mobile(0.65, 5, 40, v1=True), _MBCONV_V1),
-    "spinenet49s-mobile-v1": Entry("spinenet-mobile", _mobile(0.75, 6, 48, v1=True), _MBCONV_V1),
-    "spinenet49-mobile-v1": Entry("spinenet-mobile", _mobile(1.0, 8, 48, v1=True), _MBCONV_V1),
+    "spinenet96-v1": Entry("spinenet49", replace(_ALPHA_V1, repeats=2), _V1, image_size=1024),
+    "spinenet49xs-mobile": Entry("spinenet-mobile", _mobile(0.6, 4, 24), _MBCONV, image_size=256),
+    "spinenet49s-mobile": Entry("spinenet-mobile", _mobile(0.65, 5, 40), _MBCONV, image_size=384),
+    "spinenet49-mobile": Entry("spinenet-mobile", _mobile(1.0, 8, 48), _MBCONV, image_size=384),
+    "spinenet49xxs-mobile-v1": Entry("spinenet-mobile", _mobile(0.6, 4, 24, v1=True), _MBCONV_V1, image_size=256),
+    "spinenet49xs-mobile-v1": Entry("spinenet-mobile", _mobile(0.65, 5, 40, v1=True), _MBCONV_V1, image_size=384),
+    "spinenet49s-mobile-v1": Entry("spinenet-mobile", _mobile(0.75, 6, 48, v1=True), _MBCONV_V1, image_size=384),
+    "spinenet49-mobile-v1": Entry("spinenet-mobile", _mobile(1.0, 8, 48, v1=True), _MBCONV_V1, image_size=384),
     "spinenet49-resnext32x4d": Entry("spinenet49", Scaling(), _RESNEXT, "resnext32x4d"),
     "spinenet49-resnext32x8d": Entry("spinenet49", Scaling(), _RESNEXT, "resnext32x8d"),
     "spinenet49-resnext32x4d-v1": Entry("spinenet49", _ALPHA_V1, f"{_RESNEXT}; {_V1}", "resnext32x4d"),
@@ -90,3 +98,12 @@ SMALL = {
     ),
     "tiny": Entry("tiny", None, "scaling: our own"),
 }
+
+
+def usual_size(name: str) -> int:
+    """Return the side of the images that detectors of this name take, 640 where none was published.
+
+    >>> usual_size("spinenet190"), usual_size("mine")
+    (1280, 640)
+    """
+    return PUBLISHED[name].image_size if name in PUBLISHED else 640

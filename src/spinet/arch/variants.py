@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from spinet.arch.genotype import EXPANSION, BlockSpec, Damage, Genotype
 from spinet.errors import SpinetError, unknown_name
 
-DamageDangling = Literal["drop", "recompute"]
+DamageDangling = Literal["drop", "keep", "recompute"]
 
 
 def with_kind(genotype: Genotype, kind: str) -> Genotype:
@@ -31,7 +31,8 @@ def damage(genotype: Genotype, how: Damage, dangling: DamageDangling = "drop") -
             long-range one, `"sequential"` both, and connects every block to the one before it. The caption of
             Table 8 swaps the first two; the text and the table's marks agree with this reading.
         dangling: `"drop"` gives up the merges of blocks that feed nothing too ("in all three cases, one block only
-            connects to one other block"); `"recompute"` applies the graph's own rule to the damaged graph.
+            connects to one other block"); `"keep"` keeps the whole graph's merges, but for a block that has become
+            the parent of the one it joined; `"recompute"` applies the graph's own rule to the damaged graph.
 
     Raises:
         SpinetError: an argument is unknown, or the graph is damaged already.
@@ -42,11 +43,14 @@ def damage(genotype: Genotype, how: Damage, dangling: DamageDangling = "drop") -
         raise unknown_name("dangling option", dangling, get_args(DamageDangling))
     if genotype.damage != "none":
         raise SpinetError(f"the genotype already has damage {genotype.damage!r}; start from the whole one")
-    blocks = tuple(
-        replace(block, parents=(_remaining(index, block, how),))
-        for index, block in enumerate(genotype.blocks, start=len(genotype.stem))
-    )
-    return Genotype(genotype.stem, blocks, "none" if dangling == "drop" else genotype.dangling, how)
+    blocks = []
+    for index, block in enumerate(genotype.blocks, start=len(genotype.stem)):
+        parent = _remaining(index, block, how)
+        kept = genotype.merges.get(index, ()) if dangling == "keep" else ()
+        merges = tuple(merged for merged in kept if merged != parent)
+        blocks.append(replace(block, parents=(parent,), merges=merges))
+    rule = genotype.dangling if dangling == "recompute" else "none"
+    return Genotype(genotype.stem, tuple(blocks), rule, how)
 
 
 def _remaining(index: int, block: BlockSpec, how: Damage) -> int:

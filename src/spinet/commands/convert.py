@@ -21,6 +21,7 @@ def convert_command(args: list[str]) -> None:
     ) -> None:
         """Convert a checkpoint of tensorflow/models or tensorflow/tpu, or a state dict of the mmdetection ports.
 
+        Backbones, RetinaNet detectors, and the classifiers of tensorflow/tpu are known.
         Every checksum is verified and every variable accounted for; on any mismatch nothing is written.
 
         Args:
@@ -36,7 +37,7 @@ def convert_command(args: list[str]) -> None:
         found = convert(path, arch=arch, activation=activation, bn_eps=bn_eps, image_size=image_size)
         found.save(out)
         info = found.info
-        what = f"detector of {len(info.class_names)} classes" if info.class_names else "backbone without a head"
+        what = f"{info.task} of {len(info.class_names)} classes" if info.class_names else "backbone without a head"
         say(f"{found.source}: {info.architecture.name}, {what}, {found.parameters:,} parameters")
         for reason, left_out in found.left_out.items():
             say(f"left out: {reason} ({len(left_out)}): {', '.join(left_out[:3])}{', ...' * (len(left_out) > 3)}")

@@ -1,6 +1,8 @@
 """Data sets in COCO format: found, checked once when opened, and read image by image."""
 
 import re
+from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +83,9 @@ class CocoDataset:
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
         boxes, self._kept, self.problems = _clip_boxes(raw["annotations"], images)
         self.samples = _samples(raw["annotations"], boxes, self._kept, images, self.category_ids, folder)
+        # By image id, so that views of this data set share it.
         self._cache: dict[int, Tensor] | None = {} if cache_images else None
+        self._truth: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -92,25 +96,47 @@ class CocoDataset:
         Raises:
             SpinetError: the file is broken or not of the annotated size.
         """
-        if self._cache is not None and index in self._cache:
-            return self._cache[index]
         sample = self.samples[index]
+        if self._cache is not None and sample.image_id in self._cache:
+            return self._cache[sample.image_id]
         image = read_image(sample.path, size=(sample.width, sample.height))
         if self._cache is not None:
-            self._cache[index] = image
+            self._cache[sample.image_id] = image
         return image
+
+    def subset(self, indices: Iterable[int]) -> "CocoDataset":
+        """Return a view of the images at these places; decoded images are shared with it.
+
+        `problems` stay those of the whole file.
+        """
+        view = copy(self)
+        view.samples = [self.samples[index] for index in indices]
+        view._truth = None
+        return view
 
     def ground_truth(self) -> dict[str, object]:
         """Return a COCO dict for the metric: the file's boxes (XYWH) and crowd regions, without the dropped.
 
-        Masks stay; `area` and `iscrowd` are filled in where missing. The file is read again, because keeping
-        it would cost gigabytes for COCO's train split, which training has no use for.
+        Masks stay; `area` and `iscrowd` are filled in where missing. Unless images are kept in memory too, the file
+        is read again, because keeping it would cost gigabytes for COCO's train split.
         """
+        truth = self._truth or self._read_truth()
+        if self._cache is not None:
+            self._truth = truth
+        # The metric writes into the objects that it is given.
+        return truth | {"annotations": [dict(entry) for entry in truth["annotations"]]}
+
+    def _read_truth(self) -> dict[str, Any]:
         raw = read_annotation_file(self.annotation_file)
-        kept = (entry for entry, keep in zip(raw["annotations"], self._kept.tolist(), strict=True) if keep)
+        ids = {sample.image_id for sample in self.samples}
+        kept = (
+            entry
+            for entry, keep in zip(raw["annotations"], self._kept.tolist(), strict=True)
+            if keep and int(entry["image_id"]) in ids
+        )
         return {
             "info": raw.get("info", {}),
-            "images": raw["images"],
+            "images": [image for image in raw["images"] if int(image["id"]) in ids],
             "categories": raw["categories"],
             # Numbered afresh from 1, because COCO's metric takes an object with id 0 for a missed one.
             "annotations": [_for_metric(entry, number) for number, entry in enumerate(kept, start=1)],

@@ -1,7 +1,8 @@
 """Weights with everything needed to use them, and the state of a run that was interrupted.
 
-Weights are safetensors whose metadata holds the architecture, the model's settings and the classes: one file is a
-working detector. The training state is a file of tensors and plain values, read with `weights_only=True`.
+Weights are safetensors whose metadata holds the task, the architecture, the model's settings and the classes: one file
+is a working detector, classifier or backbone. The training state is a file of tensors and plain values, read with
+`weights_only=True`.
 """
 
 import io
@@ -10,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,11 +20,15 @@ from torch import Tensor, nn
 
 from spinet.arch.baseline import Network, network_from_json
 from spinet.engine.config import ModelConfig, TrainConfig
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, unknown_name
 from spinet.files import write_atomically
 from spinet.models.backbone import Backbone
-from spinet.models.factory import create_retinanet
+from spinet.models.classifier import Classifier
+from spinet.models.factory import BackboneSettings, create_backbone, create_classifier, create_retinanet
 from spinet.models.retinanet import RetinaNet
+
+Task = Literal["detector", "classifier", "backbone"]
+TASKS = get_args(Task)
 
 FORMAT = "spinet-1"
 CLASS_PREDICTOR = "classes.predictor."
@@ -40,9 +45,10 @@ class ModelInfo:
     Args:
         architecture: graph and scaling, or a baseline.
         model: the settings that it was built with.
-        class_names: name of each label; none for a backbone without a detector's head.
+        class_names: name of each label; none for a backbone alone.
         category_ids: COCO category id of each label.
         image_size: side of the square images it was trained on, pixels.
+        task: what it does; without classes always `"backbone"`.
     """
 
     architecture: Network
@@ -50,11 +56,19 @@ class ModelInfo:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     image_size: int
+    task: Task = "detector"
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise unknown_name("task", str(self.task), TASKS)
+        if not self.class_names:
+            object.__setattr__(self, "task", "backbone")
 
     def to_metadata(self) -> dict[str, str]:
         """Return the strings that safetensors stores."""
         return {
             "format": FORMAT,
+            "task": self.task,
             "architecture": self.architecture.to_json(),
             "model": json.dumps(asdict(self.model)),
             "class_names": json.dumps(self.class_names),
@@ -67,34 +81,58 @@ class ModelInfo:
         """Read what `to_metadata` wrote; `where` names the file in errors."""
         if not metadata or metadata.get("format") != FORMAT:
             raise SpinetError(f"{where} is not a Spinet weights file: its metadata does not say format {FORMAT!r}")
-        settings = TrainConfig.from_json(f'{{"model": {metadata["model"]}}}', where)
-        return cls(
-            network_from_json(metadata["architecture"], where),
-            settings.model,
-            tuple(json.loads(metadata["class_names"])),
-            tuple(json.loads(metadata["category_ids"])),
-            int(metadata["image_size"]),
-        )
+        try:
+            settings = TrainConfig.from_json(f'{{"model": {metadata["model"]}}}', where)
+            return cls(
+                network_from_json(metadata["architecture"], where),
+                settings.model,
+                tuple(json.loads(metadata["class_names"])),
+                tuple(json.loads(metadata["category_ids"])),
+                int(metadata["image_size"]),
+                # Files older than classifiers do not say it.
+                cast("Task", metadata.get("task", "detector")),
+            )
+        except SpinetError:
+            raise
+        except (KeyError, ValueError, TypeError) as error:
+            raise SpinetError(f"the metadata of {where} is damaged: {error!r:.100}") from None
 
     def create_model(self) -> RetinaNet:
-        """Build the network, with untrained weights; a backbone gets the head of one class."""
+        """Build the detector, with untrained weights."""
         model = self.model
         return create_retinanet(
             self.architecture,
-            max(1, len(self.class_names)),
-            activation=model.activation,
-            pad_mode=model.pad_mode,
-            pool_mode=model.pool_mode,
-            bn_eps=model.bn_eps,
-            bn_momentum=model.bn_momentum,
-            stochastic_depth=model.stochastic_depth,
-            dropblock=model.dropblock,
+            len(self.class_names),
             anchor_scale=model.anchor_scale,
-            squeeze_mode=model.squeeze_mode,
-            endpoint_activation=model.endpoint_activation,
+            octaves=model.octaves,
+            aspect_ratios=model.aspect_ratios,
             box_coding=model.box_coding,
             background=model.background,
+            **_backbone_settings(model),
         )
+
+    def create_classifier(self) -> Classifier:
+        """Build the classifier, with untrained weights."""
+        classes, settings = len(self.class_names), _backbone_settings(self.model)
+        return create_classifier(self.architecture, classes, background=self.model.background, **settings)
+
+    def create_backbone(self) -> Backbone:
+        """Build the backbone alone, with untrained weights."""
+        return create_backbone(self.architecture, levels=None, **_backbone_settings(self.model))
+
+
+def _backbone_settings(model: ModelConfig) -> BackboneSettings:
+    return {
+        "activation": model.activation,
+        "pad_mode": model.pad_mode,
+        "pool_mode": model.pool_mode,
+        "bn_eps": model.bn_eps,
+        "bn_momentum": model.bn_momentum,
+        "stochastic_depth": model.stochastic_depth,
+        "dropblock": model.dropblock,
+        "endpoint_activation": model.endpoint_activation,
+        "squeeze_mode": model.squeeze_mode,
+    }
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], info: ModelInfo, notes: Mapping[str, float]) -> None:
@@ -136,19 +174,37 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[RetinaNet, ModelInfo]:
-    """Build the network of a weights file or run folder, with its weights, in evaluation mode.
+    """Build the detector of a weights file or run folder, with its weights, in evaluation mode.
 
     Raises:
-        SpinetError: the file is missing, damaged, holds a backbone alone, or its tensors do not fit its own
-            description.
+        SpinetError: the file is missing, damaged, holds no detector, or its tensors do not fit its own description.
     """
     tensors, info = read_weights(path)
-    if not info.class_names:
+    if info.task == "classifier":
+        raise SpinetError(
+            f"{path} holds a classifier of {len(info.class_names)} classes, but a detector is asked for; "
+            "`load_classifier` reads it, and training starts from its backbone with --model.weights"
+        )
+    if info.task == "backbone":
         raise SpinetError(
             f"{path} holds a backbone without a detector's head: `load_backbone` reads it, and training starts from "
             "it with --model.weights"
         )
     model = info.create_model()
+    load_tensors(model, tensors, str(path))
+    return model.to(device).eval(), info
+
+
+def load_classifier(path: Path, device: torch.device | str = "cpu") -> tuple[Classifier, ModelInfo]:
+    """Build the classifier of a weights file, with its weights, in evaluation mode.
+
+    Raises:
+        SpinetError: the file is missing, damaged, holds no classifier, or its tensors do not fit its own description.
+    """
+    tensors, info = read_weights(path)
+    if info.task != "classifier":
+        raise SpinetError(f"{path} holds a {info.task}, but a classifier is asked for")
+    model = info.create_classifier()
     load_tensors(model, tensors, str(path))
     return model.to(device).eval(), info
 
@@ -160,7 +216,7 @@ def load_backbone(path: Path, device: torch.device | str = "cpu") -> tuple[Backb
         SpinetError: the file is missing, damaged, or its tensors do not fit its own description.
     """
     tensors, info = read_weights(path)
-    backbone = info.create_model().backbone
+    backbone = info.create_backbone()
     own = {name.removeprefix(BACKBONE): value for name, value in tensors.items() if name.startswith(BACKBONE)}
     load_tensors(backbone, own, str(path))
     return backbone.to(device).eval(), info
@@ -195,7 +251,8 @@ def load_pretrained(model: RetinaNet, info: ModelInfo) -> None:
             f"{path} holds weights of another architecture ({source.architecture.name}, not {info.architecture.name})"
         )
     _check_conventions(source.model, info.model, path)
-    if not source.class_names:
+    if source.task != "detector":
+        tensors = {name: value for name, value in tensors.items() if name.startswith(BACKBONE)}
         tensors = {name: value for name, value in model.state_dict().items() if name not in tensors} | tensors
     elif info.model.new_classes:
         own = {name: value for name, value in model.state_dict().items() if name.startswith(CLASS_PREDICTOR)}

@@ -34,6 +34,10 @@ class ModelConfig:
     """Drop probability of 3x3 DropBlock in the permuted blocks."""
     anchor_scale: float = 3.0
     """Side of the smallest anchor in strides."""
+    octaves: int = 3
+    """Anchor sizes per level, evenly between it and the next level's."""
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Width / height of the anchors of each size."""
     squeeze_mode: Literal["tpu", "mg"] = "tpu"
     """Squeeze and excitation of mobile blocks: swish and sigmoid, or tensorflow/models' relu and hard sigmoid."""
     endpoint_activation: bool = True
@@ -112,6 +116,7 @@ RANGES = {
     "model.stochastic_depth": (0, 0.99),
     "model.dropblock": (0, 0.99),
     "model.anchor_scale": (0.1, 100),
+    "model.octaves": (1, 100),
     "data.image_size": (1, 1e5),
     "data.max_objects": (1, 1e6),
     "data.workers": (0, 1000),
@@ -163,6 +168,9 @@ class TrainConfig:
             assert isinstance(value, int | float)
             if not low <= value <= high:
                 raise SpinetError(f"setting {name}: {value} is not between {low:g} and {high:g}")
+        ratios = self.model.aspect_ratios
+        if not ratios or not all(0 < ratio < math.inf for ratio in ratios):
+            raise SpinetError(f"setting model.aspect_ratios: {ratios} are not one or more finite numbers above 0")
         if self.model.new_classes and not self.model.weights:
             raise SpinetError("setting model.new_classes: it needs model.weights to take the rest from")
         if self.optim.schedule == "step" and max(self.optim.drops, default=0) >= self.epochs:

@@ -129,6 +129,30 @@ def evaluate(
     return processes.broadcast(metrics)
 
 
+@torch.no_grad()
+def mean_loss(
+    model: RetinaNet,
+    dataset: CocoDataset,
+    *,
+    image_size: int,
+    batch_size: int,
+    device: torch.device,
+    workers: int = 0,
+    bf16: bool = False,
+) -> float:
+    """Return the loss of `model` in evaluation mode, as in training but without chance: the mean over the images."""
+    training = model.training
+    model.eval()
+    total = 0.0
+    for batch in eval_loader(dataset, EvalTransform(image_size), batch_size=batch_size, workers=workers):
+        targets = {name: value.to(device) for name, value in batch.targets.items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            losses = model.losses(batch.images.to(device), targets)
+        total += float(torch.stack(list(losses.values())).sum()) * len(batch.images)
+    model.train(training)
+    return total / len(dataset)
+
+
 def check_classes(info: ModelInfo, dataset: CocoDataset, where: str) -> None:
     """Raise unless the network that `where` names tells the data set's classes apart.
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from torch.utils.tensorboard import SummaryWriter
 
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
@@ -27,6 +26,9 @@ class RunLog:
     """
 
     def __init__(self, run: Path, first_step: int) -> None:
+        # Imported late: it takes a second, and a run without a folder has no use for it.
+        from torch.utils.tensorboard import SummaryWriter
+
         self._file = run / "metrics.jsonl"
         kept = [line for line in _whole_lines(self._file) if _step_of(line) <= first_step]
         write_atomically(self._file, "".join(f"{line}\n" for line in kept))

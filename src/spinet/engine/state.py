@@ -10,7 +10,7 @@ from spinet.engine.checkpoint import ModelInfo, load_pretrained, save_state, sav
 from spinet.engine.config import TrainConfig
 from spinet.engine.optim import MovingAverage, create_optimizer
 from spinet.engine.window import LossWindow
-from spinet.errors import SpinetError
+from spinet.errors import BuildError, NotFinite, SpinetError
 from spinet.models.retinanet import RetinaNet
 
 
@@ -21,17 +21,22 @@ class TrainState:
         step: optimiser steps done.
         best: metrics of the best evaluation so far; `last` of the latest.
         window: losses since the last line of metrics.
+
+    Raises:
+        BuildError: the network cannot be built.
     """
 
     def __init__(self, info: ModelInfo, config: TrainConfig, device: torch.device, resumed: bool = False) -> None:
         self.info = info
-        self.model: RetinaNet = info.create_model()
+        try:
+            self.model: RetinaNet = info.create_model()
+        except SpinetError as error:
+            raise BuildError(str(error)) from None
+        self.channels_last = config.channels_last
         # A run that goes on has its own weights: those it started from may be gone.
         if config.model.weights and not resumed:
             load_pretrained(self.model, info)
-        self.model.to(device)
-        if config.channels_last:
-            self.model.to(memory_format=torch.channels_last)
+        self._place(self.model, device)
         self.optimizer = create_optimizer(self.model, config.optim)
         decay = config.optim.ema_decay
         self.average = MovingAverage(self.model, decay) if decay > 0 else None
@@ -79,16 +84,30 @@ class TrainState:
         """Return the weights to evaluate and ship: the moving average where there is one."""
         return self.average.state if self.average else self.model.state_dict()
 
+    def evaluated(self, device: torch.device) -> RetinaNet:
+        """Return the network to evaluate: with the moving average where there is one, else the one in training."""
+        if not self.average:
+            return self.model
+        model = self.info.create_model()
+        model.load_state_dict(self.average.state)
+        self._place(model, device)
+        return model
+
+    def _place(self, model: RetinaNet, device: torch.device) -> None:
+        model.to(device)
+        if self.channels_last:
+            model.to(memory_format=torch.channels_last)
+
     def check_finite(self) -> None:
         """Stop before weights that are not numbers are written.
 
         Raises:
-            SpinetError: a loss was not finite since the last line of metrics, or the weights are not.
+            NotFinite: a loss was not finite since the last line of metrics, or the weights are not.
         """
         self.window.check()
         values = [value for value in self.model.state_dict().values() if value.is_floating_point()]
         if not torch.isfinite(torch.stack(torch._foreach_norm(values))).all():
-            raise SpinetError(
+            raise NotFinite(
                 f"the weights were not finite after step {self.step}; checkpoints from before it are untouched. "
                 "In a new --run folder a lower --optim.lr or --optim.clip-norm 10 usually helps"
             )

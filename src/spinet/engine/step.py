@@ -12,7 +12,7 @@ from spinet.engine.config import TrainConfig
 from spinet.engine.distributed import Processes, synchronise_batch_norm
 from spinet.engine.optim import clip_gradients, learning_rate
 from spinet.engine.state import TrainState
-from spinet.errors import SpinetError
+from spinet.errors import OutOfMemory, SpinetError
 from spinet.models.retinanet import RetinaNet
 
 
@@ -102,7 +102,7 @@ class Stepper:
         """Return the error, in words that help where the cause is known."""
         part = self.config.batch_size // (self.group.count * self.config.accumulate)
         if isinstance(error, torch.OutOfMemoryError):
-            return SpinetError(
+            return OutOfMemory(
                 f"{part} images of {self.config.data.image_size} px do not fit into the memory of {self.device}; "
                 "--accumulate splits a step into parts, --batch-size makes it smaller"
             )

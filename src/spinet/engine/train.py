@@ -22,6 +22,7 @@ from spinet.engine.step import Stepper
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.blocks import count_parameters
+from spinet.models.retinanet import RetinaNet
 
 # Settings that change how fast a run goes but not where it ends; a resumed run may change them.
 HARMLESS = ("data.workers", "data.cache_images", "log_steps", "save_seconds", "device")
@@ -29,17 +30,27 @@ HARMLESS = ("data.workers", "data.cache_images", "log_steps", "save_seconds", "d
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished run gives: its last and its best metrics on the val split, and seconds spent by this call."""
+    """What a finished run gives.
+
+    Attributes:
+        last: metrics on the val split at the end; `best` of the evaluation with the best AP.
+        steps: optimiser steps of the run.
+        seconds: spent by this call.
+        losses: for each line of metrics of this call, the step that it ends at and the mean loss of its steps.
+        model: the network with the weights that were evaluated last, in evaluation mode.
+    """
 
     last: dict[str, float]
     best: dict[str, float]
     steps: int
     seconds: float
+    losses: tuple[tuple[int, float], ...]
+    model: RetinaNet
 
 
 def train(
     config: TrainConfig,
-    run: Path,
+    run: Path | None,
     *,
     train_set: CocoDataset | None = None,
     val_set: CocoDataset | None = None,
@@ -51,7 +62,8 @@ def train(
     Args:
         config: all settings.
         run: run folder: `config.json`, `metrics.jsonl`, `tensorboard/`, `last.safetensors`, `best.safetensors` and
-            `state.pt`. A folder with the same settings is gone on with.
+            `state.pt`. A folder with the same settings is gone on with. None writes no file and cannot be gone on
+            with: for the short trainings of a search.
         train_set: images to learn from, instead of those that `config.data` names.
         val_set: images to evaluate on, likewise.
         info: the network to train, instead of the one that `config.model` names.
@@ -61,8 +73,9 @@ def train(
         The metrics, also those of a run that was finished before.
 
     Raises:
-        SpinetError: the settings or the data cannot work, the folder belongs to other settings, a loss is not a
-            number, or a file cannot be written.
+        SpinetError: the settings or the data cannot work, the folder belongs to other settings, or a file cannot be
+            written. Of its own kind when the network cannot be built (`BuildError`), a step does not fit into memory
+            (`OutOfMemory`), or a loss is not a number (`NotFinite`).
     """
     device = pick_device(config.device)
     with ExitStack() as stack:
@@ -82,11 +95,11 @@ def train(
             raise SpinetError(f"{train_set.annotation_file} marks no object in any image: there is nothing to learn")
         torch.manual_seed(config.seed)
         info = info or model_info(config, train_set)
-        resumed = (run / "state.pt").is_file()
+        resumed = run is not None and (run / "state.pt").is_file()
         state = TrainState(info, config, device, resumed)
-        if resumed:
+        if run is not None and resumed:
             state.load(read_state(run / "state.pt", info.architecture))
-        if group.is_main:
+        if run is not None and group.is_main:
             write_atomically(run / "config.json", config.to_json())
         return _Run(config, run, state, train_set, val_set, group, device, quiet).loop()
 
@@ -97,7 +110,7 @@ class _Run:
     def __init__(
         self,
         config: TrainConfig,
-        run: Path,
+        run: Path | None,
         state: TrainState,
         train_set: CocoDataset,
         val_set: CocoDataset,
@@ -111,10 +124,11 @@ class _Run:
         self.steps = max(1, round(config.epochs * self.epoch_steps))
         self.part_size = config.batch_size // (group.count * config.accumulate)
         self.display = Display(self.steps, state.step, quiet=quiet or not group.is_main)
-        self.log = RunLog(run, state.step) if group.is_main else None
+        self.log = RunLog(run, state.step) if run is not None and group.is_main else None
         self.stepper = Stepper(config, state, group, device, self.steps, self.epoch_steps)
         self.saved = self.logged = time.monotonic()
         self.logged_step = state.step
+        self.losses: list[tuple[int, float]] = []
 
     def loop(self) -> TrainResult:
         state = self.state
@@ -137,7 +151,10 @@ class _Run:
             self.display.close()
             if self.log:
                 self.log.close()
-        return TrainResult(state.last, state.best, self.steps, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        return TrainResult(
+            state.last, state.best, self.steps, seconds, tuple(self.losses), state.evaluated(self.device).eval()
+        )
 
     def _log(self) -> None:
         state = self.state
@@ -150,6 +167,7 @@ class _Run:
             "images_per_second": images / (time.monotonic() - self.logged),
             "memory_gib": memory_gib(self.device),
         }
+        self.losses.append((state.step, values["loss"]))
         self.display.update(state.step, values)
         if self.log:
             self.log.write(state.step, values)
@@ -168,14 +186,8 @@ class _Run:
     def _evaluate(self) -> None:
         config, state = self.config, self.state
         state.check_finite()
-        model = state.model
-        if state.average:
-            model = state.info.create_model().to(self.device)
-            model.load_state_dict(state.average.state)
-            if config.channels_last:
-                model.to(memory_format=torch.channels_last)
         state.last = evaluate(
-            model,
+            state.evaluated(self.device),
             self.val_set,
             image_size=config.data.image_size,
             batch_size=self.part_size,
@@ -190,7 +202,7 @@ class _Run:
             self.log.write(state.step, {f"val/{name}": value for name, value in state.last.items()})
         if not state.best or not state.last["AP"] <= state.best["AP"]:
             state.best = state.last
-            if self.group.is_main:
+            if self.folder is not None and self.group.is_main:
                 notes = {"step": state.step, **state.best}
                 save_weights(self.folder / "best.safetensors", state.weights(), state.info, notes)
         self._save()
@@ -200,6 +212,8 @@ class _Run:
         return self.group.broadcast(time.monotonic() - self.saved >= self.config.save_seconds)
 
     def _save(self) -> None:
+        if self.folder is None:
+            return
         self.state.check_finite()
         if self.group.is_main:
             self.state.save(self.folder)
@@ -238,7 +252,7 @@ class _Run:
             f"learning rate: {config.optim.lr:g} for {config.optim.lr_batch} images, so {rate:.4g} for "
             f"{config.batch_size} ({self.group.count} processes x {config.accumulate} parts x {self.part_size})"
         )
-        if self.state.step == self.steps:
+        if self.folder is not None and self.state.step == self.steps:
             say(f"the run in {self.folder} is finished; its metrics: {self.folder / 'metrics.jsonl'}")
         elif self.state.step:
             say(f"going on at step {self.state.step} of {self.steps} in {self.folder}")
@@ -263,12 +277,12 @@ def _check_batch(config: TrainConfig, group: Processes) -> None:
         )
 
 
-def _check_run(config: TrainConfig, run: Path) -> None:
+def _check_run(config: TrainConfig, run: Path | None) -> None:
     """Refuse a folder that other settings have trained in."""
     if not config.data.root:
         raise SpinetError("data.root is not set; pass --data.root DIR, a folder in COCO format")
     # Without a state nothing has been trained: a start that failed may be corrected.
-    if not (run / "state.pt").is_file() or not (run / "config.json").is_file():
+    if run is None or not (run / "state.pt").is_file() or not (run / "config.json").is_file():
         return
     before = read_config(run / "config.json")
     changed = differences(before, config)

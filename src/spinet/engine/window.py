@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from spinet.errors import SpinetError
+from spinet.errors import NotFinite
 
 NAMES = ("class", "box")
 
@@ -31,7 +31,7 @@ class LossWindow:
         """Wait for the device, and stop when a loss was not finite.
 
         Raises:
-            SpinetError: names the step and the loss.
+            NotFinite: names the step and the loss.
         """
         steps = self.values[3:].clone()
         if dist.is_initialized():
@@ -40,7 +40,7 @@ class LossWindow:
         bad = [(int(step), name) for name, step in zip(NAMES, steps.tolist(), strict=True) if step >= 0]
         if bad:
             step, name = min(bad)
-            raise SpinetError(
+            raise NotFinite(
                 f"the {name} loss was not finite at step {step}; checkpoints from before it are untouched. "
                 "In a new --run folder a lower --optim.lr, a longer --optim.warmup-epochs or --optim.clip-norm 10 "
                 "usually helps"

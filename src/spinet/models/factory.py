@@ -1,16 +1,33 @@
 """From an architecture and a few settings to a network."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
-from spinet.arch.baseline import Baseline, Network, load_network
+from spinet.arch.baseline import LEVELS, Baseline, Network, load_network
 from spinet.errors import SpinetError
 from spinet.models.anchors import BoxCoding
 from spinet.models.backbone import Backbone, SpineNet
 from spinet.models.baselines import BaselineBackbone
 from spinet.models.blocks import Activation, PadMode
+from spinet.models.classifier import Aggregation, Classifier
 from spinet.models.mbconv import SqueezeMode
 from spinet.models.resample import PoolMode
 from spinet.models.retinanet import RetinaNet
+
+
+class BackboneSettings(TypedDict, total=False):
+    """Settings of `create_backbone` that whole models pass on to it; those left out take its defaults."""
+
+    activation: Activation
+    pad_mode: PadMode
+    pool_mode: PoolMode
+    bn_eps: float
+    bn_momentum: float
+    stochastic_depth: float
+    dropblock: float
+    endpoint_activation: bool
+    squeeze_mode: SqueezeMode
 
 
 def create_backbone(
@@ -53,7 +70,7 @@ def create_backbone(
     (3, 4, 5)
     """
     network = load_network(architecture) if isinstance(architecture, str | Path) else architecture
-    available = (3, 4, 5, 6, 7) if isinstance(network, Baseline) else tuple(network.genotype.endpoints)
+    available = available_levels(network)
     asked = available if levels is None else _level_range(network.name, levels, available)
     if isinstance(network, Baseline):
         settings = {
@@ -96,55 +113,79 @@ def create_retinanet(
     architecture: Network,
     num_classes: int,
     *,
-    activation: Activation = "relu",
-    pad_mode: PadMode = "symmetric",
-    pool_mode: PoolMode = "symmetric",
-    bn_eps: float = 1e-3,
-    bn_momentum: float = 0.01,
-    stochastic_depth: float = 0.0,
-    dropblock: float = 0.0,
     anchor_scale: float = 3.0,
-    endpoint_activation: bool = True,
+    octaves: int = 3,
+    aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
     box_coding: BoxCoding = "exact",
     background: bool = False,
-    squeeze_mode: SqueezeMode = "tpu",
+    **settings: Unpack[BackboneSettings],
 ) -> RetinaNet:
     """Build a RetinaNet with untrained weights on the backbone of `architecture`.
 
-    The head's width and depth come from the architecture's scaling; the other arguments are those of `SpineNet`
-    and `RetinaNet`.
+    The head's width and depth come from the architecture's scaling, its activation and batch norms from `settings`,
+    which are those of `create_backbone`; the other arguments are those of `RetinaNet`.
 
     >>> from spinet.arch.catalog import load_architecture
     >>> create_retinanet(load_architecture("tiny"), num_classes=3).backbone.levels
     (3, 4, 5)
     """
-    backbone = create_backbone(
-        architecture,
-        levels=None,
-        activation=activation,
-        pad_mode=pad_mode,
-        pool_mode=pool_mode,
-        bn_eps=bn_eps,
-        bn_momentum=bn_momentum,
-        stochastic_depth=stochastic_depth,
-        dropblock=dropblock,
-        endpoint_activation=endpoint_activation,
-        squeeze_mode=squeeze_mode,
-    )
     head = architecture if isinstance(architecture, Baseline) else architecture.scaling
     return RetinaNet(
-        backbone,
+        create_backbone(architecture, levels=None, **settings),
         num_classes,
         head_channels=head.head_channels,
         head_convs=head.head_convs,
         head_separable=False if isinstance(head, Baseline) else head.head_separable,
-        activation=activation,
+        activation=settings.get("activation", "relu"),
         anchor_scale=anchor_scale,
-        bn_eps=bn_eps,
-        bn_momentum=bn_momentum,
+        octaves=octaves,
+        aspect_ratios=aspect_ratios,
+        bn_eps=settings.get("bn_eps", 1e-3),
+        bn_momentum=settings.get("bn_momentum", 0.01),
         box_coding=box_coding,
         background=background,
     )
+
+
+def create_classifier(
+    architecture: Network,
+    num_classes: int,
+    *,
+    aggregation: Aggregation = "all",
+    level: int | None = None,
+    background: bool = False,
+    **settings: Unpack[BackboneSettings],
+) -> Classifier:
+    """Build an image classifier with untrained weights on the backbone of `architecture`.
+
+    Args:
+        architecture: what `load_architecture` gave.
+        num_classes: see `Classifier`.
+        aggregation: see `Classifier`.
+        level: the level that `aggregation="one"` takes, by default the coarsest; the others are not built.
+        background: see `Classifier`.
+        **settings: those of `create_backbone`.
+
+    Raises:
+        SpinetError: a level is given where all are taken, or is not available.
+
+    >>> from spinet.arch.catalog import load_architecture
+    >>> create_classifier(load_architecture("tiny"), 10, aggregation="one", level=4).backbone.levels
+    (4,)
+    """
+    if level is not None and aggregation != "one":
+        raise SpinetError(f"level {level}: the aggregation {aggregation!r} takes all levels; 'one' takes a single one")
+    levels = None
+    if aggregation == "one":
+        coarsest = max(available_levels(architecture))
+        levels = (level, level) if level is not None else (coarsest, coarsest)
+    backbone = create_backbone(architecture, levels=levels, **settings)
+    return Classifier(backbone, num_classes, aggregation=aggregation, background=background)
+
+
+def available_levels(architecture: Network) -> tuple[int, ...]:
+    """Return the levels that a network has features of, finest first."""
+    return LEVELS if isinstance(architecture, Baseline) else tuple(architecture.genotype.endpoints)
 
 
 def _level_range(name: str, levels: tuple[int, int], available: tuple[int, ...]) -> tuple[int, ...]:

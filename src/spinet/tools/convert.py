@@ -9,7 +9,8 @@ from torch import Tensor
 
 from spinet.arch.catalog import Architecture, load_architecture
 from spinet.arch.genotype import Genotype
-from spinet.engine.checkpoint import ModelInfo, save_weights
+from spinet.arch.published import usual_size
+from spinet.engine.checkpoint import ModelInfo, Task, save_weights
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
 from spinet.models.blocks import Activation
@@ -17,22 +18,17 @@ from spinet.tools.coco_classes import class_table
 from spinet.tools.convert_names import Names
 from spinet.tools.convert_shapes import ANCHORS, BACKBONE, class_count, find_architecture, model_shapes
 from spinet.tools.convert_sources import Source, read_source
+from spinet.tools.imagenet_classes import WITH_BACKGROUND, classifier_table
 
 # Graphs that were published with weights: of the main network and of the mobile one.
 MAIN, MOBILE = "spinenet49", "spinenet49-mobile"
 MAX_REPEATS = 8
 MAX_HEAD_CONVS = 12
 
-# Sides of the images of the published models, and anchors, where they are not those of SpineNet-49.
-IMAGE_SIZE = {
-    "spinenet96": 1024,
-    "spinenet143": 1280,
-    "spinenet143l": 1280,
-    "spinenet190": 1280,
-    "spinenet49xs-mobile": 256,
-    "spinenet49s-mobile": 384,
-    "spinenet49-mobile": 384,
-}
+# Side of the images of the published classifiers.
+CLASSIFIER_SIZE = 224
+
+# Side of the smallest anchor of the published detectors in strides, where it is not 3.
 ANCHOR_SCALE = {"spinenet143": 4.0, "spinenet143l": 4.0, "spinenet190": 4.0}
 
 
@@ -41,7 +37,7 @@ class Converted:
     """Weights in our names, what they are, and what else the checkpoint held.
 
     Args:
-        weights: tensors of a detector, or of a backbone alone.
+        weights: tensors of a detector, a classifier, or a backbone alone.
         info: architecture, conventions and classes.
         source: who wrote the checkpoint.
         left_out: reason -> names of variables that no network of ours has.
@@ -96,26 +92,32 @@ def convert(
     weights = {ours: _ours(source, ours, source.tensors[theirs]) for ours, theirs in names.items()}
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     classes = class_count(shapes)
-    architecture = wanted or find_architecture(graph, shapes, repeats, classes, source.where)
-    _complete(source, weights, model_shapes(architecture, classes), names)
+    task: Task = "backbone" if not classes else "classifier" if source.classifier else "detector"
+    architecture = wanted or find_architecture(graph, shapes, repeats, classes, source.where, task)
+    _complete(source, weights, model_shapes(architecture, classes, task), names)
     settings = replace(
         source.settings,
         activation=activation or source.settings.activation,
         bn_eps=source.settings.bn_eps if bn_eps is None else bn_eps,
     )
-    return Converted(weights, _info(settings, architecture, classes, image_size), source.name, source.left_out)
+    info = _info(settings, architecture, classes, task, image_size)
+    return Converted(weights, info, source.name, source.left_out)
 
 
-def _info(settings: ModelConfig, architecture: Architecture, classes: int, image_size: int | None) -> ModelInfo:
+def _info(
+    settings: ModelConfig, architecture: Architecture, classes: int, task: Task, image_size: int | None
+) -> ModelInfo:
     name = architecture.name
-    class_names, category_ids = class_table(classes, settings.background) if classes else ((), ())
-    model = replace(
-        settings,
-        arch=name,
-        anchor_scale=ANCHOR_SCALE.get(name, 3.0),
-        background=settings.background and classes > 0,
-    )
-    return ModelInfo(architecture, model, class_names, category_ids, image_size or IMAGE_SIZE.get(name, 640))
+    if task == "classifier":
+        background = classes == WITH_BACKGROUND
+        class_names, category_ids = classifier_table(classes)
+        size = CLASSIFIER_SIZE
+    else:
+        background = settings.background and classes > 0
+        class_names, category_ids = class_table(classes, background)
+        size = usual_size(name)
+    model = replace(settings, arch=name, anchor_scale=ANCHOR_SCALE.get(name, 3.0), background=background)
+    return ModelInfo(architecture, model, class_names, category_ids, image_size or size, task)
 
 
 def _repeats(source: Source, graph: Genotype) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from spinet.arch.genotype import BlockSpec, Genotype
 from spinet.errors import SpinetError
-from spinet.tools.convert_names import Names, biased_conv, branch_convs, conv_bn, head_conv, norm
+from spinet.tools.convert_names import Names, biased, branch_convs, conv_bn, head_conv, norm
 from spinet.tools.keras_order import LayerGraph
 from spinet.tools.protobuf import Message, parse_message
 from spinet.tools.tf_checkpoint import Checkpoint
@@ -147,8 +147,8 @@ def _block(ours: str, theirs: str, kind: str, projection: bool) -> Names:
 
 
 def _mbconv(ours: str, theirs: str) -> Names:
-    names = biased_conv(f"{ours}.squeeze_excite.reduce", f"{theirs}/_squeeze_excitation/_se_reduce")
-    names |= biased_conv(f"{ours}.squeeze_excite.expand", f"{theirs}/_squeeze_excitation/_se_expand")
+    names = biased(f"{ours}.squeeze_excite.reduce", f"{theirs}/_squeeze_excitation/_se_reduce")
+    names |= biased(f"{ours}.squeeze_excite.expand", f"{theirs}/_squeeze_excitation/_se_expand")
     for index, part in enumerate(("expand", "depthwise", "project")):
         kernel = "depthwise_kernel" if part == "depthwise" else "kernel"
         names |= conv_bn(f"{ours}.{part}", f"{theirs}/_conv{index}", f"{theirs}/_norm{index}", kernel)

@@ -22,15 +22,15 @@ def conv_bn(ours: str, conv: str, bn: str, kernel: str = "kernel") -> Names:
     return {f"{ours}.conv.weight": f"{conv}/{kernel}"} | norm(f"{ours}.norm", bn)
 
 
-def biased_conv(ours: str, theirs: str) -> Names:
-    """Names of a convolution with bias in TensorFlow."""
+def biased(ours: str, theirs: str) -> Names:
+    """Names of a convolution or dense layer with bias in TensorFlow."""
     return {f"{ours}.{leaf}": f"{theirs}/{name}" for leaf, name in CONV.items()}
 
 
 def head_conv(ours: str, theirs: str, separable: bool) -> Names:
     """Names of a convolution of the detector's head, which may be a depthwise and a 1x1 one."""
     if not separable:
-        return biased_conv(ours, theirs)
+        return biased(ours, theirs)
     return {
         f"{ours}.depthwise.weight": f"{theirs}/depthwise_kernel",
         f"{ours}.pointwise.weight": f"{theirs}/pointwise_kernel",

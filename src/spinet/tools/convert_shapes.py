@@ -9,8 +9,9 @@ import torch
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import LEVEL_CHANNELS, Scaling
+from spinet.engine.checkpoint import Task
 from spinet.errors import SpinetError
-from spinet.models.factory import create_retinanet
+from spinet.models.factory import create_classifier, create_retinanet
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -18,41 +19,49 @@ ANCHORS = 9
 BACKBONE = "backbone."
 
 
-def model_shapes(architecture: Architecture, classes: int) -> Shapes:
-    """Shapes of all tensors of a detector by name; of its backbone alone if there are no classes."""
+def model_shapes(architecture: Architecture, classes: int, task: Task = "detector") -> Shapes:
+    """Shapes of all tensors of a network for a task, by name."""
+    create = create_classifier if task == "classifier" else create_retinanet
     with torch.device("meta"):
-        state = create_retinanet(architecture, max(1, classes)).state_dict()
-    return {name: tuple(value.shape) for name, value in state.items() if classes or name.startswith(BACKBONE)}
+        state = create(architecture, max(1, classes)).state_dict()
+    return {
+        name: tuple(value.shape) for name, value in state.items() if task != "backbone" or name.startswith(BACKBONE)
+    }
 
 
-def find_architecture(graph: Genotype, shapes: Shapes, repeats: int, classes: int, where: str) -> Architecture:
+def find_architecture(
+    graph: Genotype, shapes: Shapes, repeats: int, classes: int, where: str, task: Task = "detector"
+) -> Architecture:
     """Return the first architecture of the catalogue with these shapes, or one put together from them.
 
     Args:
         graph: the blocks.
         shapes: of the weights, by our names.
         repeats: how often each block is stacked.
-        classes: classes that the detector tells apart; none for a backbone alone.
+        classes: classes that the network tells apart; none for a backbone alone.
         where: the checkpoint, for errors.
+        task: of the network.
 
     Raises:
         SpinetError: the channels of the levels are not multiples of one width, or those between of one alpha.
     """
     for name in names():
         known = load_architecture(name)
-        if known.genotype == graph and known.scaling.repeats == repeats and _fits(known, shapes, classes):
+        if known.genotype == graph and known.scaling.repeats == repeats and _fits(known, shapes, classes, task):
             return known
     return Architecture(graph, _scaling(graph, shapes, repeats, where), "converted", f"shapes of {where}")
 
 
 def class_count(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Return the number of classes that a predictor of these shapes tells apart; 0 where there is none."""
+    """Return the number of classes that a head of these shapes tells apart; 0 where there is none."""
+    if "dense.bias" in shapes:
+        return shapes["dense.bias"][0]
     biases = (shapes.get(f"classes.predictor.{leaf}") for leaf in ("bias", "pointwise.bias"))
     return next((shape[0] // ANCHORS for shape in biases if shape), 0)
 
 
-def _fits(architecture: Architecture, shapes: Shapes, classes: int) -> bool:
-    wanted = model_shapes(architecture, classes)
+def _fits(architecture: Architecture, shapes: Shapes, classes: int, task: Task) -> bool:
+    wanted = model_shapes(architecture, classes, task)
     return all(wanted.get(name) == shape for name, shape in shapes.items())
 
 

@@ -17,17 +17,19 @@ from spinet.tools import convert_garden, convert_mmdet, convert_tpu
 from spinet.tools.convert_names import Names
 from spinet.tools.tf_checkpoint import Checkpoint, read_checkpoint
 
+OTHER_HEADS = "heads other than RetinaNet's"
+
 # What a checkpoint holds beside the weights of a backbone and a RetinaNet head: reason -> pattern of names.
 TF_LEFT_OUT = {
     "slots and counters of the optimizer": r"(^|/)optimizer(/|$)|OPTIMIZER_SLOT|/(Momentum|Adam|Adam_1)$",
     "counters": r"^(global_step|save_counter|model/global_step)$",
     "moving averages": r"ExponentialMovingAverage|(^|/)average(/|$)",
-    "heads other than RetinaNet's": r"^(model/)?(rpn_head|fast_rcnn_head|frcnn_head|detection_head|mask_head|"
-    r"classification_head|decoder)(/|$)",
+    OTHER_HEADS: r"^(model/)?(rpn_head|fast_rcnn_head|frcnn_head|detection_head|mask_head|classification_head|"
+    r"decoder)(/|$)",
 }
 MMDET_LEFT_OUT = {
     "counters of batches": r"\.num_batches_tracked$",
-    "heads other than RetinaNet's": r"^(rpn_head|mask_head|mask_iou_head|bbox_head\.(shared_\w+|fc_\w+|\w+_fcs))\.",
+    OTHER_HEADS: r"^(rpn_head|mask_head|mask_iou_head|bbox_head\.(shared_\w+|fc_\w+|\w+_fcs))\.",
 }
 
 
@@ -47,6 +49,7 @@ class Source:
         backbone: graph and repeats -> our names -> theirs.
         head: levels, convolutions, separable -> our names -> theirs.
         head_prefix: how the names of its variables begin.
+        classifier: whether that is the dense layer of a classifier, without levels and convolutions.
         check: raises if a graph with these repeats is not what was saved.
     """
 
@@ -61,6 +64,7 @@ class Source:
     backbone: Callable[[Genotype, int], Names]
     head: Callable[[Iterable[int], int, bool], Names]
     head_prefix: str
+    classifier: bool = False
     check: Callable[[Genotype, int], None] = lambda _graph, _repeats: None
 
 
@@ -122,9 +126,11 @@ def _garden(checkpoint: Checkpoint, prefix: str) -> Source:
 
 
 def _tpu(checkpoint: Checkpoint) -> Source:
-    tensors, left_out = _split(_in_pytorch_layout(checkpoint), TF_LEFT_OUT)
+    classifier = not any(name.startswith(("retinanet/", "rpn_head/")) for name in checkpoint.tensors)
+    classifier &= any(name.startswith("classification_head/") for name in checkpoint.tensors)
+    patterns = {reason: pattern for reason, pattern in TF_LEFT_OUT.items() if not classifier or reason != OTHER_HEADS}
+    tensors, left_out = _split(_in_pytorch_layout(checkpoint), patterns)
     mobile = any(name.startswith("spinenet_mbconv/") for name in tensors)
-    classifier = any(name.startswith("classification_head/") for name in checkpoint.tensors)
     # What the first release's configurations say of batch norm; the last one's detectors have 1e-4 and 0.003.
     bn_eps, bn_momentum = (1e-5, 0.1) if classifier else (1e-3, 0.003)
     return Source(
@@ -145,8 +151,9 @@ def _tpu(checkpoint: Checkpoint) -> Source:
         anchors=tuple(3 * octave + ratio for octave in range(3) for ratio in (2, 0, 1)),
         boxes=(1, 0, 3, 2),
         backbone=lambda graph, repeats: convert_tpu.backbone_names(graph, repeats, _tpu_projection(tensors)),
-        head=convert_tpu.head_names,
-        head_prefix="retinanet/",
+        head=(lambda *_: convert_tpu.classifier_names()) if classifier else convert_tpu.head_names,
+        head_prefix="classification_head/" if classifier else "retinanet/",
+        classifier=classifier,
     )
 
 
@@ -204,6 +211,8 @@ def _in_pytorch_layout(checkpoint: Checkpoint) -> dict[str, Tensor]:
         if value.ndim == 4:
             # Depthwise kernels are (height, width, channels, 1), others (height, width, in, out).
             value = value.transpose((2, 3, 0, 1) if name.endswith("depthwise_kernel") else (3, 2, 0, 1))
+        elif value.ndim == 2:
+            value = value.transpose()
         tensors[name] = torch.from_numpy(np.array(value, order="C"))
     return tensors
 

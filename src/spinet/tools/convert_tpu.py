@@ -7,7 +7,7 @@ Within a scope TensorFlow numbers nameless layers in the order of building, so t
 from collections.abc import Iterable
 
 from spinet.arch.genotype import Genotype
-from spinet.tools.convert_names import Names, biased_conv, branch_convs, conv_bn, head_conv, norm
+from spinet.tools.convert_names import Names, biased, branch_convs, conv_bn, head_conv, norm
 
 
 class Scope:
@@ -67,6 +67,11 @@ def head_names(levels: Iterable[int], convs: int, separable: bool) -> Names:
     return names
 
 
+def classifier_names() -> Names:
+    """Return our names -> theirs for the classification head: the one nameless dense layer (heads.py)."""
+    return biased("dense", "classification_head/dense")
+
+
 def _permuted(graph: Genotype, place: int, repeats: int, root: str) -> Names:
     """Names of one permuted block and of the connections into it."""
     index = place + len(graph.stem)
@@ -93,7 +98,7 @@ def _block(ours: str, kind: str, scope: Scope, *, projection: bool = False) -> N
     if kind == "mbconv":
         names = scope.conv_bn(f"{ours}.expand") | scope.depthwise_bn(f"{ours}.depthwise")
         for part in ("reduce", "expand"):
-            names |= biased_conv(f"{ours}.squeeze_excite.{part}", scope.layer("conv2d"))
+            names |= biased(f"{ours}.squeeze_excite.{part}", scope.layer("conv2d"))
         return names | scope.conv_bn(f"{ours}.project")
     names = scope.conv_bn(f"{ours}.shortcut") if projection else {}
     for index in range(branch_convs(kind)):

@@ -1,0 +1,94 @@
+"""Image classification on the features of a backbone (paper section 4.2, Table 11; tensorflow/tpu heads.py)."""
+
+from typing import Literal, TypedDict, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spinet.errors import SpinetError, unknown_name
+from spinet.models.backbone import Backbone
+from spinet.models.resample import resize
+
+Aggregation = Literal["all", "one", "concat"]
+
+
+class Guesses(TypedDict):
+    """The likeliest classes of each image, best first: `scores` and `labels` `(N, top)`."""
+
+    scores: Tensor
+    labels: Tensor
+
+
+class Classifier(nn.Module):
+    """One dense layer on the mean of a backbone's features.
+
+    Args:
+        backbone: gives `{level: (N, out_channels, H, W)}` for its `levels`.
+        num_classes: classes to tell apart; the published models for ImageNet count a background class too (1001).
+        aggregation: `"all"`: features of all levels, brought to the size of the finest by nearest neighbour, and
+            averaged (the paper's classifier). `"one"`: the coarsest level that the backbone gives, alone.
+            `"concat"`: the means of all levels side by side, a vector as many times as long.
+        background: whether class 0 stands for the background, which is never guessed.
+
+    Raises:
+        SpinetError: the aggregation is unknown, or there is no class.
+    """
+
+    def __init__(
+        self, backbone: Backbone, num_classes: int, *, aggregation: Aggregation = "all", background: bool = False
+    ) -> None:
+        super().__init__()
+        if aggregation not in get_args(Aggregation):
+            raise unknown_name("aggregation", str(aggregation), get_args(Aggregation))
+        if num_classes < 1:
+            raise SpinetError(f"a classifier of {num_classes} classes cannot be built; at least 1 is needed")
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.aggregation: Aggregation = aggregation
+        self.background = background
+        vectors = len(backbone.levels) if aggregation == "concat" else 1
+        self.dense = nn.Linear(vectors * backbone.out_channels, num_classes)
+        nn.init.normal_(self.dense.weight, std=0.01)
+        nn.init.zeros_(self.dense.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised images `(N, 3, H, W)`, of any size, to logits `(N, num_classes)`."""
+        logits: Tensor = self.dense(self._vector(self.backbone(images)))
+        return logits
+
+    def losses(self, images: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        """Return the cross entropy of a batch by its name, `"class"`.
+
+        Args:
+            images: normalised, `(N, 3, H, W)`.
+            labels: class of each, `(N,)`.
+            label_smoothing: share of the truth that is spread over all classes; the published protocol has 0.1.
+        """
+        return {"class": F.cross_entropy(self(images).float(), labels, label_smoothing=label_smoothing)}
+
+    def predict(self, images: Tensor, top: int = 5) -> Guesses:
+        """Guess the classes of normalised images `(N, 3, H, W)`; call `eval()` on the model before.
+
+        Args:
+            images: the batch.
+            top: classes to give for each image; fewer if there are not so many.
+
+        Returns:
+            Probabilities and labels; the background takes part in the former, but is not among the latter.
+        """
+        scores = self(images).float().softmax(dim=1)
+        first = 1 if self.background else 0
+        best, labels = scores[:, first:].topk(min(top, self.num_classes - first), dim=1)
+        return {"scores": best, "labels": labels + first}
+
+    def _vector(self, features: dict[int, Tensor]) -> Tensor:
+        """From `{level: (N, C, H, W)}`, finest first, to what the dense layer takes."""
+        if self.aggregation == "concat":
+            return torch.cat([flow.mean(dim=(2, 3)) for flow in features.values()], dim=1)
+        total, *finer = reversed(features.values())
+        if self.aggregation == "one":
+            return total.mean(dim=(2, 3))
+        for flow in finer:
+            total = resize(total, (flow.shape[-2], flow.shape[-1])) + flow
+        return total.mean(dim=(2, 3)) / len(features)

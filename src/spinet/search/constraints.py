@@ -1,0 +1,220 @@
+"""What an architecture may cost: draws outside are refused before anything is trained (paper section 3.1)."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from spinet.arch.catalog import Architecture
+from spinet.arch.cost import backbone_costs
+from spinet.arch.genotype import check_keys
+from spinet.arch.head_cost import Head, model_cost
+from spinet.errors import SpinetError, unknown_name
+
+Measure = Literal["macs", "parameters", "latency"]
+
+_UNITS = {"macs": "multiply-adds", "parameters": "parameters", "latency": "ms"}
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Milliseconds of every part of the networks of one space, on one device, as `spinet.search.latency` measures them.
+
+    Args:
+        milliseconds: by `part_keys`.
+        image_size: side of the images.
+        device: what it was measured on.
+    """
+
+    milliseconds: Mapping[str, float]
+    image_size: int
+    device: str
+
+    def latency(self, architecture: Architecture) -> float:
+        """Return the sum over all parts, ms.
+
+        Raises:
+            SpinetError: a part was not measured.
+        """
+        try:
+            return math.fsum(self.milliseconds[key] for key in part_keys(architecture))
+        except KeyError as error:
+            raise SpinetError(
+                f"the latency table of {self.device} lacks {error.args[0]!r}: it was measured for another space"
+            ) from None
+
+    @property
+    def digest(self) -> str:
+        """A few digits that tell tables apart."""
+        return hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=8).hexdigest()
+
+    @classmethod
+    def load(cls, path: Path) -> "LatencyTable":
+        """Read what `spinet.search.latency` wrote.
+
+        Raises:
+            SpinetError: the file is missing or no latency table.
+        """
+        try:
+            data = json.loads(path.read_text())
+        except OSError as error:
+            raise SpinetError(f"could not read the latency table {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise SpinetError(f"{path}: not JSON ({error})") from None
+        check_keys(f"latency table {path}", data, ("milliseconds", "image_size", "device"), ("versions", "space"))
+        times = data["milliseconds"]
+        if not isinstance(times, dict) or not all(isinstance(each, int | float) for each in times.values()):
+            raise SpinetError(f"latency table {path}: milliseconds are not numbers by the name of a part")
+        return cls(times, data["image_size"], data["device"])
+
+
+def part_keys(architecture: Architecture) -> list[str]:
+    """Names of the parts that a network is made of; parts of one name cost the same, wherever they stand."""
+    genotype = architecture.genotype
+    blocks, first = genotype.all_blocks, len(genotype.stem)
+    names = [f"stem {i}" if i < first else f"L{block.level} {block.kind}" for i, block in enumerate(blocks)]
+    sources = [f"L{block.level} {block.kind}" for block in blocks]
+    keys = ["head"]
+    for kind, index, source, _ in backbone_costs(architecture.scaling, 640).steps(genotype, genotype.endpoints):
+        if kind == "stem":
+            keys.append("stem")
+        elif kind == "connection":
+            keys.append(f"{sources[source]} -> {sources[index]}")
+        else:
+            keys.append(names[index] if kind == "block" else f"endpoint {sources[index]}")
+    return keys
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A window that a measure of the full-size network must lie in, its ends included.
+
+    Args:
+        measure: `"macs"` (multiply-adds, the paper's FLOPs), `"parameters"` or `"latency"` (ms).
+        low: the least that is accepted.
+        high: the most.
+        image_size: side of the image.
+        head: what stands on the backbone.
+        num_classes: of the head.
+        table: for latency.
+
+    Raises:
+        SpinetError: the window is empty, the measure unknown or the table missing.
+    """
+
+    measure: Measure
+    low: float
+    high: float
+    image_size: int = 640
+    head: Head = "retinanet"
+    num_classes: int = 91
+    table: LatencyTable | None = None
+
+    def __post_init__(self) -> None:
+        if self.measure not in get_args(Measure):
+            raise unknown_name("measure", str(self.measure), get_args(Measure))
+        if not self.low <= self.high:
+            raise SpinetError(f"constraint {self.measure}: from {self.low:g} to {self.high:g} there is nothing")
+        if self.measure == "latency" and self.table is None:
+            raise SpinetError("a constraint on latency needs the table that was measured for the space")
+        if self.table is not None and self.table.image_size != self.image_size:
+            size = self.table.image_size
+            raise SpinetError(f"the latency table is of images of {size} px, the constraint of {self.image_size} px")
+
+    def value(self, architecture: Architecture) -> float:
+        """Return what the architecture costs in this measure."""
+        if self.table is not None:
+            return self.table.latency(architecture)
+        cost = model_cost(architecture, self.image_size, self.head, self.num_classes)
+        return cost.multiply_adds if self.measure == "macs" else cost.parameters
+
+    def accepts(self, value: float) -> bool:
+        """Whether a value lies in the window."""
+        return self.low <= value <= self.high
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for the journal; an open end is None, and a table is named by its digest."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "table"}
+        table = {"table": self.table.digest, "device": self.table.device} if self.table else {}
+        return plain | {"high": self.high if math.isfinite(self.high) else None} | table
+
+    def __str__(self) -> str:
+        return f"{self.measure} from {self.low:g} to {self.high:g} {_UNITS[self.measure]} at {self.image_size} px"
+
+
+class Draws:
+    """Counts how the constraints fare with one trial's draws, for the sentence if none is accepted."""
+
+    def __init__(self, constraints: Sequence[Constraint]) -> None:
+        self.constraints = constraints
+        self.count = 0
+        self._accepted = [0] * len(constraints)
+        self._nearest: list[float | None] = [None] * len(constraints)
+
+    def accept(self, architecture: Architecture) -> bool:
+        """Whether all constraints accept a draw; each is looked at, so that the counts are of all draws."""
+        self.count += 1
+        good = True
+        for place, constraint in enumerate(self.constraints):
+            value = constraint.value(architecture)
+            if constraint.accepts(value):
+                self._accepted[place] += 1
+            else:
+                good = False
+                nearest = self._nearest[place]
+                if nearest is None or _distance(constraint, value) < _distance(constraint, nearest):
+                    self._nearest[place] = value
+        return good
+
+    def nothing(self, trial: int) -> SpinetError:
+        """Return the error for a trial that no draw was good enough for."""
+        each = "; ".join(
+            f"{constraint} accepted {accepted:,} of them ({accepted / self.count:.2%})"
+            + (f", the nearest other value was {nearest:g}" if nearest is not None else "")
+            for constraint, accepted, nearest in zip(self.constraints, self._accepted, self._nearest, strict=True)
+        )
+        return SpinetError(f"trial {trial}: the constraints refused all of {self.count:,} draws: {each}")
+
+
+def parse_constraint(text: str, table: Path | None = None, image_size: int = 640) -> Constraint:
+    """Read a constraint as it stands on a command line.
+
+    Args:
+        text: `MEASURE=LOW:HIGH`; an end left out is open.
+        table: file of the latencies.
+        image_size: side of the image.
+
+    Raises:
+        SpinetError: the text is no constraint.
+
+    >>> parse_constraint("macs=84.2e9:86e9").high
+    86000000000.0
+    """
+    measure, _, window = text.partition("=")
+    low, colon, high = window.partition(":")
+    try:
+        ends = float(low or "0"), float(high or "inf")
+        if not colon or math.isnan(sum(ends)) or not (low or high):
+            raise ValueError
+    except ValueError:
+        raise SpinetError(f"constraint {text!r} is not MEASURE=LOW:HIGH, such as macs=84.2e9:86e9") from None
+    if measure not in get_args(Measure):
+        raise unknown_name("measure", measure, get_args(Measure))
+    found = LatencyTable.load(table) if table and measure == "latency" else None
+    return Constraint(measure, *ends, image_size=image_size, table=found)  # type: ignore[arg-type]
+
+
+def default_constraints(space: str) -> tuple[Constraint, ...]:
+    """Return the window that a space is searched in by default: SpineNet-49's multiply-adds within 1 %.
+
+    >>> default_constraints("spinenet49")[0].accepts(85.1e9)
+    True
+    """
+    return (Constraint("macs", 0.99 * 85.1e9, 1.01 * 85.1e9),) if space == "spinenet49" else ()
+
+
+def _distance(constraint: Constraint, value: float) -> float:
+    return max(constraint.low - value, value - constraint.high)

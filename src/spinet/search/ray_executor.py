@@ -1,0 +1,120 @@
+"""Workers as Ray actors, on this machine or a cluster: the only file that knows Ray."""
+
+import os
+from types import ModuleType
+from typing import Any
+
+from spinet.errors import SpinetError, WorkerLost
+from spinet.search.executors import too_long
+from spinet.search.processes import keep_to_share
+from spinet.search.slots import Answer, Call, SlotExecutor, serve
+
+
+class RayExecutor(SlotExecutor):
+    """Runs jobs in Ray actors, with the contract of `Processes`.
+
+    Ray never runs a job twice by itself: an actor that dies is an outcome, which the search decides about.
+
+    Args:
+        workers: how many actors.
+        timeout: seconds that a job may take, not counting the wait for an actor's place; None sets no limit.
+        cpus: CPU cores, and threads, of each.
+        gpus: GPUs of each; a fraction shares one, memory included.
+        address: of the cluster, as `ray.init` takes it; None starts one on this machine, or takes the one that this
+            process is connected to.
+
+    Raises:
+        SpinetError: Ray is not installed, or there is no cluster at the address.
+    """
+
+    name = "ray"
+
+    def __init__(
+        self, workers: int, timeout: float | None = None, *, cpus: int = 1, gpus: float = 0, address: str | None = None
+    ) -> None:
+        if workers < 1:
+            raise SpinetError(f"ray: {workers} workers cannot work; at least 1 is needed")
+        ray = _ray()
+        self.device = f"{gpus:g} GPUs and {cpus} cpus each" if gpus else f"cpu, {cpus} threads each"
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            try:
+                ray.init(address=address, include_dashboard=None if address else False, log_to_driver=True)
+            except (ConnectionError, ValueError) as error:
+                raise SpinetError(f"no Ray cluster at {address!r}: {error}") from None
+        super().__init__([RaySlot(ray, timeout, cpus, gpus) for _ in range(workers)])
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
+        """End the actors, and Ray itself if it was started here."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        if self._ours:
+            self._ours = False
+            _ray().shutdown()
+
+
+class RaySlot:
+    """A place for one actor; see `Slot`."""
+
+    def __init__(self, ray: ModuleType, timeout: float | None, cpus: int, gpus: float) -> None:
+        self._ray, self._timeout = ray, timeout
+        share = gpus % 1
+        self._start = ray.remote(_Actor).options(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)
+        self._arguments = (cpus, share)
+        self._actor: Any = None
+        self._closed = False
+
+    def run(self, call: Call) -> Any:
+        """Run a job; see `Slot`."""
+        ray = self._ray
+        if self._closed:
+            raise WorkerLost("the search has ended")
+        data = ray.cloudpickle.dumps(call)
+        try:
+            if self._actor is None:
+                self._actor = self._start.remote(*self._arguments)
+                ray.get(self._actor.ready.remote())
+            answer: Answer = ray.get(self._actor.serve.remote(data), timeout=self._timeout)
+        except ray.exceptions.GetTimeoutError:
+            self._discard()
+            raise too_long(self._timeout or 0) from None
+        except ray.exceptions.RayError as error:
+            self._discard()
+            reason = next(iter(str(error).splitlines()), "")
+            raise WorkerLost(f"the Ray actor was lost: {type(error).__name__}: {reason}") from None
+        if answer.broken:
+            self._discard()
+        return answer.unpack()
+
+    def close(self) -> None:
+        """Kill the actor; see `Slot`."""
+        self._closed = True
+        self._discard()
+
+    def _discard(self) -> None:
+        actor, self._actor = self._actor, None
+        if actor is not None and self._ray.is_initialized():
+            self._ray.kill(actor)
+
+
+class _Actor:
+    """What runs in a worker of Ray."""
+
+    def __init__(self, threads: int, gpu_share: float) -> None:
+        keep_to_share(threads, gpu_share)
+
+    def ready(self) -> None:
+        """Answer as soon as the actor has its place."""
+
+    def serve(self, data: bytes) -> Answer:
+        """Run a pickled job."""
+        return serve(data)
+
+
+def _ray() -> ModuleType:
+    try:
+        import ray
+    except ImportError:
+        raise SpinetError("the executor ray needs Ray: pip install 'spinet[ray]'") from None
+    module: ModuleType = ray
+    return module

@@ -1,0 +1,58 @@
+"""From a journal to the state of its search, and to a strategy that has learnt what it holds."""
+
+from pathlib import Path
+
+from spinet.errors import SpinetError
+from spinet.search.config import SearchConfig, check_header
+from spinet.search.journal import Event, Journal
+from spinet.search.snapshot import NAME as SNAPSHOT
+from spinet.search.snapshot import Snapshots, load_snapshot
+from spinet.search.state import SearchState
+from spinet.search.trial import Strategy
+
+
+def resume(config: SearchConfig, run: Path, journal: Journal, strategy: Strategy) -> SearchState:
+    """Begin a journal, or replay the one there is into a state and a fresh strategy.
+
+    Raises:
+        SpinetError: the journal is of another search, or damaged; the sentence names the setting or the line.
+    """
+    state = SearchState()
+    if journal.size == 0:
+        (run / SNAPSHOT).unlink(missing_ok=True)  # of a journal that is gone
+        for start, event in journal.append([config.header()], durable=True):
+            state.apply(event, start)
+        state.strategy = strategy
+        return state
+    events = list(journal.read())
+    check_header(journal.path, events[0][1], config.header())
+    learnt = _load(run, strategy, events[0][1], len(events))
+    for line, (start, event) in enumerate(events):
+        if line == learnt:
+            state.strategy = strategy
+        replay(state, journal.path, line + 1, start, event)
+    state.strategy = strategy
+    return state
+
+
+def replay(state: SearchState, path: Path, line: int, start: int, event: Event) -> None:
+    """Let a state take in a line of a journal.
+
+    Raises:
+        SpinetError: the event does not fit what came before.
+    """
+    try:
+        state.apply(event, start)
+    except (LookupError, TypeError, ValueError) as error:
+        raise SpinetError(
+            f"{path}, line {line} is damaged: its {event['event']} does not fit the lines before ({error!r})"
+        ) from None
+
+
+def _load(run: Path, strategy: Strategy, header: Event, lines: int) -> int:
+    """Give a strategy its snapshot, if there is one; return how many lines of the journal it has learnt."""
+    saved = load_snapshot(run, header, lines) if isinstance(strategy, Snapshots) else None
+    if saved is None or not isinstance(strategy, Snapshots):
+        return 0
+    strategy.load(saved[1])
+    return saved[0]

@@ -1,0 +1,101 @@
+"""The loop of every search: ask, evaluate, tell, whatever the strategy, the evaluation and the machines."""
+
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from spinet.errors import SpinetError
+from spinet.search.config import SearchConfig
+from spinet.search.driver import Driver
+from spinet.search.evaluation import Evaluate, Report, attempt, failure
+from spinet.search.executors import TrialExecutor
+from spinet.search.journal import Journal
+from spinet.search.progress import Display
+from spinet.search.state import Best, OpenTrial
+from spinet.search.stop import Interrupted, stop_on_signals
+from spinet.search.trial import Strategy
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """How a search ended.
+
+    Args:
+        told: trials whose outcome is known.
+        best: the best of them.
+        ended: `"finished"` after all trials, `"interrupted"` by a signal.
+    """
+
+    told: int
+    best: Best | None
+    ended: Literal["finished", "interrupted"]
+
+
+def search(
+    config: SearchConfig,
+    run: Path,
+    strategy: Strategy,
+    evaluate: Evaluate,
+    executor: TrialExecutor,
+    *,
+    quiet: bool = False,
+    snapshot_seconds: float = 60.0,
+) -> SearchResult:
+    """Search, or go on with a search, until `config.trials` are told or a signal comes.
+
+    `run` receives `journal.jsonl`, `best.json`, which `train` reads, and snapshots of the strategy. Killed at any
+    moment and started again, a search loses no result and repeats no finished training. In process it is a function
+    of `config` alone; with more workers each reward is, but not their order, and so not what the strategy makes of
+    them.
+
+    Args:
+        config: what to search.
+        run: the run folder.
+        strategy: a fresh one, of `config.strategy`.
+        evaluate: from a genotype to its reward.
+        executor: where evaluations run; the caller closes it, which ends those that still do.
+        quiet: show nothing.
+        snapshot_seconds: least time between two snapshots of a strategy that has them.
+
+    Raises:
+        SpinetError: the journal is of another search, damaged, in use or cannot be written; the constraints accept
+            nothing; too many trials fail.
+    """
+    with Journal(run) as journal, stop_on_signals() as stop:
+        driver = Driver(config, run, journal, strategy, snapshot_seconds)
+        driver.start(executor.workers, executor.name, executor.device)
+        running: dict[Future[Report], OpenTrial] = {}
+        ended: Literal["finished", "interrupted"] = "finished"
+        with Display(config.trials, driver.state, quiet) as display:
+            try:
+                while True:
+                    while len(running) < executor.workers and (known := driver.next(executor.workers)):
+                        job = (evaluate, driver.genotype(known), known.trial.rung, known.trial.seed)
+                        with stop.interruptible():
+                            future = executor.submit(attempt, *job, 2 ** known.retries["oom"])
+                            running[future] = known
+                    if not running:
+                        break
+                    with stop.interruptible():
+                        wait(running, return_when=FIRST_COMPLETED)
+                    _conclude(driver, running)
+                    display.update(driver.state)
+                    driver.check()
+            except Interrupted:
+                ended = "interrupted"
+                _conclude(driver, running)
+        return SearchResult(driver.state.told, driver.state.best, ended)
+
+
+def _conclude(driver: Driver, running: dict[Future[Report], OpenTrial]) -> None:
+    for future in [each for each in running if each.done()]:
+        driver.conclude(running.pop(future), _report(future))
+
+
+def _report(future: Future[Report]) -> Report:
+    """What came of an attempt, also where the worker could not say it; what nobody expected is raised as it is."""
+    error = future.exception()
+    if isinstance(error, SpinetError):
+        return failure(error)
+    return future.result()

@@ -1,0 +1,108 @@
+"""Scores of an untrained network, recorded beside rewards and never part of them.
+
+Published for image classifiers of another kind, and worth what they turn out to be worth: `synflow` (Tanaka et al.
+2020), `naswot` (Mellor et al. 2021), `snip` (Lee et al. 2019), `grad_norm` (Abdelfattah et al. 2021, who compare them).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from spinet.data.coco import CocoDataset
+from spinet.data.loader import Batch, eval_loader
+from spinet.data.transforms import EvalTransform
+from spinet.engine.checkpoint import ModelInfo
+from spinet.models.backbone import Backbone
+from spinet.models.retinanet import RetinaNet
+
+# Most images that are looked at.
+IMAGES = 16
+
+
+def zero_cost_scores(info: ModelInfo, dataset: CocoDataset, *, seed: int, device: torch.device) -> dict[str, float]:
+    """Return the scores of the network that training with this seed would begin with; those not finite are left out.
+
+    Args:
+        info: the network.
+        dataset: its first images are looked at, without augmentation.
+        seed: of the weights.
+        device: where to compute.
+    """
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        model = info.create_model().to(device)
+    few = dataset.subset(range(min(IMAGES, len(dataset))))
+    (batch,) = eval_loader(few, EvalTransform(info.image_size), batch_size=IMAGES)
+    scores = gradient_scores(model, batch, device) | {"synflow": synflow(model.backbone, info.image_size)}
+    return {name: score for name, score in scores.items() if math.isfinite(score)}
+
+
+def gradient_scores(model: RetinaNet, batch: Batch, device: torch.device) -> dict[str, float]:
+    """Return three scores of one training pass over `batch`.
+
+    `grad_norm` is the norm of the loss's gradient. `snip` is the logarithm of the sum of |weight * gradient| over the
+    convolutions. `naswot` is the log-determinant of the matrix of how many signs, behind the backbone's batch norms,
+    each two images share: high when the untrained network tells images apart.
+    """
+    kernel = _SharedSigns(model.backbone)
+    model.train()
+    targets = {name: value.to(device) for name, value in batch.targets.items()}
+    torch.stack(list(model.losses(batch.images.to(device), targets).values())).sum().backward()  # type: ignore[no-untyped-call]
+    kernel.remove()
+    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    scores = {
+        "grad_norm": float(torch.stack(torch._foreach_norm(gradients)).norm()),
+        "naswot": kernel.log_determinant(),
+    }
+    return scores | {"snip": _log_saliency(model)}
+
+
+def synflow(backbone: Backbone, image_size: int) -> float:
+    """Return the logarithm of the sum of |weight * gradient|, with weights made positive and an image of ones.
+
+    The weights of `backbone` are lost.
+    """
+    backbone.double().eval()
+    for module in _convolutions(backbone):
+        module.weight.detach().abs_()
+    backbone.zero_grad(set_to_none=True)
+    device = next(backbone.parameters()).device
+    features = backbone(torch.ones(1, 3, image_size, image_size, dtype=torch.float64, device=device))
+    torch.stack([each.sum() for each in features.values()]).sum().backward()  # type: ignore[no-untyped-call]
+    return _log_saliency(backbone)
+
+
+def _log_saliency(model: nn.Module) -> float:
+    total = sum(
+        float((each.weight.detach() * each.weight.grad).abs().sum())
+        for each in _convolutions(model)
+        if each.weight.grad is not None
+    )
+    return math.log(total) if total > 0 else -math.inf
+
+
+def _convolutions(model: nn.Module) -> list[nn.Conv2d]:
+    return [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+
+
+class _SharedSigns:
+    """Counts, behind every batch norm of a network, the places where two images of a batch have the same sign."""
+
+    def __init__(self, network: nn.Module) -> None:
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        self._hooks = [norm.register_forward_hook(self._add) for norm in norms]
+        self._shared: Tensor | None = None
+
+    def _add(self, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        signs = torch.where(output.detach().flatten(1) > 0, 1.0, -1.0)
+        # Products of signs sum to agreements less disagreements.
+        shared = (signs @ signs.T + signs.shape[1]).double() / 2
+        self._shared = shared if self._shared is None else self._shared + shared
+
+    def remove(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def log_determinant(self) -> float:
+        return -math.inf if self._shared is None else float(torch.linalg.slogdet(self._shared)[1])

@@ -1,0 +1,159 @@
+import inspect
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from spinet.arch.catalog import load_architecture
+from spinet.arch.cost import Cost
+from spinet.arch.head_cost import model_cost
+from spinet.errors import SpinetError
+from spinet.models.blocks import count_parameters
+from spinet.models.classifier import Classifier
+from spinet.models.factory import BackboneSettings, create_backbone, create_classifier, create_retinanet
+
+TINY = load_architecture("tiny")
+
+
+@pytest.fixture
+def classifier():
+    torch.manual_seed(0)
+    return create_classifier(TINY, 10).eval()
+
+
+def counted_by_torch(model, size):
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model.eval()(torch.empty(1, 3, size, size, device="meta"))
+    return Cost(count_parameters(model), counter.get_total_flops() // 2)
+
+
+@pytest.mark.parametrize("classes", [1000, 1001, 5089])
+@pytest.mark.parametrize("name", ["spinenet49s", "spinenet49", "spinenet49s-v1", "spinenet49-mobile"])
+def test_classifiers_cost_what_pytorch_counts(name, classes):
+    architecture = load_architecture(name)
+    with torch.device("meta"):
+        model = create_classifier(architecture, classes)
+
+    assert model_cost(architecture, 224, "classifier", classes) == counted_by_torch(model, 224)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "thousand"),
+    [
+        ("spinenet49", 1001, 22_089),
+        ("spinenet96", 1001, 36_520),
+        ("spinenet143", 1001, 60_505),
+        ("spinenet190", 1001, 127_101),
+        ("spinenet49", 5089, 23_139),
+        ("spinenet96", 5089, 37_571),
+        ("spinenet143", 5089, 61_555),
+        ("spinenet190", 5089, 129_198),
+        ("spinenet49s", 1001, 9_218),
+        ("spinenet49s-256", 1001, 9_730),
+    ],
+)
+def test_classifiers_have_the_published_parameters(name, classes, thousand):
+    with torch.device("meta"):
+        model = create_classifier(load_architecture(name), classes)
+
+    assert count_parameters(model) / 1000 == pytest.approx(thousand, abs=1)
+
+
+@pytest.mark.parametrize("size", [(224, 224), (65, 97)])
+def test_features_of_all_levels_are_added_from_the_top_down_and_averaged(classifier, size):
+    images = torch.rand(2, 3, *size)
+    features = classifier.backbone(images)
+    coarse, middle, fine = features[5], features[4], features[3]
+    total = F.interpolate(F.interpolate(coarse, size=middle.shape[-2:]) + middle, size=fine.shape[-2:]) + fine
+
+    expected = F.linear((total / 3).mean(dim=(2, 3)), classifier.dense.weight, classifier.dense.bias)
+
+    torch.testing.assert_close(classifier(images), expected)
+
+
+def test_one_level_is_the_coarsest_or_the_asked_one_and_the_others_are_not_built():
+    images = torch.rand(1, 3, 64, 64)
+    for asked, level in ((None, 5), (4, 4)):
+        model = create_classifier(TINY, 10, aggregation="one", level=asked).eval()
+        assert model.backbone.levels == (level,)
+        torch.testing.assert_close(model(images), model.dense(model.backbone(images)[level].mean(dim=(2, 3))))
+
+
+def test_concatenated_means_make_a_vector_of_all_levels_finest_first():
+    model = create_classifier(TINY, 10, aggregation="concat").eval()
+    images = torch.rand(1, 3, 64, 64)
+    vector = torch.cat([model.backbone(images)[level].mean(dim=(2, 3)) for level in (3, 4, 5)], dim=1)
+
+    assert model.dense.in_features == 3 * model.backbone.out_channels
+    torch.testing.assert_close(model(images), model.dense(vector))
+
+
+def test_the_concatenation_of_table_11_has_1280_values():
+    with torch.device("meta"):
+        model = create_classifier(load_architecture("spinenet49"), 1000, aggregation="concat")
+
+    assert model.dense.in_features == 1280
+
+
+def test_losses_are_cross_entropy_with_the_truth_smoothed(classifier):
+    images, labels = torch.rand(4, 3, 64, 64), torch.tensor([0, 3, 9, 3])
+    truth = F.one_hot(labels, 10) * 0.9 + 0.1 / 10
+
+    plain = classifier.losses(images, labels)
+    smoothed = classifier.losses(images, labels, label_smoothing=0.1)
+
+    logs = classifier(images).log_softmax(dim=1)
+    torch.testing.assert_close(plain["class"], -logs[range(4), labels].mean())
+    torch.testing.assert_close(smoothed["class"], -(truth * logs).sum(dim=1).mean())
+
+
+def test_every_parameter_learns_from_the_loss(classifier):
+    classifier.train().losses(torch.rand(2, 3, 64, 64), torch.tensor([1, 2]))["class"].backward()
+
+    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in classifier.parameters())
+
+
+def test_guesses_come_best_first_and_sum_to_at_most_one(classifier):
+    found = classifier.predict(torch.rand(3, 3, 64, 64), top=4)
+
+    assert found["scores"].shape == found["labels"].shape == (3, 4)
+    assert torch.equal(found["scores"], found["scores"].sort(dim=1, descending=True).values)
+    assert (found["scores"].sum(dim=1) < 1).all()
+    torch.testing.assert_close(classifier.predict(torch.rand(1, 3, 64, 64), top=99)["scores"].sum(), torch.tensor(1.0))
+
+
+def test_the_background_is_never_guessed(classifier):
+    classifier.background = True
+    torch.nn.init.constant_(classifier.dense.bias[:1], 50.0)
+
+    found = classifier.predict(torch.rand(1, 3, 64, 64), top=99)
+
+    assert sorted(found["labels"][0].tolist()) == list(range(1, 10))
+    assert found["scores"].sum() < 1e-6
+
+
+def test_the_dense_layer_begins_small(classifier):
+    assert float(classifier.dense.weight.detach().std()) == pytest.approx(0.01, rel=0.2)
+    assert not classifier.dense.bias.any()
+
+
+def test_what_cannot_be_built_is_refused():
+    with pytest.raises(SpinetError, match="unknown aggregation 'al', did you mean 'all'"):
+        Classifier(create_backbone(TINY, levels=None), 10, aggregation="al")
+    with pytest.raises(SpinetError, match="a classifier of 0 classes cannot be built"):
+        create_classifier(TINY, 0)
+    with pytest.raises(SpinetError, match="level 4: the aggregation 'all' takes all levels"):
+        create_classifier(TINY, 10, level=4)
+    with pytest.raises(SpinetError, match="no features of level 7"):
+        create_classifier(TINY, 10, aggregation="one", level=7)
+
+
+def test_whole_models_pass_on_every_setting_of_a_backbone_with_its_default():
+    parameters = inspect.signature(create_backbone).parameters.values()
+    keywords = {each.name: each.default for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
+
+    assert set(BackboneSettings.__annotations__) == set(keywords)
+    norm = create_retinanet(TINY, 3).classes.norms["3"][0]
+    assert (norm.eps, norm.momentum) == (keywords["bn_eps"], keywords["bn_momentum"])
