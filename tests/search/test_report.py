@@ -11,6 +11,7 @@ from journals import HOSTILE, JournalMaker
 from spinet.arch.catalog import load_architecture
 from spinet.errors import SpinetError
 from spinet.search.history import load_history
+from spinet.search.journal import Journal
 from spinet.search.report import write_report
 from spinet.search.report_digest import Digest, random_band
 from spinet.search.report_figures import MOST_POINTS, progress, thinned
@@ -107,11 +108,16 @@ def test_a_search_whose_every_trial_failed_says_so_first_and_why(tmp_path):
     assert "Best trials" not in text
 
 
-def test_open_trials_are_told_from_ended_ones(tmp_path):
-    text = write_report(still_running().write(tmp_path)).read_text()
+def test_a_running_search_is_told_from_a_stopped_one(tmp_path):
+    run = still_running().write(tmp_path)
 
-    assert "1 trial had no outcome when this page was written" in text
-    assert "15</b><span>1 under way" in text
+    stopped = write_report(run).read_text()
+    with Journal(run):
+        running = write_report(run).read_text()
+
+    assert "The search was stopped with 1 trial under way" in stopped
+    assert "The search was running when this page was written, 1 trial under way" in running
+    assert "15</b><span>1 under way" in stopped
 
 
 def test_only_blind_trials_make_the_band(tmp_path):

@@ -50,11 +50,12 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 def render(digest: Digest, name: str) -> str:
     """Return the page of a search; `name` is what the run is called."""
     history = digest.history
-    proxy = (history.header.get("proxy") or {}).get("name", "no")
+    proxy = history.header.get("proxy") or {}
+    task = f"proxy task {proxy.get('name', 'unnamed')}" if proxy else "no proxy task"
     strategy = (history.header.get("strategy") or {}).get("name", "unknown")
     lead = (
         f"A search for networks in the space {history.space.name} with the strategy {strategy}, run {name}: each "
-        f"trial trains one network for a short time (proxy task {proxy}), and its reward tells the strategy where to "
+        f"trial trains one network for a short time ({task}), and its reward tells the strategy where to "
         "look next. Rest the pointer on a point to read about it; drag over a figure to zoom, double-click to go back."
     )
     figures, parts = _progress(digest)
@@ -75,10 +76,15 @@ def _notices(digest: Digest) -> list[str]:
         found.append(text + " The table of failures below says why.")
     elif not told:
         found.append("No trial has ended yet.")
-    if digest.open:
+    if digest.history.running:
         found.append(
-            f"{count_of(digest.open, 'trial')} had no outcome when this page was written: the search was running, or "
-            "was stopped and will make up for them. Write the report again to see more."
+            f"The search was running when this page was written, {count_of(digest.open, 'trial')} under way; write the "
+            "report again to see more."
+        )
+    elif digest.open:
+        found.append(
+            f"The search was stopped with {count_of(digest.open, 'trial')} under way; the same command goes on and "
+            "makes up for them."
         )
     if not digest.history.header.get("proxy"):
         found.append("This search has no proxy task: its rewards do not come from training networks.")
