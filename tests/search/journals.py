@@ -13,6 +13,9 @@ from spinet.search.spaces import SPACES
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>&\x1b[31m"
+
+
 def planted(space: Space, choices: Choices) -> float:
     """A reward that likes bottlenecks and blocks of middle levels, between 0 and some 0.4."""
     blocks = space.decode(choices).blocks
