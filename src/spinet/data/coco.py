@@ -1,6 +1,5 @@
-"""Data sets in COCO format: found, checked once when opened, and read image by image."""
+"""Data sets in COCO format, or converted to it: checked once when opened, and read image by image."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from spinet.data.annotations import (
     category_names,
     check_annotations,
     image_entries,
-    read_annotation_file,
 )
+from spinet.data.formats import read_split
 from spinet.data.images import read_image
 from spinet.errors import SpinetError
 
@@ -44,15 +43,12 @@ class Sample:
 
 
 class CocoDataset:
-    """One split of a data set folder in COCO format.
-
-    The layout is `ROOT/train`, `ROOT/val` and `ROOT/annotations/instances_{train,val}.json`, or the official
-    one with a year: `ROOT/train2017` and `instances_train2017.json`.
+    """One split of a data set folder in COCO, YOLO or Pascal VOC format, whose layouts `spinet.data.formats` names.
 
     Attributes:
         root: the data set folder.
         split: "train" or "val".
-        annotation_file: the JSON file that was read.
+        annotation_file: the file that lists the split's images or its classes, for messages.
         samples: one `Sample` an image, in the file's order, those without objects too.
         class_names: name of each label.
         category_ids: COCO category id of each label, ascending.
@@ -68,11 +64,10 @@ class CocoDataset:
             cache_images: keep each image that `image` has read in memory; loader workers keep one copy each.
 
         Raises:
-            SpinetError: folder, annotation file or image files are missing, or the file is not valid COCO.
+            SpinetError: folder, annotations or image files are missing or not valid.
         """
         self.root, self.split = root, split
-        folder, self.annotation_file = _locate(root, split)
-        raw = read_annotation_file(self.annotation_file)
+        self.annotation_file, folder, raw = read_split(root, split)
         names = category_names(raw, self.annotation_file)
         images = image_entries(raw, self.annotation_file)
         check_annotations(raw, self.annotation_file, images, names)
@@ -103,10 +98,11 @@ class CocoDataset:
     def ground_truth(self) -> dict[str, object]:
         """Return a COCO dict for the metric: the file's boxes (XYWH) and crowd regions, without the dropped.
 
-        Masks stay; `area` and `iscrowd` are filled in where missing. The file is read again, because keeping
-        it would cost gigabytes for COCO's train split, which training has no use for.
+        Masks stay; `area` and `iscrowd` are filled in where missing. The annotations are read again, because
+        keeping them would cost gigabytes for COCO's train split, which training has no use for.
         """
-        raw = read_annotation_file(self.annotation_file)
+        sizes = {sample.path: (sample.width, sample.height) for sample in self.samples}
+        raw = read_split(self.root, self.split, sizes).raw
         kept = (entry for entry, keep in zip(raw["annotations"], self._kept.tolist(), strict=True) if keep)
         return {
             "info": raw.get("info", {}),
@@ -115,28 +111,6 @@ class CocoDataset:
             # Numbered afresh from 1, because COCO's metric takes an object with id 0 for a missed one.
             "annotations": [_for_metric(entry, number) for number, entry in enumerate(kept, start=1)],
         }
-
-
-def _locate(root: Path, split: str) -> tuple[Path, Path]:
-    """Return the split's image folder and annotation file."""
-    if split not in ("train", "val"):
-        raise SpinetError(f"unknown split {split!r}; allowed are 'train' and 'val'")
-    layout = f"expected are {split}/ and annotations/instances_{split}.json, or both with a year ({split}2017)"
-    if not root.is_dir():
-        raise SpinetError(f"there is no data set folder {root}; {layout}")
-    names = sorted(entry.name for entry in root.iterdir())
-    folders = [name for name in names if re.fullmatch(rf"{split}(\d{{4}})?", name) and (root / name).is_dir()]
-    if not folders:
-        found = ", ".join(names[:10]) or "nothing"
-        raise SpinetError(f"{root} has no folder of {split} images; {layout}, found is {found}")
-    files = {folder: root / "annotations" / f"instances_{folder}.json" for folder in folders}
-    complete = [folder for folder, file in files.items() if file.is_file()]
-    if not complete:
-        raise SpinetError(f"the annotation file {files[folders[0]]} is missing; {layout}")
-    if len(complete) > 1 and split not in complete:
-        raise SpinetError(f"{root} has {' and '.join(complete)}; allowed is one annotated {split} folder")
-    # Sorting has put the folder without a year first.
-    return root / complete[0], files[complete[0]]
 
 
 def _check_image_files(images: dict[int, Entry], folder: Path) -> None:
