@@ -53,6 +53,9 @@ class CocoDataset:
         class_names: name of each label.
         category_ids: COCO category id of each label, ascending.
         problems: what was dropped or clipped, and how often; empty for a clean data set.
+        examples: for each problem, an image that has it.
+        annotated: how many annotations there were, with the dropped and the crowd regions.
+        crowd_regions: how many are for the metric only.
     """
 
     def __init__(self, root: Path, split: str, cache_images: bool = False) -> None:
@@ -74,8 +77,13 @@ class CocoDataset:
         _check_image_files(images, folder)
 
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
-        boxes, self._kept, self.problems = _clip_boxes(raw["annotations"], images)
+        boxes, self._kept, found = _clip_boxes(raw["annotations"], images)
+        self.problems = {name: int(mask.sum()) for name, mask in found.items() if mask.any()}
+        owners = {name: raw["annotations"][int(found[name].int().argmax())]["image_id"] for name in self.problems}
+        self.examples = {name: folder / images[owner]["file_name"] for name, owner in owners.items()}
         self.samples = _samples(raw["annotations"], boxes, self._kept, images, self.category_ids, folder)
+        self.annotated = len(self._kept)
+        self.crowd_regions = int(self._kept.sum()) - sum(len(sample.labels) for sample in self.samples)
         self._cache: dict[int, Tensor] | None = {} if cache_images else None
 
     def __len__(self) -> int:
@@ -123,8 +131,8 @@ def _check_image_files(images: dict[int, Entry], folder: Path) -> None:
         raise SpinetError(f"{count} image files are missing, the first one is {folder / missing[0]}")
 
 
-def _clip_boxes(annotations: list[Entry], images: dict[int, Entry]) -> tuple[Tensor, Tensor, dict[str, int]]:
-    """Return XYXY boxes `(A, 4)` clipped to their images, which of them to keep `(A,)`, and problems."""
+def _clip_boxes(annotations: list[Entry], images: dict[int, Entry]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Return XYXY boxes `(A, 4)` clipped to their images, which of them to keep `(A,)`, and who has which problem."""
     xywh = torch.tensor([entry["bbox"] for entry in annotations], dtype=torch.float64).view(-1, 4)
     owners = [images[entry["image_id"]] for entry in annotations]
     limits = torch.tensor([[image["width"], image["height"]] for image in owners]).view(-1, 2).repeat(1, 2)
@@ -132,13 +140,15 @@ def _clip_boxes(annotations: list[Entry], images: dict[int, Entry]) -> tuple[Ten
     clipped = corners.clamp(min=0).minimum(limits)
 
     has_area, kept = _has_area(corners), _has_area(clipped)
-    problems = {
-        "boxes of zero area dropped": ~has_area,
-        "boxes outside their image dropped": has_area & ~kept,
-        "boxes clipped to their image": kept & ((clipped - corners).abs() > ROUNDING).any(dim=1),
-    }
-    counts = {name: int(found.sum()) for name, found in problems.items()}
-    return clipped, kept, {name: count for name, count in counts.items() if count}
+    return (
+        clipped,
+        kept,
+        {
+            "boxes of zero area dropped": ~has_area,
+            "boxes outside their image dropped": has_area & ~kept,
+            "boxes clipped to their image": kept & ((clipped - corners).abs() > ROUNDING).any(dim=1),
+        },
+    )
 
 
 def _has_area(boxes: Tensor) -> Tensor:

@@ -45,9 +45,9 @@ def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> 
         width, height = known[path]
         name = Path(os.path.relpath(path, file.parent)).as_posix()
         images.append({"id": image_id, "file_name": name, "width": width, "height": height})
-        for entry in labels.read(_label_file(path), width, height):
+        for entry in labels.read(label_file(path), width, height):
             annotations.append({"id": len(annotations) + 1, "image_id": image_id, "iscrowd": 0} | entry)
-    labels.check(paths[0], _label_file(paths[0]))
+    labels.check(paths[0], label_file(paths[0]))
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
     raw = {"images": images, "categories": categories, "annotations": annotations}
     return RawSplit(file, file.parent, raw)
@@ -161,7 +161,7 @@ def _listed(line: str, place: Path) -> Path:
     return path
 
 
-def _label_file(image: Path) -> Path:
+def label_file(image: Path) -> Path:
     """Return the label file of an image: the last folder called images becomes labels."""
     parts = list(image.parts)
     for position in range(len(parts) - 2, -1, -1):
