@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from spinet.commands.console import say, warn
 from spinet.commands.convert import convert_command
+from spinet.commands.doctor import doctor_command
 from spinet.commands.draw import draw_command
 from spinet.commands.evaluate import evaluate_command, predict_command
 from spinet.commands.show import list_command, show_command
@@ -19,6 +20,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
+    "doctor": doctor_command,
     "convert": convert_command,
     "demo": demo_command,
 }

@@ -112,9 +112,7 @@ def _search(
     )
     data = open_data(root, task)
     say(f"{len(data.train)} images to learn from, {len(data.held_out)} held out of {data.train.annotation_file}")
-    evaluate = partial(
-        ProxyTask(task, root, "cuda" if gpus else "cpu", zero_cost=zero_cost), base=searched.scaling
-    )
+    evaluate = partial(ProxyTask(task, root, "cuda" if gpus else "cpu", zero_cost=zero_cost), base=searched.scaling)
     with ExitStack() as stack:
         where = stack.enter_context(_executor(executor, workers, timeout, gpus, ray_address))
         result = search(config, run, create_strategy(settings, searched), evaluate, where)
