@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from spinet.commands.console import say
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, unknown_name
 
 if TYPE_CHECKING:
     from spinet.search.constraints import Constraint
     from spinet.search.executors import TrialExecutor
     from spinet.search.space import Space
+    from spinet.search.strategies import Settings
 
 _Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
@@ -38,7 +39,8 @@ def search_command(args: list[str]) -> None:
         if not {"-h", "--help"} & set(args):
             raise SystemExit(2)
         return
-    tyro.cli(partial(_search, args[0]), args=args[1:], prog=f"spinet search {args[0]}", description=_search.__doc__)
+    description = (_search.__doc__ or "").partition("Args:")[0]
+    tyro.cli(partial(_search, args[0]), args=args[1:], prog=f"spinet search {args[0]}", description=description)
 
 
 def _search(
@@ -95,11 +97,11 @@ def _search(
     from spinet.search.proxies import load_proxy
     from spinet.search.proxy import ProxyTask, open_data
     from spinet.search.run import search
-    from spinet.search.strategies import choose_settings, create_strategy
+    from spinet.search.strategies import create_strategy
 
     searched = _space(space, scaling, window)
     task = load_proxy(proxy)
-    settings = choose_settings(strategy, halving, len(task.rungs))
+    settings = _settings(strategy, halving, len(task.rungs), seed)
     config = SearchConfig(
         searched,
         settings.to_dict(),
@@ -130,6 +132,17 @@ def _space(name: str, scaling: str, window: int | None) -> "Space":
     if scaling:
         space = replace(space, scaling=load_architecture(scaling).scaling)
     return space if window is None else replace(space, window=window)
+
+
+def _settings(strategy: str, halving: int, rungs: int, seed: int) -> "Settings":
+    from spinet.search.strategies import STRATEGIES, HalvingSettings, PolicySettings
+
+    if strategy not in STRATEGIES:
+        raise unknown_name("strategy", strategy, STRATEGIES)
+    settings = STRATEGIES[strategy]
+    if isinstance(settings, PolicySettings):
+        settings = replace(settings, seed=seed)
+    return HalvingSettings(inner=settings, eta=halving, rungs=rungs) if halving else settings
 
 
 def _constraints(space: "Space", texts: tuple[str, ...], table: Path | None) -> "tuple[Constraint, ...]":
@@ -170,9 +183,9 @@ def _status(args: list[str]) -> None:
             run: Folder of the search.
             json_: Print JSON.
         """
-        from spinet.search.status import status_of, status_text
+        from spinet.search.status import status_text, summary
 
-        found = status_of(run)
+        found = summary(run)
         if json_:
             sys.stdout.write(json.dumps(found) + "\n")
         else:
