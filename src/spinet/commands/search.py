@@ -97,6 +97,7 @@ def _search(
     from spinet.search.proxies import load_proxy
     from spinet.search.proxy import ProxyTask, open_data
     from spinet.search.run import search
+    from spinet.search.spaces import load_space
     from spinet.search.strategies import create_strategy
 
     searched = _space(space, scaling, window)
@@ -114,7 +115,10 @@ def _search(
     )
     data = open_data(root, task)
     say(f"{len(data.train)} images to learn from, {len(data.held_out)} held out of {data.train.annotation_file}")
-    evaluate = partial(ProxyTask(task, root, "cuda" if gpus else "cpu", zero_cost=zero_cost), base=searched.scaling)
+    # The proxy is a narrow copy of the space's own networks, whatever size the result shall have.
+    base = load_space(space).scaling
+    task.scaling(base)
+    evaluate = partial(ProxyTask(task, root, "cuda" if gpus else "cpu", zero_cost=zero_cost), base=base)
     with ExitStack() as stack:
         where = stack.enter_context(_executor(executor, workers, timeout, gpus, ray_address))
         result = search(config, run, create_strategy(settings, searched), evaluate, where)
