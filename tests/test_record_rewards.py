@@ -101,6 +101,8 @@ def test_a_training_that_fails_is_a_line_too(task):
 def test_recording_goes_on_where_it_stopped(task, tmp_path, monkeypatch, capsys):
     out = tmp_path / "table.jsonl"
     monkeypatch.setitem(SCRIPT.main.__globals__, "load_proxy", lambda name: task.proxy)
+    # The other process imports the script by its name.
+    monkeypatch.syspath_prepend(Path(SCRIPT.__file__).parent)
     settings = {"data_root": Path(task.root), "out": out, "processes": 1, "upper": 0, "seeds": 1}
 
     SCRIPT.main(**settings, count=5)
