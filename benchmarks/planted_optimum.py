@@ -44,7 +44,7 @@ def main() -> None:
         means = [statistics.fmean(best_of(each[:stop]) for each in found) for stop in stops]
         ends = [best_of(each) for each in found]
         spread = statistics.stdev(ends) if len(ends) > 1 else 0.0
-        columns = [*(f"{z:.2f}" for z in means), " ".join(f"{z:.1f}" for z in ends), f"{spread:.2f}", f"{seconds:.0f}"]
+        columns = [*(f"{z:.2f}" for z in means), " ".join(f"{z:.1f}" for z in ends), f"{spread:.2f}", f"{seconds:.1f}"]
         print(f"| {name} |", " | ".join(columns), "|", flush=True)
 
 
