@@ -253,8 +253,7 @@ def _latency(args: list[str]) -> None:
         """
         from spinet.search.latency import measure_latency
 
-        table = measure_latency(_space(space, scaling, None), image_size=image_size, device=device)
-        table.save(out)
+        table = measure_latency(_space(space, scaling, None), out, image_size=image_size, device=device)
         say(f"{len(table.milliseconds)} parts on {table.device}: {out}")
 
     tyro.cli(command, args=args, prog="spinet search latency")

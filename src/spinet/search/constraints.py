@@ -13,7 +13,6 @@ from spinet.arch.cost import backbone_costs
 from spinet.arch.genotype import check_keys
 from spinet.arch.head_cost import Head, model_cost
 from spinet.errors import SpinetError, unknown_name
-from spinet.files import write_atomically
 from spinet.search.space import Space
 
 Measure = Literal["macs", "parameters", "latency"]
@@ -53,10 +52,6 @@ class LatencyTable:
         """A few digits that tell tables apart."""
         return hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=8).hexdigest()
 
-    def save(self, path: Path) -> None:
-        """Write the table as JSON."""
-        write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
-
     @classmethod
     def load(cls, path: Path) -> "LatencyTable":
         """Read what `spinet.search.latency` wrote.
@@ -70,7 +65,7 @@ class LatencyTable:
             raise SpinetError(f"could not read the latency table {path}: {error.strerror}") from None
         except ValueError as error:
             raise SpinetError(f"{path}: not JSON ({error})") from None
-        check_keys(f"latency table {path}", data, ("milliseconds", "image_size", "device"))
+        check_keys(f"latency table {path}", data, ("milliseconds", "image_size", "device"), ("versions", "space"))
         times = data["milliseconds"]
         if not isinstance(times, dict) or not all(isinstance(each, int | float) for each in times.values()):
             raise SpinetError(f"latency table {path}: milliseconds are not numbers by the name of a part")

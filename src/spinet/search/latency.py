@@ -1,128 +1,183 @@
-"""Measures what the parts of a space's networks take on this machine, for constraints on latency.
+"""Measures how long every part that a space can be built of takes on a device, for constraints on latency.
 
-Every part is timed alone, at batch 1, as PyTorch runs it; a network's latency is the sum of its parts (as MnasNet's
-followers estimate it), which leaves out sums, activations between blocks, and post-processing.
+Parts depend on levels and kinds alone, so a few hundred measurements predict every network of the space as a sum. What
+the sum leaves out, such as the additions between connections, is little; measure the network you chose.
 """
 
+import json
 import platform
-import statistics
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from statistics import median
 
 import torch
+from torch import Tensor, nn
 
 from spinet.arch.catalog import Architecture
 from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.errors import SpinetError
+from spinet.files import write_atomically
 from spinet.models.backbone import PermutedBlock, SpineNet
 from spinet.models.factory import create_retinanet
 from spinet.models.resample import level_size
+from spinet.search.config import spinet_version
 from spinet.search.constraints import LatencyTable
 from spinet.search.space import Space
 
-# What to time: the part's name in the table, the call, its inputs' shapes.
-_Part = tuple[str, Callable[..., object], tuple[torch.Tensor, ...]]
+
+class Stopwatch:
+    """Median time of calls.
+
+    Args:
+        device: what runs them.
+        repeats: timed calls.
+        warm_up: calls before.
+    """
+
+    def __init__(self, device: torch.device, repeats: int, warm_up: int) -> None:
+        self.device, self.repeats, self.warm_up = device, repeats, warm_up
+
+    @torch.inference_mode()
+    def milliseconds(self, work: Callable[[], object]) -> float:
+        """Return how long one call takes."""
+        times = []
+        for call in range(self.warm_up + self.repeats):
+            self._finish()
+            started = time.perf_counter()
+            work()
+            self._finish()
+            if call >= self.warm_up:
+                times.append(1000 * (time.perf_counter() - started))
+        return round(median(times), 4)
+
+    def _finish(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
 def measure_latency(
-    space: Space, *, image_size: int = 640, num_classes: int = 91, device: str = "cpu", seconds: float = 0.2
+    space: Space,
+    path: Path,
+    *,
+    image_size: int = 640,
+    device: str = "cpu",
+    num_classes: int = 91,
+    repeats: int = 50,
+    warm_up: int = 10,
 ) -> LatencyTable:
-    """Time every part that a network of `space` can have.
+    """Measure all parts of a space's networks for one image; write and return the table.
 
     Args:
-        space: whose blocks, connections, endpoints and head.
-        image_size: side of the images, pixels.
-        num_classes: of RetinaNet's head.
-        device: where to run.
-        seconds: least time for each part; the median of its runs is kept.
+        space: whose levels, kinds and scaling say which parts there are.
+        path: JSON file to write, with the device and the versions.
+        image_size: side of the image; padded to the coarsest stride, as the detector does.
+        device: as torch names it.
+        num_classes: of the RetinaNet head.
+        repeats: timed runs of each part, of which the median counts.
+        warm_up: runs of each part before.
 
-    Returns:
-        Milliseconds by `spinet.search.constraints.part_keys`.
+    Raises:
+        SpinetError: there is no such device, or the file cannot be written.
     """
-    place = torch.device(device)
-    milliseconds: dict[str, float] = {}
-    with torch.inference_mode():
-        for part, call, inputs in _parts(space, image_size, num_classes, place):
-            milliseconds[part] = 1e3 * _median_seconds(partial(call, *inputs), place, seconds)
-    name = torch.cuda.get_device_name(place) if place.type == "cuda" else _processor()
-    return LatencyTable(milliseconds, image_size, f"{name}, PyTorch {torch.__version__}")
+    try:
+        where = torch.device(device)
+        torch.zeros(1, device=where)
+    except (RuntimeError, AssertionError) as error:
+        raise SpinetError(f"latency: the device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+    stride = 2 ** max(space.outputs)
+    parts = _Parts(space, -(-image_size // stride) * stride, Stopwatch(where, repeats, warm_up))
+    times = {**parts.stem(), **parts.blocks(), **parts.connections(), "head": parts.head(num_classes)}
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else _processor()
+    table = LatencyTable(times, image_size, name)
+    versions = {"torch": torch.__version__, "spinet": spinet_version()}
+    plain = {"space": space.name, "device": name, "image_size": image_size, "versions": versions}
+    write_atomically(path, json.dumps({**plain, "milliseconds": times}, indent=1) + "\n")
+    return table
 
 
-def _median_seconds(call: Callable[[], object], device: torch.device, at_least: float) -> float:
-    """Run after a warm-up, five times or more, until the time is up."""
-    times: list[float] = []
-    for run in range(1000):
-        started = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if run >= 2:
-            times.append(time.perf_counter() - started)
-        if len(times) >= 5 and sum(times) >= at_least:
-            break
-    return statistics.median(times)
+class _Parts:
+    """Builds each part inside a network of two permuted blocks, and times it alone."""
+
+    def __init__(self, space: Space, image_size: int, stopwatch: Stopwatch) -> None:
+        self.space, self.image_size, self.stopwatch = space, image_size, stopwatch
+        levels = {level + offset for level in space.intermediates for offset in space.offsets} | {*space.outputs}
+        self.nodes = [(level, kind) for level in sorted(levels) for kind in space.kinds]
+
+    def stem(self) -> dict[str, float]:
+        """Time the first convolution and the blocks of the stem."""
+        network = self._network(self.nodes[0], self.nodes[0])
+        flow = self._random(3, 0)
+        times = {}
+        for name, module in (("stem", network.stem), *((f"stem {i}", b) for i, b in network.blocks.items())):
+            if name != "stem" and int(name.split()[1]) >= len(self.space.stem):
+                break
+            times[name], flow = self._time(module, flow), module(flow).detach()
+        return times
+
+    def blocks(self) -> dict[str, float]:
+        """Time the permuted blocks of each level and kind, and the convolutions behind endpoints."""
+        times = {}
+        for node in self.nodes:
+            network, name = self._network(self.nodes[0], node), f"L{node[0]} {node[1]}"
+            features = self._features(node)
+            times[name] = self._time(self._last(network).body, features)
+            if node[0] in self.space.outputs:
+                times[f"endpoint {name}"] = self._time(network.endpoints[str(node[0])], features)
+        return times
+
+    def connections(self) -> dict[str, float]:
+        """Time the resampling between every two levels and kinds; those that are no more than a sum take none."""
+        times = {}
+        parents = dict.fromkeys([*((block.level, block.kind) for block in self.space.stem), *self.nodes])
+        for parent in parents:
+            features = self._features(parent)
+            for child in self.nodes:
+                resamples = self._last(self._network(parent, child)).parents
+                size = level_size((self.image_size, self.image_size), child[0])
+                name = f"L{parent[0]} {parent[1]} -> L{child[0]} {child[1]}"
+                source = str(len(self.space.stem))
+                if source in resamples:
+                    times[name] = self._time(resamples[source], features, size)
+        return times
+
+    def head(self, num_classes: int) -> float:
+        """Time both towers of RetinaNet over all levels."""
+        architecture = Architecture(self.space.decode(self.space.sample(Random(0))), self.space.scaling)
+        model = create_retinanet(architecture, num_classes).eval().to(self.stopwatch.device)
+        width = self.space.scaling.endpoint_channels
+        features = {level: self._random(width, level) for level in sorted(self.space.outputs)}
+        return self.stopwatch.milliseconds(lambda: (model.classes(features, num_classes), model.boxes(features, 4)))
+
+    def _network(self, parent: tuple[int, str], child: tuple[int, str]) -> SpineNet:
+        first = len(self.space.stem)
+        blocks = (BlockSpec(*parent, (0, 1)), BlockSpec(*child, (1, first), endpoint=True))
+        return SpineNet(Genotype(self.space.stem, blocks, "none"), self.space.scaling).eval().to(self.stopwatch.device)
+
+    @staticmethod
+    def _last(network: SpineNet) -> PermutedBlock:
+        block = [*network.blocks.values()][-1]
+        assert isinstance(block, PermutedBlock)
+        return block
+
+    def _features(self, node: tuple[int, str]) -> Tensor:
+        return self._random(self.space.scaling.out_channels(BlockSpec(*node)), node[0])
+
+    def _random(self, channels: int, level: int) -> Tensor:
+        size = level_size((self.image_size, self.image_size), level)
+        return torch.rand(1, channels, *size, device=self.stopwatch.device)
+
+    def _time(self, module: nn.Module, *inputs: object) -> float:
+        return self.stopwatch.milliseconds(lambda: module(*inputs))
 
 
 def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _parts(space: Space, image_size: int, num_classes: int, device: torch.device) -> Iterator[_Part]:
-    def features(channels: int, level: int) -> torch.Tensor:
-        return torch.randn(1, channels, *level_size((image_size, image_size), level), device=device)
-
-    scaling = space.scaling
-    inner = {level + offset for level in space.intermediates for offset in space.offsets}
-    searched = [BlockSpec(level, kind) for level in sorted(inner | {*space.outputs}) for kind in space.kinds]
-    first = _backbone(space, searched[0], searched[0], device)
-    yield "stem", first.stem, (torch.randn(1, 3, image_size, image_size, device=device),)
-    before = (scaling.stem_channels, space.stem[0].level)
-    for index, block in enumerate(space.stem):
-        yield f"stem {index}", first.blocks[str(index)], (features(*before),)
-        before = (scaling.out_channels(block), block.level)
-    sources = {(block.level, block.kind): block for block in (*space.stem, *searched)}.values()
-    for child in searched:
-        width, size = scaling.out_channels(child), level_size((image_size, image_size), child.level)
-        last = str(len(space.stem) + 1)
-        for parent in sources:
-            network = _backbone(space, parent, child, device)
-            node = network.blocks[last]
-            assert isinstance(node, PermutedBlock)
-            if str(len(space.stem)) in node.parents:  # not where the parent is added as it is
-                connection = _sized(node.parents[str(len(space.stem))], size)
-                given = features(scaling.out_channels(parent), parent.level)
-                yield f"{_name(parent)} -> {_name(child)}", connection, (given,)
-        yield _name(child), node.body, (features(width, child.level),)
-        yield f"endpoint {_name(child)}", network.endpoints[str(child.level)], (features(width, child.level),)
-    whole = Architecture(space.decode(space.sample(Random(0))), scaling)
-    detector = create_retinanet(whole, num_classes).to(device).eval()
-    pyramid = {level: features(scaling.endpoint_channels, level) for level in detector.backbone.levels}
-
-    def head() -> None:
-        detector.classes(pyramid, num_classes)
-        detector.boxes(pyramid, 4)
-
-    yield "head", head, ()
-
-
-def _backbone(space: Space, parent: BlockSpec, child: BlockSpec, device: torch.device) -> SpineNet:
-    """A stem, one block, and one that it feeds: whatever stands in between costs the same in every network."""
-    count = len(space.stem)
-    blocks = (
-        BlockSpec(parent.level, parent.kind, (0, 1)),
-        BlockSpec(child.level, child.kind, (0, count), endpoint=True),
-    )
-    return SpineNet(Genotype(space.stem, blocks, "none"), space.scaling).to(device).eval()
-
-
-def _sized(module: torch.nn.Module, size: tuple[int, int]) -> Callable[[torch.Tensor], object]:
-    return lambda given: module(given, size)
-
-
-def _name(block: BlockSpec) -> str:
-    return f"L{block.level} {block.kind}"
+    """Name of the CPU, and the threads that torch uses of it."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {torch.get_num_threads()} threads"
