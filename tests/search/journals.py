@@ -111,9 +111,11 @@ class JournalMaker:
             if random:
                 choices = self.space.sample(self.random)
             elif rungs > 1 and self.random.random() < 0.2:
-                rung, choices = 1, max(self.random.sample(self.ranking, 10))[1]
+                rung, choices = 1, max(self.random.sample(self.ranking, min(10, len(self.ranking))))[1]
             else:
-                choices = self.space.mutate(max(self.random.sample(self.ranking, 10))[1], self.random)
+                choices = self.space.mutate(
+                    max(self.random.sample(self.ranking, min(10, len(self.ranking))))[1], self.random
+                )
             number = self.ask(choices, rung, **({"random": True} if random else {}))
             if self.random.random() < failures:
                 status = self.random.choice(["nan", "oom", "timeout", "lost", "build"])
