@@ -55,7 +55,7 @@ def test_the_ground_truth_of_the_three_formats_is_the_same(write):
     assert truths[0]["categories"] == truths[1]["categories"] == truths[2]["categories"]
 
 
-def test_the_same_data_set_given_as_coco_yolo_and_voc_trains_to_bit_equal_losses(digits, tmp_path):
+def test_the_same_data_set_given_as_coco_yolo_and_voc_trains_to_bit_equal_losses(digits, tmp_path, spinet):
     splits = {}
     for split in ("train", "val"):
         raw = json.loads((digits / "annotations" / f"instances_{split}.json").read_text())
@@ -83,6 +83,13 @@ def test_the_same_data_set_given_as_coco_yolo_and_voc_trains_to_bit_equal_losses
     assert sum("loss" in line for line in lines[0]) == 4
     assert any("AP" in key for line in lines[0] for key in line)
     assert lines[0] == lines[1] == lines[2]
+
+    run = tmp_path / "run-COCO"
+    measured = [
+        spinet("evaluate", run, "--data.root", tmp_path / name, "--device", "cpu", "--json") for name in WRITERS
+    ]
+    assert [code for code, _, _ in measured] == [0, 0, 0]
+    assert json.loads(measured[0][1]) == json.loads(measured[1][1]) == json.loads(measured[2][1])
 
 
 def without_timings(line):

@@ -41,7 +41,7 @@ def write_class_pictures(dataset: CocoDataset, objects: Objects, folder: Path, s
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         path = folder / f"{label:03d}-{slug or 'class'}.png"
         total = int((objects.labels == label).sum())
-        title = f"{name}: {len(chosen)} of {total:,} boxes in {dataset.split}, the smallest first"
+        title = f"{name}: {len(chosen)} of {total:,} boxes in {dataset.split}, extremes and a sample by size"
         buffer = io.BytesIO()
         _sheet(dataset, objects, chosen, title).save(buffer, "PNG")
         write_atomically(path, buffer.getvalue())
