@@ -119,7 +119,7 @@ def go_on(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
 
 def config(arguments: argparse.Namespace) -> SearchConfig:
     """The search of this benchmark."""
-    windows = default_constraints("spinenet49") if arguments.constraint else ()
+    windows = default_constraints(SPACES["spinenet49"]) if arguments.constraint else ()
     return SearchConfig(SPACES["spinenet49"], {"name": "null"}, constraints=windows, trials=arguments.trials)
 
 
