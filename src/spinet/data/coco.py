@@ -85,6 +85,7 @@ class CocoDataset:
         self.samples = _samples(raw["annotations"], boxes, self._kept, images, self.category_ids, folder)
         # By image id, so that views of this data set share it.
         self._cache: dict[int, Tensor] | None = {} if cache_images else None
+        self._keeps_truth = cache_images
         self._truth: dict[str, Any] | None = None
 
     def __len__(self) -> int:
@@ -105,23 +106,23 @@ class CocoDataset:
         return image
 
     def subset(self, indices: Iterable[int]) -> "CocoDataset":
-        """Return a view of the images at these places; decoded images are shared with it.
+        """Return a view of the images at these places, with a ground truth of its own, read once.
 
-        `problems` stay those of the whole file.
+        Decoded images are shared; `problems` stay those of the whole file.
         """
         view = copy(self)
         view.samples = [self.samples[index] for index in indices]
-        view._truth = None
+        view._keeps_truth, view._truth = True, None
         return view
 
     def ground_truth(self) -> dict[str, object]:
         """Return a COCO dict for the metric: the file's boxes (XYWH) and crowd regions, without the dropped.
 
         Masks stay; `area` and `iscrowd` are filled in where missing. Unless images are kept in memory too, the file
-        is read again, because keeping it would cost gigabytes for COCO's train split.
+        is read again for every call, because keeping it would cost gigabytes for COCO's train split.
         """
         truth = self._truth or self._read_truth()
-        if self._cache is not None:
+        if self._keeps_truth:
             self._truth = truth
         # The metric writes into the objects that it is given.
         return truth | {"annotations": [dict(entry) for entry in truth["annotations"]]}
