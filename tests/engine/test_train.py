@@ -1,6 +1,7 @@
 import itertools
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -340,6 +341,24 @@ def test_training_photos_without_any_object_are_refused(digits, short, tmp_path)
     with pytest.raises(SpinetError, match="marks no object in any image: there is nothing to learn"):
         train(replace(short, data=replace(short.data, root=str(root))), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_boxes_that_are_shares_of_the_image_are_refused_before_training(digits, short, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(digits, root)
+    file = root / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    for entry in content["annotations"]:
+        entry["bbox"] = [value / 64 for value in entry["bbox"]]
+    file.write_text(json.dumps(content))
+    with pytest.raises(SpinetError, match="one pixel wide or high, .*; are they shares of the image instead of pixels"):
+        train(replace(short, data=replace(short.data, root=str(root))), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_quick_check_warns_of_what_costs_accuracy(short, tmp_path, capsys):
+    train(replace(short, data=replace(short.data, max_objects=1)), tmp_path)
+    assert re.search(r"warning: train: \d+ of 16 images have more than 1 objects, .*; raise", capsys.readouterr().out)
 
 
 def test_a_missing_data_folder_leaves_no_run_folder_behind(short, tmp_path):

@@ -13,6 +13,9 @@ from spinet.search.spaces import SPACES
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>&\x1b[31m"
+
+
 def planted(space: Space, choices: Choices) -> float:
     """A reward that likes bottlenecks and blocks of middle levels, between 0 and some 0.4."""
     blocks = space.decode(choices).blocks
@@ -108,9 +111,11 @@ class JournalMaker:
             if random:
                 choices = self.space.sample(self.random)
             elif rungs > 1 and self.random.random() < 0.2:
-                rung, choices = 1, max(self.random.sample(self.ranking, 10))[1]
+                rung, choices = 1, max(self.random.sample(self.ranking, min(10, len(self.ranking))))[1]
             else:
-                choices = self.space.mutate(max(self.random.sample(self.ranking, 10))[1], self.random)
+                choices = self.space.mutate(
+                    max(self.random.sample(self.ranking, min(10, len(self.ranking))))[1], self.random
+                )
             number = self.ask(choices, rung, **({"random": True} if random else {}))
             if self.random.random() < failures:
                 status = self.random.choice(["nan", "oom", "timeout", "lost", "build"])

@@ -45,10 +45,10 @@ def test_trials_that_are_under_way_have_no_status(tmp_path):
     ("line", "why"),
     [
         ("not json\n", "line 3 is damaged: it is not JSON"),
-        ("[1]\n", "line 3 is damaged: it is not an event"),
+        ("[1]\n", "line 3 is damaged: it is none of the events"),
         ('{"event": "tell", "trial": 7, "status": "done", "reward": 1.0}\n', "line 3 .*trial 7 was never asked"),
         ('{"event": "tell", "trial": 0}\n', "line 3 .*trial 0 was never asked"),
-        ('{"event": "dance", "trial": 0}\n', "line 3 .*trial 0 was never asked"),
+        ('{"event": "dance", "trial": 0}\n', "line 3 is damaged: it is none of the events"),
         ('{"event": "ask", "trial": 5}\n', "line 3 .*trial 5 follows 0 trials"),
         ('{"event": "ask", "trial": 0}\n', "line 3 .*'choices'"),
     ],

@@ -1,7 +1,6 @@
 """A journal read back as records, one a trial, also while the search writes it."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -13,12 +12,9 @@ from spinet.arch.catalog import Architecture
 from spinet.arch.cost import Cost
 from spinet.arch.head_cost import model_cost
 from spinet.errors import SpinetError
+from spinet.search.journal import NAME, Event, is_written, read_journal
 from spinet.search.space import Choices, Space
 from spinet.search.trial import Status
-
-JOURNAL = "journal.jsonl"
-
-Event = Mapping[str, Any]
 
 
 @dataclass
@@ -83,12 +79,14 @@ class History:
         sessions: the lines of the driver's starts.
         records: the trials, in the order of asking.
         elapsed: seconds from each start of the driver to the last trial that it saw end, together.
+        running: whether a driver was at work when the journal was read.
     """
 
     header: Event
     sessions: list[Event] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     elapsed: float = 0.0
+    running: bool = False
 
     @cached_property
     def space(self) -> Space:
@@ -140,24 +138,21 @@ def load_history(run: Path) -> History:
     Raises:
         SpinetError: there is no journal, it is empty, or a line of it is damaged; the sentence names the line.
     """
-    path = run / JOURNAL
+    path = run / NAME
     history: History | None = None
     clock = _Clock()
-    for number, event in _events(path):
+    for number, (_, event) in enumerate(read_journal(path), start=1):
         try:
             if history is None:
-                if event["event"] != "search":
-                    raise _damaged(path, number, "a journal begins with the event search")
                 history = History(event)
             else:
                 _enter(history, clock, event)
         except (LookupError, TypeError, ValueError) as error:
-            if isinstance(error, SpinetError):
-                raise
-            raise _damaged(path, number, f"{type(error).__name__}: {error}") from None
+            raise SpinetError(f"{path}, line {number} is damaged: {type(error).__name__}: {error}") from None
     if history is None:
         raise SpinetError(f"{path} is empty: the search has not begun")
     history.elapsed = clock.total()
+    history.running = is_written(path)
     return history
 
 
@@ -206,11 +201,9 @@ def _enter(history: History, clock: _Clock, event: Event) -> None:
     elif kind == "tell":
         record.status, record.reward = event["status"], event["reward"]
         record.metrics, record.reason = event.get("metrics") or {}, event.get("reason") or ""
-    elif kind == "time":
-        record.seconds, record.ended = float(event["seconds"]), event.get("ended") or ""
-        clock.saw(record.ended)
     else:
-        raise ValueError(f"the event {kind!r} is unknown")
+        record.seconds, record.ended = event.get("seconds") or 0.0, event.get("ended") or ""
+        clock.saw(record.ended)
 
 
 def _ask(records: list[Record], event: Event) -> None:
@@ -226,28 +219,3 @@ def _record(records: Sequence[Record], number: int) -> Record:
     if not 0 <= number < len(records):
         raise ValueError(f"trial {number} was never asked")
     return records[number]
-
-
-def _events(path: Path) -> Iterator[tuple[int, Event]]:
-    for number, line in _lines(path):
-        try:
-            event = json.loads(line)
-        except ValueError:
-            raise _damaged(path, number, "it is not JSON") from None
-        if not isinstance(event, dict) or "event" not in event:
-            raise _damaged(path, number, "it is not an event")
-        yield number, event
-
-
-def _lines(path: Path) -> Iterable[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.endswith(b"\n"):
-                    yield number, line
-    except OSError as error:
-        raise SpinetError(f"could not read the journal {path}: {error.strerror}") from None
-
-
-def _damaged(path: Path, number: int, why: str) -> SpinetError:
-    return SpinetError(f"{path}, line {number} is damaged: {why}")

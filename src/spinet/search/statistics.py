@@ -1,9 +1,10 @@
 """What numbers of a search allow to say: rank correlation, intervals, best of n, Pareto fronts.
 
-Pure functions of arrays; rewards are better the higher they are. Needs scipy (extra `search`).
+Pure functions of arrays; rewards are better the higher they are. Rank correlations need scipy (extra `search`).
 """
 
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -147,7 +148,7 @@ def best_of_normal(mean: float, deviation: float, draws: int, quantile: float) -
     >>> round(best_of_normal(0.0, 1.0, 100, 0.5), 3)
     2.462
     """
-    return float(mean + deviation * _stats().norm.ppf(quantile ** (1 / draws)))
+    return float(mean + deviation * NormalDist().inv_cdf(quantile ** (1 / draws)))
 
 
 def pareto_front(costs: ArrayLike, rewards: ArrayLike) -> list[int]:
