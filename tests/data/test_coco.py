@@ -268,6 +268,15 @@ def test_a_subset_shares_the_images_kept_in_memory(tmp_path, write_coco):
     assert dataset.subset([2]).image(0) is read
 
 
+def test_the_ground_truth_of_a_subset_is_read_once(tmp_path, write_coco):
+    view = CocoDataset(write_coco(tmp_path), "train").subset([0])
+    first = view.ground_truth()
+
+    (tmp_path / "annotations" / "instances_train.json").unlink()
+
+    assert view.ground_truth() == first
+
+
 def test_a_ground_truth_kept_in_memory_is_not_changed_by_what_the_metric_writes(tmp_path, write_coco):
     dataset = CocoDataset(write_coco(tmp_path), "train", cache_images=True)
     first = dataset.ground_truth()

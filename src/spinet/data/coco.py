@@ -88,6 +88,7 @@ class CocoDataset:
         self.crowd_regions = int(self._kept.sum()) - sum(len(sample.labels) for sample in self.samples)
         # By image id, so that views of this data set share it.
         self._cache: dict[int, Tensor] | None = {} if cache_images else None
+        self._keeps_truth = cache_images
         self._truth: dict[str, Any] | None = None
 
     def __len__(self) -> int:
@@ -108,13 +109,13 @@ class CocoDataset:
         return image
 
     def subset(self, indices: Iterable[int]) -> "CocoDataset":
-        """Return a view of the images at these places; decoded images are shared with it.
+        """Return a view of the images at these places, with a ground truth of its own, read once.
 
-        `problems` stay those of the whole file.
+        Decoded images are shared; `problems` stay those of the whole file.
         """
         view = copy(self)
         view.samples = [self.samples[index] for index in indices]
-        view._truth = None
+        view._keeps_truth, view._truth = True, None
         return view
 
     def ground_truth(self) -> dict[str, object]:
@@ -124,7 +125,7 @@ class CocoDataset:
         annotations are read again, because keeping them would cost gigabytes for COCO's train split.
         """
         truth = self._truth or self._read_truth()
-        if self._cache is not None:
+        if self._keeps_truth:
             self._truth = truth
         # The metric writes into the objects that it is given.
         return truth | {"annotations": [dict(entry) for entry in truth["annotations"]]}

@@ -98,13 +98,7 @@ class ProxyTask:
         epochs = proxy.epochs(rung)
         steps = max(1, round(epochs * images / proxy.batch_size))
         return TrainConfig(
-            model=ModelConfig(
-                activation=proxy.activation,
-                bn_momentum=proxy.bn_momentum,
-                anchor_scale=proxy.anchor_scale,
-                octaves=proxy.octaves,
-                aspect_ratios=proxy.aspect_ratios,
-            ),
+            model=self._model,
             data=DataConfig(
                 root=self.root,
                 image_size=proxy.image_size,
@@ -133,13 +127,23 @@ class ProxyTask:
             device=self.device,
         )
 
+    @property
+    def _model(self) -> ModelConfig:
+        proxy = self.proxy
+        return ModelConfig(
+            activation=proxy.activation,
+            bn_momentum=proxy.bn_momentum,
+            anchor_scale=proxy.anchor_scale,
+            octaves=proxy.octaves,
+            aspect_ratios=proxy.aspect_ratios,
+        )
+
     def _info(self, genotype: Genotype, base: Scaling, dataset: CocoDataset) -> ModelInfo:
         try:
             architecture = Architecture(genotype, self.proxy.scaling(base))
         except SpinetError as error:
             raise BuildError(str(error)) from None
-        model = self.config(0, 0, 1, len(dataset)).model
-        return ModelInfo(architecture, model, dataset.class_names, dataset.category_ids, self.proxy.image_size)
+        return ModelInfo(architecture, self._model, dataset.class_names, dataset.category_ids, self.proxy.image_size)
 
     def _metrics(self, config: TrainConfig, result: TrainResult, held_out: CocoDataset) -> dict[str, Any]:
         device = next(result.model.parameters()).device
@@ -169,8 +173,9 @@ class ProxyData:
     held_out: CocoDataset
 
 
+@lru_cache(maxsize=2)
 def open_data(root: str, proxy: Proxy) -> ProxyData:
-    """Return the parts of a data set that a proxy learns from and measures on, opened once a process.
+    """Return the parts of a data set's train split that a proxy learns from and measures on, opened once a process.
 
     Raises:
         SpinetError: the data set cannot be read, or a part has no images or no objects.
@@ -192,7 +197,7 @@ def open_data(root: str, proxy: Proxy) -> ProxyData:
     return data
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _dataset(root: str, cache_images: bool) -> CocoDataset:
     return CocoDataset(Path(root), "train", cache_images)
 
