@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import box_iou
 
@@ -18,6 +18,7 @@ def real_anchors(image_size: int, scale: float) -> torch.Tensor:
     return torch.cat(levels)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     corners=st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 4), min_size=1, max_size=20),
     scale=st.sampled_from([2.0, 3.0, 4.0]),

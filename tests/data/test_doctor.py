@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from three_formats import WRITERS
 
+from spinet.data import check_images
 from spinet.data.class_pictures import CAPTION, COLUMNS, GAP, HEADER, ROWS, TILE
 from spinet.data.doctor import Report, examine
 
@@ -421,6 +422,15 @@ def test_each_class_gets_a_picture_of_its_boxes(tmp_path):
     assert sum(tile.sum() >= 4 * 2 * (TILE // 2 - 4) for tile in tiles) == 23
 
 
+def test_near_duplicates_are_found_across_the_blocks_of_a_large_data_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(check_images, "BLOCK", 5)
+    planted = Planted(tmp_path / "data")
+    near_leak(planted)
+    near_duplicate(planted)
+
+    assert [finding.check for finding in checked(planted.write()).findings] == ["near leakage", "near-duplicate images"]
+
+
 def test_the_same_seed_draws_the_same_pictures(tmp_path):
     root = Planted(tmp_path / "data").write()
     one, two = (checked(root, pictures=tmp_path / name).pictures for name in ("one", "two"))
@@ -454,6 +464,14 @@ def test_the_command_prints_json_and_ends_with_zero_without_errors(tmp_path, spi
     assert (report["errors"], report["findings"], report["pictures"]) == (0, [], [])
     assert report["sizes"]["image_size"] == 128
     assert report["splits"]["val"] == {"images": 12, "objects": 24, "empty": 0, "median_side": 96}
+
+
+def test_sizes_that_make_no_sense_and_folders_of_no_format_are_one_sentence(tmp_path, spinet):
+    code, _, err = spinet("doctor", tmp_path, "--image-size", "0")
+    assert (code, err) == (1, "spinet: error: image size 0 and anchor scale 3.0 must be above 0\n")
+
+    code, _, err = spinet("doctor", tmp_path / "nowhere")
+    assert (code, err) == (1, f"spinet: error: there is no data set folder {tmp_path / 'nowhere'}\n")
 
 
 @pytest.mark.slow

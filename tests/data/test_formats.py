@@ -3,7 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from three_formats import WRITERS, small_splits
 
@@ -96,6 +96,7 @@ def without_timings(line):
     return {key: value for key, value in line.items() if "second" not in key and key != "memory_gib"}
 
 
+@settings(deadline=None)
 @given(
     size=st.tuples(st.integers(1, 6600), st.integers(1, 6600)),
     corners=st.tuples(*[st.floats(0, 1)] * 4),

@@ -1,4 +1,5 @@
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -219,4 +220,13 @@ def test_an_image_that_cannot_be_read_is_named(root):
     (root / "images" / "train" / "1.png").write_bytes(b"no image")
 
     with pytest.raises(SpinetError, match=r"^could not read the image .*train/1.png: it is no image"):
+        CocoDataset(root, "train")
+
+
+def test_a_missing_yaml_library_is_named(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+
+    with pytest.raises(
+        SpinetError, match=r"reading .*data.yaml needs pyyaml, which is not installed: pip install pyyaml"
+    ):
         CocoDataset(root, "train")

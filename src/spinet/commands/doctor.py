@@ -2,6 +2,8 @@
 
 import json as json_text
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,17 +50,16 @@ def doctor_command(args: list[str]) -> None:
         from spinet.recipes import load_recipe
 
         config = load_recipe(recipe)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("looking at images", total=None)
+        with _progress() as progress:
             report = examine(
                 root,
-                image_size=image_size or config.data.image_size,
-                anchor_scale=anchor_scale or config.model.anchor_scale,
+                image_size=config.data.image_size if image_size is None else image_size,
+                anchor_scale=config.model.anchor_scale if anchor_scale is None else anchor_scale,
                 max_objects=config.data.max_objects,
                 pictures=None if quick else out,
                 quick=quick,
                 workers=workers,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                progress=progress,
             )
         if json:
             sys.stdout.write(json_text.dumps(report.to_dict(), indent=1) + "\n")
@@ -68,6 +69,18 @@ def doctor_command(args: list[str]) -> None:
             raise SystemExit(1)
 
     tyro.cli(command, args=args, prog="spinet doctor")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar beside the output while images are looked at, if someone is there to see it."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("looking at images", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print(report: "Report") -> None:

@@ -58,12 +58,13 @@ def quick_findings(
         anchor_scale: side of the smallest anchor in strides.
         max_objects: objects of an image that are learnt from.
     """
-    if (train.category_ids, train.class_names) != (val.category_ids, val.class_names):
-        text = f"{train.annotation_file} and {val.annotation_file} do not list the same categories"
-        return [Finding("error", "categories differ", text)]
     learnt, measured = objects_of(train), objects_of(val)
     findings = [*split_findings("train", train, learnt, max_objects), *split_findings("val", val, measured)]
-    findings += _class_findings(train.class_names, learnt.labels, measured.labels)
+    if (train.category_ids, train.class_names) == (val.category_ids, val.class_names):
+        findings += _class_findings(train.class_names, learnt.labels, measured.labels)
+    else:
+        text = f"{train.annotation_file} and {val.annotation_file} do not list the same categories"
+        findings.insert(0, Finding("error", "categories differ", text))
     findings += category_findings(train)
     if len(learnt.labels):
         findings += anchor_findings(train, learnt.boxes, learnt.images, image_size, anchor_scale)

@@ -23,7 +23,7 @@ THUMBNAIL, NEAR = 32, 0.95
 FLAT, BLANK = 1.0, 4
 # Largest value of cameras with 12 bits: stored in 16 without being scaled, it is nearly black.
 TWELVE_BITS = 4095
-ROWS = 2048
+BLOCK = 2048
 
 KINDS = {
     "grey": "grey, which is read as three equal channels",
@@ -47,7 +47,7 @@ class ImageFacts:
         contrast: largest difference of grey levels.
         dark: 16-bit with values of 12 bits at most.
         digest: of the pixels.
-        thumbnail: float32 `(1024,)` of mean 0 and length 1, or None for a flat picture.
+        thumbnail: float16 `(1024,)` of mean 0 and length 1, or None for a flat picture.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class ImageFacts:
     contrast: int = 0
     dark: bool = False
     digest: bytes = b""
-    thumbnail: NDArray[np.float32] | None = None
+    thumbnail: NDArray[np.float16] | None = None
 
 
 Pair = tuple[ImageFacts, ImageFacts]
@@ -111,10 +111,14 @@ def _kind(image: Image.Image) -> str:
     return {"L": "grey", "1": "grey", "CMYK": "CMYK"}.get(image.mode, "")
 
 
-def _thumbnail(grey: Image.Image) -> NDArray[np.float32] | None:
+def _thumbnail(grey: Image.Image) -> NDArray[np.float16] | None:
     values = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), dtype=np.float32).ravel()
     values = values - values.mean()
-    return values / np.linalg.norm(values) if values.std() >= FLAT else None
+    if values.std() < FLAT:
+        return None
+    # Half precision is enough for a correlation, and a hundred thousand of them are in memory at once.
+    thumbnail: NDArray[np.float16] = (values / np.linalg.norm(values)).astype(np.float16)
+    return thumbnail
 
 
 def _file_findings(dataset: CocoDataset, found: list[ImageFacts]) -> Iterator[Finding]:
@@ -226,9 +230,11 @@ def _near_pairs(facts: Sequence[ImageFacts]) -> Iterator[Pair]:
     if not rich:
         return
     thumbnails = np.stack([fact.thumbnail for fact in rich if fact.thumbnail is not None])
-    for start in range(0, len(rich), ROWS):
-        block = thumbnails[start : start + ROWS]
-        rows, columns = np.nonzero(block @ thumbnails[start:].T >= NEAR)
-        yield from (
-            (rich[start + row], rich[start + column]) for row, column in zip(rows, columns, strict=True) if row < column
-        )
+    # Block by block, because all pairs of a large data set do not fit into memory.
+    for top in range(0, len(rich), BLOCK):
+        rows = thumbnails[top : top + BLOCK].astype(np.float32)
+        for left in range(top, len(rich), BLOCK):
+            columns = thumbnails[left : left + BLOCK].astype(np.float32)
+            for row, column in np.argwhere(rows @ columns.T >= NEAR):
+                if top + row < left + column:
+                    yield rich[top + row], rich[left + column]

@@ -86,8 +86,10 @@ def examine(
         progress: called with the number of images looked at and of all.
 
     Raises:
-        SpinetError: the format is not clear, or a picture cannot be written.
+        SpinetError: the format is not clear, a size is not positive, or a picture cannot be written.
     """
+    if image_size < 1 or not 0 < anchor_scale < math.inf:
+        raise SpinetError(f"image size {image_size} and anchor scale {anchor_scale} must be above 0")
     report = Report(root, recognise(root))
     opened = _open(root, report)
     findings = report.findings
