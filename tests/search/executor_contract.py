@@ -17,8 +17,10 @@ from spinet.errors import OutOfMemory, SpinetError, TrialTimeout, WorkerLost
 from spinet.search.run import search
 
 
-def written(path):
+def written(path, seconds=60):
+    until = time.monotonic() + seconds
     while not (path.exists() and path.read_text()):
+        assert time.monotonic() < until, f"{path} was not written"
         time.sleep(0.01)
     return int(path.read_text())
 
