@@ -118,6 +118,7 @@ class ExecutorContract:
         assert gone(process)
         assert waiting.cancelled() or isinstance(waiting.exception(), WorkerLost)
 
+    @pytest.mark.slow
     def test_one_two_and_four_workers_give_the_same_reward_for_the_same_trial(self, start, tmp_path):
         config = configuration(trials=24)
         for workers in (1, 2, 4):

@@ -16,6 +16,7 @@ class TestProcesses(ExecutorContract):
         return Processes
 
 
+@pytest.mark.slow
 def test_workers_share_the_gpus_in_turn_and_the_threads_alike():
     with Processes(1, gpus=("3",)) as executor:
         assert executor.submit(variable, "CUDA_VISIBLE_DEVICES").result() == "3"

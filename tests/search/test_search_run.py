@@ -30,6 +30,8 @@ from spinet.search.run import search
 from spinet.search.space import Space
 from spinet.search.trial import Proposal, trial_seed
 
+FEW = Space("few", STEM, (2, 3), (3, 4), offsets=(0, 1))
+
 
 def run_search(run, strategy=None, evaluate=None, *, snapshot_seconds=60.0, timeout=None, **settings):
     config = configuration(**settings)
@@ -91,6 +93,24 @@ def test_a_search_in_two_halves_writes_the_same_lines_as_one(tmp_path):
     assert reproducible(tmp_path / "halves") == reproducible(tmp_path / "whole")
     assert again.state() == whole.state()
     assert len(events(tmp_path / "halves", "session")) == 2
+
+
+def test_cut_off_anywhere_a_search_writes_the_same_lines_as_one_that_was_not(tmp_path):
+    failing = Evaluation(nan=0.1, oom=0.2)
+    run_search(tmp_path / "whole", evaluate=failing, trials=10, space=FEW)
+    journal = (tmp_path / "whole" / "journal.jsonl").read_bytes()
+    assert b'"retry"' in journal
+    assert b'"status":"nan"' in journal
+    cuts = [0, 1, len(journal) - 1]
+    for line in range(journal.count(b"\n")):
+        end = len(b"\n".join(journal.split(b"\n")[: line + 1])) + 1
+        cuts += [end, end + 7] if line % 2 else [end]
+    for cut in cuts:
+        run = tmp_path / str(cut)
+        run.mkdir()
+        (run / "journal.jsonl").write_bytes(journal[:cut])
+        run_search(run, evaluate=failing, trials=10, space=FEW)
+        assert reproducible(run) == reproducible(tmp_path / "whole"), cut
 
 
 @pytest.mark.parametrize("damage", [None, "delete", "cut", "older"])
@@ -202,8 +222,7 @@ def test_a_graph_that_is_known_takes_over_its_outcome_and_is_not_trained(tmp_pat
 
 
 def test_permuted_encodings_of_one_graph_are_duplicates(tmp_path):
-    few = Space("few", STEM, (2, 3), (3, 4), offsets=(0, 1))
-    run_search(tmp_path, RandomDraws(few), space=few, trials=100)
+    run_search(tmp_path, RandomDraws(FEW), space=FEW, trials=100)
     asks = events(tmp_path, "ask")
     twins = [ask for ask in asks if ask["duplicate_of"] is not None]
     assert any(ask["choices"] != asks[ask["duplicate_of"]]["choices"] for ask in twins)
