@@ -248,6 +248,50 @@ def test_a_strategy_that_avoids_duplicates_is_asked_again_but_not_for_ever(tmp_p
     assert None not in originals[2:]
 
 
+def test_a_duplicate_that_waited_when_the_search_was_killed_is_told_with_its_original(tmp_path):
+    run_search(tmp_path / "whole", RandomDraws(TINY), space=TINY, trials=8)
+    header, session, *rest = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    asks = [line for line in rest if b'"ask"' in line]
+    first_twin = next(place for place, line in enumerate(asks) if b'"duplicate_of":0' in line)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join([header, session, *asks[: first_twin + 1]]))
+    run_search(tmp_path, RandomDraws(TINY), space=TINY, trials=8)
+    whole = {tell["trial"]: tell for tell in events(tmp_path / "whole", "tell")}
+    assert {tell["trial"]: tell for tell in events(tmp_path, "tell")} == whole
+
+
+def test_more_workers_ask_for_no_more_than_they_can_train(tmp_path):
+    class Two(InProcess):
+        workers = 2
+
+    search(configuration(trials=7), tmp_path, Climber(), Evaluation(), Two(), quiet=True)
+    under_way, most = 0, 0
+    for event in events(tmp_path, "ask", "tell"):
+        under_way += 1 if event["event"] == "ask" else -1
+        most = max(most, under_way)
+    assert most == 2
+
+
+# What is shown
+
+
+def test_lines_tell_how_the_search_goes_on(tmp_path, capsys):
+    window = Constraint("macs", 0, 20e9, head="none")
+    config = configuration(trials=40, constraints=(window,))
+    search(config, tmp_path, RandomDraws(), Evaluation(nan=0.1), InProcess())
+    last = capsys.readouterr().out.splitlines()[-1]
+    for words in ("trial 40/40", "best 0.", "failed", "of draws accepted", "trials/h", "ETA 0:00:00"):
+        assert words in last
+
+
+def test_a_terminal_gets_a_bar(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    search(configuration(trials=5), tmp_path, RandomDraws(), Evaluation(), InProcess())
+    shown = capsys.readouterr().out
+    assert "5/5" in shown
+    assert "best 0." in shown
+
+
 # Constraints
 
 
