@@ -33,7 +33,8 @@ from spinet.search.space import Choices, Space
 from spinet.search.trial import Outcome, Proposal, Trial
 
 STEM = (BlockSpec(2, "bottleneck"), BlockSpec(2, "bottleneck"))
-SPACE = Space("small", STEM, (2, 3, 3, 4), (3, 4, 5), offsets=(0, 1), kinds=("residual", "bottleneck"))
+# Small, so that some draws are duplicates of others.
+SPACE = Space("small", STEM, (2, 3, 3), (3, 4), offsets=(0, 1))
 LOG = "evaluations.log"
 
 
@@ -108,6 +109,7 @@ class Killer:
 
     def __init__(self, run: Path, workers: int, trials: int, dice: random.Random) -> None:
         self.run, self.workers, self.trials, self.dice = run, workers, trials, dice
+        self.errors = run / "errors.txt"
         self.driver: subprocess.Popen[bytes] | None = None
         self.acknowledged: dict[int, Event] = {}
         self.seen = 0
@@ -126,13 +128,15 @@ class Killer:
         self._start()
         assert self.driver is not None
         if self.driver.wait() != 0:
-            raise SystemExit("the driver failed")
+            raise SystemExit(f"the driver failed:\n{self.errors.read_text()}")
         self._note()
 
     def _start(self) -> None:
         if self.driver is None or self.driver.poll() is not None:
             command = [sys.executable, __file__, "--drive", str(self.run), str(self.workers), str(self.trials)]
-            self.driver = subprocess.Popen(command)
+            # Python itself complains where a driver is killed while it starts a worker: shown only if it matters.
+            with self.errors.open("wb") as errors:
+                self.driver = subprocess.Popen(command, stderr=errors)
 
     def _wait(self) -> None:
         """Wait for a random number of lines more, and a random time more; now and then strike while it starts."""
@@ -149,7 +153,7 @@ class Killer:
     def _kill(self, victim: str) -> bool:
         assert self.driver is not None
         if self.driver.poll() is not None:
-            raise SystemExit("the search ended before all kills: give it more trials")
+            raise SystemExit(f"the search ended before all kills:\n{self.errors.read_text()}")
         process = self.driver.pid
         if victim == "worker":
             begun = (self.run / LOG).read_text().splitlines() if (self.run / LOG).exists() else []

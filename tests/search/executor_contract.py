@@ -8,17 +8,20 @@ import signal
 import time
 from concurrent.futures import wait
 from pathlib import Path
+from threading import Thread
 
 import pytest
-from null_trials import Evaluation, RandomDraws, configuration, events
+from null_trials import TINY, Evaluation, RandomDraws, configuration, events
 from worker_jobs import own_process, refuse, wait_for
 
 from spinet.errors import OutOfMemory, SpinetError, TrialTimeout, WorkerLost
 from spinet.search.run import search
 
 
-def written(path):
+def written(path, seconds=60):
+    until = time.monotonic() + seconds
     while not (path.exists() and path.read_text()):
+        assert time.monotonic() < until, f"{path} was not written"
         time.sleep(0.01)
     return int(path.read_text())
 
@@ -116,6 +119,7 @@ class ExecutorContract:
         assert gone(process)
         assert waiting.cancelled() or isinstance(waiting.exception(), WorkerLost)
 
+    @pytest.mark.slow
     def test_one_two_and_four_workers_give_the_same_reward_for_the_same_trial(self, start, tmp_path):
         config = configuration(trials=24)
         for workers in (1, 2, 4):
@@ -124,6 +128,34 @@ class ExecutorContract:
         # An independent strategy's proposals do not hang on the order of tells.
         assert len(outcomes(tmp_path / "1")) > 20
         assert outcomes(tmp_path / "1") == outcomes(tmp_path / "2") == outcomes(tmp_path / "4")
+
+    def test_a_duplicate_waits_for_its_original(self, start, tmp_path):
+        log, config = tmp_path / "log", configuration(TINY, trials=6)
+        with start(2) as executor:
+            search(config, tmp_path, RandomDraws(TINY), Evaluation(str(log), seconds=0.2), executor, quiet=True)
+        asks, tells = events(tmp_path, "ask"), events(tmp_path, "tell")
+        assert len([line for line in log.read_text().splitlines() if "begin" in line]) == 2
+        told = {tell["trial"]: (tell["reward"], tell["metrics"]) for tell in tells}
+        twins = [ask for ask in asks if ask["duplicate_of"] is not None]
+        assert len(twins) == 4
+        assert all(told[ask["trial"]] == told[ask["duplicate_of"]] for ask in twins)
+
+    def test_a_signal_ends_the_search_and_the_workers_and_what_was_under_way_is_made_again(self, start, tmp_path):
+        log, config, slow = tmp_path / "log", configuration(trials=4), Evaluation(str(tmp_path / "log"), seconds=600)
+        with start(2) as executor:
+
+            def interrupt():
+                while not log.exists() or log.read_text().count("begin") < 2:
+                    time.sleep(0.01)
+                os.kill(os.getpid(), signal.SIGINT)
+
+            Thread(target=interrupt).start()
+            result = search(config, tmp_path, RandomDraws(), slow, executor, quiet=True)
+        assert (result.ended, result.told) == ("interrupted", 0)
+        assert all(gone(int(line.split()[2])) for line in log.read_text().splitlines())
+        with start(2) as executor:
+            assert search(config, tmp_path, RandomDraws(), Evaluation(), executor, quiet=True).told == 4
+        assert len(events(tmp_path, "ask")) == 4
 
     def test_a_trial_whose_worker_was_killed_is_made_again_with_the_same_seed(self, start, tmp_path):
         config = configuration(trials=8)

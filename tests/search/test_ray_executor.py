@@ -1,5 +1,10 @@
 import builtins
+import os
+import socket
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from executor_contract import ExecutorContract
@@ -12,11 +17,16 @@ from spinet.search.ray_executor import RayExecutor
 def cluster():
     """A cluster of this machine alone, with two CPUs, on loopback."""
     ray = pytest.importorskip("ray")
+    # Actors get the environment of the cluster, and must find the jobs of the tests.
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [before])])
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
     yield ray
     ray.shutdown()
+    os.environ["PYTHONPATH"] = before
 
 
 @pytest.mark.slow
@@ -43,8 +53,28 @@ def test_without_ray_the_error_names_the_extra(monkeypatch):
         RayExecutor(1)
 
 
+def run_script(*lines):
+    """Run lines in a process of its own, which the cluster of these tests does not know."""
+    pytest.importorskip("ray")
+    script = "\n".join(["import os", "from spinet.search.ray_executor import RayExecutor", *lines])
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+
+
 @pytest.mark.slow
 def test_no_cluster_at_the_address_is_one_sentence():
-    pytest.importorskip("ray")
-    with pytest.raises(SpinetError, match="there is no Ray cluster at 'nowhere:1'"):
-        RayExecutor(1, address="nowhere:1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run_script(f"RayExecutor(1, address={address!r})")
+    assert f"SpinetError: there is no Ray cluster at '{address}'" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_cluster_that_was_started_here_ends_with_the_executor():
+    done = run_script(
+        "with RayExecutor(1) as executor:",
+        "    assert executor.submit(os.getpid).result() != os.getpid()",
+        "import ray",
+        "print(ray.is_initialized())",
+    )
+    assert (done.stdout, done.returncode) == ("False\n", 0), done.stderr

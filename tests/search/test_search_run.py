@@ -30,6 +30,8 @@ from spinet.search.run import search
 from spinet.search.space import Space
 from spinet.search.trial import Proposal, trial_seed
 
+FEW = Space("few", STEM, (2, 3), (3, 4), offsets=(0, 1))
+
 
 def run_search(run, strategy=None, evaluate=None, *, snapshot_seconds=60.0, timeout=None, **settings):
     config = configuration(**settings)
@@ -91,6 +93,24 @@ def test_a_search_in_two_halves_writes_the_same_lines_as_one(tmp_path):
     assert reproducible(tmp_path / "halves") == reproducible(tmp_path / "whole")
     assert again.state() == whole.state()
     assert len(events(tmp_path / "halves", "session")) == 2
+
+
+def test_cut_off_anywhere_a_search_writes_the_same_lines_as_one_that_was_not(tmp_path):
+    failing = Evaluation(nan=0.1, oom=0.2)
+    run_search(tmp_path / "whole", evaluate=failing, trials=10, space=FEW)
+    journal = (tmp_path / "whole" / "journal.jsonl").read_bytes()
+    assert b'"retry"' in journal
+    assert b'"status":"nan"' in journal
+    cuts = [0, 1, len(journal) - 1]
+    for line in range(journal.count(b"\n")):
+        end = len(b"\n".join(journal.split(b"\n")[: line + 1])) + 1
+        cuts += [end, end + 7] if line % 2 else [end]
+    for cut in cuts:
+        run = tmp_path / str(cut)
+        run.mkdir()
+        (run / "journal.jsonl").write_bytes(journal[:cut])
+        run_search(run, evaluate=failing, trials=10, space=FEW)
+        assert reproducible(run) == reproducible(tmp_path / "whole"), cut
 
 
 @pytest.mark.parametrize("damage", [None, "delete", "cut", "older"])
@@ -202,8 +222,7 @@ def test_a_graph_that_is_known_takes_over_its_outcome_and_is_not_trained(tmp_pat
 
 
 def test_permuted_encodings_of_one_graph_are_duplicates(tmp_path):
-    few = Space("few", STEM, (2, 3), (3, 4), offsets=(0, 1))
-    run_search(tmp_path, RandomDraws(few), space=few, trials=100)
+    run_search(tmp_path, RandomDraws(FEW), space=FEW, trials=100)
     asks = events(tmp_path, "ask")
     twins = [ask for ask in asks if ask["duplicate_of"] is not None]
     assert any(ask["choices"] != asks[ask["duplicate_of"]]["choices"] for ask in twins)
@@ -227,6 +246,50 @@ def test_a_strategy_that_avoids_duplicates_is_asked_again_but_not_for_ever(tmp_p
     originals = [ask["duplicate_of"] for ask in events(tmp_path, "ask")]
     assert originals[:2] == [None, None]
     assert None not in originals[2:]
+
+
+def test_a_duplicate_that_waited_when_the_search_was_killed_is_told_with_its_original(tmp_path):
+    run_search(tmp_path / "whole", RandomDraws(TINY), space=TINY, trials=8)
+    header, session, *rest = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    asks = [line for line in rest if b'"ask"' in line]
+    first_twin = next(place for place, line in enumerate(asks) if b'"duplicate_of":0' in line)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join([header, session, *asks[: first_twin + 1]]))
+    run_search(tmp_path, RandomDraws(TINY), space=TINY, trials=8)
+    whole = {tell["trial"]: tell for tell in events(tmp_path / "whole", "tell")}
+    assert {tell["trial"]: tell for tell in events(tmp_path, "tell")} == whole
+
+
+def test_more_workers_ask_for_no_more_than_they_can_train(tmp_path):
+    class Two(InProcess):
+        workers = 2
+
+    search(configuration(trials=7), tmp_path, Climber(), Evaluation(), Two(), quiet=True)
+    under_way, most = 0, 0
+    for event in events(tmp_path, "ask", "tell"):
+        under_way += 1 if event["event"] == "ask" else -1
+        most = max(most, under_way)
+    assert most == 2
+
+
+# What is shown
+
+
+def test_lines_tell_how_the_search_goes_on(tmp_path, capsys):
+    window = Constraint("macs", 0, 20e9, head="none")
+    config = configuration(trials=40, constraints=(window,))
+    search(config, tmp_path, RandomDraws(), Evaluation(nan=0.1), InProcess())
+    last = capsys.readouterr().out.splitlines()[-1]
+    for words in ("trial 40/40", "best 0.", "failed", "of draws accepted", "trials/h", "ETA 0:00:00"):
+        assert words in last
+
+
+def test_a_terminal_gets_a_bar(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    search(configuration(trials=5), tmp_path, RandomDraws(), Evaluation(), InProcess())
+    shown = capsys.readouterr().out
+    assert "5/5" in shown
+    assert "best 0." in shown
 
 
 # Constraints

@@ -153,7 +153,8 @@ class Driver:
             if refused < most and self.state.original(graph, proposal.rung, config.replicates) is not None:
                 refused += 1
                 continue
-            return proposal, graph, max(draws.count - refused, 0)
+            # Refused duplicates were accepted by the constraints: they are not to spoil the rate.
+            return proposal, graph, draws.count - refused if proposal.rung == 0 else 0
         raise draws.nothing(number)
 
     def _outcome(self, report: Report) -> Event:

@@ -52,7 +52,10 @@ class Journal:
         try:
             self._lock()
             self.size = self._cut()
-        except BaseException:
+        except OSError as error:
+            os.close(self._file)
+            raise SpinetError(f"could not lock and read the journal {self.path}: {error.strerror}") from None
+        except SpinetError:
             os.close(self._file)
             raise
 

@@ -44,7 +44,7 @@ class Processes(SlotExecutor):
             raise SpinetError(f"processes: {workers} workers cannot work; at least 1 is needed")
         threads = threads_each(workers)
         share = 1 / math.ceil(workers / len(gpus)) if gpus else 0.0
-        self.device = f"{len(gpus)} GPUs" if gpus else f"cpu, {threads} threads each"
+        self.device = f"GPUs {', '.join(gpus)}" if gpus else f"cpu, {threads} threads each"
         super().__init__(
             [
                 ProcessSlot(timeout, _environment(threads, gpus[place % len(gpus)] if gpus else ""), share)

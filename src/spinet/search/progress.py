@@ -69,5 +69,5 @@ def describe(state: SearchState) -> str:
     failures = sum(count for status, count in state.counts.items() if status != "done")
     words += [f"{failures} failed"] if failures else []
     words += [f"{state.duplicates} duplicates"] if state.duplicates else []
-    words += [f"{state.asked / state.draws:.1%} of draws accepted"] if state.draws > state.asked else []
+    words += [f"{state.acceptance:.1%} of draws accepted"] if state.acceptance and state.acceptance < 1 else []
     return "  ".join(words)

@@ -1,6 +1,7 @@
 """Workers as Ray actors, on this machine or a cluster: the only file that knows Ray."""
 
 import os
+import socket
 from types import ModuleType
 from typing import Any
 
@@ -8,6 +9,8 @@ from spinet.errors import SpinetError, WorkerLost
 from spinet.search.executors import too_long
 from spinet.search.processes import keep_to_share
 from spinet.search.slots import Answer, Call, SlotExecutor, serve
+
+_CONNECT_SECONDS = 20.0
 
 
 class RayExecutor(SlotExecutor):
@@ -40,6 +43,7 @@ class RayExecutor(SlotExecutor):
         if self._ours:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             try:
+                _check_address(address)
                 ray.init(address=address, include_dashboard=None if address else False, log_to_driver=True)
             except Exception as error:  # ConnectionError, ValueError, RuntimeError and Exception itself
                 what = f"there is no Ray cluster at {address!r}" if address else "Ray did not start on this machine"
@@ -110,6 +114,13 @@ class _Actor:
     def serve(self, data: bytes) -> Answer:
         """Run a pickled job."""
         return serve(data)
+
+
+def _check_address(address: str | None) -> None:
+    """Raise OSError if nobody answers at `HOST:PORT`, where Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 def _ray() -> ModuleType:

@@ -57,6 +57,7 @@ class SearchState:
         counts: trained trials that were told, by status.
         duplicates: told trials that took over an outcome.
         draws: proposals that the constraints looked at.
+        accepted: proposals that they accepted.
         seconds: of all attempts, as far as they were told.
         best: the best trial.
         worst: the lowest reward of a trial that was done.
@@ -72,7 +73,8 @@ class SearchState:
         self.strategy = strategy
         self.header: Event = {}
         self.session: Event = {}
-        self.lines = self.asked = self.duplicates = self.draws = self.sessions = self.told_before = 0
+        self.lines = self.asked = self.duplicates = self.draws = self.accepted = 0
+        self.sessions = self.told_before = 0
         self.seconds = 0.0
         self.open: dict[int, OpenTrial] = {}
         self.trained: dict[tuple[str, int], tuple[int, ...]] = {}
@@ -83,6 +85,11 @@ class SearchState:
         self.best: Best | None = None
         self.worst: float | None = None
         self.recent: deque[tuple[Status, str]] = deque(maxlen=WINDOW)
+
+    @property
+    def acceptance(self) -> float | None:
+        """Share of the draws that the constraints accepted."""
+        return self.accepted / self.draws if self.draws else None
 
     @property
     def told(self) -> int:
@@ -131,6 +138,7 @@ class SearchState:
         self.asked += 1
         self.tells.append(-1)
         self.draws += event["draws"]
+        self.accepted += event["draws"] > 0
         self.open[trial.number] = OpenTrial(trial, event["duplicate_of"])
         if event["duplicate_of"] is None:
             key = (trial.graph, trial.rung)

@@ -40,7 +40,7 @@ def summary(run: Path) -> dict[str, Any]:
         "reasons": dict(state.reasons.most_common(3)),
         "open": sorted(state.open),
         "best": {"trial": best.trial, "rung": best.rung, "reward": best.reward} if best else None,
-        "acceptance": state.asked / state.draws if state.draws else None,
+        "acceptance": state.acceptance,
         "seconds": round(state.seconds, 3),
         "trials_per_hour": _rate(state, last),
         "sessions": state.sessions,
