@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from spinet.commands.console import say, warn
 from spinet.commands.convert import convert_command
+from spinet.commands.doctor import doctor_command
 from spinet.commands.draw import draw_command
 from spinet.commands.evaluate import evaluate_command, predict_command
+from spinet.commands.search import search_command
 from spinet.commands.show import list_command, show_command
 from spinet.commands.train import demo_command, train_command
 from spinet.errors import SpinetError, unknown_name
@@ -16,9 +18,11 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "list": list_command,
     "show": show_command,
     "draw": draw_command,
+    "search": search_command,
     "train": train_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
+    "doctor": doctor_command,
     "convert": convert_command,
     "demo": demo_command,
 }
@@ -28,7 +32,7 @@ def main() -> None:
     """Run the command line; a `SpinetError` becomes one sentence and exit code 1."""
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help"):
-        say("SpineNet in PyTorch: build, train and ship scale-permuted detectors.\n")
+        say("SpineNet in PyTorch: build, search, train and ship scale-permuted backbones.\n")
         say("\n".join(f"  spinet {name:10}{function.__doc__}" for name, function in COMMANDS.items()))
         say("\n`spinet COMMAND --help` tells more.")
         raise SystemExit(0 if args else 2)

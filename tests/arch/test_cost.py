@@ -54,6 +54,13 @@ def test_detectors_cost_what_pytorch_counts_after_padding_the_image(name):
     assert model_cost(architecture, (250, 333), num_classes=7) == counted_by_torch(model, 250, 333)
 
 
+def test_other_anchors_than_nine_a_place_cost_what_pytorch_counts():
+    with torch.device("meta"):
+        model = create_retinanet(TINY, num_classes=7, octaves=2, aspect_ratios=(1.0,))
+
+    assert model_cost(TINY, 64, num_classes=7, anchors=2) == counted_by_torch(model, 64, 64)
+
+
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(

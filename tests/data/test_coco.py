@@ -192,7 +192,7 @@ def test_a_file_that_is_no_coco_json_is_named(tmp_path, write_coco, content, sen
 
 
 def test_missing_folders_and_files_are_errors_that_say_what_is_expected(tmp_path, write_coco):
-    with pytest.raises(SpinetError, match=r"no data set folder .*nowhere; expected are train/"):
+    with pytest.raises(SpinetError, match=r"no data set folder .*nowhere"):
         CocoDataset(tmp_path / "nowhere", "train")
 
     write_coco(tmp_path)
@@ -231,6 +231,60 @@ def test_a_broken_image_is_named_when_it_is_read(tmp_path, write_coco):
 
     with pytest.raises(SpinetError, match=r"1\.png"):
         dataset.image(1)
+
+
+def test_a_subset_has_the_images_asked_for_in_their_order(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path), "train")
+
+    view = dataset.subset([2, 0])
+
+    assert [sample.image_id for sample in view.samples] == [12, 10]
+    assert torch.equal(view.image(0), dataset.image(2))
+    assert len(dataset) == 3
+
+
+def test_the_ground_truth_of_a_subset_is_that_of_its_images(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path), "train", cache_images=True)
+    whole = dataset.ground_truth()
+
+    truth = dataset.subset([2, 1]).ground_truth()
+
+    assert [image["id"] for image in truth["images"]] == [11, 12]
+    assert [(entry["image_id"], entry["bbox"]) for entry in truth["annotations"]] == [
+        (12, [5, 6, 10, 8]),
+        (12, [20.5, 10.25, 4, 4]),
+    ]
+    assert truth["categories"] == whole["categories"]
+    assert dataset.ground_truth() == whole
+
+
+def test_a_subset_shares_the_images_kept_in_memory(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path), "train", cache_images=True)
+    read = dataset.subset([1, 2]).image(1)
+
+    (tmp_path / "train" / "2.png").unlink()
+
+    assert dataset.image(2) is read
+    assert dataset.subset([2]).image(0) is read
+
+
+def test_the_ground_truth_of_a_subset_is_read_once(tmp_path, write_coco):
+    view = CocoDataset(write_coco(tmp_path), "train").subset([0])
+    first = view.ground_truth()
+
+    (tmp_path / "annotations" / "instances_train.json").unlink()
+
+    assert view.ground_truth() == first
+
+
+def test_a_ground_truth_kept_in_memory_is_not_changed_by_what_the_metric_writes(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path), "train", cache_images=True)
+    first = dataset.ground_truth()
+
+    first["annotations"][0]["ignore"] = 1
+    (tmp_path / "annotations" / "instances_train.json").unlink()
+
+    assert all("ignore" not in entry for entry in dataset.ground_truth()["annotations"])
 
 
 @pytest.mark.slow

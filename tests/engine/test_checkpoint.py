@@ -233,3 +233,18 @@ def test_metadata_that_make_no_sense_are_refused(saved, tmp_path, changes, said)
 
     with pytest.raises(SpinetError, match=said):
         read_weights(file)
+
+
+def test_weights_of_a_detector_with_one_anchor_a_place_load_again(tmp_path):
+    info = replace(INFO, model=replace(MODEL, octaves=1, aspect_ratios=(2.0,)))
+    images = torch.rand(1, 3, 64, 64)
+    built = info.create_model().eval()
+    save_weights(tmp_path / "one.safetensors", built.state_dict(), info, {})
+
+    model, found = load_model(tmp_path / "one.safetensors")
+
+    assert found == info
+    assert (model.octaves, model.aspect_ratios) == (1, (2.0,))
+    assert all(torch.equal(one, other) for one, other in zip(model(images), built(images), strict=True))
+    # 8 x 8, 4 x 4 and 2 x 2 places.
+    assert len(model.anchors(64, 64, torch.device("cpu"))) == model(images)[0].shape[1] == 84

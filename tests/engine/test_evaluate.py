@@ -13,7 +13,7 @@ from spinet.data.coco import CocoDataset
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.config import ModelConfig
 from spinet.engine.distributed import Processes
-from spinet.engine.evaluate import METRICS, check_classes, coco_metrics, detect, evaluate
+from spinet.engine.evaluate import METRICS, check_classes, coco_metrics, detect, evaluate, mean_loss
 from spinet.engine.train import model_info
 from spinet.errors import SpinetError
 
@@ -165,3 +165,17 @@ def test_other_classes_than_the_networks_are_refused_with_both_counts(digits, co
         check_classes(more, dataset, "runs/mine")
     with pytest.raises(SpinetError, match=r"runs/mine was trained on 2 classes \(cat, dog\), but .* has 3 \(zero,"):
         check_classes(other, dataset, "runs/mine")
+
+
+def test_the_mean_loss_is_that_of_the_images_without_chance_and_leaves_the_mode(digits, config):
+    dataset = CocoDataset(digits, "val").subset(range(3))
+    torch.manual_seed(0)
+    model = model_info(config, dataset).create_model().train()
+    settings = {"image_size": 64, "device": torch.device("cpu")}
+
+    whole = mean_loss(model, dataset, batch_size=1, **settings)
+
+    single = [mean_loss(model, dataset.subset([index]), batch_size=1, **settings) for index in range(3)]
+    assert whole == pytest.approx(sum(single) / 3, rel=1e-6)
+    assert mean_loss(model, dataset, batch_size=2, **settings) == mean_loss(model, dataset, batch_size=2, **settings)
+    assert model.training

@@ -1,6 +1,7 @@
 import itertools
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from spinet.engine.checkpoint import load_model
 from spinet.engine.distributed import pick_device
 from spinet.engine.state import TrainState
 from spinet.engine.train import model_info, train
-from spinet.errors import SpinetError
+from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError
 from spinet.models.retinanet import RetinaNet
 
 COMMAND = [sys.executable, "-m", "spinet"]
@@ -45,6 +46,32 @@ def assert_same_end(one, other):
     second = torch.load(other / "state.pt", weights_only=True)["state"]
     assert all(torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
     assert first["step"] == second["step"]
+
+
+def test_a_run_without_a_folder_ends_as_one_with_it_and_writes_nothing(config, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+
+    written, kept = train(config, tmp_path / "run", quiet=True), train(config, None, quiet=True)
+
+    assert (kept.last, kept.best, kept.steps, kept.losses) == (
+        written.last,
+        written.best,
+        written.steps,
+        written.losses,
+    )
+    assert not list(Path.cwd().iterdir())
+
+
+def test_the_result_has_the_losses_of_the_lines_of_metrics_and_the_weights_that_were_evaluated(config, tmp_path):
+    result = train(replace(config, log_steps=3), tmp_path, quiet=True)
+
+    lines = [line for line in losses_of(tmp_path) if "loss" in line]
+    assert result.losses == tuple((line["step"], line["loss"]) for line in lines)
+    assert [step for step, _ in result.losses] == [3, 6, 8]
+    assert not result.model.training
+    weights = result.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in weights_of(tmp_path).items())
 
 
 def test_a_run_folder_holds_config_metrics_weights_and_state(config, tmp_path):
@@ -220,11 +247,26 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint
 
     monkeypatch.setattr(RetinaNet, "losses", poisoned)
     with pytest.raises(
-        SpinetError, match="the box loss was not finite at step 4; checkpoints from before it are untouched"
+        NotFinite, match="the box loss was not finite at step 4; checkpoints from before it are untouched"
     ):
         train(config, tmp_path, quiet=True)
     assert torch.load(tmp_path / "state.pt", weights_only=True)["state"]["step"] == 3
     assert all(value.isfinite().all() for value in weights_of(tmp_path).values())
+
+
+def test_a_step_that_does_not_fit_into_memory_is_an_error_of_its_own_kind(short, tmp_path, monkeypatch):
+    def too_much(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(RetinaNet, "losses", too_much)
+    with pytest.raises(OutOfMemory, match="2 images of 64 px do not fit into the memory of cpu; --accumulate splits"):
+        train(replace(short, accumulate=2), tmp_path, quiet=True)
+
+
+def test_a_network_that_cannot_be_built_is_an_error_of_its_own_kind(short, tmp_path):
+    model = replace(short.model, arch="resnet18-fpn")
+    with pytest.raises(BuildError, match="the baseline resnet18-fpn has no such choice"):
+        train(replace(short, model=model), tmp_path, quiet=True)
 
 
 @pytest.mark.slow
@@ -257,7 +299,7 @@ def test_train_and_val_of_different_classes_are_refused(digits, short, tmp_path)
 
 def test_a_gradient_that_overflows_never_reaches_a_checkpoint(config, tmp_path):
     wild = replace(config, epochs=8, optim=replace(config.optim, lr=1e6, clip_norm=0.0))
-    with pytest.raises(SpinetError, match="not finite"):
+    with pytest.raises(NotFinite, match="not finite"):
         train(wild, tmp_path, quiet=True)
     state = torch.load(tmp_path / "state.pt", weights_only=True)["state"]
     assert all(value.isfinite().all() for value in state["model"].values())
@@ -299,6 +341,24 @@ def test_training_photos_without_any_object_are_refused(digits, short, tmp_path)
     with pytest.raises(SpinetError, match="marks no object in any image: there is nothing to learn"):
         train(replace(short, data=replace(short.data, root=str(root))), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_boxes_that_are_shares_of_the_image_are_refused_before_training(digits, short, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(digits, root)
+    file = root / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    for entry in content["annotations"]:
+        entry["bbox"] = [value / 64 for value in entry["bbox"]]
+    file.write_text(json.dumps(content))
+    with pytest.raises(SpinetError, match="one pixel wide or high, .*; are they shares of the image instead of pixels"):
+        train(replace(short, data=replace(short.data, root=str(root))), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_quick_check_warns_of_what_costs_accuracy(short, tmp_path, capsys):
+    train(replace(short, data=replace(short.data, max_objects=1)), tmp_path)
+    assert re.search(r"warning: train: \d+ of 16 images have more than 1 objects, .*; raise", capsys.readouterr().out)
 
 
 def test_a_missing_data_folder_leaves_no_run_folder_behind(short, tmp_path):

@@ -11,24 +11,10 @@ from pathlib import Path
 
 import pytest
 from null_trials import Evaluation, RandomDraws, configuration, events
+from worker_jobs import own_process, refuse, wait_for
 
 from spinet.errors import OutOfMemory, SpinetError, TrialTimeout, WorkerLost
 from spinet.search.run import search
-
-
-def own_process():
-    return os.getpid()
-
-
-def wait_for(path, name):
-    Path(path).joinpath(name).write_text(str(os.getpid()))
-    while not Path(path).joinpath("go").exists():
-        time.sleep(0.01)
-    return os.getpid()
-
-
-def refuse(kind, text):
-    raise kind(text)
 
 
 def written(path):
@@ -96,11 +82,11 @@ class ExecutorContract:
             assert executor.submit(own_process).result() != first
 
     def test_a_job_that_takes_too_long_ends_with_its_worker(self, start, tmp_path):
-        with start(1, timeout=1.0) as executor:
+        with start(1, timeout=2.0) as executor:
             executor.submit(own_process).result()
             future = executor.submit(wait_for, str(tmp_path), "slow")
             process = written(tmp_path / "slow")
-            with pytest.raises(TrialTimeout, match="longer than 1 s"):
+            with pytest.raises(TrialTimeout, match="longer than 2 s"):
                 future.result()
             assert gone(process)
             assert executor.submit(own_process).result() != process

@@ -9,11 +9,13 @@ from spinet.search.space import Space
 from spinet.search.trial import Outcome, Trial, ask_random
 
 _STEM = (BlockSpec(2, "bottleneck"), BlockSpec(2, "bottleneck"))
+_KINDS = ("residual", "bottleneck")
+
 SMALL = Space("small", _STEM, intermediates=(3, 3, 4), outputs=(3, 4))  # 16,200 points
 TINY = replace(SMALL, name="tiny", window=2)  # 900 points
 EVERY_PHASE = replace(
-    SMALL, name="every phase", intermediates=(3, 4), window=2, offsets=(0, 1), kinds=("residual", "bottleneck")
-)  # 15,360 points
+    SMALL, name="every phase", intermediates=(3, 4), outputs=(4,), window=2, offsets=(0, 1), kinds=_KINDS
+)  # 384 points
 
 
 def every_point(space: Space) -> list[tuple[int, ...]]:

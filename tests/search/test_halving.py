@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_spaces import TINY, done, trial_of
 
@@ -128,6 +128,7 @@ def test_the_inner_strategy_learns_from_the_first_rung_only():
     assert inner.count == 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), max_size=40), st.integers(2, 4))
 def test_in_the_end_all_of_the_best_are_promoted_and_nothing_else(rewards, eta):
     halving = Halving(Counting(), eta, rungs=2)

@@ -1,5 +1,5 @@
-import itertools
 import json
+import math
 import random
 import subprocess
 import sys
@@ -62,14 +62,14 @@ def test_the_chi_square_test_would_notice_equal_weights_in_the_ordering():
 def test_before_any_reward_every_point_has_the_same_probability(network):
     policy = create_policy(SMALL, PolicySettings("test", network))
 
-    log_probs, _ = policy.log_probs(every_point(SMALL))
+    log_probs, _ = policy.log_probs(every_point(SMALL)[::16])
 
-    expected = torch.full((SMALL.size(),), SMALL.size(), dtype=torch.float32).log().neg()
+    expected = torch.full((len(log_probs),), -math.log(SMALL.size()))
     torch.testing.assert_close(log_probs.sum(1), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("space", [SMALL, EVERY_PHASE], ids=lambda space: space.name)
+@pytest.mark.parametrize("space", [TINY, EVERY_PHASE], ids=lambda space: space.name)
 @torch.no_grad()
 def test_probabilities_of_all_points_sum_to_one_before_and_after_updates(space, network):
     points = every_point(space)
@@ -169,13 +169,15 @@ def test_the_gradient_agrees_with_finite_differences():
     arguments = choices, weights.double(), behaviour.double(), advantages.double()
     (gradient,) = gradients(policy, policy.loss(*arguments))
 
-    for place, step in itertools.product([(0, 0), (3, 0), (5, 2), (8, 1)], [1e-4]):
+    step = 1e-4
+    for place in [(0, 0), (5, 2), (6, 1), (9, 0)]:
         values = []
         for sign in (1, -1):
             with torch.no_grad():
                 policy.network.table[place] += sign * step
                 values.append(policy.loss(*arguments).item())
                 policy.network.table[place] -= sign * step
+        assert abs(gradient[place].item()) > 1e-3
         assert gradient[place].item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-4, abs=1e-8)
 
 

@@ -1,10 +1,10 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from executor_contract import ExecutorContract, gone, written
+from worker_jobs import loaded, variable
 
 from spinet.errors import SpinetError
 from spinet.search.processes import Processes, threads_each, visible_gpus
@@ -14,14 +14,6 @@ class TestProcesses(ExecutorContract):
     @pytest.fixture
     def start(self):
         return Processes
-
-
-def variable(name):
-    return os.environ.get(name)
-
-
-def loaded(module):
-    return module in sys.modules
 
 
 def test_workers_share_the_gpus_in_turn_and_the_threads_alike():
@@ -60,7 +52,7 @@ def test_no_worker_is_an_error():
 ORPHANS = """
 import os, sys, time
 sys.path.insert(0, sys.argv[2])
-from executor_contract import wait_for
+from worker_jobs import wait_for
 from spinet.search.processes import Processes
 if __name__ == "__main__":
     executor = Processes(2)

@@ -46,5 +46,5 @@ def test_without_ray_the_error_names_the_extra(monkeypatch):
 @pytest.mark.slow
 def test_no_cluster_at_the_address_is_one_sentence():
     pytest.importorskip("ray")
-    with pytest.raises(SpinetError, match="no Ray cluster at 'nowhere:1'"):
+    with pytest.raises(SpinetError, match="there is no Ray cluster at 'nowhere:1'"):
         RayExecutor(1, address="nowhere:1")

@@ -229,6 +229,32 @@ def test_a_damaged_state_dict_is_refused(tmp_path, content):
         read_source(tmp_path / "m.pth")
 
 
+def test_a_flipped_byte_in_a_state_dict_is_found_wherever_it_is(tmp_path):
+    architecture = narrow("mmdet")
+    whole = write_published(tmp_path / "m.pth", random_detector(architecture, "mmdet"), architecture, "mmdet")
+    content = whole.read_bytes()
+    places = torch.randint(len(content), (20,), generator=torch.Generator().manual_seed(0)).tolist()
+    expected = convert(whole).weights
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place] ^= 0x10
+        (tmp_path / "f.pth").write_bytes(flipped)
+        try:
+            found = convert(tmp_path / "f.pth").weights
+        except SpinetError:
+            continue
+        # A byte that means nothing, such as padding between two parts.
+        assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def test_settings_that_no_weights_file_may_have_are_refused_before_writing(tmp_path, tpu):
+    path = write_published(tmp_path / "m", *tpu, "tpu")
+    with pytest.raises(SpinetError, match="model.bn_eps: -1.0 is not between 0 and 1"):
+        convert(path, bn_eps=-1.0)
+    with pytest.raises(SpinetError, match="data.image_size: 0 is not between 1 and"):
+        convert(path, image_size=0)
+
+
 def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"layer1.0.weight": torch.zeros(1)}, tmp_path / "m.pth")
     with pytest.raises(SpinetError, match=r"m\.pth holds no SpineNet of the mmdetection ports \(layer1\.0\.weight, "):

@@ -2,12 +2,65 @@
 
 import json
 import math
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spinet.errors import SpinetError
 
 Entry = dict[str, Any]
+
+# How tools name the two splits, in files and in folders.
+SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation")}
+ROBOFLOW_FILE = "_annotations.coco.json"
+
+
+class RawSplit(NamedTuple):
+    """One split of a data set of any format.
+
+    Attributes:
+        file: what lists its images or classes, for messages.
+        folder: what the images' file names are relative to.
+        raw: a COCO dict with images, categories and annotations, unchecked.
+    """
+
+    file: Path
+    folder: Path
+    raw: dict[str, Any]
+
+
+def read_coco(root: Path, split: str) -> RawSplit:
+    """Read a split of a folder in COCO format.
+
+    The layout is `ROOT/{train,val}` with `ROOT/annotations/instances_{train,val}.json`; the official one with a year,
+    `ROOT/train2017` and `instances_train2017.json`; or Roboflow's, `ROOT/{train,valid}/_annotations.coco.json`.
+
+    Raises:
+        SpinetError: a folder or file is missing, unreadable, not JSON, or lacks one of COCO's lists.
+    """
+    folder, file = _locate(root, split)
+    return RawSplit(file, folder, read_annotation_file(file))
+
+
+def _locate(root: Path, split: str) -> tuple[Path, Path]:
+    """Return the split's image folder and annotation file."""
+    beside = [root / name for name in SPLIT_NAMES[split] if (root / name / ROBOFLOW_FILE).is_file()]
+    if beside:
+        return beside[0], beside[0] / ROBOFLOW_FILE
+    layout = f"expected are {split}/ and annotations/instances_{split}.json, or both with a year ({split}2017)"
+    names = sorted(entry.name for entry in root.iterdir())
+    folders = [name for name in names if re.fullmatch(rf"{split}(\d{{4}})?", name) and (root / name).is_dir()]
+    if not folders:
+        found = ", ".join(names[:10]) or "nothing"
+        raise SpinetError(f"{root} has no folder of {split} images; {layout}, found is {found}")
+    files = {folder: root / "annotations" / f"instances_{folder}.json" for folder in folders}
+    complete = [folder for folder, file in files.items() if file.is_file()]
+    if not complete:
+        raise SpinetError(f"the annotation file {files[folders[0]]} is missing; {layout}")
+    if len(complete) > 1 and split not in complete:
+        raise SpinetError(f"{root} has {' and '.join(complete)}; allowed is one annotated {split} folder")
+    # Sorting has put the folder without a year first.
+    return root / complete[0], files[complete[0]]
 
 
 def read_annotation_file(file: Path) -> dict[str, Any]:

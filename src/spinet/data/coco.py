@@ -1,6 +1,5 @@
-"""Data sets in COCO format: found, checked once when opened, and read image by image."""
+"""Data sets in COCO format, or converted to it: checked once when opened, and read image by image."""
 
-import re
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from spinet.data.annotations import (
     category_names,
     check_annotations,
     image_entries,
-    read_annotation_file,
 )
+from spinet.data.formats import read_split
 from spinet.data.images import read_image
 from spinet.errors import SpinetError
 
@@ -46,19 +45,19 @@ class Sample:
 
 
 class CocoDataset:
-    """One split of a data set folder in COCO format.
-
-    The layout is `ROOT/train`, `ROOT/val` and `ROOT/annotations/instances_{train,val}.json`, or the official
-    one with a year: `ROOT/train2017` and `instances_train2017.json`.
+    """One split of a data set folder in COCO, YOLO or Pascal VOC format, whose layouts `spinet.data.formats` names.
 
     Attributes:
         root: the data set folder.
         split: "train" or "val".
-        annotation_file: the JSON file that was read.
+        annotation_file: the file that lists the split's images or its classes, for messages.
         samples: one `Sample` an image, in the file's order, those without objects too.
         class_names: name of each label.
         category_ids: COCO category id of each label, ascending.
         problems: what was dropped or clipped, and how often; empty for a clean data set.
+        examples: for each problem, an image that has it.
+        annotated: how many annotations there were, with the dropped and the crowd regions.
+        crowd_regions: how many are for the metric only.
     """
 
     def __init__(self, root: Path, split: str, cache_images: bool = False) -> None:
@@ -70,21 +69,26 @@ class CocoDataset:
             cache_images: keep each image that `image` has read in memory; loader workers keep one copy each.
 
         Raises:
-            SpinetError: folder, annotation file or image files are missing, or the file is not valid COCO.
+            SpinetError: folder, annotations or image files are missing or not valid.
         """
         self.root, self.split = root, split
-        folder, self.annotation_file = _locate(root, split)
-        raw = read_annotation_file(self.annotation_file)
+        self.annotation_file, folder, raw = read_split(root, split)
         names = category_names(raw, self.annotation_file)
         images = image_entries(raw, self.annotation_file)
         check_annotations(raw, self.annotation_file, images, names)
         _check_image_files(images, folder)
 
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
-        boxes, self._kept, self.problems = _clip_boxes(raw["annotations"], images)
+        boxes, self._kept, found = _clip_boxes(raw["annotations"], images)
+        self.problems = {name: int(mask.sum()) for name, mask in found.items() if mask.any()}
+        owners = {name: raw["annotations"][int(found[name].int().argmax())]["image_id"] for name in self.problems}
+        self.examples = {name: folder / images[owner]["file_name"] for name, owner in owners.items()}
         self.samples = _samples(raw["annotations"], boxes, self._kept, images, self.category_ids, folder)
+        self.annotated = len(self._kept)
+        self.crowd_regions = int(self._kept.sum()) - sum(len(sample.labels) for sample in self.samples)
         # By image id, so that views of this data set share it.
         self._cache: dict[int, Tensor] | None = {} if cache_images else None
+        self._keeps_truth = cache_images
         self._truth: dict[str, Any] | None = None
 
     def __len__(self) -> int:
@@ -105,29 +109,30 @@ class CocoDataset:
         return image
 
     def subset(self, indices: Iterable[int]) -> "CocoDataset":
-        """Return a view of the images at these places; decoded images are shared with it.
+        """Return a view of the images at these places, with a ground truth of its own, read once.
 
-        `problems` stay those of the whole file.
+        Decoded images are shared; `problems` stay those of the whole file.
         """
         view = copy(self)
         view.samples = [self.samples[index] for index in indices]
-        view._truth = None
+        view._keeps_truth, view._truth = True, None
         return view
 
     def ground_truth(self) -> dict[str, object]:
         """Return a COCO dict for the metric: the file's boxes (XYWH) and crowd regions, without the dropped.
 
-        Masks stay; `area` and `iscrowd` are filled in where missing. Unless images are kept in memory too, the file
-        is read again, because keeping it would cost gigabytes for COCO's train split.
+        Masks stay; `area` and `iscrowd` are filled in where missing. Unless images are kept in memory too, the
+        annotations are read again, because keeping them would cost gigabytes for COCO's train split.
         """
         truth = self._truth or self._read_truth()
-        if self._cache is not None:
+        if self._keeps_truth:
             self._truth = truth
         # The metric writes into the objects that it is given.
         return truth | {"annotations": [dict(entry) for entry in truth["annotations"]]}
 
     def _read_truth(self) -> dict[str, Any]:
-        raw = read_annotation_file(self.annotation_file)
+        sizes = {sample.path: (sample.width, sample.height) for sample in self.samples}
+        raw = read_split(self.root, self.split, sizes).raw
         ids = {sample.image_id for sample in self.samples}
         kept = (
             entry
@@ -143,28 +148,6 @@ class CocoDataset:
         }
 
 
-def _locate(root: Path, split: str) -> tuple[Path, Path]:
-    """Return the split's image folder and annotation file."""
-    if split not in ("train", "val"):
-        raise SpinetError(f"unknown split {split!r}; allowed are 'train' and 'val'")
-    layout = f"expected are {split}/ and annotations/instances_{split}.json, or both with a year ({split}2017)"
-    if not root.is_dir():
-        raise SpinetError(f"there is no data set folder {root}; {layout}")
-    names = sorted(entry.name for entry in root.iterdir())
-    folders = [name for name in names if re.fullmatch(rf"{split}(\d{{4}})?", name) and (root / name).is_dir()]
-    if not folders:
-        found = ", ".join(names[:10]) or "nothing"
-        raise SpinetError(f"{root} has no folder of {split} images; {layout}, found is {found}")
-    files = {folder: root / "annotations" / f"instances_{folder}.json" for folder in folders}
-    complete = [folder for folder, file in files.items() if file.is_file()]
-    if not complete:
-        raise SpinetError(f"the annotation file {files[folders[0]]} is missing; {layout}")
-    if len(complete) > 1 and split not in complete:
-        raise SpinetError(f"{root} has {' and '.join(complete)}; allowed is one annotated {split} folder")
-    # Sorting has put the folder without a year first.
-    return root / complete[0], files[complete[0]]
-
-
 def _check_image_files(images: dict[int, Entry], folder: Path) -> None:
     # One listing, because asking for each of COCO's 118,287 files takes minutes on a network disk.
     present = {entry.name for entry in folder.iterdir()}
@@ -175,8 +158,8 @@ def _check_image_files(images: dict[int, Entry], folder: Path) -> None:
         raise SpinetError(f"{count} image files are missing, the first one is {folder / missing[0]}")
 
 
-def _clip_boxes(annotations: list[Entry], images: dict[int, Entry]) -> tuple[Tensor, Tensor, dict[str, int]]:
-    """Return XYXY boxes `(A, 4)` clipped to their images, which of them to keep `(A,)`, and problems."""
+def _clip_boxes(annotations: list[Entry], images: dict[int, Entry]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Return XYXY boxes `(A, 4)` clipped to their images, which of them to keep `(A,)`, and who has which problem."""
     xywh = torch.tensor([entry["bbox"] for entry in annotations], dtype=torch.float64).view(-1, 4)
     owners = [images[entry["image_id"]] for entry in annotations]
     limits = torch.tensor([[image["width"], image["height"]] for image in owners]).view(-1, 2).repeat(1, 2)
@@ -184,13 +167,15 @@ def _clip_boxes(annotations: list[Entry], images: dict[int, Entry]) -> tuple[Ten
     clipped = corners.clamp(min=0).minimum(limits)
 
     has_area, kept = _has_area(corners), _has_area(clipped)
-    problems = {
-        "boxes of zero area dropped": ~has_area,
-        "boxes outside their image dropped": has_area & ~kept,
-        "boxes clipped to their image": kept & ((clipped - corners).abs() > ROUNDING).any(dim=1),
-    }
-    counts = {name: int(found.sum()) for name, found in problems.items()}
-    return clipped, kept, {name: count for name, count in counts.items() if count}
+    return (
+        clipped,
+        kept,
+        {
+            "boxes of zero area dropped": ~has_area,
+            "boxes outside their image dropped": has_area & ~kept,
+            "boxes clipped to their image": kept & ((clipped - corners).abs() > ROUNDING).any(dim=1),
+        },
+    )
 
 
 def _has_area(boxes: Tensor) -> Tensor:

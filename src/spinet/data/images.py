@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from spinet.errors import SpinetError
 
 MAX_PIXELS = 500_000_000
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -43,27 +44,42 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
     Raises:
         SpinetError: the file is missing, broken, no image, above 500 megapixels, or of another size.
     """
+    with _opened(path) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise SpinetError(f"the image {path} has {image.width} x {image.height} pixels; allowed are {MAX_PIXELS:,}")
+        rgb = to_rgb(_upright(image, size, path))
+        # A permuted view, hence channels last in memory, which is what uint8 resizing is fastest on.
+        return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return the (width, height) in which a viewer shows an image file; only the file's header is read.
+
+    Raises:
+        SpinetError: the file is missing or no image.
+    """
+    with _opened(path) as image:
+        return upright_size(image)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file; whatever goes wrong until it is closed becomes a sentence."""
     try:
-        with _without_pillow_limit(), Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise SpinetError(
-                    f"the image {path} has {image.width} x {image.height} pixels; allowed are {MAX_PIXELS:,}"
-                )
-            rgb = _rgb(_upright(image, size, path))
-            # A permuted view, hence channels last in memory, which is what uint8 resizing is fastest on.
-            return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
+        with without_pillow_limit(), Image.open(path) as image:
+            yield image
     except SpinetError:
         raise
     # Pillow's decoders answer a broken file with nearly any exception: SyntaxError, struct.error, ...
     except Exception as error:
         raise SpinetError(
-            f"could not read the image {path}: {_reason(path, error)};"
+            f"could not read the image {path}: {fault_of(path, error)};"
             " allowed is any whole image file that Pillow reads"
         ) from error
 
 
 @contextmanager
-def _without_pillow_limit() -> Iterator[None]:
+def without_pillow_limit() -> Iterator[None]:
     """Lift Pillow's own size limit (89 megapixels warn, 179 fail) and hush its remarks on odd metadata."""
     with _pillow_limit, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -76,24 +92,26 @@ def _without_pillow_limit() -> Iterator[None]:
 
 def _upright(image: Image.Image, size: tuple[int, int] | None, path: Path) -> Image.Image:
     """Apply the EXIF orientation if that agrees with the annotated size."""
-    turn = _UPRIGHT.get(_orientation(image))
-    swaps_sides = turn is not None and turn not in (
-        Image.Transpose.FLIP_LEFT_RIGHT,
-        Image.Transpose.FLIP_TOP_BOTTOM,
-        Image.Transpose.ROTATE_180,
-    )
-    upright_size = (image.height, image.width) if swaps_sides else image.size
-    if size is None or size == upright_size:
+    shown = upright_size(image)
+    if size is None or size == shown:
+        turn = _UPRIGHT.get(orientation(image))
         return image if turn is None else image.transpose(turn)
     if size == image.size:
         return image
     raise SpinetError(
-        f"the image {path} is {upright_size[0]} x {upright_size[1]} pixels (width x height)"
+        f"the image {path} is {shown[0]} x {shown[1]} pixels (width x height)"
         f" but its annotations say {size[0]} x {size[1]}"
     )
 
 
-def _orientation(image: Image.Image) -> int:
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) after the EXIF rotation."""
+    # Orientations 5 to 8 turn by a quarter.
+    return (image.height, image.width) if orientation(image) in (5, 6, 7, 8) else image.size
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 for an upright picture or one that does not say."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     # Broken EXIF data in an otherwise good picture; Pillow raises SyntaxError, struct.error, TypeError, ...
@@ -101,7 +119,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB, as `read_image` says."""
     if image.mode.startswith(("I", "F")):
         return _eight_bit(image).convert("RGB")
     if image.has_transparency_data:
@@ -119,7 +138,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
-def _reason(path: Path, error: Exception) -> str:
+def fault_of(path: Path, error: Exception) -> str:
+    """Say why Pillow could not read a file."""
     if not path.exists():
         return "there is no such file"
     if path.is_dir():

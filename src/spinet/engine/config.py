@@ -110,7 +110,7 @@ RANGES = {
     "eval_epochs": (0, 1e6),
     "log_steps": (1, 1e9),
     "save_seconds": (0, 1e9),
-    "seed": (0, 2**62),
+    "seed": (0, 2**63 - 1),
     "model.bn_eps": (0, 1),
     "model.bn_momentum": (0, 1),
     "model.stochastic_depth": (0, 0.99),

@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 
 from spinet.arch.baseline import load_network
+from spinet.data.check_annotations import quick_findings
 from spinet.data.coco import CocoDataset
+from spinet.data.findings import Finding, refuse
 from spinet.data.loader import Batch, train_loader
 from spinet.data.transforms import TrainTransform
 from spinet.engine.checkpoint import ModelInfo, read_state, save_weights
@@ -87,12 +89,14 @@ def train(
         _check_run(config, run)
         train_set = train_set or CocoDataset(Path(config.data.root), "train", config.data.cache_images)
         val_set = val_set or CocoDataset(Path(config.data.root), "val", config.data.cache_images)
-        if (train_set.category_ids, train_set.class_names) != (val_set.category_ids, val_set.class_names):
-            raise SpinetError(
-                f"{train_set.annotation_file} and {val_set.annotation_file} do not list the same categories"
-            )
-        if not any(len(sample.labels) for sample in train_set.samples):
-            raise SpinetError(f"{train_set.annotation_file} marks no object in any image: there is nothing to learn")
+        findings = quick_findings(
+            train_set,
+            val_set,
+            image_size=config.data.image_size,
+            anchor_scale=config.model.anchor_scale,
+            max_objects=config.data.max_objects,
+        )
+        refuse(findings)
         torch.manual_seed(config.seed)
         info = info or model_info(config, train_set)
         resumed = run is not None and (run / "state.pt").is_file()
@@ -101,7 +105,7 @@ def train(
             state.load(read_state(run / "state.pt", info.architecture))
         if run is not None and group.is_main:
             write_atomically(run / "config.json", config.to_json())
-        return _Run(config, run, state, train_set, val_set, group, device, quiet).loop()
+        return _Run(config, run, state, train_set, val_set, findings, group, device, quiet).loop()
 
 
 class _Run:
@@ -114,12 +118,13 @@ class _Run:
         state: TrainState,
         train_set: CocoDataset,
         val_set: CocoDataset,
+        findings: list[Finding],
         group: Processes,
         device: torch.device,
         quiet: bool,
     ) -> None:
         self.config, self.folder, self.state, self.group, self.device = config, run, state, group, device
-        self.train_set, self.val_set = train_set, val_set
+        self.train_set, self.val_set, self.findings = train_set, val_set, findings
         self.epoch_steps = len(train_set) / config.batch_size
         self.steps = max(1, round(config.epochs * self.epoch_steps))
         self.part_size = config.batch_size // (group.count * config.accumulate)
@@ -244,8 +249,9 @@ class _Run:
         parameters = count_parameters(self.state.model)
         for dataset in (self.train_set, self.val_set):
             say(f"{dataset.split}: {len(dataset)} images, {len(dataset.class_names)} classes, from {dataset.root}")
-            for problem, count in dataset.problems.items():
-                say(f"warning: {dataset.annotation_file.name}: {count} {problem}")
+        for finding in self.findings:
+            if finding.severity == "warning":
+                say(f"warning: {finding.text}")
         say(f"model: RetinaNet on {config.model.arch}, {parameters:,} parameters, on {self.device}")
         rate = config.optim.lr * config.batch_size / config.optim.lr_batch
         say(
@@ -280,7 +286,7 @@ def _check_batch(config: TrainConfig, group: Processes) -> None:
 def _check_run(config: TrainConfig, run: Path | None) -> None:
     """Refuse a folder that other settings have trained in."""
     if not config.data.root:
-        raise SpinetError("data.root is not set; pass --data.root DIR, a folder in COCO format")
+        raise SpinetError("data.root is not set; pass --data.root DIR, a folder in COCO, YOLO or Pascal VOC format")
     # Without a state nothing has been trained: a start that failed may be corrected.
     if run is None or not (run / "state.pt").is_file() or not (run / "config.json").is_file():
         return

@@ -53,13 +53,12 @@ class TimmBody(nn.Module):
         super().__init__()
         timm = import_timm()
         try:
-            every = timm.create_model(name, features_only=True, in_chans=in_channels)
-            strides = every.feature_info.reduction()
-            wanted = [strides.index(2**level) for level in BODY_LEVELS]
-        except RuntimeError as error:
-            raise SpinetError(f"timm cannot make features of {name!r}: {str(error).splitlines()[0]}") from None
-        except ValueError:
-            raise SpinetError(f"timm's {name!r} gives features of strides {strides}, not of 8, 16 and 32") from None
+            strides = timm.create_model(name, features_only=True, in_chans=in_channels).feature_info.reduction()
+        except Exception as error:  # models that have no such features fail in ways of their own
+            raise SpinetError(f"timm cannot make features of {name!r}: {_first_line(error)}") from None
+        if not {2**level for level in BODY_LEVELS} <= set(strides):
+            raise SpinetError(f"timm's {name!r} gives features of strides {strides}, not of 8, 16 and 32")
+        wanted = [strides.index(2**level) for level in BODY_LEVELS]
         self.body = timm.create_model(name, features_only=True, in_chans=in_channels, out_indices=wanted)
         self.widths = tuple(self.body.feature_info.channels())
         for module in self.modules():
@@ -151,6 +150,10 @@ class BaselineBackbone(Backbone):
         """Map images `(N, in, H, W)` to `{level: (N, out_channels, H / 2**level, W / 2**level)}`, rounded up."""
         pyramid = self.neck(self.body(images))
         return {level: pyramid[level] for level in self.levels}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0] or type(error).__name__
 
 
 def import_timm() -> Any:

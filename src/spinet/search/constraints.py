@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from spinet.arch.catalog import Architecture
+from spinet.arch.catalog import Architecture, load_architecture
 from spinet.arch.cost import backbone_costs
 from spinet.arch.genotype import check_keys
 from spinet.arch.head_cost import Head, model_cost
 from spinet.errors import SpinetError, unknown_name
+from spinet.search.space import Space
 
 Measure = Literal["macs", "parameters", "latency"]
 
@@ -207,13 +208,18 @@ def parse_constraint(text: str, table: Path | None = None, image_size: int = 640
     return Constraint(measure, *ends, image_size=image_size, table=found)  # type: ignore[arg-type]
 
 
-def default_constraints(space: str) -> tuple[Constraint, ...]:
+def default_constraints(space: Space) -> tuple[Constraint, ...]:
     """Return the window that a space is searched in by default: SpineNet-49's multiply-adds within 1 %.
 
-    >>> default_constraints("spinenet49")[0].accepts(85.1e9)
-    True
+    >>> from spinet.search.spaces import SPACES
+    >>> round(default_constraints(SPACES["spinenet49"])[0].high / 1e9, 2)
+    86.13
     """
-    return (Constraint("macs", 0.99 * 85.1e9, 1.01 * 85.1e9),) if space == "spinenet49" else ()
+    if space.name != "spinenet49":
+        return ()
+    published = Architecture(load_architecture("spinenet49").genotype, space.scaling)
+    middle = model_cost(published, 640, "retinanet", 91).multiply_adds
+    return (Constraint("macs", 0.99 * middle, 1.01 * middle),)
 
 
 def _distance(constraint: Constraint, value: float) -> float:

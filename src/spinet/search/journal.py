@@ -95,6 +95,11 @@ class Journal:
         """Give (start of the line, event) of all lines."""
         return read_journal(self.path)
 
+    def lines(self) -> int:
+        """Count the lines."""
+        with self.path.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
     def at(self, start: int) -> Event:
         """Return the event of the line that begins at `start`."""
         size = 4096

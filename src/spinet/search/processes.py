@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -144,16 +145,13 @@ def _work(pipe: "Connection[Any, Any]", environment: Mapping[str, str], gpu_shar
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; what follows is the driver's affair
     threading.Thread(target=_end_with_driver, daemon=True).start()
     keep_to_share(int(environment["OMP_NUM_THREADS"]), gpu_share)
-    pipe.send("ready")
-    while True:
-        try:
-            data = pipe.recv_bytes()
-        except (EOFError, OSError):  # the driver has closed it
-            return
-        answer = serve(data)
-        pipe.send(answer)
-        if answer.broken:
-            sys.exit(1)
+    with suppress(EOFError, OSError):  # the driver has closed the pipe, or has gone
+        pipe.send("ready")
+        while True:
+            answer = serve(pipe.recv_bytes())
+            pipe.send(answer)
+            if answer.broken:
+                sys.exit(1)
 
 
 def _end_with_driver() -> None:

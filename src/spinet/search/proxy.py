@@ -98,13 +98,7 @@ class ProxyTask:
         epochs = proxy.epochs(rung)
         steps = max(1, round(epochs * images / proxy.batch_size))
         return TrainConfig(
-            model=ModelConfig(
-                activation=proxy.activation,
-                bn_momentum=proxy.bn_momentum,
-                anchor_scale=proxy.anchor_scale,
-                octaves=proxy.octaves,
-                aspect_ratios=proxy.aspect_ratios,
-            ),
+            model=self._model,
             data=DataConfig(
                 root=self.root,
                 image_size=proxy.image_size,
@@ -133,13 +127,23 @@ class ProxyTask:
             device=self.device,
         )
 
+    @property
+    def _model(self) -> ModelConfig:
+        proxy = self.proxy
+        return ModelConfig(
+            activation=proxy.activation,
+            bn_momentum=proxy.bn_momentum,
+            anchor_scale=proxy.anchor_scale,
+            octaves=proxy.octaves,
+            aspect_ratios=proxy.aspect_ratios,
+        )
+
     def _info(self, genotype: Genotype, base: Scaling, dataset: CocoDataset) -> ModelInfo:
         try:
             architecture = Architecture(genotype, self.proxy.scaling(base))
         except SpinetError as error:
             raise BuildError(str(error)) from None
-        model = self.config(0, 0, 1, len(dataset)).model
-        return ModelInfo(architecture, model, dataset.class_names, dataset.category_ids, self.proxy.image_size)
+        return ModelInfo(architecture, self._model, dataset.class_names, dataset.category_ids, self.proxy.image_size)
 
     def _metrics(self, config: TrainConfig, result: TrainResult, held_out: CocoDataset) -> dict[str, Any]:
         device = next(result.model.parameters()).device
@@ -169,8 +173,9 @@ class ProxyData:
     held_out: CocoDataset
 
 
+@lru_cache(maxsize=2)
 def open_data(root: str, proxy: Proxy) -> ProxyData:
-    """Return the parts of a data set that a proxy learns from and measures on, opened once a process.
+    """Return the parts of a data set's train split that a proxy learns from and measures on, opened once a process.
 
     Raises:
         SpinetError: the data set cannot be read, or a part has no images or no objects.
@@ -192,7 +197,7 @@ def open_data(root: str, proxy: Proxy) -> ProxyData:
     return data
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _dataset(root: str, cache_images: bool) -> CocoDataset:
     return CocoDataset(Path(root), "train", cache_images)
 
@@ -231,7 +236,9 @@ def _memory_errors() -> Iterator[None]:
     """Name what a step's own check does not see: no memory for the weights, or for the evaluation."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(f"the trial does not fit into the device's memory: {str(error).splitlines()[0]}") from None
-    except MemoryError:
-        raise OutOfMemory("the trial does not fit into the machine's memory") from None
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch has a class of its own for a GPU's memory only.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        reason = (str(error) or "no memory left").splitlines()[0]
+        raise OutOfMemory(f"the trial does not fit into memory: {reason}") from None

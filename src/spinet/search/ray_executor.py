@@ -41,8 +41,9 @@ class RayExecutor(SlotExecutor):
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             try:
                 ray.init(address=address, include_dashboard=None if address else False, log_to_driver=True)
-            except (ConnectionError, ValueError) as error:
-                raise SpinetError(f"no Ray cluster at {address!r}: {error}") from None
+            except Exception as error:  # ConnectionError, ValueError, RuntimeError and Exception itself
+                what = f"there is no Ray cluster at {address!r}" if address else "Ray did not start on this machine"
+                raise SpinetError(f"{what}: {' '.join(str(error).split())}") from error
         super().__init__([RaySlot(ray, timeout, cpus, gpus) for _ in range(workers)])
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:

@@ -24,10 +24,10 @@ def resume(config: SearchConfig, run: Path, journal: Journal, strategy: Strategy
             state.apply(event, start)
         state.strategy = strategy
         return state
-    events = list(journal.read())
-    check_header(journal.path, events[0][1], config.header())
-    learnt = _load(run, strategy, events[0][1], len(events))
-    for line, (start, event) in enumerate(events):
+    _, header = next(journal.read())
+    check_header(journal.path, header, config.header())
+    learnt = _load(run, strategy, header, journal.lines())
+    for line, (start, event) in enumerate(journal.read()):
         if line == learnt:
             state.strategy = strategy
         replay(state, journal.path, line + 1, start, event)

@@ -65,13 +65,14 @@ class SearchState:
         reasons: of failures, with how often.
         sessions: starts of the driver.
         session: the last one's event.
+        told_before: trials told when it began.
     """
 
     def __init__(self, strategy: Strategy | None = None) -> None:
         self.strategy = strategy
         self.header: Event = {}
         self.session: Event = {}
-        self.lines = self.asked = self.duplicates = self.draws = self.sessions = 0
+        self.lines = self.asked = self.duplicates = self.draws = self.sessions = self.told_before = 0
         self.seconds = 0.0
         self.open: dict[int, OpenTrial] = {}
         self.trained: dict[tuple[str, int], tuple[int, ...]] = {}
@@ -96,6 +97,7 @@ class SearchState:
             case "session":
                 self.session = event
                 self.sessions += 1
+                self.told_before = self.told
                 self.recent.clear()  # whoever starts again may have mended what failed
             case "ask":
                 self._ask(event)

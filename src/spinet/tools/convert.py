@@ -11,7 +11,7 @@ from spinet.arch.catalog import Architecture, load_architecture
 from spinet.arch.genotype import Genotype
 from spinet.arch.published import usual_size
 from spinet.engine.checkpoint import ModelInfo, Task, save_weights
-from spinet.engine.config import ModelConfig
+from spinet.engine.config import DataConfig, ModelConfig, TrainConfig
 from spinet.errors import SpinetError
 from spinet.models.blocks import Activation
 from spinet.tools.coco_classes import class_table
@@ -117,7 +117,9 @@ def _info(
         class_names, category_ids = class_table(classes, background)
         size = usual_size(name)
     model = replace(settings, arch=name, anchor_scale=ANCHOR_SCALE.get(name, 3.0), background=background)
-    return ModelInfo(architecture, model, class_names, category_ids, image_size or size, task)
+    size = size if image_size is None else image_size
+    TrainConfig(model=model, data=DataConfig(image_size=size))  # refuses what no weights file may say
+    return ModelInfo(architecture, model, class_names, category_ids, size, task)
 
 
 def _repeats(source: Source, graph: Genotype) -> int:

@@ -12,15 +12,13 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
-from spinet.data.images import read_image
+from spinet.data.images import IMAGE_SUFFIXES, read_image
 from spinet.data.transforms import EvalTransform
 from spinet.engine.checkpoint import ModelInfo, load_model
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.retinanet import Detections, RetinaNet
 from spinet.tools.pictures import draw_detections
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""Files that no annotation speaks of: images that nobody listed, labels whose image has another name."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from spinet.data.coco import CocoDataset
+from spinet.data.findings import Finding, of, such_as
+from spinet.data.images import IMAGE_SUFFIXES
+from spinet.data.yolo import label_file
+
+
+def file_findings(format_name: str, datasets: Sequence[CocoDataset]) -> Iterator[Finding]:
+    """Say which files of a data set's folders are not used.
+
+    In COCO format these are images, in YOLO format labels. Folders of Pascal VOC hold the images of other lists too.
+
+    Args:
+        format_name: what `recognise` says.
+        datasets: the splits that could be opened.
+    """
+    images = {sample.path for dataset in datasets for sample in dataset.samples}
+    if format_name == "COCO" and len(datasets) == 2:
+        unused = _unused(images, IMAGE_SUFFIXES)
+        what = "image files are in no annotation file"
+        advice = "annotate them, or list those without objects too"
+    elif format_name == "YOLO":
+        unused = _unused({label_file(path) for path in images}, (".txt",))
+        what = "label files have no image of their name"
+        advice = "their objects are lost"
+    else:
+        return
+    # LabelImg writes the names of the classes beside the labels.
+    unused = [path for path in unused if path.name != "classes.txt"]
+    if unused:
+        yield Finding(
+            "hint",
+            "unused files",
+            f"{of(len(unused), len(unused) + len(images))} {what}, {such_as(unused[0])}; {advice}",
+        )
+
+
+def _unused(used: set[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    folders = sorted({path.parent for path in used})
+    found = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    return sorted(path for path in found if path.suffix.lower() in suffixes and path not in used)

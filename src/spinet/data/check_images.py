@@ -1,0 +1,234 @@
+"""The thorough part of the doctor: every image is opened, decoded and compared with all others."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from spinet.data.coco import CocoDataset
+from spinet.data.findings import Finding, Severity, of, such_as
+from spinet.data.images import fault_of, orientation, to_rgb, upright_size, without_pillow_limit
+
+# Images are near duplicates when their thumbnails of this side correlate so: re-encoded and resized copies do by 0.99,
+# neighbouring frames of a film by 0.95, and two photos of the same kind of thing by less than 0.9.
+THUMBNAIL, NEAR = 32, 0.95
+# Grey levels: below the first a thumbnail is too flat to be compared, below the second a picture shows nothing.
+FLAT, BLANK = 1.0, 4
+# Largest value of cameras with 12 bits: stored in 16 without being scaled, it is nearly black.
+TWELVE_BITS = 4095
+ROWS = 2048
+
+KINDS = {
+    "grey": "grey, which is read as three equal channels",
+    "16-bit": "16-bit, which is divided by 257",
+    "transparent": "partly transparent, which shows white",
+    "CMYK": "CMYK, which is converted to RGB without a colour profile",
+}
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What one image file is.
+
+    Attributes:
+        path: the file.
+        fault: why it cannot be read; empty if it can.
+        stored: (width, height) in the file.
+        upright: (width, height) after the EXIF rotation.
+        turned: whether EXIF asks for a rotation.
+        kind: one of `KINDS`, or empty for plain RGB.
+        contrast: largest difference of grey levels.
+        dark: 16-bit with values of 12 bits at most.
+        digest: of the pixels.
+        thumbnail: float32 `(1024,)` of mean 0 and length 1, or None for a flat picture.
+    """
+
+    path: Path
+    fault: str = ""
+    stored: tuple[int, int] = (0, 0)
+    upright: tuple[int, int] = (0, 0)
+    turned: bool = False
+    kind: str = ""
+    contrast: int = 0
+    dark: bool = False
+    digest: bytes = b""
+    thumbnail: NDArray[np.float32] | None = None
+
+
+Pair = tuple[ImageFacts, ImageFacts]
+
+
+def inspect_images(paths: Sequence[Path], workers: int = 2) -> Iterator[ImageFacts]:
+    """Decode images in threads and yield what they are, in order."""
+    # Held here, because the threads could not take turns at lifting Pillow's limit.
+    with without_pillow_limit(), ThreadPoolExecutor(max(workers, 1)) as pool:
+        yield from pool.map(_inspect, paths)
+
+
+def image_findings(datasets: Iterable[CocoDataset], facts: dict[Path, ImageFacts]) -> Iterator[Finding]:
+    """Say what is wrong with images, each split by itself."""
+    for dataset in datasets:
+        found = [facts[sample.path] for sample in dataset.samples]
+        yield from _file_findings(dataset, found)
+        yield from _kind_findings(dataset.split, found)
+
+
+def _inspect(path: Path) -> ImageFacts:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            pixels = to_rgb(image)
+            grey = pixels.convert("L")
+            values = np.asarray(grey)
+            return ImageFacts(
+                path,
+                stored=image.size,
+                upright=upright_size(image),
+                turned=orientation(image) != 1,
+                kind=_kind(image),
+                contrast=int(values.max()) - int(values.min()),
+                dark=image.mode.startswith("I") and 0 < np.asarray(image).max() <= TWELVE_BITS,
+                digest=hashlib.blake2b(repr(pixels.size).encode() + pixels.tobytes(), digest_size=16).digest(),
+                thumbnail=_thumbnail(grey),
+            )
+    # As in `read_image`: a broken file may raise nearly anything.
+    except Exception as error:
+        return ImageFacts(path, fault=fault_of(path, error))
+
+
+def _kind(image: Image.Image) -> str:
+    if image.mode.startswith(("I", "F")):
+        return "16-bit"
+    if image.has_transparency_data:
+        return "transparent"
+    return {"L": "grey", "1": "grey", "CMYK": "CMYK"}.get(image.mode, "")
+
+
+def _thumbnail(grey: Image.Image) -> NDArray[np.float32] | None:
+    values = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), dtype=np.float32).ravel()
+    values = values - values.mean()
+    return values / np.linalg.norm(values) if values.std() >= FLAT else None
+
+
+def _file_findings(dataset: CocoDataset, found: list[ImageFacts]) -> Iterator[Finding]:
+    split, total = dataset.split, len(found)
+    broken = [fact for fact in found if fact.fault]
+    if broken:
+        text = f"{split}: {of(len(broken), total)} images cannot be read, {such_as(broken[0].path)}: {broken[0].fault}"
+        yield Finding("error", "broken images", f"{text}; replace or delete them")
+    whole = [(fact, (sample.width, sample.height)) for fact, sample in zip(found, dataset.samples, strict=True)]
+    whole = [(fact, size) for fact, size in whole if not fact.fault]
+    wrong = [(fact, size) for fact, size in whole if size not in (fact.upright, fact.stored)]
+    if wrong:
+        fact, (width, height) = wrong[0]
+        text = f"{split}: {of(len(wrong), total)} images are not of the annotated size, {such_as(fact.path)}"
+        text += f" with {fact.upright[0]} x {fact.upright[1]} pixels instead of {width} x {height}"
+        yield Finding("error", "wrong size", f"{text}; mend the size, and the boxes with it if the image was resized")
+    turned = [(fact, size) for fact, size in whole if fact.turned and size in (fact.upright, fact.stored)]
+    if turned:
+        lying = sum(size != fact.upright for fact, size in turned)
+        text = f"{split}: {of(len(turned), total)} images are turned by EXIF, {such_as(turned[0][0].path)}"
+        text += f", and {lying} of them have annotations of the unturned picture" if lying else ""
+        yield Finding("hint", "turned images", f"{text}; look at the pictures of the classes whether boxes lie right")
+    blank = [fact for fact, _ in whole if fact.contrast < BLANK]
+    if blank:
+        text = f"{split}: {of(len(blank), total)} images are of one colour, {such_as(blank[0].path)}"
+        yield Finding("warning", "blank images", f"{text}; delete them")
+
+
+def _kind_findings(split: str, found: list[ImageFacts]) -> Iterator[Finding]:
+    counts = Counter(fact.kind for fact in found if fact.kind)
+    for kind, count in counts.items():
+        example = next(fact.path for fact in found if fact.kind == kind)
+        yield Finding(
+            "hint", f"{kind} images", f"{split}: {of(count, len(found))} images are {KINDS[kind]}, {such_as(example)}"
+        )
+    dark = [fact.path for fact in found if fact.dark]
+    if dark:
+        text = (
+            f"{split}: {of(len(dark), len(found))} images of 16 bits have values of 12 bits at most, {such_as(dark[0])}"
+        )
+        yield Finding("warning", "dark images", f"{text}, and come out nearly black; scale them to 0 ... 65535")
+
+
+def duplicate_findings(train: Sequence[ImageFacts], val: Sequence[ImageFacts]) -> Iterator[Finding]:
+    """Say which images are there twice, exactly or nearly, and which of them are in both splits."""
+    splits = {fact.path: "train" for fact in train} | {fact.path: "val" for fact in val}
+    shared = {fact.path for fact in train} & {fact.path for fact in val}
+    if shared:
+        text = f"{of(len(shared), len(val))} images of val are files of train, {such_as(min(shared))}"
+        yield Finding("error", "leakage", f"{text}; the metrics say nothing until val has images of its own")
+    facts = [fact for fact in {fact.path: fact for fact in (*train, *val)}.values() if not fact.fault]
+    exact = list(_exact_pairs([fact for fact in facts if fact.contrast >= BLANK]))
+    close = [pair for pair in _near_pairs(facts) if pair[0].digest != pair[1].digest]
+    yield from _pair_findings(exact, splits, len(val), _EXACT)
+    yield from _pair_findings(close, splits, len(val), _NEAR)
+
+
+class _Likeness(NamedTuple):
+    """How a kind of duplicate is told: across the splits, and inside one."""
+
+    words: str
+    across: tuple[Severity, str, str]
+    inside: tuple[Severity, str, str]
+
+
+_EXACT = _Likeness(
+    "the same pixels as",
+    ("error", "leakage", "take them out of one split"),
+    ("warning", "duplicate images", "delete the copies"),
+)
+_NEAR = _Likeness(
+    "nearly the same picture as",
+    ("warning", "near leakage", "if they show one scene, take them out of one split"),
+    ("hint", "near-duplicate images", "keep such images in one split"),
+)
+
+
+def _pair_findings(pairs: Sequence[Pair], splits: dict[Path, str], val: int, likeness: _Likeness) -> Iterator[Finding]:
+    crossing = [pair for pair in pairs if splits[pair[0].path] != splits[pair[1].path]]
+    if crossing:
+        severity, check, advice = likeness.across
+        count = len({fact.path for pair in crossing for fact in pair if splits[fact.path] == "val"})
+        text = f"{of(count, val)} images of val show {likeness.words} one of train, {_both(crossing[0])}"
+        yield Finding(severity, check, f"{text}; {advice}")
+    inside = [pair for pair in pairs if splits[pair[0].path] == splits[pair[1].path]]
+    if inside:
+        severity, check, advice = likeness.inside
+        count = len({pair[1].path for pair in inside})
+        text = f"{of(count, len(splits))} images show {likeness.words} another of their split, {_both(inside[0])}"
+        yield Finding(severity, check, f"{text}; {advice}")
+
+
+def _both(pair: Pair) -> str:
+    names = (f"{fact.path.parent.name}/{fact.path.name}" for fact in pair)
+    return f"such as {' and '.join(names)}"
+
+
+def _exact_pairs(facts: Sequence[ImageFacts]) -> Iterator[Pair]:
+    """Each group's first image with each of the others."""
+    groups: dict[bytes, list[ImageFacts]] = defaultdict(list)
+    for fact in facts:
+        groups[fact.digest].append(fact)
+    for first, *others in groups.values():
+        yield from ((first, other) for other in others)
+
+
+def _near_pairs(facts: Sequence[ImageFacts]) -> Iterator[Pair]:
+    rich = [fact for fact in facts if fact.thumbnail is not None]
+    if not rich:
+        return
+    thumbnails = np.stack([fact.thumbnail for fact in rich if fact.thumbnail is not None])
+    for start in range(0, len(rich), ROWS):
+        block = thumbnails[start : start + ROWS]
+        rows, columns = np.nonzero(block @ thumbnails[start:].T >= NEAR)
+        yield from (
+            (rich[start + row], rich[start + column]) for row, column in zip(rows, columns, strict=True) if row < column
+        )

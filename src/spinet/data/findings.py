@@ -1,0 +1,61 @@
+"""What the doctor says: a finding is one sentence with a number, and an example where there is one."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from spinet.errors import SpinetError
+
+Severity = Literal["error", "warning", "hint"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "hint")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing about a data set.
+
+    Attributes:
+        severity: "error" for what cannot work or makes the numbers wrong, "warning" for what costs accuracy, "hint" for
+            what to know.
+        check: the name of what was looked for.
+        text: one sentence with what to change.
+    """
+
+    severity: Severity
+    check: str
+    text: str
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Return errors first, then warnings, then hints."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raise the first error.
+
+    Raises:
+        SpinetError: there is one.
+    """
+    errors = [finding.text for finding in findings if finding.severity == "error"]
+    if errors:
+        more = f" (and {len(errors) - 1} more: `spinet doctor` lists them)" if len(errors) > 1 else ""
+        raise SpinetError(f"{errors[0]}{more}")
+
+
+def of(count: int, total: int) -> str:
+    """Say a part of a whole: `3 of 448`, with per cent where that says more."""
+    share = f" ({100 * count / total:.1f} %)" if total >= 20 else ""
+    return f"{count:,} of {total:,}{share}"
+
+
+def some(names: Iterable[object], limit: int = 4) -> str:
+    """Name a few of many."""
+    listed = [str(name) for name in names]
+    return ", ".join(listed[:limit]) + (f" and {len(listed) - limit:,} more" if len(listed) > limit else "")
+
+
+def such_as(path: Path) -> str:
+    """Name an example file."""
+    return f"such as {path.parent.name}/{path.name}"

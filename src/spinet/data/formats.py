@@ -1,0 +1,89 @@
+"""Which format a data set folder has, and its splits as COCO dicts, so that all behind it is the same code."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from spinet.data.annotations import ROBOFLOW_FILE, SPLIT_NAMES, RawSplit, read_coco
+from spinet.data.voc import read_voc
+from spinet.data.yolo import DATA_FILES, read_yolo
+from spinet.errors import SpinetError
+
+LAYOUTS = (
+    "COCO: train/, val/ and annotations/instances_{train,val}.json; "
+    "YOLO: data.yaml, images/{train,val}/ and labels/{train,val}/; "
+    "Pascal VOC: Annotations/, JPEGImages/ and ImageSets/Main/{train,val}.txt"
+)
+
+
+def read_split(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]] | None = None) -> RawSplit:
+    """Read one split of a data set in COCO, YOLO or Pascal VOC format as a COCO dict.
+
+    The layouts are told in `read_coco`, `read_yolo` and `read_voc`. Images that are not numbered in their format get
+    ids from 1 in the order of their sorted paths; classes get category ids from 1.
+
+    Args:
+        root: the data set folder, or the YAML file of a YOLO data set.
+        split: "train" or "val"; what tools call valid or validation is val too.
+        sizes: (width, height) of images that are known already; the others are looked up where a format needs them.
+
+    Raises:
+        SpinetError: the format is not clear, or a file is missing or faulty.
+    """
+    if split not in SPLIT_NAMES:
+        raise SpinetError(f"unknown split {split!r}; allowed are 'train' and 'val'")
+    found = recognise(root)
+    if found == "YOLO":
+        return read_yolo(root, split, sizes or {})
+    if found == "Pascal VOC":
+        return read_voc(root, split, sizes or {})
+    return read_coco(root, split)
+
+
+def recognise(root: Path) -> str:
+    """Return "COCO", "YOLO" or "Pascal VOC".
+
+    Raises:
+        SpinetError: there is no such folder, or it looks like none of them, or like two of them.
+    """
+    if root.is_file() and root.suffix.lower() in (".yaml", ".yml"):
+        return "YOLO"
+    if not root.is_dir():
+        raise SpinetError(f"there is no data set folder {root}")
+    signs = {"COCO": _coco_sign(root), "YOLO": _yolo_sign(root), "Pascal VOC": _voc_sign(root)}
+    found = {name: sign for name, sign in signs.items() if sign is not None}
+    if not found:
+        content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
+        raise SpinetError(f"{root} is no data set folder; allowed are {LAYOUTS}; found is {content}")
+    if len(found) > 1:
+        both = " and of ".join(f"{name} ({sign.relative_to(root)})" for name, sign in found.items())
+        raise SpinetError(f"{root} holds files of {both}; allowed is one format: move the others' files elsewhere")
+    return next(iter(found))
+
+
+def _coco_sign(root: Path) -> Path | None:
+    return _first(root, ("annotations/*.json", *(f"{name}/{ROBOFLOW_FILE}" for name in _split_folders())))
+
+
+def _yolo_sign(root: Path) -> Path | None:
+    named = _first(root, DATA_FILES)
+    if named:
+        return named
+    for file in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]):
+        # Other tools have YAML files too.
+        if re.search(rb"^(names|nc)\s*:", file.read_bytes(), re.MULTILINE):
+            return file
+    return _first(root, ("labels/*.txt", "labels/*/*.txt", *(f"{name}/labels/*.txt" for name in _split_folders())))
+
+
+def _voc_sign(root: Path) -> Path | None:
+    return _first(root, ("Annotations/*.xml", "ImageSets/Main", *(f"{name}/*.xml" for name in _split_folders())))
+
+
+def _split_folders() -> tuple[str, ...]:
+    return tuple(name for names in SPLIT_NAMES.values() for name in names)
+
+
+def _first(root: Path, patterns: Iterable[str]) -> Path | None:
+    # The glob is not sorted, because a folder may hold a hundred thousand files.
+    return next((path for pattern in patterns for path in root.glob(pattern)), None)

@@ -1,0 +1,186 @@
+"""Data sets in YOLO format: a YAML file with class names, folders of images, and beside them folders of labels.
+
+The layout is that of Ultralytics (ultralytics/data/utils.py: check_det_dataset, img2label_paths) and of Roboflow's
+exports.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spinet.data.annotations import SPLIT_NAMES, RawSplit
+from spinet.data.images import IMAGE_SUFFIXES, image_size
+from spinet.data.yolo_labels import LabelFiles
+from spinet.errors import SpinetError
+
+DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+EXAMPLE = "'names: [cat, dog]', 'train: images/train' and 'val: images/val'"
+
+
+def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> RawSplit:
+    """Read a split of a data set in YOLO format as a COCO dict.
+
+    `ROOT/data.yaml` has the class names and, relative to its `path` or to ROOT, the folders of images: `images/train`
+    or `train/images`. The labels of `images/a.jpg` are in `labels/a.txt`; an image without such a file has no objects.
+    Classes, which are numbered from 0, get category ids from 1.
+
+    Args:
+        root: the folder, or its YAML file.
+        split: "train" or "val".
+        sizes: (width, height) of images that are known already; the headers of the others are read.
+
+    Raises:
+        SpinetError: the YAML file is missing or faulty, an image cannot be read, or a label line is faulty.
+    """
+    file = root if root.is_file() else _data_file(root)
+    settings = _read_settings(file)
+    names = _class_names(settings, file)
+    paths = _image_paths(settings, file, split)
+    known = _sizes(paths, sizes)
+    labels = LabelFiles(classes=len(names), boxes_only="kpt_shape" in settings)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, path in enumerate(paths, start=1):
+        width, height = known[path]
+        name = Path(os.path.relpath(path, file.parent)).as_posix()
+        images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+        for entry in labels.read(label_file(path), width, height):
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id, "iscrowd": 0} | entry)
+    labels.check(paths[0], label_file(paths[0]))
+    categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
+    raw = {"images": images, "categories": categories, "annotations": annotations}
+    return RawSplit(file, file.parent, raw)
+
+
+def _data_file(root: Path) -> Path:
+    for name in DATA_FILES:
+        if (root / name).is_file():
+            return root / name
+    others = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
+    if len(others) == 1:
+        return others[0]
+    if others:
+        found = ", ".join(file.name for file in others)
+        raise SpinetError(f"{root} has the YAML files {found}; name one of them as the data set, or call it data.yaml")
+    raise SpinetError(f"{root} has labels but no data.yaml with the class names; allowed is one with {EXAMPLE}")
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        import yaml  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise SpinetError(f"reading {file} needs pyyaml, which is not installed: pip install pyyaml") from error
+    try:
+        settings = yaml.safe_load(file.read_bytes())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f": line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SpinetError(f"{file} is not valid YAML{where}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise SpinetError(f"{file} is not valid YAML: {error}".splitlines()[0]) from error
+    except OSError as error:
+        raise SpinetError(f"could not read {file}: {error.strerror}") from error
+    if settings is None:
+        raise SpinetError(f"{file} is empty; allowed is a YAML file with {EXAMPLE}")
+    if not isinstance(settings, dict):
+        raise SpinetError(f"{file} holds a {type(settings).__name__}; allowed is a YAML file with {EXAMPLE}")
+    return settings
+
+
+def _class_names(settings: Mapping[str, Any], file: Path) -> list[str]:
+    names, count = settings.get("names"), settings.get("nc")
+    if names is None and type(count) is int and count > 0:
+        return [f"class_{index}" for index in range(count)]
+    if isinstance(names, dict):
+        numbered = {str(number): name for number, name in names.items()}
+        if set(numbered) != set(map(str, range(len(names)))):
+            found = ", ".join(list(numbered)[:10])
+            raise SpinetError(f"the names in {file} are numbered {found}; allowed is 0, 1, 2 ... without a gap")
+        names = [numbered[str(index)] for index in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise SpinetError(f"{file} has names {names!r}; allowed is a list of class names, or a table from 0 upwards")
+    for index, name in enumerate(names):
+        if isinstance(name, bool) or not isinstance(name, str | int | float) or name == "":
+            raise SpinetError(
+                f"{file} has the name {name!r} for class {index}; allowed is a text, in quotes if need be"
+            )
+    if count is not None and count != len(names):
+        raise SpinetError(f"{file} has nc {count!r} but {len(names)} names; allowed are as many names as nc says")
+    return [str(name) for name in names]
+
+
+def _image_paths(settings: Mapping[str, Any], file: Path, split: str) -> list[Path]:
+    """Return the split's images, sorted, each once."""
+    key = next((name for name in SPLIT_NAMES[split] if settings.get(name)), None)
+    entries = settings[key] if key else _usual_folder(file, split)
+    if isinstance(entries, str):
+        entries = [entries]
+    if not isinstance(entries, list) or not all(isinstance(entry, str) and entry for entry in entries):
+        raise SpinetError(f"{file} has {key} {entries!r}; allowed is a folder of images, or a list of them")
+    found = {path for entry in entries for path in _images_of(_resolve(entry, settings, file, str(key or split)))}
+    if not found:
+        raise SpinetError(f"{file} has no {split} images: there is none in {', '.join(entries)}")
+    return sorted(found)
+
+
+def _usual_folder(file: Path, split: str) -> str:
+    for name in SPLIT_NAMES[split]:
+        for folder in (f"images/{name}", f"{name}/images"):
+            if (file.parent / folder).is_dir():
+                return folder
+    raise SpinetError(
+        f"{file} does not say where the {split} images are; allowed is a line such as '{split}: images/{split}'"
+    )
+
+
+def _resolve(entry: str, settings: Mapping[str, Any], file: Path, key: str) -> Path:
+    """Return the folder or list of images that an entry means."""
+    base = file.parent / str(settings.get("path") or "")
+    # Roboflow's entries begin with a ../ that is one too many, and a path was often written on another machine.
+    places = (file.parent / entry.removeprefix("../"), base / entry, file.parent / entry)
+    for place in places if entry.startswith("../") else places[1:]:
+        if place.exists():
+            return Path(os.path.normpath(place))
+    raise SpinetError(
+        f"{file} has {key}: {entry}, but there is no {' and no '.join(map(str, dict.fromkeys(places[1:])))}"
+    )
+
+
+def _images_of(place: Path) -> list[Path]:
+    if place.is_dir():
+        return [path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
+    lines = [line.strip() for line in place.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return [_listed(line, place) for line in lines if line]
+
+
+def _listed(line: str, place: Path) -> Path:
+    path = place.parent / line
+    if not path.is_file():
+        raise SpinetError(f"{place} lists the image {line}, but there is no file {path}")
+    return path
+
+
+def label_file(image: Path) -> Path:
+    """Return the label file of an image: the last folder called images becomes labels."""
+    parts = list(image.parts)
+    for position in range(len(parts) - 2, -1, -1):
+        if parts[position] == "images":
+            parts[position] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def _sizes(paths: list[Path], known: Mapping[Path, tuple[int, int]]) -> dict[Path, tuple[int, int]]:
+    """Return (width, height) of each image; labels are shares of them."""
+    sizes: dict[Path, tuple[int, int]] = {}
+    faults: list[str] = []
+    for path in paths:
+        try:
+            sizes[path] = known.get(path) or image_size(path)
+        except SpinetError as error:
+            faults.append(str(error))
+    if faults:
+        count = f"{len(faults):,} of {len(paths):,} images are not readable, the first one: " if len(faults) > 1 else ""
+        raise SpinetError(f"{count}{faults[0]}")
+    return sizes

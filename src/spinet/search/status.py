@@ -1,0 +1,83 @@
+"""What a search has come to, from its journal alone, also while it is being written."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from spinet.errors import SpinetError
+from spinet.search.journal import NAME, is_written, read_journal
+from spinet.search.resume import replay
+from spinet.search.state import SearchState
+
+
+def summary(run: Path) -> dict[str, Any]:
+    """Return the numbers of a search, as plain data.
+
+    Raises:
+        SpinetError: there is no journal, or it is damaged.
+    """
+    path, state = run / NAME, SearchState()
+    last = ""
+    for line, (start, event) in enumerate(read_journal(path), start=1):
+        replay(state, path, line, start, event)
+        last = event.get("ended") or event.get("started") or last
+    if not state.header:
+        raise SpinetError(f"{path} is empty: the search has not begun")
+    failures = {status: count for status, count in sorted(state.counts.items()) if status != "done"}
+    best = state.best
+    return {
+        "space": state.header["space"]["name"],
+        "strategy": state.header["strategy"].get("name"),
+        "proxy": (state.header["proxy"] or {}).get("name"),
+        "running": is_written(path),
+        "asked": state.asked,
+        "told": state.told,
+        "trained": sum(state.counts.values()),
+        "done": state.counts["done"],
+        "duplicates": state.duplicates,
+        "failures": failures,
+        "reasons": dict(state.reasons.most_common(3)),
+        "open": sorted(state.open),
+        "best": {"trial": best.trial, "rung": best.rung, "reward": best.reward} if best else None,
+        "acceptance": state.asked / state.draws if state.draws else None,
+        "seconds": round(state.seconds, 3),
+        "trials_per_hour": _rate(state, last),
+        "sessions": state.sessions,
+        "workers": state.session.get("workers"),
+        "executor": state.session.get("executor"),
+        "last": last,
+    }
+
+
+def status_text(found: Mapping[str, Any]) -> str:
+    """Return a summary for people to read."""
+    best, rate, open_trials = found["best"], found["trials_per_hour"], len(found["open"])
+    proxy = f", proxy {found['proxy']}" if found["proxy"] else ""
+    going_on = f"running, {open_trials} trials under way" if found["running"] else "not running"
+    lines = [
+        f"space {found['space']}, strategy {found['strategy']}{proxy}",
+        f"{going_on}; {found['executor']}, {found['workers']} workers, start {found['sessions']}",
+        f"{found['told']:,} trials told: {found['trained']:,} trained, {found['duplicates']:,} duplicates",
+    ]
+    if best:
+        lines.append(f"best: trial {best['trial']}, reward {best['reward']:.4g} at rung {best['rung']}")
+    if found["failures"]:
+        kinds = ", ".join(f"{count} {status}" for status, count in found["failures"].items())
+        lines.append(f"failures: {kinds}")
+        lines += [f"  {count} times {reason}" for reason, count in found["reasons"].items()]
+    if found["acceptance"] is not None and found["acceptance"] < 1:
+        lines.append(f"the constraints accept {found['acceptance']:.1%} of the draws")
+    pace = f", {rate:,.0f} trials/h since the last start" if rate else ""
+    lines.append(f"{found['seconds'] / 3600:,.2f} hours of training{pace}; last sign of life {found['last']}")
+    return "\n".join(lines)
+
+
+def _rate(state: SearchState, last: str) -> float | None:
+    """Trials told an hour since the last start."""
+    try:
+        passed = datetime.fromisoformat(last) - datetime.fromisoformat(state.session["started"])
+    except (KeyError, ValueError):
+        return None
+    told = state.told - state.told_before
+    return round(3600 * told / passed.total_seconds(), 1) if passed.total_seconds() > 0 and told else None

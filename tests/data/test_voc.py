@@ -1,0 +1,162 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from three_formats import small_splits, voc_object, write_voc
+
+from spinet.data.coco import CocoDataset
+from spinet.errors import SpinetError
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return write_voc(tmp_path / "voc", *small_splits(tmp_path))
+
+
+def annotate(root: Path, objects: str, size: str = "<width>40</width><height>30</height>") -> None:
+    """Replace the annotations of the first training image."""
+    (root / "Annotations" / "train_0.xml").write_text(f"<annotation>\n<size>{size}</size>\n{objects}</annotation>")
+
+
+def first(root: Path) -> list[list[float]]:
+    return CocoDataset(root, "train").samples[0].boxes.tolist()
+
+
+def test_pixels_count_from_one_and_both_ends_lie_inside_the_box(root):
+    box = "<xmin>1</xmin><ymin>2</ymin><xmax>40</xmax><ymax>2</ymax>"
+    annotate(root, f"<object><name>cat</name><bndbox>{box}</bndbox></object>")
+
+    assert first(root) == [[0, 1, 40, 2]]
+    assert CocoDataset(root, "train").problems == {}
+
+
+def test_fractions_keep_two_digits_and_the_boxes_of_parts_are_left_out(root):
+    head = "<part><name>head</name><bndbox><xmin>3</xmin><ymin>3</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></part>"
+    annotate(root, voc_object("cat", [4.7, 5.12, 10, 11], head))
+
+    [box] = first(root)
+    assert box == pytest.approx([4.7, 5.12, 14.7, 16.12])
+
+
+def test_difficult_objects_are_not_learnt_from_and_crowd_in_the_metric(root):
+    annotate(root, voc_object("cat", [1, 1, 5, 5], "<difficult>1</difficult>") + voc_object("dog", [2, 2, 5, 5]))
+
+    dataset = CocoDataset(root, "train")
+
+    assert dataset.samples[0].labels.tolist() == [1]
+    assert [entry["iscrowd"] for entry in dataset.ground_truth()["annotations"][:2]] == [1, 0]
+
+
+def test_classes_are_those_of_both_splits_so_that_their_ids_agree(root):
+    annotate(root, voc_object("ant", [1, 1, 5, 5]))
+
+    for split in ("train", "val"):
+        dataset = CocoDataset(root, split)
+        assert dataset.class_names == ("ant", "cat", "dog")
+        assert dataset.category_ids == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("lists", "train", "val"),
+    [
+        (("train", "val", "trainval", "test"), "train", "val"),
+        (("train", "trainval", "test"), "trainval", "test"),
+        (("train", "valid", "test"), "train", "valid"),
+        (("train", "test"), "train", "test"),
+    ],
+)
+def test_of_several_lists_a_pair_that_shares_no_image_is_taken(root, lists, train, val):
+    folder = root / "ImageSets" / "Main"
+    (folder / "train.txt").rename(root / "first")
+    (folder / "val.txt").rename(root / "second")
+    for name in lists:
+        shutil.copy(root / ("first" if "train" in name else "second"), folder / f"{name}.txt")
+
+    assert CocoDataset(root, "train").annotation_file.stem == train
+    assert CocoDataset(root, "val").annotation_file.stem == val
+
+
+def test_a_size_that_the_file_does_not_say_is_that_of_the_image(root):
+    annotate(root, voc_object("cat", [1, 1, 5, 5]), size="<width>0</width><height>0</height>")
+
+    sample = CocoDataset(root, "train").samples[0]
+
+    assert (sample.width, sample.height) == (40, 30)
+
+
+def test_roboflows_layout_has_xml_files_beside_the_images(root, tmp_path):
+    export = tmp_path / "export"
+    for split, name in (("train", "train"), ("val", "valid")):
+        (export / name).mkdir(parents=True)
+        for number in range(3):
+            shutil.copy(root / "Annotations" / f"{split}_{number}.xml", export / name)
+            shutil.copy(root / "JPEGImages" / f"{split}_{number}.png", export / name)
+
+    for split in ("train", "val"):
+        assert [len(sample.labels) for sample in CocoDataset(export, split).samples] == [1, 0, 2]
+
+    (export / "valid" / "val_1.xml").unlink()
+    with pytest.raises(SpinetError, match=r"the image .*valid/val_1.png has no XML file beside it"):
+        CocoDataset(export, "val")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("<annotation>\n<object>\n</annotation>", "train_0.xml is not valid XML: line 3, column 3: mismatched tag"),
+        ("", "train_0.xml is not valid XML: line 1, column 1: no element found"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "train_0.xml declares a document type or entities"),
+        (
+            "<annotation><object><bndbox/></object></annotation>",
+            "object number 1 in .*train_0.xml has no name; allowed is the name of its class",
+        ),
+        (
+            "<annotation><object><name>cat</name><bndbox><xmin>1</xmin></bndbox></object></annotation>",
+            "object number 1 in .*train_0.xml has the box 1, None, None, None; allowed are numbers: xmin, ymin",
+        ),
+        (
+            "<annotation><object><name>cat</name></object></annotation>",
+            "object number 1 in .*train_0.xml has the box None, None, None, None",
+        ),
+        (
+            "<annotation>" + voc_object("cat", [1, 1, 2, float("nan")]) + "</annotation>",
+            "object number 1 in .*train_0.xml has the box 2, 2, 3, nan",
+        ),
+        (
+            "<annotation><size><width>wide</width><height>1</height></size></annotation>",
+            "train_0.xml has the size wide x 1; allowed are two whole numbers",
+        ),
+    ],
+)
+def test_a_faulty_xml_file_is_named_with_its_fault(root, text, sentence):
+    (root / "Annotations" / "train_0.xml").write_text(text)
+
+    with pytest.raises(SpinetError, match=sentence):
+        CocoDataset(root, "train")
+
+
+def test_missing_files_are_named(root):
+    (root / "Annotations" / "val_1.xml").rename(root / "kept.xml")
+    with pytest.raises(SpinetError, match=r"the annotation file .*Annotations/val_1.xml is missing"):
+        CocoDataset(root, "val")
+
+    (root / "kept.xml").rename(root / "Annotations" / "val_1.xml")
+    (root / "JPEGImages" / "val_1.png").unlink()
+    with pytest.raises(SpinetError, match=r"Main/val.txt lists the image val_1, but .*JPEGImages has no val_1.jpg"):
+        CocoDataset(root, "val")
+
+    (root / "ImageSets" / "Main" / "val.txt").unlink()
+    with pytest.raises(SpinetError, match=r"has no val split: there is neither .*Main/val.txt nor a folder val/"):
+        CocoDataset(root, "val")
+
+    (root / "JPEGImages").rename(root / "images")
+    with pytest.raises(SpinetError, match=r"there is no folder .*JPEGImages; Pascal VOC's images are expected there"):
+        CocoDataset(root, "train")
+
+
+def test_files_without_any_object_have_no_classes(root):
+    for file in (root / "Annotations").iterdir():
+        file.write_text("<annotation/>")
+
+    with pytest.raises(SpinetError, match="the 6 XML files of .* hold no object; allowed is one or more"):
+        CocoDataset(root, "train")

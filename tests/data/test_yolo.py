@@ -1,0 +1,222 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from three_formats import small_splits, write_yolo
+
+from spinet.data.coco import CocoDataset
+from spinet.errors import SpinetError
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return write_yolo(tmp_path / "yolo", *small_splits(tmp_path))
+
+
+def label(root: Path, text: str, name: str = "labels/train/0.txt") -> None:
+    (root / name).write_text(text)
+
+
+def settings(root: Path, text: str) -> None:
+    (root / "data.yaml").write_text(text)
+
+
+def boxes(root: Path, split: str = "train") -> list[object]:
+    return [sample.boxes.tolist() for sample in CocoDataset(root, split).samples]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("names: [cat, dog]", ("cat", "dog")),
+        ("names:\n  0: cat\n  1: dog", ("cat", "dog")),
+        ("names:\n  1: dog\n  0: cat", ("cat", "dog")),
+        ("names: {'0': cat, '1': dog}", ("cat", "dog")),
+        ("nc: 2\nnames: [0, 1.5]", ("0", "1.5")),
+        ("nc: 2", ("class_0", "class_1")),
+    ],
+)
+def test_names_are_a_list_or_a_table(root, text, names):
+    settings(root, text + "\ntrain: images/train\nval: images/val\n")
+
+    assert CocoDataset(root, "train").class_names == names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: images/train\nval: images/val",
+        "train: [images/train]\nval: [images/val]",
+        "train: ./images/train\nvalid: ./images/val",
+        "train: images/train\nvalidation: images/val",
+        "path: /another/machine\ntrain: images/train\nval: images/val",
+        "path: ../datasets/mine\ntrain: images/train\nval: images/val",
+        "path: images\ntrain: train\nval: val",
+        "train: ../images/train\nval: ../images/val",
+        "train:\nval:",
+        "",
+    ],
+)
+def test_folders_are_named_as_the_tools_name_them(root, text):
+    settings(root, "names: [cat, dog]\n" + text + "\n")
+
+    assert [len(found) for found in boxes(root, "train")] == [1, 0, 2]
+    assert CocoDataset(root, "val").samples[1].path == root / "images" / "val" / "1.png"
+
+
+def test_roboflows_layout_is_read_and_its_leading_dots_do_not_leave_the_folder(root, tmp_path):
+    export = tmp_path / "export"
+    for split, name in (("train", "train"), ("val", "valid")):
+        shutil.copytree(root / "images" / split, export / name / "images")
+        shutil.copytree(root / "labels" / split, export / name / "labels")
+    (tmp_path / "train" / "images").mkdir(parents=True)
+    settings(export, "train: ../train/images\nval: ../valid/images\nnc: 2\nnames: ['cat', 'dog']\n")
+
+    assert [len(found) for found in boxes(export, "train")] == [1, 0, 2]
+    assert CocoDataset(export, "val").samples[0].path == export / "valid" / "images" / "0.png"
+
+
+def test_a_list_of_images_and_images_in_sub_folders_are_read_sorted(root):
+    (root / "images" / "train" / "deep").mkdir()
+    (root / "images" / "train" / "0.png").rename(root / "images" / "train" / "deep" / "0.png")
+    (root / "labels" / "train" / "deep").mkdir()
+    (root / "labels" / "train" / "0.txt").rename(root / "labels" / "train" / "deep" / "0.txt")
+    (root / "val.txt").write_text("./images/val/2.png\n\nimages/val/0.png\nimages/val/2.png\n")
+    settings(root, "names: [cat, dog]\ntrain: images/train\nval: val.txt\n")
+
+    assert [len(found) for found in boxes(root, "train")] == [0, 2, 1]
+    assert [sample.path.name for sample in CocoDataset(root, "val").samples] == ["0.png", "2.png"]
+
+
+def test_the_yaml_file_itself_names_the_data_set(root):
+    (root / "data.yaml").rename(root / "aquarium.yaml")
+    (root / "other.yaml").write_text("names: [fish]\n")
+
+    assert len(CocoDataset(root / "aquarium.yaml", "train")) == 3
+    with pytest.raises(SpinetError, match="YAML files aquarium.yaml, other.yaml; name one of them as the data set"):
+        CocoDataset(root, "train")
+
+
+def test_a_polygon_gives_its_box_and_stays(root):
+    label(root, "1 0.25 0.5 0.5 0.1 0.75 0.5\n")
+    label(root, "1 0.25 0.5 0.5 0.1 0.75 0.5\n", "labels/val/0.txt")
+
+    assert boxes(root)[0] == [[10, 3, 30, 15]]
+    entry = CocoDataset(root, "val").ground_truth()["annotations"][0]
+    assert entry["segmentation"] == [[10, 15, 20, 3, 30, 15]]
+    assert entry["area"] == 120
+
+
+def test_key_points_after_the_box_are_left_out(root):
+    settings(root, "names: [cat, dog]\nkpt_shape: [1, 2]\ntrain: images/train\nval: images/val\n")
+    label(root, "0 0.5 0.5 0.5 0.5 0.1 0.1\n")
+
+    assert boxes(root)[0] == [[10, 7.5, 30, 22.5]]
+
+
+def test_labels_of_a_turned_photo_are_shares_of_the_upright_one(root):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(root / "images" / "train" / "0.png", exif=exif)
+    label(root, "0 0.5 0.5 1 1\n")
+
+    dataset = CocoDataset(root, "train")
+
+    assert dataset.samples[0].boxes.tolist() == [[0, 0, 20, 40]]
+    assert dataset.image(0).shape == (3, 40, 20)
+
+
+def test_a_box_a_little_outside_is_clipped_and_counted(root):
+    label(root, "0 1.0 0.5 0.5 0.5\n")
+
+    dataset = CocoDataset(root, "train")
+
+    assert dataset.samples[0].boxes.tolist() == [[30, 7.5, 40, 22.5]]
+    assert dataset.problems == {"boxes clipped to their image": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("0 0.5 0.5 0.5 0.5\n\n0 0.5 0.5 0.5\n", r"labels/train/0.txt, line 3: 4 numbers; allowed are 5"),
+        ("0 0.5 0.5 0.5 0.5 0.9\n", r"0.txt, line 1: 6 numbers; allowed are 5"),
+        ("0 .1 .1 .2 .2 .3 .3 .4\n", r"0.txt, line 1: 8 numbers; allowed are 5"),
+        ("0 0.5 0.5 0.5 wide\n", r"0.txt, line 1: 'wide' is not a number"),
+        ("0 0.5 0.5 0.5 nan\n", r"0.txt, line 1: 'nan' is not a finite number"),
+        ("2 0.5 0.5 0.5 0.5\n", r"0.txt, line 1: class 2 is not one of the 2 in the YAML file, 0 to 1"),
+        ("-1 0.5 0.5 0.5 0.5\n", r"0.txt, line 1: class -1 is not one"),
+        ("0.5 0.5 0.5 0.5 0.5\n", r"0.txt, line 1: class 0.5 is not one"),
+        ("cat 0.5 0.5 0.5 0.5\n", r"0.txt, line 1: 'cat' is not a number"),
+        ("0 20 15 10 10\n", r"0.txt, line 1: 20 is no share .* \(0 to 1\); is it in pixels\?$"),
+        ("0 20 15 10 10\n7 1 1 1 1\n", r"0.txt, line 1: .* \(faulty lines in all: 2\)$"),
+    ],
+)
+def test_a_faulty_label_line_is_named_with_its_file_and_number(root, text, sentence):
+    label(root, text)
+
+    with pytest.raises(SpinetError, match=sentence):
+        CocoDataset(root, "train")
+
+
+def test_labels_that_are_no_text_are_named(root):
+    (root / "labels" / "train" / "0.txt").write_bytes(b"\xff\xfe0")
+
+    with pytest.raises(SpinetError, match=r"labels in .*labels/train/0.txt: it is not UTF-8 text"):
+        CocoDataset(root, "train")
+
+
+def test_labels_in_another_place_are_missed(root):
+    shutil.rmtree(root / "labels" / "train")
+
+    with pytest.raises(SpinetError, match=r"no image has a label file; expected for .*0.png is .*labels/train/0.txt$"):
+        CocoDataset(root, "train")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", r"data.yaml is empty; allowed is a YAML file with 'names: \[cat, dog\]'"),
+        ("# nothing\n", "data.yaml is empty"),
+        ("[cat, dog]", "data.yaml holds a list; allowed is a YAML file with"),
+        ("names: [cat\ntrain: a", r"data.yaml is not valid YAML: line 2, column 6: "),
+        ("names: \x00", "data.yaml is not valid YAML"),
+        ("train: images/train", "data.yaml has names None; allowed is a list of class names"),
+        ("names: []", r"data.yaml has names \[\]; allowed"),
+        ("names: {0: cat, 2: dog}", "the names in .*data.yaml are numbered 0, 2; allowed is 0, 1, 2 ... without a gap"),
+        ("names: [cat, yes]", "data.yaml has the name True for class 1; allowed is a text, in quotes if need be"),
+        ("names: [cat, [dog]]", r"has the name \['dog'\] for class 1"),
+        ("nc: 3\nnames: [cat, dog]", "data.yaml has nc 3 but 2 names"),
+        ("names: [cat, dog]\ntrain: fotos", r"has train: fotos, but there is no .*yolo/fotos$"),
+        ("names: [cat, dog]\npath: a\ntrain: fotos", r"there is no .*yolo/a/fotos and no .*yolo/fotos$"),
+        ("names: [cat, dog]\ntrain: {a: b}", r"has train {'a': 'b'}; allowed is a folder of images, or a list of them"),
+        ("names: [cat, dog]\ntrain: labels", "data.yaml has no train images: there is none in labels"),
+        ("names: [cat, dog]\ntrain: list.txt", r"list.txt lists the image images/9.png, but there is no file .*9.png"),
+    ],
+)
+def test_a_faulty_yaml_file_is_named_with_its_fault(root, text, sentence):
+    (root / "list.txt").write_text("images/9.png\n")
+    settings(root, text)
+
+    with pytest.raises(SpinetError, match=sentence):
+        CocoDataset(root, "train")
+
+
+def test_missing_folders_and_a_missing_yaml_file_are_named(root):
+    shutil.rmtree(root / "images" / "val")
+    settings(root, "names: [cat, dog]\n")
+    with pytest.raises(
+        SpinetError, match="does not say where the val images are; allowed is a line such as 'val: images/val'"
+    ):
+        CocoDataset(root, "val")
+
+    (root / "data.yaml").unlink()
+    with pytest.raises(SpinetError, match="has labels but no data.yaml with the class names; allowed is one with"):
+        CocoDataset(root, "train")
+
+
+def test_an_image_that_cannot_be_read_is_named(root):
+    (root / "images" / "train" / "1.png").write_bytes(b"no image")
+
+    with pytest.raises(SpinetError, match=r"^could not read the image .*train/1.png: it is no image"):
+        CocoDataset(root, "train")

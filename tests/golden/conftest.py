@@ -1,0 +1,2 @@
+# Needs TensorFlow, which tests do not.
+collect_ignore = ["record.py"]
