@@ -52,7 +52,10 @@ def render(digest: Digest, name: str) -> str:
     history = digest.history
     proxy = history.header.get("proxy") or {}
     task = f"proxy task {proxy.get('name', 'unnamed')}" if proxy else "no proxy task"
-    strategy = (history.header.get("strategy") or {}).get("name", "unknown")
+    settings = history.header.get("strategy") or {}
+    strategy = settings.get("name", "unknown")
+    if isinstance(settings.get("inner"), dict):
+        strategy = f"{strategy} around {settings['inner'].get('name', 'unknown')}"
     lead = (
         f"A search for networks in the space {history.space.name} with the strategy {strategy}, run {name}: each "
         f"trial trains one network for a short time ({task}), and its reward tells the strategy where to "
@@ -151,7 +154,8 @@ def _best(digest: Digest) -> list[str]:
 
 
 def _drawing(architecture: Architecture, about: str) -> str:
-    return card("", f"<figure>{draw(architecture)}<figcaption>{clean(about)}</figcaption></figure>")
+    picture = f'<div class="wide">{draw(architecture)}</div>'
+    return card("", f"<figure>{picture}<figcaption>{clean(about)}</figcaption></figure>")
 
 
 def _about(digest: Digest, summary: Summary) -> str:

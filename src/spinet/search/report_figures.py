@@ -142,7 +142,7 @@ def funnel(digest: Digest) -> Figure:
 
 
 def _trained(asked: Sequence[Record]) -> int:
-    return sum(each.duplicate_of is None for each in asked)
+    return sum(each.duplicate_of is None and each.status is not None for each in asked)
 
 
 def _share(count: int, before: int) -> str:
@@ -175,10 +175,10 @@ def _band(digest: Digest) -> list[Trace]:
     trial = [each.number for each in digest.history.records if each.rung == 0]
     x = [trial[draws - 1] for draws in band.at]
     edge: Trace = {"type": "scatter", "mode": "lines", "x": x, "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
-    middle: Trace = {"type": "scatter", "mode": "lines", "name": "random search, median"}
+    middle: Trace = {"type": "scatter", "mode": "lines", "name": "its median", "showlegend": False}
     return [
         edge | {"y": _gapless(band.low), "showlegend": False},
-        edge | {"y": rounded(band.high), "fill": "tonexty", "fillcolor": "$band", "name": "random search, 9 of 10"},
+        edge | {"y": rounded(band.high), "fill": "tonexty", "fillcolor": "$band", "name": "random search"},
         middle
         | {
             "x": x,
@@ -197,7 +197,8 @@ def _guess(trial: Sequence[int], at: Sequence[int], guess: Sequence[float]) -> l
         {
             "type": "scatter",
             "mode": "lines",
-            "name": "the same, guessed",
+            "name": "a guess",
+            "showlegend": False,
             "x": [trial[draws - 1] for draws in at],
             "y": rounded(guess),
             "line": {"color": "$faint", "width": 1.5, "dash": "dot"},
@@ -221,8 +222,9 @@ def _about_band(digest: Digest) -> str:
             "measured, too few to tell luck from learning."
         )
     text = (
-        f"the grey band is where the best of as many random networks lies in nine searches of ten, worked out from the "
-        f"{band.draws} trials that were drawn blindly: a line inside it has found nothing that luck would not."
+        "the grey band is where the best of as many random networks lies in nine searches of ten (thin line: the "
+        f"median), worked out from the {band.draws} trials that were drawn blindly; a best line inside it has found "
+        "nothing that luck would not."
     )
     if band.guess:
         text += " Where the band ends nothing is known of luck; the dots go on as if rewards were normally distributed."

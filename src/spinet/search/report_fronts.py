@@ -22,7 +22,7 @@ def fronts(digest: Digest) -> list[Figure]:
     measures: list[tuple[str, str, Measure]] = [
         ("macs", f"multiply-adds at {size} px, thousand millions", lambda each: _macs(digest, each)),
         ("parameters", "parameters, millions", lambda each: digest.costs[each.graph].parameters / 1e6),
-        ("latency", "latency as recorded, ms", digest.latency),
+        ("latency", "latency, ms", digest.latency),
     ]
     found = (_front(digest, digest.main_rung, *measure) for measure in measures)
     return [figure for figure in found if figure]
@@ -89,14 +89,15 @@ def entropy(digest: Digest) -> Figure | None:
             },
         ],
         {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": "entropy, nats"}, "rangemode": "tozero"}},
-        "The policy begins by drawing all networks with equal probability (dotted line) and falls as it makes up its "
-        "mind; at zero it proposes a single network.",
+        "The policy begins by drawing all networks with equal probability (dotted line); the curve falls as it makes "
+        "up its mind, and at zero it would propose a single network.",
         "A falling curve shows that the policy settles, not that it settles on something good: compare with the band "
         "of random search above.",
     )
 
 
 def _front(digest: Digest, rung: int, name: str, title: str, measure: Measure) -> Figure | None:
+    how = "measured by the search" if name == "latency" else "counted at full scale with the detector's head"
     known = [(each, cost) for each in digest.by_rung[rung] if (cost := measure(each)) is not None]
     if len(known) < 2:
         return None
@@ -113,8 +114,8 @@ def _front(digest: Digest, rung: int, name: str, title: str, measure: Measure) -
         f"Reward against {title.split(',')[0]}",
         traces,
         {"xaxis": {"title": {"text": title}}, "yaxis": {"title": {"text": clean(digest.reward_name)}}},
-        f"Each point is one network ({digest.epochs(rung)}), its cost counted at full scale with the detector's head; "
-        f"the line joins those that no other beats in both reward and cost. {_volume(costs, rewards)}",
+        f"Each point is one network ({digest.epochs(rung)}), its {title.split(',')[0]} {how}; the line joins those "
+        f"that no other beats in both. {_volume(costs, rewards)}",
         "The front runs through the luckiest measurements: which of its networks is better is often within the noise, "
         "and hypervolumes compare only within one figure.",
     )

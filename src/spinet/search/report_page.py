@@ -47,7 +47,7 @@ dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.1rem; 
 dd {{ margin: 0; overflow-wrap: anywhere; min-width: 0; }}
 @media (max-width: 560px) {{ body {{ padding: 1.25rem .8rem 3rem; }} .card {{ padding: .9rem .85rem; }}
   .facts {{ grid-template-columns: 1fr 1fr; }} dl {{ grid-template-columns: 1fr; gap: .1rem; }}
-  dd {{ margin-bottom: .5rem; }} .fact b {{ font-size: 1.3rem; }} }}
+  .wide svg {{ min-width: 34rem; }} dd {{ margin-bottom: .5rem; }} .fact b {{ font-size: 1.3rem; }} }}
 @media print {{ .card {{ break-inside: avoid; }} }}
 """
 
