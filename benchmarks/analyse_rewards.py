@@ -196,17 +196,18 @@ def section(table: RewardTable, path: Path, seeds: int, trials: int) -> str:
             "proposal stands for the nearest architecture of the table that is left, and gets one of its recorded "
             f"rewards. Cross-validated rank correlation of the regression: {skills['ridge']}, of nearest neighbours: "
             f"{skills['neighbours']}. z is the true reward of the best-told trial in SDs above the mean; medians and "
-            f"quartiles over {seeds} seeds of {trials} trials, and one more trial where the goal was not reached."
+            f"quartiles over {seeds} seeds of {trials} trials; in the ratio, a replay that never reached the goal "
+            "counts one trial more than it had, so such ratios lean towards 1."
         ),
         "",
         *efficiency(found, replays, trials),
         "",
-        *prose(verdict(skills["ridge"], replays, trials)),
+        *prose(verdict(found, skills["ridge"], replays, trials)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def verdict(ridge: Interval, replays: Sequence[Replays], trials: int) -> str:
+def verdict(found: Landscape, ridge: Interval, replays: Sequence[Replays], trials: int) -> str:
     """Say what the numbers allow to claim, and no more."""
     random = next(each for each in replays if each.name == "random")
     better, third = [], []
@@ -215,7 +216,8 @@ def verdict(ridge: Interval, replays: Sequence[Replays], trials: int) -> str:
             ratio = each.ratio_to(random, trials)
             better += [each.name] * (ratio.high < 1)
             third += [each.name] * (ratio.value <= 1 / 3)
-    words = "The regression predicts better than chance, but most of what makes an architecture good is not in it."
+    share = found.own**2 / found.deviation**2
+    words = f"The regression predicts better than chance; {share:.0%} of the architectures' variance is not in it."
     if not ridge.low > 0:
         words = "The regression is not shown to predict anything: the replay then tests the machinery alone."
     return (
