@@ -57,7 +57,7 @@ class DataConfig:
     """The photos."""
 
     root: str = ""
-    """COCO-format folder: ROOT/{train,val} and ROOT/annotations/instances_{train,val}.json."""
+    """Data set folder in COCO, YOLO or Pascal VOC format, or a YOLO data set's YAML file."""
     image_size: int = 640
     """Side of the square that images are fitted into, pixels."""
     scale_jitter: tuple[float, float] = (0.5, 2.0)

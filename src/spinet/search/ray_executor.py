@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +11,8 @@ from spinet.search.executors import too_long
 from spinet.search.processes import keep_to_share
 from spinet.search.slots import Answer, Call, SlotExecutor, serve
 
-_CONNECT_SECONDS = 20.0
+# Patience with a cluster: until it answers, and until it has room for an actor.
+_CONNECT_SECONDS, _START_SECONDS = 20.0, 600.0
 
 
 class RayExecutor(SlotExecutor):
@@ -76,10 +78,8 @@ class RaySlot:
             raise WorkerLost("the search has ended")
         data = ray.cloudpickle.dumps(call)
         try:
-            if self._actor is None:
-                self._actor = self._start.remote(*self._arguments)
-                ray.get(self._actor.ready.remote())
-            answer: Answer = ray.get(self._actor.serve.remote(data), timeout=self._timeout)
+            actor = self._actor or self._start_actor()
+            answer: Answer = ray.get(actor.serve.remote(data), timeout=self._timeout)
         except ray.exceptions.GetTimeoutError:
             self._discard()
             raise too_long(self._timeout or 0) from None
@@ -90,6 +90,18 @@ class RaySlot:
         if answer.broken:
             self._discard()
         return answer.unpack()
+
+    def _start_actor(self) -> Any:
+        """Start the actor and wait until it has its place in the cluster, the search ends or patience does."""
+        ray = self._ray
+        actor = self._actor = self._start.remote(*self._arguments)
+        ready, until = actor.ready.remote(), time.monotonic() + _START_SECONDS
+        while not self._closed and time.monotonic() < until:
+            if ray.wait([ready], timeout=1.0)[0]:
+                ray.get(ready)
+                return actor
+        self._discard()
+        raise WorkerLost(f"the cluster gave the actor no place within {_START_SECONDS:g} s, or the search has ended")
 
     def close(self) -> None:
         """Kill the actor; see `Slot`."""
