@@ -163,10 +163,11 @@ def _executor(
     if name == "auto":
         name = "ray" if address else "processes" if workers > 1 or gpus else "in-process"
     if name == "in-process":
-        from spinet.search.executors import InProcess
+        from spinet.search.executors import InProcess, check_executor
 
-        if workers != 1:
+        if workers > 1:
             raise SpinetError(f"in-process has one worker, not {workers}; take --executor processes")
+        check_executor(name, workers, timeout)
         return InProcess(timeout)
     if name == "ray":
         from spinet.search.ray_executor import RayExecutor

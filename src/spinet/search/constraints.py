@@ -198,10 +198,14 @@ def parse_constraint(text: str, table: Path | None = None, image_size: int = 640
     low, colon, high = window.partition(":")
     try:
         ends = float(low or "0"), float(high or "inf")
-        if not colon or math.isnan(sum(ends)) or not (low or high):
+        written = [float(end) for end in (low, high) if end]
+        if not colon or not written or not all(map(math.isfinite, written)):
             raise ValueError
     except ValueError:
-        raise SpinetError(f"constraint {text!r} is not MEASURE=LOW:HIGH, such as macs=84.2e9:86e9") from None
+        raise SpinetError(
+            f"constraint {text!r} is not MEASURE=LOW:HIGH with finite ends, such as macs=84.2e9:86e9; an end left out is "
+            "open"
+        ) from None
     if measure not in get_args(Measure):
         raise unknown_name("measure", measure, get_args(Measure))
     found = LatencyTable.load(table) if table and measure == "latency" else None

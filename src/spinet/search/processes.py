@@ -14,7 +14,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from spinet.errors import SpinetError, WorkerLost
-from spinet.search.executors import too_long
+from spinet.search.executors import check_executor, too_long
 from spinet.search.slots import Answer, Call, SlotExecutor, serve
 
 # Time that a worker has to come up, and to be gone after its pipe was closed.
@@ -34,14 +34,13 @@ class Processes(SlotExecutor):
             memory; empty: workers share the threads of the CPU.
 
     Raises:
-        SpinetError: there is to be no worker.
+        SpinetError: there is to be no worker, or the timeout is not above 0.
     """
 
     name = "processes"
 
     def __init__(self, workers: int, timeout: float | None = None, gpus: Sequence[str] = ()) -> None:
-        if workers < 1:
-            raise SpinetError(f"processes: {workers} workers cannot work; at least 1 is needed")
+        check_executor(self.name, workers, timeout)
         threads = threads_each(workers)
         share = 1 / math.ceil(workers / len(gpus)) if gpus else 0.0
         self.device = f"GPUs {', '.join(gpus)}" if gpus else f"cpu, {threads} threads each"
