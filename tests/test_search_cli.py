@@ -2,13 +2,27 @@
 
 import json
 from dataclasses import replace
+from random import Random
 
 import pytest
 
-from spinet.arch.catalog import load_architecture
+from spinet.arch.catalog import Architecture, load_architecture
+from spinet.search.constraints import part_keys
+from spinet.search.history import load_history
 from spinet.search.proxies import PROXIES
+from spinet.search.spaces import SPACES
 
 SMALL = replace(PROXIES["tiny"], name="mini", image_size=64, rungs=(0.2,))
+
+
+def _draw(seed):
+    space = SPACES["spinenet49"]
+    return Architecture(space.decode(space.sample(Random(seed))), space.scaling)
+
+
+def _draw_of(record):
+    space = SPACES["spinenet49"]
+    return Architecture(space.decode(record.choices), space.scaling)
 
 
 @pytest.fixture
@@ -25,7 +39,7 @@ def mini(tmp_path):
         (["spinenet49", "--strategy", "evolutio"], "unknown strategy 'evolutio', did you mean 'evolution'"),
         (["spinenet49", "--proxy", "tinny"], "unknown proxy 'tinny', did you mean 'tiny'"),
         (["spinenet49", "--scaling", "spinenet50"], "spinenet50"),
-        (["spinenet49", "--executor", "cloud"], "cloud"),
+        (["spinenet49", "--executor", "process"], "unknown executor 'process', did you mean 'processes'"),
         (["spinenet49", "--data.root", "nowhere"], "nowhere"),
         (["spinenet49", "--trials", "0"], "trials 0 must be 1 or more"),
         (["spinenet49", "--workers", "0"], "0 workers cannot work"),
@@ -42,6 +56,10 @@ def mini(tmp_path):
         (["spinenet49", "--constraint", "latency=:4"], "needs the table"),
         (["spinenet49", "--halving", "1", "--proxy", "tiny"], "eta"),
         (["spinenet49", "--halving", "-3", "--proxy", "tiny"], "eta"),
+        (["spinenet49", "--halving", "3"], "the proxy mini has one only; take one with more (lean-fast 2, tiny 2)"),
+        (["spinenet49", "--halving", "3", "--proxy", "paper"], "the proxy paper has one only"),
+        (["spinenet49", "--threads", "0"], "0 threads cannot work"),
+        (["spinenet49", "--gpus", "99"], "there is no GPU '99'"),
     ],
 )
 def test_a_bad_argument_is_one_sentence(spinet, digits, mini, tmp_path, arguments, words):
@@ -49,12 +67,9 @@ def test_a_bad_argument_is_one_sentence(spinet, digits, mini, tmp_path, argument
     proxy = [] if "--proxy" in arguments else ["--proxy", mini]
     code, _, err = spinet("search", *arguments, *data, *proxy, "--run", tmp_path / "run")
     assert words in err
-    if "--executor" in arguments and "cloud" in arguments:  # the parser's own refusal, with the values it knows
-        assert code == 2
-    else:
-        assert code == 1
-        assert err.startswith("spinet: error: ")
-        assert len(err.splitlines()) == 1
+    assert code == 1
+    assert err.startswith("spinet: error: ")
+    assert len(err.splitlines()) == 1
     assert not (tmp_path / "run" / "journal.jsonl").exists()
 
 
@@ -88,10 +103,15 @@ def test_a_latency_that_cannot_be_measured_is_one_sentence(spinet, tmp_path, arg
 def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, tmp_path):
     run = tmp_path / "run"
     start = ["search", "spinenet49", "--data.root", digits, "--proxy", mini, "--run", run, "--strategy", "random"]
+    table = tmp_path / "table.json"
+    parts = {key for trial in range(40) for key in part_keys(_draw(trial))}
+    table.write_text(json.dumps({"milliseconds": dict.fromkeys(parts, 0.5), "image_size": 320, "device": "a device"}))
+    start += ["--gpus", "none", "--threads", "1", "--latency-table", table]
 
     code, out, err = spinet(*start, "--trials", "2", "--no-zero-cost")
     assert (code, err) == (0, "")
     assert "finished after 2 trials" in out
+    assert "trials at a time: 1 (in-process), on cpu, 1 threads each" in out
     assert load_architecture(str(run / "best.json")).genotype.blocks
 
     code, out, _ = spinet(*start, "--trials", "3", "--no-zero-cost")
@@ -105,6 +125,9 @@ def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, t
     code, out, _ = spinet("search", "status", run)
     assert "3 trials told" in out
 
+    records = load_history(run).records
+    assert [record.metrics["latency_ms"] for record in records] == [0.5 * len(part_keys(_draw_of(r))) for r in records]
+
     pytest.importorskip("plotly")
     assert spinet("search", "report", run)[0] == 0
     assert "spinenet49" in (run / "report.html").read_text()
@@ -112,3 +135,4 @@ def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, t
     pytest.importorskip("optuna")
     storage = f"sqlite:///{tmp_path}/study.db"
     assert "3 trials in" in spinet("search", "export", run, "--optuna", storage)[1]
+    assert "3 trials in" in spinet("search", "export", run, "--optuna", storage, "--name", "another")[1]

@@ -87,7 +87,9 @@ def check_executor(name: str, workers: int, timeout: float | None) -> None:
     if workers < 1:
         raise SpinetError(f"{name}: {workers} workers cannot work; at least 1 is needed")
     if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
-        raise SpinetError(f"{name}: timeout {timeout:g} is not a finite number of seconds above 0; leave it out for none")
+        raise SpinetError(
+            f"{name}: timeout {timeout:g} is not a finite number of seconds above 0; leave it out for none"
+        )
 
 
 def too_long(seconds: float) -> TrialTimeout:
