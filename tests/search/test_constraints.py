@@ -7,7 +7,14 @@ from null_trials import SMALL
 
 from spinet.arch.catalog import Architecture, load_architecture
 from spinet.errors import SpinetError
-from spinet.search.constraints import Constraint, LatencyTable, default_constraints, parse_constraint, part_keys
+from spinet.search.constraints import (
+    Constraint,
+    LatencyTable,
+    WithLatency,
+    default_constraints,
+    parse_constraint,
+    part_keys,
+)
 from spinet.search.latency import measure_latency
 from spinet.search.spaces import SPACES
 
@@ -19,6 +26,38 @@ def test_the_measures_are_those_of_the_whole_detector_at_full_size():
     assert Constraint("parameters", 0, 1).value(PUBLISHED) == 28_543_383
     assert Constraint("macs", 0, 1, image_size=1280).value(PUBLISHED) == pytest.approx(4 * 85_281_555_200, rel=1e-3)
     assert Constraint("parameters", 0, 1, head="none").value(PUBLISHED) == 21_831_488
+
+
+def test_a_constraint_on_latency_is_of_the_image_size_of_its_table(tmp_path):
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps({"milliseconds": {}, "image_size": 320, "device": "a device"}))
+    assert parse_constraint("latency=1:2", table=path).image_size == 320
+    assert parse_constraint("macs=1:2", table=path).image_size == 640
+
+
+def test_the_predicted_latency_is_recorded_beside_the_reward():
+    table = LatencyTable(dict.fromkeys(part_keys(PUBLISHED), 0.25), 640, "a device")
+    evaluate = WithLatency(lambda genotype, **settings: {"reward": settings["seed"]}, table, PUBLISHED.scaling)
+    found = evaluate(PUBLISHED.genotype, rung=0, seed=7, accumulate=1)
+    assert found == {"reward": 7, "latency_ms": 0.25 * len(part_keys(PUBLISHED))}
+
+
+@pytest.mark.parametrize(
+    ("times", "image_size", "words"),
+    [
+        ({"head": True}, 640, "milliseconds"),
+        ({"head": float("nan")}, 640, "milliseconds"),
+        ({"head": -1.0}, 640, "milliseconds"),
+        ({"head": 1.0}, "640", "image_size '640'"),
+        ({"head": 1.0}, 640.0, "image_size 640.0"),
+        ({"head": 1.0}, True, "image_size True"),
+    ],
+)
+def test_a_latency_table_of_wrong_types_is_refused(tmp_path, times, image_size, words):
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps({"milliseconds": times, "image_size": image_size, "device": "a device"}))
+    with pytest.raises(SpinetError, match=words):
+        LatencyTable.load(path)
 
 
 def test_a_window_holds_its_ends():
@@ -54,6 +93,9 @@ def test_a_constraint_is_read_from_the_command_line():
         ("macs=5", "is not MEASURE=LOW:HIGH"),
         ("macs=:", "is not MEASURE=LOW:HIGH"),
         ("macs=a:b", "is not MEASURE=LOW:HIGH"),
+        ("macs=-inf:90e9", "is not MEASURE=LOW:HIGH with finite ends"),
+        ("macs=inf:", "is not MEASURE=LOW:HIGH with finite ends"),
+        ("macs=1:inf", "is not MEASURE=LOW:HIGH with finite ends"),
         ("macs=nan:1", "is not MEASURE=LOW:HIGH"),
         ("flops=1:2", "unknown measure 'flops'"),
         ("macs=2:1", "from 2 to 1 there is nothing"),

@@ -5,6 +5,7 @@ from journals import JournalMaker
 
 from spinet.errors import SpinetError
 from spinet.search.history import load_history
+from spinet.search.status import status_text, summary
 
 
 def test_a_journal_comes_back_as_one_record_a_trial(tmp_path):
@@ -128,3 +129,49 @@ def test_costs_are_those_of_the_full_scale_architecture_at_the_constraints_image
     assert history.image_size == 640
     assert 70e9 < cost.multiply_adds < 100e9
     assert 20e6 < cost.parameters < 40e6
+
+
+@pytest.mark.parametrize("key", ["space", "strategy", "proxy", "constraints"])
+@pytest.mark.parametrize("look", [load_history, summary])
+def test_a_first_line_without_what_it_must_hold_is_named(tmp_path, key, look):
+    maker = JournalMaker().run(2)
+    del maker.events[0][key]
+    with pytest.raises(SpinetError, match=f"line 1 is damaged: its event search has no {key}"):
+        look(maker.write(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("search", {"space": []}),
+        ("search", {"space": {}}),
+        ("search", {"strategy": "evolution"}),
+        ("search", {"constraints": [{"image_size": "640"}]}),
+        ("session", {"started": 5}),
+        ("ask", {"rung": "0"}),
+        ("ask", {"choices": 7}),
+        ("ask", {"graph": []}),
+        ("ask", {"draws": "1"}),
+        ("ask", {"trial": True}),
+        ("ask", {"notes": []}),
+        ("tell", {"reward": "0.5"}),
+        ("tell", {"metrics": [1]}),
+        ("time", {"seconds": "1"}),
+        ("time", {"ended": 1}),
+    ],
+)
+@pytest.mark.parametrize("look", [load_history, summary])
+def test_a_value_of_a_wrong_type_is_one_sentence_with_its_line(tmp_path, kind, change, look):
+    maker = JournalMaker().run(2)
+    line = next(number for number, event in enumerate(maker.events) if event["event"] == kind)
+    maker.events[line] |= change
+    with pytest.raises(SpinetError, match=f"line {line + 1} is damaged"):
+        look(maker.write(tmp_path))
+
+
+def test_the_status_counts_the_trials_of_each_rung(tmp_path):
+    maker = JournalMaker(1).run(60, rungs=2)
+    found = summary(maker.write(tmp_path))
+    assert sum(found["by_rung"].values()) == found["trained"]
+    assert found["by_rung"]["1"] > 0
+    assert f"{found['by_rung']['1']} at rung 1" in status_text(found)

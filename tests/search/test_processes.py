@@ -7,6 +7,7 @@ from executor_contract import ExecutorContract, gone, written
 from worker_jobs import loaded, variable
 
 from spinet.errors import SpinetError
+from spinet.search.executors import InProcess
 from spinet.search.processes import Processes, threads_each, visible_gpus
 
 
@@ -45,6 +46,21 @@ def test_the_gpus_that_are_seen_are_those_of_the_variable(monkeypatch):
     assert visible_gpus() == []
 
 
+def test_no_more_gpus_are_claimed_than_there_are_workers_and_the_threads_are_those_asked_for():
+    with Processes(1, gpus=("0", "1")) as executor:
+        assert executor.device == "GPUs 0"
+    with Processes(2, threads=3) as executor:
+        assert executor.device == "cpu, 3 threads each"
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+def test_a_timeout_that_is_no_time_is_an_error(timeout):
+    with pytest.raises(SpinetError, match="is not a finite number of seconds above 0"):
+        Processes(1, timeout)
+    with pytest.raises(SpinetError, match="is not a finite number of seconds above 0"):
+        InProcess(timeout)
+
+
 def test_no_worker_is_an_error():
     with pytest.raises(SpinetError, match="0 workers cannot work"):
         Processes(0)
@@ -54,6 +70,7 @@ ORPHANS = """
 import os, sys, time
 sys.path.insert(0, sys.argv[2])
 from worker_jobs import wait_for
+from spinet.search.executors import InProcess
 from spinet.search.processes import Processes
 if __name__ == "__main__":
     executor = Processes(2)

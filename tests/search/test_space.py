@@ -213,6 +213,36 @@ def test_a_genotype_outside_the_space_is_refused_by_block():
         space.encode(replace(genotype, blocks=(*genotype.blocks[:9], far, *genotype.blocks[10:])))
 
 
+def test_a_fixed_ordering_holds_no_genotype_that_is_a_level_off():
+    space = replace(SPACES["hourglass"], offsets=(0,))
+    genotype = space.decode(space.sample(Random(0)))
+    first = genotype.blocks[0]
+    off = replace(first, level=first.level + (1 if first.level < 5 else -1))
+    with pytest.raises(SpinetError, match="no ordering gives levels"):
+        space.encode(replace(genotype, blocks=(off, *genotype.blocks[1:])))
+    assert space.decode(space.encode(genotype)) == genotype
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": 5}, "name 5 is not a text"),
+        ({"permuted": "no"}, "permuted 'no' is not true or false"),
+        ({"intermediates": [[3]]}, "intermediates .* are not whole numbers"),
+        ({"outputs": ["3"]}, "outputs .* are not whole numbers"),
+        ({"outputs": [3.0, 4]}, "outputs .* are not whole numbers"),
+        ({"offsets": [0, None]}, "offsets .* are not whole numbers"),
+        ({"offsets": [False]}, "offsets .* are not whole numbers"),
+        ({"kinds": [["bottleneck"]]}, "is not a text"),
+        ({"stem": [{"level": 2, "kind": {}}, {"level": 2, "kind": "bottleneck"}]}, "is not a text"),
+        ({"stem": [{"level": [2], "kind": "bottleneck"}] * 2, "candidates": "last"}, "of a stem block is not a whole"),
+    ],
+)
+def test_a_space_of_wrong_types_is_one_sentence(change, words):
+    with pytest.raises(SpinetError, match=words):
+        Space.from_dict(SPACES["spinenet49"].to_dict() | change)
+
+
 def test_an_unknown_space_and_a_broken_file_are_named(tmp_path):
     with pytest.raises(SpinetError, match="did you mean 'spinenet49'"):
         load_space("spinenet94")

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from random import Random
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -16,9 +17,13 @@ from spinet.errors import SpinetError, unknown_name
 
 if TYPE_CHECKING:
     from spinet.search.constraints import Constraint
+    from spinet.search.evaluation import Evaluate
     from spinet.search.executors import TrialExecutor
+    from spinet.search.proxies import Proxy
     from spinet.search.space import Space
     from spinet.search.strategies import Settings
+
+_EXECUTORS = ("auto", "in-process", "processes", "ray")
 
 _Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
@@ -59,9 +64,10 @@ def _search(
     seed: int = 0,
     replicates: int = 1,
     timeout: float | None = None,
-    executor: Literal["auto", "in-process", "processes", "ray"] = "auto",
+    executor: str = "auto",
     ray_address: str | None = None,
     gpus: tuple[str, ...] = (),
+    threads: int = 1,
     zero_cost: bool = True,
 ) -> None:
     """Search a space for the architecture with the best reward on a proxy task; the same command goes on.
@@ -79,18 +85,21 @@ def _search(
         strategy: random, evolution, evolution-small, controller (the paper's, tuned), controller-paper, reinforce or
             factored.
         proxy: tiny (hundreds of photos), lean, lean-fast or paper; or a proxy's .json file.
-        halving: Train one in so many again at the proxy's next rung (successive halving); 0 stays at the first.
-        constraint: Windows like macs=84e9:86e9, parameters=:30e6 or latency=:40, of the full-size detector at 640 px;
-            "none" lifts the space's own.
-        latency_table: What `spinet search latency` wrote, for a constraint on latency (ms).
+        halving: Train one in so many again at the proxy's next rung (successive halving), where it has one; 0 stays
+            at the first.
+        constraint: Windows like macs=84e9:86e9, parameters=:30e6 or latency=:40, of the full-size detector at 640 px,
+            latency at the image size of its table; "none" lifts the space's own.
+        latency_table: What `spinet search latency` wrote, for a constraint on latency (ms); each trial's is recorded.
         scaling: Architecture whose width, depth and head the result shall have; the space's own if left out.
         window: Last blocks that an intermediate block may take parents from; the space's own if left out.
         seed: Seed of everything.
         replicates: Times that one graph is trained before its reward is taken as known.
         timeout: Seconds that a trial may take.
-        executor: Where trials run; auto takes processes for more than one worker.
+        executor: Where trials run: in-process, processes or ray; auto takes processes for more than one worker or
+            for GPUs.
         ray_address: Ray cluster to use, such as auto.
-        gpus: GPUs that the worker processes share; none trains on the CPU.
+        gpus: GPUs that the workers share; all that are visible if left out, "none" trains on the CPU.
+        threads: CPU threads of each trial; its reward hangs on them in the last bits.
         zero_cost: Record scores of the untrained networks beside the rewards.
     """
     from spinet.search.config import SearchConfig
@@ -102,7 +111,7 @@ def _search(
 
     searched = _space(space, scaling, window)
     task = load_proxy(proxy)
-    settings = _settings(strategy, halving, len(task.rungs), seed)
+    settings = _settings(strategy, halving, task, seed)
     config = SearchConfig(
         searched,
         settings.to_dict(),
@@ -118,9 +127,16 @@ def _search(
     # The proxy is a narrow copy of the space's own networks, whatever size the result shall have.
     base = load_space(space).scaling
     task.scaling(base)
-    evaluate = partial(ProxyTask(task, root, "cuda" if gpus else "cpu", zero_cost=zero_cost), base=base)
+    used = _gpus(gpus, workers, ray_address)
+    name = _executor_name(executor, workers, used, ray_address)
+    device = "cpu" if not used else _cuda(used[0]) if name == "in-process" else "cuda"
+    evaluate: Evaluate = partial(ProxyTask(task, root, device, threads, zero_cost=zero_cost), base=base)
+    if latency_table:
+        evaluate = _with_latency(evaluate, searched, latency_table)
     with ExitStack() as stack:
-        where = stack.enter_context(_executor(executor, workers, timeout, gpus, ray_address))
+        where = stack.enter_context(_executor(name, workers, timeout, used, ray_address, threads))
+        each = f", {threads} CPU threads each" if used else ""
+        say(f"trials at a time: {where.workers} ({where.name}), on {where.device}{each}")
         result = search(config, run, create_strategy(settings, searched), evaluate, where)
     say(f"{result.ended} after {result.told} trials")
     if result.best:
@@ -138,7 +154,8 @@ def _space(name: str, scaling: str, window: int | None) -> "Space":
     return space if window is None else replace(space, window=window)
 
 
-def _settings(strategy: str, halving: int, rungs: int, seed: int) -> "Settings":
+def _settings(strategy: str, halving: int, proxy: "Proxy", seed: int) -> "Settings":
+    from spinet.search.proxies import PROXIES
     from spinet.search.strategies import STRATEGIES, HalvingSettings, PolicySettings
 
     if strategy not in STRATEGIES:
@@ -146,7 +163,13 @@ def _settings(strategy: str, halving: int, rungs: int, seed: int) -> "Settings":
     settings = STRATEGIES[strategy]
     if isinstance(settings, PolicySettings):
         settings = replace(settings, seed=seed)
-    return HalvingSettings(inner=settings, eta=halving, rungs=rungs) if halving else settings
+    if halving and len(proxy.rungs) < 2:
+        more = ", ".join(f"{each.name} {len(each.rungs)}" for each in PROXIES.values() if len(each.rungs) > 1)
+        raise SpinetError(
+            f"halving {halving} needs a rung to go on to, and the proxy {proxy.name} has one only; take one with more "
+            f"({more}) or add to the rungs of a proxy's .json file"
+        )
+    return HalvingSettings(inner=settings, eta=halving, rungs=len(proxy.rungs)) if halving else settings
 
 
 def _constraints(space: "Space", texts: tuple[str, ...], table: Path | None) -> "tuple[Constraint, ...]":
@@ -157,24 +180,72 @@ def _constraints(space: "Space", texts: tuple[str, ...], table: Path | None) -> 
     return () if texts == ("none",) else tuple(parse_constraint(text, table) for text in texts)
 
 
-def _executor(
-    name: str, workers: int, timeout: float | None, gpus: tuple[str, ...], address: str | None
-) -> "TrialExecutor":
-    if name == "auto":
-        name = "ray" if address else "processes" if workers > 1 or gpus else "in-process"
-    if name == "in-process":
-        from spinet.search.executors import InProcess
+def _with_latency(evaluate: "Evaluate", space: "Space", path: Path) -> "Evaluate":
+    from spinet.arch.catalog import Architecture
+    from spinet.search.constraints import LatencyTable, WithLatency
 
-        if workers != 1:
+    table = LatencyTable.load(path)
+    # A table of another space is refused before anything is trained.
+    table.latency(Architecture(space.decode(space.sample(Random(0))), space.scaling))
+    return WithLatency(evaluate, table, space.scaling)
+
+
+def _gpus(asked: tuple[str, ...], workers: int, address: str | None) -> tuple[str, ...]:
+    """Return the GPUs that so many workers use: those asked for or all that are visible, no more than workers."""
+    import torch
+
+    from spinet.search.processes import visible_gpus
+
+    if asked == ("none",):
+        return ()
+    visible = visible_gpus() if torch.cuda.is_available() else []
+    for gpu in asked:
+        if gpu not in visible and not address:  # whose GPUs a cluster has is its own affair
+            seen = f"visible are {', '.join(visible)}" if visible else "none is visible here"
+            raise SpinetError(f"there is no GPU {gpu!r}: {seen}")
+    return (asked or tuple(visible))[: max(workers, 0)]
+
+
+def _cuda(gpu: str) -> str:
+    """Return torch's name, in this process, of a GPU that CUDA_VISIBLE_DEVICES names so."""
+    from spinet.search.processes import visible_gpus
+
+    return f"cuda:{visible_gpus().index(gpu)}"
+
+
+def _executor_name(name: str, workers: int, gpus: tuple[str, ...], address: str | None) -> str:
+    if name not in _EXECUTORS:
+        raise unknown_name("executor", name, _EXECUTORS)
+    if name == "auto":
+        return "ray" if address else "processes" if workers > 1 or gpus else "in-process"
+    return name
+
+
+def _executor(
+    name: str,
+    workers: int,
+    timeout: float | None,
+    gpus: tuple[str, ...],
+    address: str | None,
+    threads: int,
+) -> "TrialExecutor":
+    from spinet.search.executors import InProcess, check_executor
+
+    check_executor(name, workers, timeout)
+    if threads < 1:
+        raise SpinetError(f"{name}: {threads} threads cannot work; at least 1 is needed")
+    if name == "in-process":
+        if workers > 1:
             raise SpinetError(f"in-process has one worker, not {workers}; take --executor processes")
-        return InProcess(timeout)
+        return InProcess(timeout, f"GPU {gpus[0]}" if gpus else f"cpu, {threads} threads each")
     if name == "ray":
         from spinet.search.ray_executor import RayExecutor
 
-        return RayExecutor(workers, timeout, gpus=len(gpus) / workers, address=address)
+        # A trial trains on one GPU, or on a share of one.
+        return RayExecutor(workers, timeout, cpus=threads, gpus=min(1.0, len(gpus) / workers), address=address)
     from spinet.search.processes import Processes
 
-    return Processes(workers, timeout, gpus)
+    return Processes(workers, timeout, gpus, threads)
 
 
 def _status(args: list[str]) -> None:
@@ -218,16 +289,17 @@ def _report(args: list[str]) -> None:
 def _export(args: list[str]) -> None:
     """Its trials as an optuna study."""
 
-    def command(run: _Run, optuna: str) -> None:
+    def command(run: _Run, optuna: str, name: str | None = None) -> None:
         """Write the trials of a search into an optuna storage, for optuna-dashboard and the like.
 
         Args:
             run: Folder of the search.
             optuna: Storage, such as sqlite:///search.db.
+            name: Name of the study; that of the folder if left out.
         """
         from spinet.search.optuna_export import export_optuna
 
-        say(f"{export_optuna(run, optuna)} trials in {optuna}")
+        say(f"{export_optuna(run, optuna, name)} trials in {optuna}")
 
     tyro.cli(command, args=args, prog="spinet search export")
 

@@ -10,9 +10,11 @@ from typing import Any, Literal, get_args
 
 from spinet.arch.catalog import Architecture, load_architecture
 from spinet.arch.cost import backbone_costs
-from spinet.arch.genotype import check_keys
+from spinet.arch.genotype import Genotype, check_keys
 from spinet.arch.head_cost import Head, model_cost
+from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError, unknown_name
+from spinet.search.evaluation import Evaluate
 from spinet.search.space import Space
 
 Measure = Literal["macs", "parameters", "latency"]
@@ -66,9 +68,13 @@ class LatencyTable:
         except ValueError as error:
             raise SpinetError(f"{path}: not JSON ({error})") from None
         check_keys(f"latency table {path}", data, ("milliseconds", "image_size", "device"), ("versions", "space"))
-        times = data["milliseconds"]
-        if not isinstance(times, dict) or not all(isinstance(each, int | float) for each in times.values()):
-            raise SpinetError(f"latency table {path}: milliseconds are not numbers by the name of a part")
+        times, size = data["milliseconds"], data["image_size"]
+        if not isinstance(times, dict) or not all(map(_is_time, times.values())):
+            raise SpinetError(f"latency table {path}: milliseconds are not numbers of 0 or more by the name of a part")
+        if type(size) is not int or size < 1:
+            raise SpinetError(f"latency table {path}: image_size {size!r:.60} is not a whole number above 0")
+        if not isinstance(data["device"], str):
+            raise SpinetError(f"latency table {path}: device {data['device']!r:.60} is not a text")
         return cls(times, data["image_size"], data["device"])
 
 
@@ -146,6 +152,26 @@ class Constraint:
         return f"{self.measure} from {self.low:g} to {self.high:g} {_UNITS[self.measure]} at {self.image_size} px"
 
 
+@dataclass(frozen=True)
+class WithLatency:
+    """An evaluation that notes the predicted latency of the full-size network too, as `latency_ms`.
+
+    Args:
+        evaluate: from a genotype to its reward.
+        table: of the space.
+        scaling: that of the full-size networks.
+    """
+
+    evaluate: Evaluate
+    table: LatencyTable
+    scaling: Scaling
+
+    def __call__(self, genotype: Genotype, *, rung: int, seed: int, accumulate: int) -> dict[str, Any]:
+        """Evaluate a genotype; see `spinet.search.evaluation.Evaluate`."""
+        latency = self.table.latency(Architecture(genotype, self.scaling))
+        return {**self.evaluate(genotype, rung=rung, seed=seed, accumulate=accumulate), "latency_ms": latency}
+
+
 class Draws:
     """Counts how the constraints fare with one trial's draws, for the sentence if none is accepted."""
 
@@ -180,13 +206,13 @@ class Draws:
         return SpinetError(f"trial {trial}: the constraints refused all of {self.count:,} draws: {each}")
 
 
-def parse_constraint(text: str, table: Path | None = None, image_size: int = 640) -> Constraint:
+def parse_constraint(text: str, table: Path | None = None, image_size: int | None = None) -> Constraint:
     """Read a constraint as it stands on a command line.
 
     Args:
         text: `MEASURE=LOW:HIGH`; an end left out is open.
         table: file of the latencies.
-        image_size: side of the image.
+        image_size: side of the image; by default that of the table for latencies, else 640.
 
     Raises:
         SpinetError: the text is no constraint.
@@ -198,14 +224,19 @@ def parse_constraint(text: str, table: Path | None = None, image_size: int = 640
     low, colon, high = window.partition(":")
     try:
         ends = float(low or "0"), float(high or "inf")
-        if not colon or math.isnan(sum(ends)) or not (low or high):
+        written = [float(end) for end in (low, high) if end]
+        if not colon or not written or not all(map(math.isfinite, written)):
             raise ValueError
     except ValueError:
-        raise SpinetError(f"constraint {text!r} is not MEASURE=LOW:HIGH, such as macs=84.2e9:86e9") from None
+        raise SpinetError(
+            f"constraint {text!r} is not MEASURE=LOW:HIGH with finite ends, such as macs=84.2e9:86e9; "
+            "an end left out is open"
+        ) from None
     if measure not in get_args(Measure):
         raise unknown_name("measure", measure, get_args(Measure))
     found = LatencyTable.load(table) if table and measure == "latency" else None
-    return Constraint(measure, *ends, image_size=image_size, table=found)  # type: ignore[arg-type]
+    size = image_size or (found.image_size if found else 640)
+    return Constraint(measure, *ends, image_size=size, table=found)  # type: ignore[arg-type]
 
 
 def default_constraints(space: Space) -> tuple[Constraint, ...]:
@@ -220,6 +251,11 @@ def default_constraints(space: Space) -> tuple[Constraint, ...]:
     published = Architecture(load_architecture("spinenet49").genotype, space.scaling)
     middle = model_cost(published, 640, "retinanet", 91).multiply_adds
     return (Constraint("macs", 0.99 * middle, 1.01 * middle),)
+
+
+def _is_time(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value >= 0  # type: ignore[arg-type,operator]
 
 
 def _distance(constraint: Constraint, value: float) -> float:

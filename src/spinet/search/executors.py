@@ -1,5 +1,6 @@
 """Where trials run: in this process, or in worker processes that live as long as the search."""
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
-from spinet.errors import TrialTimeout
+from spinet.errors import SpinetError, TrialTimeout
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -34,12 +35,16 @@ class InProcess(TrialExecutor):
     Args:
         timeout: seconds that a job may take, where this is the main thread; None sets no limit.
         device: what it runs on, for the journal.
+
+    Raises:
+        SpinetError: the timeout is not above 0.
     """
 
     name = "in-process"
     workers = 1
 
     def __init__(self, timeout: float | None = None, device: str = "cpu") -> None:
+        check_executor(self.name, self.workers, timeout)
         self.timeout, self.device = timeout, device
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
@@ -71,6 +76,20 @@ def _alarm(seconds: float | None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def check_executor(name: str, workers: int, timeout: float | None) -> None:
+    """Check what every executor is given.
+
+    Raises:
+        SpinetError: there is to be no worker, or the timeout is not a finite number above 0.
+    """
+    if workers < 1:
+        raise SpinetError(f"{name}: {workers} workers cannot work; at least 1 is needed")
+    if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
+        raise SpinetError(
+            f"{name}: timeout {timeout:g} is not a finite number of seconds above 0; leave it out for none"
+        )
 
 
 def too_long(seconds: float) -> TrialTimeout:

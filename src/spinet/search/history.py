@@ -1,6 +1,6 @@
 """A journal read back as records, one a trial, also while the search writes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -141,7 +141,7 @@ def load_history(run: Path) -> History:
     path = run / NAME
     history: History | None = None
     clock = _Clock()
-    for number, (_, event) in enumerate(read_journal(path), start=1):
+    for number, _, event in checked_events(path):
         try:
             if history is None:
                 history = History(event)
@@ -156,6 +156,22 @@ def load_history(run: Path) -> History:
     return history
 
 
+def checked_events(path: Path) -> Iterator[tuple[int, int, Event]]:
+    """Give (number of the line, where it begins, event) of all lines, whose values have the types that they must have.
+
+    Raises:
+        SpinetError: there is no journal, or a line of it is damaged; the sentence names the line.
+    """
+    for number, (start, event) in enumerate(read_journal(path), start=1):
+        for key, kinds in _FIELDS[event["event"]].items():
+            if key in event and not _is_one_of(event[key], kinds):
+                found = f"{key} {event[key]!r:.60}"
+                raise SpinetError(f"{path}, line {number} is damaged: its event {event['event']} has {found}")
+        if event["event"] == "search":
+            _check_search(path, event)
+        yield number, start, event
+
+
 def mean_by_graph(history: History, rung: int) -> dict[str, float]:
     """Return the mean reward of every graph that was measured at a rung."""
     return {each.graph: each.reward for each in history.done(rung)}
@@ -165,6 +181,51 @@ def pairs_of(one: Mapping[str, float], other: Mapping[str, float]) -> tuple[list
     """Return the values of the graphs that both have, in the same order."""
     shared = [graph for graph in one if graph in other]
     return [one[graph] for graph in shared], [other[graph] for graph in shared]
+
+
+# JSON types of the values of each event.
+_FIELDS: dict[str, dict[str, tuple[type | None, ...]]] = {
+    "search": {"space": (dict,), "strategy": (dict,), "proxy": (dict, None), "constraints": (list, None)},
+    "session": {"started": (str,)},
+    "ask": {
+        "trial": (int,),
+        "choices": (list,),
+        "graph": (str,),
+        "rung": (int,),
+        "replicate": (int,),
+        "draws": (int, None),
+        "duplicate_of": (int, None),
+        "notes": (dict, None),
+    },
+    "retry": {"trial": (int,), "status": (str,), "reason": (str, None)},
+    "tell": {
+        "trial": (int,),
+        "status": (str,),
+        "reward": (float, int, None),
+        "metrics": (dict, None),
+        "reason": (str, None),
+    },
+    "time": {"trial": (int,), "seconds": (float, int, None), "ended": (str, None)},
+}
+
+
+def _is_one_of(value: object, kinds: tuple[type | None, ...]) -> bool:
+    return value is None if None in kinds and value is None else type(value) in kinds
+
+
+def _check_search(path: Path, header: Event) -> None:
+    """Look into the first line: its space must be one, and its constraints say how costs are counted."""
+    for key in _FIELDS["search"]:
+        if key not in header:
+            raise SpinetError(f"{path}, line 1 is damaged: its event search has no {key}")
+    try:
+        Space.from_dict(header["space"])
+    except SpinetError as error:
+        raise SpinetError(f"{path}, line 1 is damaged: {error}") from None
+    kinds: dict[str, tuple[type | None, ...]] = {"image_size": (int,), "num_classes": (int,), "head": (str,)}
+    for each in header.get("constraints") or []:
+        if not isinstance(each, dict) or not all(_is_one_of(each[key], kinds[key]) for key in kinds if key in each):
+            raise SpinetError(f"{path}, line 1 is damaged: its event search has the constraint {each!r:.100}")
 
 
 class _Clock:

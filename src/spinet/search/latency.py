@@ -79,8 +79,10 @@ def measure_latency(
         warm_up: runs of each part before.
 
     Raises:
-        SpinetError: there is no such device, or the file cannot be written.
+        SpinetError: there is no such device, the image size is not above 0, or the file cannot be written.
     """
+    if image_size < 1:
+        raise SpinetError(f"latency: image size {image_size} is not a whole number of pixels above 0")
     try:
         where = torch.device(device)
         torch.zeros(1, device=where)

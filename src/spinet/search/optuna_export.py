@@ -113,7 +113,7 @@ def _study(optuna: Any, history: History, url: str, name: str) -> Any:
     finally:
         optuna.logging.set_verbosity(before)
     if study.user_attrs.get(_HEADER, digest) != digest or (study.trials and _HEADER not in study.user_attrs):
-        raise SpinetError(f"the study {name!r} in {url} is of another search: give another name of the study")
+        raise SpinetError(f"the study {name!r} in {url} is of another search: give another name (--name)")
     study.set_user_attr(_HEADER, digest)
     for key in ("strategy", "proxy", "data", "constraints", "seed"):
         study.set_user_attr(key, history.header.get(key))

@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from spinet.errors import SpinetError, WorkerLost
-from spinet.search.executors import too_long
+from spinet.errors import WorkerLost
+from spinet.search.executors import check_executor, too_long
 from spinet.search.slots import Answer, Call, SlotExecutor, serve
 
 # Time that a worker has to come up, and to be gone after its pipe was closed.
@@ -31,18 +31,20 @@ class Processes(SlotExecutor):
         workers: how many.
         timeout: seconds that a job may take; None sets no limit.
         gpus: GPUs to share, as CUDA_VISIBLE_DEVICES names them: workers take them in turn and get an equal share of
-            memory; empty: workers share the threads of the CPU.
+            memory; empty: workers train on the CPU.
+        threads: of the CPU, for each worker; None shares the cores among them.
 
     Raises:
-        SpinetError: there is to be no worker.
+        SpinetError: there is to be no worker, or the timeout is not above 0.
     """
 
     name = "processes"
 
-    def __init__(self, workers: int, timeout: float | None = None, gpus: Sequence[str] = ()) -> None:
-        if workers < 1:
-            raise SpinetError(f"processes: {workers} workers cannot work; at least 1 is needed")
-        threads = threads_each(workers)
+    def __init__(
+        self, workers: int, timeout: float | None = None, gpus: Sequence[str] = (), threads: int | None = None
+    ) -> None:
+        check_executor(self.name, workers, timeout)
+        threads, gpus = threads or threads_each(workers), gpus[:workers]
         share = 1 / math.ceil(workers / len(gpus)) if gpus else 0.0
         self.device = f"GPUs {', '.join(gpus)}" if gpus else f"cpu, {threads} threads each"
         super().__init__(

@@ -40,7 +40,8 @@ class Display:
     def update(self, state: SearchState) -> None:
         """Show what the search has come to."""
         if self._bar:
-            self._bar.update(self._task, completed=state.told, description=describe(state))
+            description = f"{describe(state)}  {self._rate(state):.0f} trials/h"
+            self._bar.update(self._task, completed=state.told, description=description)
         elif time.monotonic() - self._shown >= _LINE_SECONDS or state.told == self._trials:
             self._shown = time.monotonic()
             text = f"trial {state.told}/{self._trials}  {describe(state)}  {self._pace(state)}"
@@ -57,10 +58,14 @@ class Display:
         if self._bar:
             self._bar.stop()
 
+    def _rate(self, state: SearchState) -> float:
+        """Trials an hour since this start."""
+        return 3600 * (state.told - self._first) / max(time.monotonic() - self._start, 1e-3)
+
     def _pace(self, state: SearchState) -> str:
-        rate = (state.told - self._first) / max(time.monotonic() - self._start, 1e-3)
-        left = round((self._trials - state.told) / rate) if rate else 0
-        return f"{3600 * rate:.0f} trials/h  ETA {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
+        rate = self._rate(state)
+        left = round(3600 * (self._trials - state.told) / rate) if rate else 0
+        return f"{rate:.0f} trials/h  ETA {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
 
 
 def describe(state: SearchState) -> str:

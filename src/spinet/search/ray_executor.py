@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from spinet.errors import SpinetError, WorkerLost
-from spinet.search.executors import too_long
+from spinet.search.executors import check_executor, too_long
 from spinet.search.processes import keep_to_share
 from spinet.search.slots import Answer, Call, SlotExecutor, serve
 
@@ -37,8 +37,7 @@ class RayExecutor(SlotExecutor):
     def __init__(
         self, workers: int, timeout: float | None = None, *, cpus: int = 1, gpus: float = 0, address: str | None = None
     ) -> None:
-        if workers < 1:
-            raise SpinetError(f"ray: {workers} workers cannot work; at least 1 is needed")
+        check_executor(self.name, workers, timeout)
         ray = _ray()
         self.device = f"{gpus:g} GPUs and {cpus} cpus each" if gpus else f"cpu, {cpus} threads each"
         self._ours = not ray.is_initialized()

@@ -76,7 +76,8 @@ class Space:
         self.decode(self.sample(Random(0)))  # the genotype checks the stem
 
     def _check(self) -> None:
-        where = f"space {self.name!r}"
+        where = f"space {self.name!r:.60}"
+        self._check_types(where)
         for name, values in (("candidates", Candidates), ("dangling", Dangling)):
             if getattr(self, name) not in get_args(values):
                 raise unknown_name(f"{name} in {where}", str(getattr(self, name)), get_args(values))
@@ -97,6 +98,24 @@ class Space:
             raise SpinetError(f"{where}: window {self.window!r} is neither 0 nor a whole number of 2 or more")
         if len(self._stem_candidates) < 2:
             raise SpinetError(f"{where}: two stem blocks are needed as the first parents")
+
+    def _check_types(self, where: str) -> None:
+        for name, kind, what in (
+            ("name", str, "a text"),
+            ("source", str, "a text"),
+            ("permuted", bool, "true or false"),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise SpinetError(f"{where}: {name} {getattr(self, name)!r:.60} is not {what}")
+        for name in ("intermediates", "outputs", "offsets"):
+            if not all(type(value) is int for value in getattr(self, name)):
+                raise SpinetError(f"{where}: {name} {getattr(self, name)!r:.60} are not whole numbers")
+        for kind_name in (*self.kinds, *(block.kind for block in self.stem)):
+            if not isinstance(kind_name, str):
+                raise SpinetError(f"{where}: kind {kind_name!r:.60} is not a text")
+        for block in self.stem:
+            if type(block.level) is not int:
+                raise SpinetError(f"{where}: level {block.level!r:.60} of a stem block is not a whole number")
 
     @cached_property
     def blocks(self) -> int:
@@ -307,7 +326,10 @@ class Space:
                     left[level] += 1
             return None
 
-        return self.intermediates if not self.permuted else settle(0)
+        if not self.permuted:
+            fits = all(level - base in self.offsets for level, base in zip(levels, self.intermediates, strict=True))
+            return self.intermediates if fits else None
+        return settle(0)
 
     def _split(self, choices: Choices) -> tuple[list[int], Choices, Choices, Choices]:
         """Levels of the ordering, and the choices of parents, offsets and kinds; first options where not searched."""

@@ -1,12 +1,14 @@
 """What a search has come to, from its journal alone, also while it is being written."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from spinet.errors import SpinetError
-from spinet.search.journal import NAME, is_written, read_journal
+from spinet.search.history import checked_events
+from spinet.search.journal import NAME, is_written
 from spinet.search.resume import replay
 from spinet.search.state import SearchState
 
@@ -19,7 +21,7 @@ def summary(run: Path) -> dict[str, Any]:
     """
     path, state = run / NAME, SearchState()
     last = ""
-    for line, (start, event) in enumerate(read_journal(path), start=1):
+    for line, start, event in checked_events(path):
         replay(state, path, line, start, event)
         last = event.get("ended") or event.get("started") or last
     if not state.header:
@@ -35,6 +37,7 @@ def summary(run: Path) -> dict[str, Any]:
         "told": state.told,
         "trained": sum(state.counts.values()),
         "done": state.counts["done"],
+        "by_rung": _by_rung(state),
         "duplicates": state.duplicates,
         "failures": failures,
         "reasons": dict(state.reasons.most_common(3)),
@@ -60,6 +63,9 @@ def status_text(found: Mapping[str, Any]) -> str:
         f"{going_on}; {found['executor']}, {found['workers']} workers, start {found['sessions']}",
         f"{found['told']:,} trials told: {found['trained']:,} trained, {found['duplicates']:,} duplicates",
     ]
+    if len(found["by_rung"]) > 1:
+        counts = ", ".join(f"{count:,} at rung {rung}" for rung, count in found["by_rung"].items())
+        lines.append(f"trained: {counts}")
     if best:
         lines.append(f"best: trial {best['trial']}, reward {best['reward']:.4g} at rung {best['rung']}")
     if found["failures"]:
@@ -73,11 +79,19 @@ def status_text(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _by_rung(state: SearchState) -> dict[str, int]:
+    """Trained trials that were told, by rung; texts, as the keys of JSON are."""
+    found: Counter[int] = Counter()
+    for (_, rung), numbers in state.trained.items():
+        found[rung] += sum(number not in state.open for number in numbers)
+    return {str(rung): found[rung] for rung in sorted(found)}
+
+
 def _rate(state: SearchState, last: str) -> float | None:
     """Trials told an hour since the last start."""
     try:
         passed = datetime.fromisoformat(last) - datetime.fromisoformat(state.session["started"])
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return None
     told = state.told - state.told_before
     return round(3600 * told / passed.total_seconds(), 1) if passed.total_seconds() > 0 and told else None

@@ -1,0 +1,138 @@
+"""`spinet search` as it is typed: what it refuses in one sentence, and one tiny search from its start to its report."""
+
+import json
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from spinet.arch.catalog import Architecture, load_architecture
+from spinet.search.constraints import part_keys
+from spinet.search.history import load_history
+from spinet.search.proxies import PROXIES
+from spinet.search.spaces import SPACES
+
+SMALL = replace(PROXIES["tiny"], name="mini", image_size=64, rungs=(0.2,))
+
+
+def _draw(seed):
+    space = SPACES["spinenet49"]
+    return Architecture(space.decode(space.sample(Random(seed))), space.scaling)
+
+
+def _draw_of(record):
+    space = SPACES["spinenet49"]
+    return Architecture(space.decode(record.choices), space.scaling)
+
+
+@pytest.fixture
+def mini(tmp_path):
+    path = tmp_path / "mini.json"
+    path.write_text(json.dumps(SMALL.to_dict()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["spinenet4"], "unknown space 'spinenet4', did you mean 'spinenet49'"),
+        (["spinenet49", "--strategy", "evolutio"], "unknown strategy 'evolutio', did you mean 'evolution'"),
+        (["spinenet49", "--proxy", "tinny"], "unknown proxy 'tinny', did you mean 'tiny'"),
+        (["spinenet49", "--scaling", "spinenet50"], "spinenet50"),
+        (["spinenet49", "--executor", "process"], "unknown executor 'process', did you mean 'processes'"),
+        (["spinenet49", "--data.root", "nowhere"], "nowhere"),
+        (["spinenet49", "--trials", "0"], "trials 0 must be 1 or more"),
+        (["spinenet49", "--workers", "0"], "0 workers cannot work"),
+        (["spinenet49", "--workers", "0", "--executor", "in-process"], "0 workers cannot work"),
+        (["spinenet49", "--workers", "-1", "--executor", "processes"], "-1 workers cannot work"),
+        (["spinenet49", "--workers", "2", "--executor", "in-process"], "in-process has one worker, not 2"),
+        (["spinenet49", "--timeout", "-1"], "timeout -1 is not a finite number of seconds above 0"),
+        (["spinenet49", "--timeout", "nan"], "timeout nan is not"),
+        (["spinenet49", "--timeout", "inf", "--workers", "2"], "timeout inf is not"),
+        (["spinenet49", "--timeout", "0", "--workers", "2"], "timeout 0 is not"),
+        (["spinenet49", "--constraint", "macs=-inf:90e9"], "'macs=-inf:90e9' is not MEASURE=LOW:HIGH with finite"),
+        (["spinenet49", "--constraint", "macs=inf:"], "'macs=inf:' is not MEASURE=LOW:HIGH with finite ends"),
+        (["spinenet49", "--constraint", "foo=1:2"], "unknown measure 'foo'"),
+        (["spinenet49", "--constraint", "latency=:4"], "needs the table"),
+        (["spinenet49", "--halving", "1", "--proxy", "tiny"], "eta"),
+        (["spinenet49", "--halving", "-3", "--proxy", "tiny"], "eta"),
+        (["spinenet49", "--halving", "3"], "the proxy mini has one only; take one with more (lean-fast 2, tiny 2)"),
+        (["spinenet49", "--halving", "3", "--proxy", "paper"], "the proxy paper has one only"),
+        (["spinenet49", "--threads", "0"], "0 threads cannot work"),
+        (["spinenet49", "--gpus", "99"], "there is no GPU '99'"),
+    ],
+)
+def test_a_bad_argument_is_one_sentence(spinet, digits, mini, tmp_path, arguments, words):
+    data = [] if "--data.root" in arguments else ["--data.root", digits]
+    proxy = [] if "--proxy" in arguments else ["--proxy", mini]
+    code, _, err = spinet("search", *arguments, *data, *proxy, "--run", tmp_path / "run")
+    assert words in err
+    assert code == 1
+    assert err.startswith("spinet: error: ")
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run" / "journal.jsonl").exists()
+
+
+@pytest.mark.parametrize("command", [["status"], ["report"], ["export", "--optuna", "sqlite://"]])
+def test_a_run_that_is_not_there_is_one_sentence(spinet, tmp_path, command):
+    if command[0] == "export":
+        pytest.importorskip("optuna")
+    code, _, err = spinet("search", command[0], tmp_path / "nowhere", *command[1:])
+    assert code == 1
+    assert err.startswith("spinet: error: could not read the journal")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["spinenet4"], "unknown space"),
+        (["hourglass", "--image-size", "0"], "image size 0 is not a whole number of pixels above 0"),
+        (["hourglass", "--device", "abacus"], "the device 'abacus' cannot be used"),
+    ],
+)
+def test_a_latency_that_cannot_be_measured_is_one_sentence(spinet, tmp_path, arguments, words):
+    code, _, err = spinet("search", "latency", *arguments, "-o", tmp_path / "table.json")
+    assert code == 1
+    assert words in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "table.json").exists()
+
+
+@pytest.mark.slow
+def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, tmp_path):
+    run = tmp_path / "run"
+    start = ["search", "spinenet49", "--data.root", digits, "--proxy", mini, "--run", run, "--strategy", "random"]
+    table = tmp_path / "table.json"
+    parts = {key for trial in range(40) for key in part_keys(_draw(trial))}
+    table.write_text(json.dumps({"milliseconds": dict.fromkeys(parts, 0.5), "image_size": 320, "device": "a device"}))
+    start += ["--gpus", "none", "--threads", "1", "--latency-table", table]
+
+    code, out, err = spinet(*start, "--trials", "2", "--no-zero-cost")
+    assert (code, err) == (0, "")
+    assert "finished after 2 trials" in out
+    assert "trials at a time: 1 (in-process), on cpu, 1 threads each" in out
+    assert load_architecture(str(run / "best.json")).genotype.blocks
+
+    code, out, _ = spinet(*start, "--trials", "3", "--no-zero-cost")
+    assert code == 0
+    assert "finished after 3 trials" in out
+
+    code, out, _ = spinet("search", "status", run, "--json")
+    assert code == 0
+    assert json.loads(out)["told"] == 3
+    assert json.loads(out)["failures"] == {}
+    code, out, _ = spinet("search", "status", run)
+    assert "3 trials told" in out
+
+    records = load_history(run).records
+    assert [record.metrics["latency_ms"] for record in records] == [0.5 * len(part_keys(_draw_of(r))) for r in records]
+
+    pytest.importorskip("plotly")
+    assert spinet("search", "report", run)[0] == 0
+    assert "spinenet49" in (run / "report.html").read_text()
+
+    pytest.importorskip("optuna")
+    storage = f"sqlite:///{tmp_path}/study.db"
+    assert "3 trials in" in spinet("search", "export", run, "--optuna", storage)[1]
+    assert "3 trials in" in spinet("search", "export", run, "--optuna", storage, "--name", "another")[1]
