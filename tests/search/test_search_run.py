@@ -437,6 +437,32 @@ def test_five_equal_build_errors_stop_the_search(tmp_path):
     assert len(events(tmp_path, "tell")) == 5
 
 
+def test_an_error_that_is_not_of_the_trial_ends_the_search_and_blames_no_trial(tmp_path):
+    with pytest.raises(SpinetError, match="^there is no folder photos$"):
+        run_search(tmp_path, evaluate=Raises(SpinetError, "there is no folder photos"))
+    assert not events(tmp_path, "tell", "retry")
+    run_search(tmp_path)
+    run_search(tmp_path / "whole")
+    assert reproducible(tmp_path) == reproducible(tmp_path / "whole")
+
+
+def test_what_was_done_at_the_same_time_as_such_an_error_is_kept(tmp_path):
+    class Two(InProcess):
+        workers = 2
+
+    calls = []
+
+    def second_is_done(genotype, *, rung, seed, accumulate):
+        calls.append(seed)
+        if len(calls) == 1:
+            raise SpinetError("there is no folder photos")
+        return {"reward": 0.5}
+
+    with pytest.raises(SpinetError, match="photos"):
+        search(configuration(), tmp_path, RandomDraws(), second_is_done, Two(), quiet=True)
+    assert [tell["trial"] for tell in events(tmp_path, "tell")] == [1]
+
+
 def test_more_than_twenty_failures_among_a_hundred_stop_the_search_and_starting_again_goes_on(tmp_path):
     with pytest.raises(SpinetError, match=r"21 of its last 21 trials failed, most often: 21 times nan \(no\)"):
         run_search(tmp_path, RandomDraws(), Raises(NotFinite), trials=150)
