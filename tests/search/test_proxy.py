@@ -120,6 +120,15 @@ def test_a_later_rung_trains_longer(task):
     assert measured(task, rung=1)["loss"] != measured(task, rung=0)["loss"]
 
 
+@pytest.mark.parametrize("batch_size", [1, 6, 7, 12])
+@pytest.mark.parametrize("asked", [1, 2, 4, 8])
+def test_a_batch_is_split_into_equal_parts_as_many_as_asked_or_more_down_to_one_image_each(task, batch_size, asked):
+    config = replace(task, proxy=replace(QUICK, batch_size=batch_size)).config(0, 1, asked, images=20)
+
+    assert config.batch_size % config.accumulate == 0
+    assert config.accumulate >= min(asked, batch_size)
+
+
 def test_a_step_may_be_split_into_parts(task):
     assert math.isfinite(measured(task, accumulate=2)["reward"])
 

@@ -362,29 +362,38 @@ def test_a_run_is_not_searched_by_two_drivers_at_once(tmp_path):
 
 def test_a_training_that_diverges_is_told_as_the_worst_reward_without_a_retry(tmp_path):
     run_search(tmp_path, evaluate=Evaluation(nan=0.15), trials=40)
-    worst = 0.0
-    seen = 0
-    for tell in events(tmp_path, "tell"):
-        if tell["status"] == "nan" and "reason" in tell:
-            assert tell["reward"] == min(0.0, worst)
-            assert "is nan" in tell["reason"]
-            seen += 1
-        elif tell["status"] == "done":
-            worst = min(worst, tell["reward"])
-    assert seen
+    tells = events(tmp_path, "tell")
+    after = [tell["status"] for tell in tells].index("done")
+    diverged = [tell for tell in tells[after:] if tell["status"] == "nan"]
+    assert diverged
+    for tell in diverged:
+        assert tell["reward"] == 0.0
+        assert "is nan" in tell["reason"]
     assert not events(tmp_path, "retry")
 
 
-def test_the_worst_reward_is_negative_where_rewards_are(tmp_path):
+def test_where_rewards_are_negative_the_worst_is_that_of_the_trials_done_before_and_none_while_there_are_none(tmp_path):
     @dataclass(frozen=True)
     class Losses:
         def __call__(self, genotype, *, rung, seed, accumulate):
             return {"reward": float("nan") if seed % 3 == 0 else -number(seed)}
 
-    run_search(tmp_path, RandomDraws(), Losses(), trials=20)
-    tells = events(tmp_path, "tell")
-    done = [tell["reward"] for tell in tells[: [tell["status"] for tell in tells].index("nan")]]
-    assert next(tell for tell in tells if tell["status"] == "nan")["reward"] == min(0.0, *done, 0.0)
+    for seed in range(8):
+        run_search(tmp_path / str(seed), RandomDraws(), Losses(), trials=6, seed=seed)
+    before, after = 0, 0
+    for seed in range(8):
+        done = []
+        for tell in events(tmp_path / str(seed), "tell"):
+            if tell["status"] == "done":
+                done.append(tell["reward"])
+            elif done:
+                assert tell["reward"] == min(done)
+                after += 1
+            else:
+                assert tell["reward"] is None
+                before += 1
+    assert before
+    assert after
 
 
 def test_out_of_memory_is_tried_again_in_more_parts_and_the_parts_are_what_the_journal_says_after_a_kill(tmp_path):
@@ -426,6 +435,32 @@ def test_five_equal_build_errors_stop_the_search(tmp_path):
     with pytest.raises(SpinetError, match="the search stops: 5 trials could not be built: no such block"):
         run_search(tmp_path, RandomDraws(), Raises(BuildError, "no such\nblock"))
     assert len(events(tmp_path, "tell")) == 5
+
+
+def test_an_error_that_is_not_of_the_trial_ends_the_search_and_blames_no_trial(tmp_path):
+    with pytest.raises(SpinetError, match="^there is no folder photos$"):
+        run_search(tmp_path, evaluate=Raises(SpinetError, "there is no folder photos"))
+    assert not events(tmp_path, "tell", "retry")
+    run_search(tmp_path)
+    run_search(tmp_path / "whole")
+    assert reproducible(tmp_path) == reproducible(tmp_path / "whole")
+
+
+def test_what_was_done_at_the_same_time_as_such_an_error_is_kept(tmp_path):
+    class Two(InProcess):
+        workers = 2
+
+    calls = []
+
+    def second_is_done(genotype, *, rung, seed, accumulate):
+        calls.append(seed)
+        if len(calls) == 1:
+            raise SpinetError("there is no folder photos")
+        return {"reward": 0.5}
+
+    with pytest.raises(SpinetError, match="photos"):
+        search(configuration(), tmp_path, RandomDraws(), second_is_done, Two(), quiet=True)
+    assert [tell["trial"] for tell in events(tmp_path, "tell")] == [1]
 
 
 def test_more_than_twenty_failures_among_a_hundred_stop_the_search_and_starting_again_goes_on(tmp_path):

@@ -158,10 +158,10 @@ class Driver:
         raise draws.nothing(number)
 
     def _outcome(self, report: Report) -> Event:
-        """What the journal tells; a training that diverged gets the worst reward."""
+        """What the journal tells; a training that diverged gets the worst reward, as soon as there is one."""
         reward = report.reward
-        if report.status == "nan":
-            reward = min(0.0, self.state.worst if self.state.worst is not None else 0.0)
+        if report.status == "nan" and self.state.worst is not None:
+            reward = min(0.0, self.state.worst)
         outcome: Event = {"status": report.status, "reward": reward, "metrics": dict(report.metrics)}
         return outcome if report.status == "done" else {**outcome, "reason": report.reason}
 

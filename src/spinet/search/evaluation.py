@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from spinet.arch.genotype import Genotype
-from spinet.errors import NotFinite, OutOfMemory, SpinetError, TrialTimeout, WorkerLost
+from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError, TrialTimeout, WorkerLost
 from spinet.search.trial import Status
 
-# Kinds of error and what they mean for a trial; every other SpinetError means that it cannot be built.
+# Kinds of error and what they mean for a trial. Any other SpinetError is not about the trial (the data are gone, there is
+# no such device) and ends the search.
 STATUS: dict[type[SpinetError], Status] = {
+    BuildError: "build",
     NotFinite: "nan",
     OutOfMemory: "oom",
     TrialTimeout: "timeout",
@@ -39,7 +41,8 @@ class Evaluate(Protocol):
         Raises:
             NotFinite: the training diverged.
             OutOfMemory: it does not fit.
-            SpinetError: it cannot be built.
+            BuildError: it cannot be built.
+            SpinetError: nothing can be evaluated; this is no outcome of the trial, and ends the search.
         """
         ...
 
@@ -64,13 +67,13 @@ class Report:
 
 
 def attempt(evaluate: Evaluate, genotype: Genotype, rung: int, seed: int, accumulate: int) -> Report:
-    """Evaluate a genotype once and report what came of it; errors that are not among the expected go on as they are."""
+    """Evaluate a genotype once and report what came of it; errors that are not of the trial go on as they are."""
     started = time.monotonic()
     try:
         metrics = dict(evaluate(genotype, rung=rung, seed=seed, accumulate=accumulate))
     except MemoryError:
         return _with_clock(Report("oom", reason="the memory of the machine does not hold the trial"), {}, started)
-    except SpinetError as error:
+    except tuple(STATUS) as error:
         return _with_clock(failure(error), {}, started)
     clock = {name: metrics.pop(name) for name in [*metrics] if name.endswith(("seconds", "per_second"))}
     reward = float(metrics.pop("reward"))
@@ -80,8 +83,8 @@ def attempt(evaluate: Evaluate, genotype: Genotype, rung: int, seed: int, accumu
 
 
 def failure(error: SpinetError) -> Report:
-    """Return the report of an attempt that ended in an error."""
-    status: Status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), "build")
+    """Return the report of an attempt that ended in one of the errors of `STATUS`."""
+    status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
     return Report(status, reason=" ".join(str(error).split())[:_REASON])
 
 

@@ -60,7 +60,7 @@ class ProxyTask:
             base: scaling of its space, of which the proxy takes a narrow copy.
             rung: number of the proxy's rung.
             seed: of weights, order and augmentation.
-            accumulate: parts that a step is split into when it does not fit into memory.
+            accumulate: parts that a step is split into when it does not fit into memory; see `parts_of`.
 
         Returns:
             `reward`, `AP`, `AP50` and `loss` on the held-out images; `curve`, the mean loss of each part of the
@@ -119,7 +119,7 @@ class ProxyTask:
             ),
             epochs=epochs,
             batch_size=proxy.batch_size,
-            accumulate=accumulate,
+            accumulate=parts_of(proxy.batch_size, accumulate),
             eval_epochs=0,
             # Many short stretches, which `curve` joins to parts of equal length.
             log_steps=max(1, steps // (10 * CURVE_POINTS)),
@@ -163,6 +163,15 @@ class ProxyTask:
             raise NotFinite(f"the reward, {self.proxy.reward} on the held-out images, is not finite: {reward}")
         finite = {name: value for name, value in measured.items() if math.isfinite(value)}
         return {"reward": reward, **finite, "curve": points}
+
+
+def parts_of(batch_size: int, least: int) -> int:
+    """Return the fewest equal parts, at least so many, that a batch can be split into; at most one for each image.
+
+    >>> [parts_of(12, least) for least in (1, 2, 5, 8, 16)]
+    [1, 2, 6, 12, 12]
+    """
+    return next((parts for parts in range(least, batch_size) if batch_size % parts == 0), batch_size)
 
 
 @dataclass(frozen=True)

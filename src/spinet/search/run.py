@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from spinet.errors import SpinetError
 from spinet.search.config import SearchConfig
 from spinet.search.driver import Driver
-from spinet.search.evaluation import Evaluate, Report, attempt, failure
+from spinet.search.evaluation import STATUS, Evaluate, Report, attempt, failure
 from spinet.search.executors import TrialExecutor
 from spinet.search.journal import Journal
 from spinet.search.progress import Display
@@ -60,7 +59,8 @@ def search(
 
     Raises:
         SpinetError: the journal is of another search, damaged, in use or cannot be written; the constraints accept
-            nothing; too many trials fail.
+            nothing; too many trials fail; or nothing can be evaluated, which no trial is blamed for: mended, the same
+            command goes on.
     """
     with Journal(run) as journal, stop_on_signals() as stop:
         driver = Driver(config, run, journal, strategy, snapshot_seconds)
@@ -89,13 +89,17 @@ def search(
 
 
 def _conclude(driver: Driver, running: dict[Future[Report], OpenTrial]) -> None:
-    for future in [each for each in running if each.done()]:
+    done = [each for each in running if each.done()]
+    # What was finished at the same time is kept, whatever else is raised.
+    for future in sorted(done, key=lambda each: _is_raised(each.exception())):
         driver.conclude(running.pop(future), _report(future))
 
 
 def _report(future: Future[Report]) -> Report:
-    """What came of an attempt, also where the worker could not say it; what nobody expected is raised as it is."""
+    """What came of an attempt, also where the worker could not say it; what is not of the trial is raised as it is."""
     error = future.exception()
-    if isinstance(error, SpinetError):
-        return failure(error)
-    return future.result()
+    return failure(error) if isinstance(error, tuple(STATUS)) else future.result()
+
+
+def _is_raised(error: BaseException | None) -> bool:
+    return error is not None and not isinstance(error, tuple(STATUS))

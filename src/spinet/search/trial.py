@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from spinet.search.space import Choices
 
-# What can become of a trial. All but "done" are failures; "nan" is told to the strategy as the worst reward.
+# What can become of a trial. All but "done" are failures; "nan" is told as the worst reward so far.
 Status = Literal["done", "nan", "oom", "timeout", "lost", "build"]
 
 
@@ -56,7 +56,8 @@ class Outcome:
 
     Args:
         status: `"done"`, or the kind of failure.
-        reward: higher is better; None if the trial failed, but for `"nan"`, whose reward is the worst so far.
+        reward: higher is better; None if the trial failed, but for `"nan"`, whose reward is the worst of the trials
+            that were done before it, 0 if that is positive, and None while there are none.
         metrics: everything else that was measured (JSON).
     """
 
