@@ -76,6 +76,7 @@ def search(
                             future = executor.submit(attempt, *job, 2 ** known.retries["oom"])
                             running[future] = known
                     if not running:
+                        display.update(driver.state)  # the last ones may have been duplicates
                         break
                     with stop.interruptible():
                         wait(running, return_when=FIRST_COMPLETED)
