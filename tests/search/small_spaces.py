@@ -27,8 +27,10 @@ def every_point(space: Space) -> list[tuple[int, ...]]:
     return points
 
 
-def trial_of(number: int, choices=(0,), *, rung: int = 0, notes=None, graph: str | None = None) -> Trial:
-    return Trial(number, choices, graph or str(choices), rung, 0, number, notes or {})
+def trial_of(
+    number: int, choices=(0,), *, rung: int = 0, notes=None, graph: str | None = None, replicate: int = 0
+) -> Trial:
+    return Trial(number, choices, graph or str(choices), rung, replicate, number, notes or {})
 
 
 def done(reward: float) -> Outcome:

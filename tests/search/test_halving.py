@@ -108,10 +108,11 @@ def test_a_graph_is_promoted_once_whatever_choices_it_came_from():
     assert halving.ask(ask_random(0, 0)).rung == 0  # three graphs are known, one of them is a half of that
 
 
-def test_replicates_of_a_graph_count_by_their_mean():
+def test_replicates_of_a_graph_count_by_their_mean_and_duplicates_are_no_replicates():
     halving = Halving(Counting(), eta=2, rungs=2)
-    for number, (graph, reward) in enumerate([("lucky", 0.9), ("steady", 0.6), ("lucky", 0.1), ("steady", 0.6)]):
-        halving.tell(trial_of(number, (number,), graph=graph), done(reward))
+    told = [("lucky", 0, 0.9), ("steady", 0, 0.6), ("lucky", 1, 0.1), ("steady", 1, 0.6), *[("lucky", 0, 0.9)] * 3]
+    for number, (graph, replicate, reward) in enumerate(told):
+        halving.tell(trial_of(number, (number,), graph=graph, replicate=replicate), done(reward))
 
     assert halving.ask(ask_random(0, 0)) == Proposal((1,), 1)
 

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 import subprocess
 import sys
@@ -81,6 +83,25 @@ def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path):
             Journal(tmp_path)
         assert is_written(journal.path)
     Journal(tmp_path).close()
+
+
+def test_a_file_system_without_locks_is_one_sentence(tmp_path, monkeypatch):
+    def no_locks(file, kind):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(SpinetError, match="could not lock .*: No locks available; take a run folder on a file system"):
+        Journal(tmp_path)
+
+
+def test_the_hash_of_all_lines_is_that_of_the_file_however_it_came_to_be(journal):
+    begun, size = journal.digest(), journal.size
+    journal.append([TELL, TELL], durable=False)
+    assert journal.digest() == journal.digest_of(journal.size) != begun
+    assert journal.digest_of(size) == begun
+    journal.clear()
+    journal.append([HEADER], durable=False)
+    assert (journal.digest(), list(journal.read())) == (begun, [(0, HEADER)])
 
 
 def test_nobody_writes_a_closed_journal(tmp_path):

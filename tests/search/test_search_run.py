@@ -6,6 +6,7 @@ import signal
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from null_trials import (
@@ -25,7 +26,9 @@ from null_trials import (
 from spinet.arch.catalog import Architecture, load_architecture
 from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError, TrialTimeout, WorkerLost
 from spinet.search.constraints import Constraint
+from spinet.search.driver import Driver
 from spinet.search.executors import InProcess
+from spinet.search.journal import Journal
 from spinet.search.run import search
 from spinet.search.space import Space
 from spinet.search.trial import Proposal, trial_seed
@@ -143,6 +146,19 @@ def test_a_snapshot_of_a_journal_that_was_deleted_is_not_used(tmp_path):
     assert not (tmp_path / "strategy.snapshot").exists()
 
 
+def test_a_snapshot_of_another_journal_of_the_same_search_is_not_used_and_deleted(tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    run_search(other, trials=8, snapshot_seconds=0.0)
+    run_search(run, trials=12, evaluate=Evaluation(nan=0.5))
+    (other / "strategy.snapshot").rename(run / "strategy.snapshot")
+    strategy = Climber()
+    run_search(run, strategy, trials=14)
+    assert [line[1] for line in strategy.told if line[0] == "asked"] == list(range(14))
+    told = {line[0]: line[2] for line in strategy.told if line[0] != "asked"}
+    assert told == {tell["trial"]: tell["reward"] for tell in events(run, "tell")}
+    assert not (run / "strategy.snapshot").exists()
+
+
 def test_an_ask_without_tell_is_trained_again_with_the_same_seed_and_finished_ones_never(tmp_path):
     log = tmp_path / "log"
     run = tmp_path / "run"
@@ -176,6 +192,24 @@ def test_best_json_is_written_again_where_a_kill_left_none(tmp_path):
     (tmp_path / "best.json").unlink()
     run_search(tmp_path)
     assert (tmp_path / "best.json").read_bytes() == before
+
+
+def test_with_replicates_the_best_is_that_of_the_highest_mean(tmp_path):
+    differs = 0
+    for seed in range(16):
+        run = tmp_path / str(seed)
+        result = run_search(run, RandomDraws(TINY), space=TINY, trials=20, replicates=3, seed=seed)
+        asks, rewards = events(run, "ask"), {}
+        told = {tell["trial"]: tell["reward"] for tell in events(run, "tell")}
+        for ask in asks:
+            if ask["duplicate_of"] is None:
+                rewards.setdefault(ask["graph"], []).append(told[ask["trial"]])
+        means = {graph: sum(each) / len(each) for graph, each in rewards.items()}
+        assert result.best.reward == pytest.approx(max(means.values()))
+        assert means[asks[result.best.trial]["graph"]] == max(means.values())
+        assert load_architecture(run / "best.json").genotype == TINY.decode(result.best.choices)
+        differs += max(rewards, key=lambda graph: max(rewards[graph])) != max(means, key=means.get)
+    assert differs
 
 
 class Promoting(RandomDraws):
@@ -271,6 +305,36 @@ def test_more_workers_ask_for_no_more_than_they_can_train(tmp_path):
     assert most == 2
 
 
+def opened(run, journal, strategy, **settings):
+    driver = Driver(configuration(space=TINY, **settings), run, journal, strategy, 60.0)
+    driver.start(2, "none", "cpu")
+    return driver
+
+
+def test_a_duplicate_that_waits_takes_no_worker(tmp_path):
+    waited = 0
+    for seed in range(6):
+        with Journal(tmp_path / str(seed)) as journal:
+            driver = opened(tmp_path / str(seed), journal, RandomDraws(TINY), seed=seed, trials=100)
+            first, second = driver.next(2), driver.next(2)
+            assert first.trial.graph != second.trial.graph
+            assert driver.next(2) is None
+            waited += len(driver.state.open) - 2
+    assert waited
+
+
+def test_no_more_than_ten_duplicates_wait_for_each_worker(tmp_path):
+    class Same(RandomDraws):
+        def ask(self, random):
+            return super().ask(Random(0))
+
+    with Journal(tmp_path) as journal:
+        driver = opened(tmp_path, journal, Same(TINY), trials=100)
+        assert driver.next(2)
+        assert driver.next(2) is None
+        assert len(driver.state.open) == 1 + 20
+
+
 # What is shown
 
 
@@ -327,7 +391,10 @@ def test_constraints_that_accept_nothing_say_the_rate_and_the_nearest_value(tmp_
         ({"seed": 7}, "seed 0, not 7"),
         ({"data": "photos"}, "data None, not 'photos'"),
         ({"replicates": 2}, "replicates 1, not 2"),
-        ({"constraints": (Constraint("macs", 1, 2),)}, "constraints"),
+        (
+            {"constraints": (Constraint("macs", 1, 2),)},
+            "constraints none, not macs from 1 to 2 multiply-adds at 640 px:",
+        ),
     ],
 )
 def test_a_journal_of_another_search_is_refused_by_name(tmp_path, settings, words):
@@ -505,6 +572,49 @@ def test_a_signal_ends_the_search_at_once_and_the_trial_is_made_again(tmp_path, 
     assert run_search(tmp_path, trials=told + 20).told == told + 20
     run_search(tmp_path / "whole", trials=told + 20)
     assert reproducible(tmp_path) == reproducible(tmp_path / "whole")
+
+
+class Stopping(RandomDraws):
+    """A signal comes while it is asked for the fiftieth time."""
+
+    count = 0
+
+    def ask(self, random):
+        self.count += 1
+        if self.count == 50:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().ask(random)
+
+
+def test_a_signal_ends_a_search_that_makes_nothing_but_duplicates_and_the_last_was_shown(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("spinet.search.progress._LINE_SECONDS", 0.0)
+    result = search(configuration(TINY, trials=200), tmp_path, Stopping(TINY), Evaluation(), InProcess())
+    assert (result.ended, result.told) == ("interrupted", 50)
+    assert "trial 49/200" in capsys.readouterr().out
+
+
+def test_a_signal_ends_a_search_whose_draws_are_all_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("spinet.search.driver.MAX_DRAWS", 200)
+    result = run_search(tmp_path, Stopping(), constraints=(Constraint("macs", 1e12, 2e12),))
+    assert (result.ended, result.told) == ("interrupted", 0)
+    assert not events(tmp_path, "ask")
+
+
+def test_a_start_that_asked_nothing_leaves_the_run_folder_free_for_other_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr("spinet.search.driver.MAX_DRAWS", 20)
+    with pytest.raises(SpinetError, match="refused all of 20 draws"):
+        run_search(tmp_path / "run", RandomDraws(), constraints=(Constraint("macs", 1e12, 2e12),))
+    run_search(tmp_path / "run", seed=5)
+    run_search(tmp_path / "whole", seed=5)
+    assert reproducible(tmp_path / "run") == reproducible(tmp_path / "whole")
+    assert len(events(tmp_path / "run", "session")) == 1
+
+
+def test_constraints_that_differ_in_what_their_text_leaves_out_are_told_apart(tmp_path):
+    window = Constraint("macs", 0, 20e9, head="none")
+    run_search(tmp_path, RandomDraws(), constraints=(window,), trials=1)
+    with pytest.raises(SpinetError, match=r"the constraint macs from 0 to 2e\+10 .* with head 'none', not 'retinanet'"):
+        run_search(tmp_path, RandomDraws(), constraints=(replace(window, head="retinanet"),), trials=1)
 
 
 def test_a_full_disk_ends_the_search_with_a_sentence(tmp_path):

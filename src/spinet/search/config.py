@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spinet.errors import SpinetError
-from spinet.search.constraints import Constraint
+from spinet.search.constraints import Constraint, constraint_text
 from spinet.search.journal import Event
 from spinet.search.space import Space
 
@@ -70,13 +70,13 @@ def spinet_version() -> str:
         return "unknown"
 
 
-def check_header(path: Path, found: Event, wanted: Event) -> None:
-    """Raise unless the journal at `path`, whose first line is `found`, is of the search `wanted`.
+def check_header(path: Path, found: Event, config: SearchConfig) -> None:
+    """Raise unless the journal at `path`, whose first line is `found`, is of the search `config`.
 
     Raises:
         SpinetError: the sentence names what differs.
     """
-    wanted = json.loads(json.dumps(wanted))
+    wanted = json.loads(json.dumps(config.header()))
     for key, value in wanted.items():
         before = found.get(key)
         if before != value:
@@ -96,4 +96,15 @@ def _difference(key: str, before: Any, value: Any) -> str:
             if before.get(setting) != value.get(setting):
                 changed = f"{before.get(setting)!r:.60}, not {value.get(setting)!r:.60}"
                 return f"{key} {names[0]!r} with {setting} {changed}"
+    if key == "constraints":
+        return _constraints_difference(before or [], value)
     return f"{key} {before!r:.200}, not {value!r:.200}"
+
+
+def _constraints_difference(before: list[dict[str, Any]], value: list[dict[str, Any]]) -> str:
+    texts = ["; ".join(map(constraint_text, each)) or "none" for each in (before, value)]
+    if texts[0] == texts[1]:  # they differ in what the text leaves out
+        old, new = next(pair for pair in zip(before, value, strict=True) if pair[0] != pair[1])
+        name = next(name for name in [*new, *old] if old.get(name) != new.get(name))
+        return f"the constraint {constraint_text(old)} with {name} {old.get(name)!r}, not {new.get(name)!r}"
+    return f"constraints {texts[0]}, not {texts[1]}"

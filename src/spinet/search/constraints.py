@@ -149,7 +149,17 @@ class Constraint:
         return plain | {"high": self.high if math.isfinite(self.high) else None} | table
 
     def __str__(self) -> str:
-        return f"{self.measure} from {self.low:g} to {self.high:g} {_UNITS[self.measure]} at {self.image_size} px"
+        return constraint_text(self.to_dict())
+
+
+def constraint_text(plain: Mapping[str, Any]) -> str:
+    """Return the text of a constraint from the plain data in a journal.
+
+    >>> constraint_text({"measure": "macs", "low": 0.0, "high": None, "image_size": 640})
+    'macs from 0 to inf multiply-adds at 640 px'
+    """
+    measure, high = plain["measure"], math.inf if plain["high"] is None else plain["high"]
+    return f"{measure} from {plain['low']:g} to {high:g} {_UNITS[measure]} at {plain['image_size']} px"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +25,8 @@ BEST = "best.json"
 MAX_DRAWS = 20_000
 # Duplicates that are refused in a row, where the strategy wants to avoid them.
 MAX_DUPLICATES = 20
+# Duplicates that may wait for trials that run, for each worker.
+MAX_WAITING = 10
 # Attempts that are made again, by the kind of failure; others are final at once.
 RETRIES = {"oom": 3, "lost": 2}
 # What ends a search that makes no sense any more.
@@ -61,16 +64,27 @@ class Driver:
             self._save_best()
         self._settle()
 
-    def next(self, workers: int) -> OpenTrial | None:
-        """Return a trial to train: one that was begun before, else a new one; None while there is none to begin."""
+    def next(self, workers: int, pause: Callable[[bool], object] = bool) -> OpenTrial | None:
+        """Return a trial to train: one that was begun before, else a new one; None while there is none to begin.
+
+        Args:
+            workers: how many trials may run.
+            pause: called between two draws, and with True after a duplicate; it may raise.
+        """
         while not self._waiting:
-            if self.state.asked >= self.config.trials or len(self.state.open) >= workers:
+            if self.state.asked >= self.config.trials or self._is_full(workers):
                 return None
-            known = self._ask()
+            known = self._ask(pause)
             if known.duplicate_of is None:
                 return known
             self._settle()
+            pause(True)
         return self._waiting.popleft()
+
+    def _is_full(self, workers: int) -> bool:
+        """Whether all workers have a trial, or too many duplicates wait for the outcome of one."""
+        waiting = sum(known.duplicate_of is not None for known in self.state.open.values())
+        return len(self.state.open) - waiting >= workers or waiting >= MAX_WAITING * workers
 
     def genotype(self, known: OpenTrial) -> Genotype:
         """Return the graph of a trial."""
@@ -115,9 +129,9 @@ class Driver:
                 f"{often}; mend it and start again, which goes on"
             )
 
-    def _ask(self) -> OpenTrial:
+    def _ask(self, pause: Callable[[bool], object]) -> OpenTrial:
         number, config = self.state.asked, self.config
-        proposal, graph, draws = self._propose(number)
+        proposal, graph, draws = self._propose(number, pause)
         original = self.state.original(graph, proposal.rung, config.replicates)
         trained = self.state.trained.get((graph, proposal.rung), ())
         replicate = len(trained) if original is None else trained.index(original)
@@ -137,13 +151,14 @@ class Driver:
         )
         return self.state.open[number]
 
-    def _propose(self, number: int) -> tuple[Proposal, str, int]:
+    def _propose(self, number: int, pause: Callable[[bool], object]) -> tuple[Proposal, str, int]:
         """Ask until the constraints accept; return the proposal, its graph and the draws that the constraints saw."""
         config, random = self.config, ask_random(self.config.seed, number)
         most = MAX_DUPLICATES if getattr(self.strategy, "avoid_duplicates", False) else 0
         refused = 0
         draws = Draws(config.constraints)
         while draws.count < MAX_DRAWS:
+            pause(False)
             proposal = self.strategy.ask(random)
             genotype = config.space.decode(proposal.choices)
             # Promotions were accepted when they were first proposed.
@@ -194,7 +209,7 @@ class Driver:
     def _save_snapshot(self) -> None:
         due = time.monotonic() - self._snapshot_time >= self._snapshot_seconds
         if due and isinstance(self.strategy, Snapshots):
-            save_snapshot(self.run, self.strategy, self.state.lines, self.state.header)
+            save_snapshot(self.run, self.strategy, self.state.lines, self.journal)
             self._snapshot_time = time.monotonic()
 
 

@@ -12,8 +12,8 @@ from spinet.arch.genotype import Genotype
 from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError, TrialTimeout, WorkerLost
 from spinet.search.trial import Status
 
-# Kinds of error and what they mean for a trial. Any other SpinetError is not about the trial (the data are gone, there is
-# no such device) and ends the search.
+# Kinds of error and what they mean for a trial. Any other SpinetError is not about the trial (the data are gone, there
+# is no such device) and ends the search.
 STATUS: dict[type[SpinetError], Status] = {
     BuildError: "build",
     NotFinite: "nan",

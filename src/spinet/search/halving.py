@@ -90,11 +90,14 @@ class SnapshotHalving(Halving):
 
 
 class _Rung:
-    """What is known at one budget. A graph counts once, with its mean reward, whatever choices it came from."""
+    """What is known at one budget. A graph counts once, with its mean reward, whatever choices it came from.
+
+    A duplicate takes over the reward of a replicate: it is none of its own.
+    """
 
     def __init__(self) -> None:
         self.promoted: set[str] = set()
-        self._results: dict[str, tuple[Choices, list[float]]] = {}
+        self._results: dict[str, tuple[Choices, dict[int, float]]] = {}
         self._nan: dict[str, None] = {}  # finished, and never to be promoted; a dict for its order
         self._ranking: list[tuple[float, int, str]] = []  # best first: negative reward, order of arrival, graph
         self._arrival: dict[str, int] = {}
@@ -104,7 +107,7 @@ class _Rung:
             self._nan[trial.graph] = None
         elif outcome.status == "done" and outcome.reward is not None:
             self._nan.pop(trial.graph, None)
-            self._add(trial.graph, trial.choices, [outcome.reward])
+            self._add(trial.graph, trial.choices, {trial.replicate: outcome.reward})
 
     def promotable(self, eta: int) -> Choices | None:
         """Return the best choices of the best `1 / eta` that have not been promoted."""
@@ -114,7 +117,7 @@ class _Rung:
         return None
 
     def to_list(self) -> list[Any]:
-        results = [[graph, choices, rewards] for graph, (choices, rewards) in self._results.items()]
+        results = [[graph, choices, list(rewards.items())] for graph, (choices, rewards) in self._results.items()]
         return [results, list(self._nan), sorted(self.promoted)]
 
     @classmethod
@@ -122,17 +125,18 @@ class _Rung:
         rung = cls()
         results, nan, promoted = plain
         for graph, choices, rewards in results:
-            rung._add(graph, tuple(choices), rewards)
+            rung._add(graph, tuple(choices), dict(rewards))
         rung._nan, rung.promoted = dict.fromkeys(nan), set(promoted)
         return rung
 
-    def _add(self, graph: str, choices: Choices, rewards: list[float]) -> None:
+    def _add(self, graph: str, choices: Choices, rewards: dict[int, float]) -> None:
         if graph in self._results:
             del self._ranking[bisect_left(self._ranking, self._rank(graph))]
         self._arrival.setdefault(graph, len(self._arrival))
-        self._results.setdefault(graph, (choices, []))[1].extend(rewards)
+        known = self._results.setdefault(graph, (choices, {}))[1]
+        known |= rewards | known
         insort(self._ranking, self._rank(graph))
 
     def _rank(self, graph: str) -> tuple[float, int, str]:
         rewards = self._results[graph][1]
-        return -sum(rewards) / len(rewards), self._arrival[graph], graph
+        return -sum(rewards.values()) / len(rewards), self._arrival[graph], graph

@@ -11,6 +11,7 @@ Everything that hangs on the clock or the machine is in `session` and `time`, so
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -44,6 +45,7 @@ class Journal:
 
     def __init__(self, run: Path) -> None:
         self.path = run / NAME
+        self._digest: hashlib.blake2b | None = None
         try:
             run.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -54,7 +56,10 @@ class Journal:
             self.size = self._cut()
         except OSError as error:
             os.close(self._file)
-            raise SpinetError(f"could not lock and read the journal {self.path}: {error.strerror}") from None
+            raise SpinetError(
+                f"could not lock and read the journal {self.path}: {error.strerror}; take a run folder on a file "
+                "system with locks, such as a local disk"
+            ) from None
         except SpinetError:
             os.close(self._file)
             raise
@@ -92,6 +97,8 @@ class Journal:
             found.append((start, json.loads(line)))
             start += len(line) + 1
         self.size += len(data)
+        if self._digest:
+            self._digest.update(data)
         return found
 
     def read(self) -> Iterator[tuple[int, Event]]:
@@ -102,6 +109,28 @@ class Journal:
         """Count the lines."""
         with self.path.open("rb") as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+    def digest(self) -> str:
+        """Return a hash of all lines; it is kept up to date from the first call on."""
+        if self._digest is None:
+            self._digest = self._hash(self.size)
+        return self._digest.hexdigest()
+
+    def digest_of(self, size: int) -> str:
+        """Return what `digest` was when the journal had so many bytes."""
+        return self._hash(size).hexdigest()
+
+    def clear(self) -> None:
+        """Drop all lines, of a search that has asked nothing yet.
+
+        Raises:
+            SpinetError: the file cannot be written.
+        """
+        try:
+            os.ftruncate(self._file, 0)
+        except OSError as error:
+            raise SpinetError(f"could not write the journal {self.path}: {error.strerror}") from None
+        self.size, self._digest = 0, None
 
     def at(self, start: int) -> Event:
         """Return the event of the line that begins at `start`."""
@@ -131,6 +160,12 @@ class Journal:
                     f"another search is writing {self.path}; stop it before you go on, or take another run folder"
                 )
             time.sleep(_LOCK_SECONDS / 10)
+
+    def _hash(self, size: int) -> hashlib.blake2b:
+        found = hashlib.blake2b(digest_size=16)
+        for start in range(0, size, 1 << 20):
+            found.update(os.pread(self._file, min(1 << 20, size - start), start))
+        return found
 
     def _cut(self) -> int:
         """Drop what a kill left behind the last whole line; it was acknowledged to nobody. Return the size."""

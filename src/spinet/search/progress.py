@@ -24,6 +24,7 @@ class Display:
     def __init__(self, trials: int, state: SearchState, quiet: bool = False) -> None:
         self._console = Console(quiet=quiet, soft_wrap=True, highlight=False)
         self._trials, self._first, self._start, self._shown = trials, state.told, time.monotonic(), 0.0
+        self._told = -1  # when the last line was shown
         self._bar: Progress | None = None
         self._task = TaskID(0)
         if self._console.is_terminal and not quiet:
@@ -42,7 +43,10 @@ class Display:
         if self._bar:
             description = f"{describe(state)}  {self._rate(state):.0f} trials/h"
             self._bar.update(self._task, completed=state.told, description=description)
-        elif time.monotonic() - self._shown >= _LINE_SECONDS or state.told == self._trials:
+        elif state.told != self._told and (
+            time.monotonic() - self._shown >= _LINE_SECONDS or state.told == self._trials
+        ):
+            self._told = state.told
             self._shown = time.monotonic()
             text = f"trial {state.told}/{self._trials}  {describe(state)}  {self._pace(state)}"
             self._console.print(text, markup=False)

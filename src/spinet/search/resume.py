@@ -1,5 +1,6 @@
 """From a journal to the state of its search, and to a strategy that has learnt what it holds."""
 
+import json
 from pathlib import Path
 
 from spinet.errors import SpinetError
@@ -18,6 +19,8 @@ def resume(config: SearchConfig, run: Path, journal: Journal, strategy: Strategy
         SpinetError: the journal is of another search, or damaged; the sentence names the setting or the line.
     """
     state = SearchState()
+    if journal.size and _asked_nothing(journal, config):
+        journal.clear()
     if journal.size == 0:
         (run / SNAPSHOT).unlink(missing_ok=True)  # of a journal that is gone
         for start, event in journal.append([config.header()], durable=True):
@@ -25,8 +28,8 @@ def resume(config: SearchConfig, run: Path, journal: Journal, strategy: Strategy
         state.strategy = strategy
         return state
     _, header = next(journal.read())
-    check_header(journal.path, header, config.header())
-    learnt = _load(run, strategy, header, journal.lines())
+    check_header(journal.path, header, config)
+    learnt = _load(run, strategy, journal)
     for line, (start, event) in enumerate(journal.read()):
         if line == learnt:
             state.strategy = strategy
@@ -49,10 +52,19 @@ def replay(state: SearchState, path: Path, line: int, start: int, event: Event) 
         ) from None
 
 
-def _load(run: Path, strategy: Strategy, header: Event, lines: int) -> int:
+def _asked_nothing(journal: Journal, config: SearchConfig) -> bool:
+    """Whether the journal is of another search, which never came to a trial: its settings may be corrected."""
+    if next(journal.read())[1] == json.loads(json.dumps(config.header())):
+        return False
+    return all(event["event"] in ("search", "session") for _, event in journal.read())
+
+
+def _load(run: Path, strategy: Strategy, journal: Journal) -> int:
     """Give a strategy its snapshot, if there is one; return how many lines of the journal it has learnt."""
-    saved = load_snapshot(run, header, lines) if isinstance(strategy, Snapshots) else None
-    if saved is None or not isinstance(strategy, Snapshots):
+    if not isinstance(strategy, Snapshots):
+        return 0
+    saved = load_snapshot(run, journal)
+    if saved is None:
         return 0
     strategy.load(saved[1])
     return saved[0]

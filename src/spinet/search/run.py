@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from spinet.errors import SpinetError
 from spinet.search.config import SearchConfig
 from spinet.search.driver import Driver
 from spinet.search.evaluation import STATUS, Evaluate, Report, attempt, failure
@@ -68,9 +69,16 @@ def search(
         running: dict[Future[Report], OpenTrial] = {}
         ended: Literal["finished", "interrupted"] = "finished"
         with Display(config.trials, driver.state, quiet) as display:
+
+            def pause(shown: bool) -> None:
+                with stop.interruptible():
+                    pass
+                if shown:
+                    display.update(driver.state)
+
             try:
                 while True:
-                    while len(running) < executor.workers and (known := driver.next(executor.workers)):
+                    while len(running) < executor.workers and (known := driver.next(executor.workers, pause)):
                         job = (evaluate, driver.genotype(known), known.trial.rung, known.trial.seed)
                         with stop.interruptible():
                             future = executor.submit(attempt, *job, 2 ** known.retries["oom"])
@@ -99,7 +107,9 @@ def _conclude(driver: Driver, running: dict[Future[Report], OpenTrial]) -> None:
 def _report(future: Future[Report]) -> Report:
     """What came of an attempt, also where the worker could not say it; what is not of the trial is raised as it is."""
     error = future.exception()
-    return failure(error) if isinstance(error, tuple(STATUS)) else future.result()
+    if isinstance(error, SpinetError) and not _is_raised(error):
+        return failure(error)
+    return future.result()
 
 
 def _is_raised(error: BaseException | None) -> bool:

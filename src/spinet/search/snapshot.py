@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from spinet.files import write_atomically
 from spinet.search.config import spinet_version
-from spinet.search.journal import Event
+from spinet.search.journal import Journal
 
 NAME = "strategy.snapshot"
 
@@ -25,38 +26,43 @@ class Snapshots(Protocol):
         ...
 
 
-def save_snapshot(run: Path, strategy: Snapshots, lines: int, header: Event) -> None:
-    """Write what `strategy` has become after the first `lines` lines of the journal.
+def save_snapshot(run: Path, strategy: Snapshots, lines: int, journal: Journal) -> None:
+    """Write what `strategy` has become after the `lines` lines that the journal has.
 
     Raises:
         SpinetError: the file cannot be written.
     """
     state = strategy.state()
-    write_atomically(run / NAME, json.dumps(_label(lines, header, state)).encode() + b"\n" + state)
+    label = _label(lines, journal.size, journal.digest(), state)
+    write_atomically(run / NAME, json.dumps(label).encode() + b"\n" + state)
 
 
-def load_snapshot(run: Path, header: Event, lines: int) -> tuple[int, bytes] | None:
+def load_snapshot(run: Path, journal: Journal) -> tuple[int, bytes] | None:
     """Return the number of lines that a snapshot covers and the state, if there is a whole one of this journal.
 
-    Args:
-        run: the run folder.
-        header: first line of the journal.
-        lines: of the journal; a snapshot that has seen more is of another one.
+    One that is damaged, or has seen other lines than the journal begins with, is deleted.
     """
+    path = run / NAME
     try:
-        label, _, state = (run / NAME).read_bytes().partition(b"\n")
-        seen = json.loads(label)["lines"]
-        fits = json.loads(label) == _label(seen, header, state) and seen <= lines
-    except (OSError, ValueError, KeyError, TypeError):
+        label, _, state = path.read_bytes().partition(b"\n")
+        found = json.loads(label)
+        lines, size = int(found["lines"]), int(found["bytes"])
+        if 0 <= size <= journal.size and found == _label(lines, size, journal.digest_of(size), state):
+            return lines, state
+    except FileNotFoundError:
         return None
-    return (seen, state) if fits else None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    with suppress(OSError):
+        path.unlink()
+    return None
 
 
-def _label(lines: int, header: Event, state: bytes) -> dict[str, object]:
-    journal = json.dumps(header, sort_keys=True).encode()
+def _label(lines: int, size: int, digest: str, state: bytes) -> dict[str, object]:
     return {
         "lines": lines,
-        "journal": hashlib.blake2b(journal, digest_size=16).hexdigest(),
+        "bytes": size,
+        "journal": digest,
         "state": hashlib.blake2b(state, digest_size=16).hexdigest(),
         "spinet": spinet_version(),
     }

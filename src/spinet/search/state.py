@@ -3,7 +3,7 @@
 from array import array
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spinet.search.journal import Event
@@ -31,7 +31,14 @@ class OpenTrial:
 
 @dataclass(frozen=True)
 class Best:
-    """The best trial so far: of the highest rung, then of the highest reward, then the first."""
+    """The best graph so far: of the highest rung, then of the highest mean reward of its replicates, then the first.
+
+    Args:
+        trial: the first that trained it with success.
+        choices: of that trial.
+        rung: that it was trained at.
+        reward: the mean.
+    """
 
     trial: int
     choices: Choices
@@ -59,7 +66,7 @@ class SearchState:
         draws: proposals that the constraints looked at.
         accepted: proposals that they accepted.
         seconds: of all attempts, as far as they were told.
-        best: the best trial.
+        best: the best graph.
         worst: the lowest reward of a trial that was done.
         recent: status and reason of the last trainings of this session.
         failed: trials whose outcome is a failure.
@@ -83,6 +90,8 @@ class SearchState:
         self.reasons: Counter[str] = Counter()
         self.failed: dict[int, Status] = {}
         self.best: Best | None = None
+        self._means: dict[tuple[str, int], Best] = {}  # where graphs have replicates
+        self._done: Counter[tuple[str, int]] = Counter()
         self.worst: float | None = None
         self.recent: deque[tuple[Status, str]] = deque(maxlen=WINDOW)
 
@@ -167,8 +176,30 @@ class SearchState:
             self.reasons[f"{status}: {reason}"] += 1
         elif reward is not None:
             self.worst = reward if self.worst is None else min(reward, self.worst)
-            if self.best is None or (trial.rung, reward) > (self.best.rung, self.best.reward):
-                self.best = Best(trial.number, trial.choices, trial.rung, reward)
+            self._rank(trial, reward)
+
+    def _rank(self, trial: Trial, reward: float) -> None:
+        """Take in a reward: a graph counts with its mean, which may fall."""
+        found = Best(trial.number, trial.choices, trial.rung, reward)
+        if self.header.get("replicates", 1) == 1:
+            self.best = found if self.best is None else max(self.best, found, key=_order)
+            return
+        key = (trial.graph, trial.rung)
+        before, count = self._means.get(key), self._done[key]
+        if before is not None:
+            found = min(before, found, key=lambda each: each.trial)
+            found = replace(found, reward=(before.reward * count + reward) / (count + 1))
+        self._means[key] = found
+        self._done[key] += 1
+        if self.best is None or self.best is before:
+            best = max(self._means.values(), key=_order)
+        else:
+            best = max(self.best, found, key=_order)
+        self.best = best
+
+
+def _order(best: Best) -> tuple[int, float, int]:
+    return best.rung, best.reward, -best.trial
 
 
 def outcome_of(tell: Mapping[str, Any]) -> dict[str, Any]:
