@@ -54,7 +54,7 @@ def _search(
     run: Path,
     trials: int = 100,
     workers: int = 1,
-    strategy: str = "evolution",
+    strategy: str = "controller",
     proxy: str = "tiny",
     halving: int = 0,
     constraint: tuple[str, ...] = (),
