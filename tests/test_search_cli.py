@@ -104,7 +104,7 @@ def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, t
     run = tmp_path / "run"
     start = ["search", "spinenet49", "--data.root", digits, "--proxy", mini, "--run", run, "--strategy", "random"]
     table = tmp_path / "table.json"
-    parts = {key for trial in range(40) for key in part_keys(_draw(trial))}
+    parts = {key for trial in range(3000) for key in part_keys(_draw(trial))}
     table.write_text(json.dumps({"milliseconds": dict.fromkeys(parts, 0.5), "image_size": 320, "device": "a device"}))
     start += ["--gpus", "none", "--threads", "1", "--latency-table", table]
 
