@@ -15,9 +15,9 @@ from spinet.search.constraints import Draws
 from spinet.search.evaluation import Report
 from spinet.search.journal import Event, Journal
 from spinet.search.resume import resume
-from spinet.search.snapshot import Snapshots, save_snapshot
+from spinet.search.snapshot import save_snapshot
 from spinet.search.state import WINDOW, OpenTrial, outcome_of
-from spinet.search.trial import Proposal, Strategy, ask_random, trial_seed
+from spinet.search.trial import Proposal, Snapshots, Strategy, ask_random, trial_seed
 
 BEST = "best.json"
 

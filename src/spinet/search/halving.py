@@ -3,23 +3,10 @@
 import json
 from bisect import bisect_left, insort
 from random import Random
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from spinet.search.space import Choices
 from spinet.search.trial import Outcome, Proposal, Strategy, Trial
-
-
-@runtime_checkable
-class Snapshots(Protocol):
-    """A strategy that can be saved, because replaying its events would take long."""
-
-    def state(self) -> bytes:
-        """Return all that asks and tells have changed."""
-        ...
-
-    def load(self, state: bytes) -> None:
-        """Take over what `state` returned, into a strategy of the same space and settings."""
-        ...
 
 
 class Halving:

@@ -105,11 +105,6 @@ class Journal:
         """Give (start of the line, event) of all lines."""
         return read_journal(self.path)
 
-    def lines(self) -> int:
-        """Count the lines."""
-        with self.path.open("rb") as file:
-            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-
     def digest(self) -> str:
         """Return a hash of all lines; it is kept up to date from the first call on."""
         if self._digest is None:

@@ -7,9 +7,9 @@ from spinet.errors import SpinetError
 from spinet.search.config import SearchConfig, check_header
 from spinet.search.journal import Event, Journal
 from spinet.search.snapshot import NAME as SNAPSHOT
-from spinet.search.snapshot import Snapshots, load_snapshot
+from spinet.search.snapshot import load_snapshot
 from spinet.search.state import SearchState
-from spinet.search.trial import Strategy
+from spinet.search.trial import Snapshots, Strategy
 
 
 def resume(config: SearchConfig, run: Path, journal: Journal, strategy: Strategy) -> SearchState:

@@ -4,26 +4,13 @@ import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from spinet.files import write_atomically
 from spinet.search.config import spinet_version
 from spinet.search.journal import Journal
+from spinet.search.trial import Snapshots
 
 NAME = "strategy.snapshot"
-
-
-@runtime_checkable
-class Snapshots(Protocol):
-    """A strategy that can be saved."""
-
-    def state(self) -> bytes:
-        """Return all that events have changed."""
-        ...
-
-    def load(self, state: bytes) -> None:
-        """Take over what `state` returned, in a strategy of the same settings and space."""
-        ...
 
 
 def save_snapshot(run: Path, strategy: Snapshots, lines: int, journal: Journal) -> None:

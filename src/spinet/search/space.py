@@ -94,7 +94,7 @@ class Space:
                 f"{where}: intermediates {self.intermediates} with offsets {self.offsets} and outputs {self.outputs} "
                 f"leave the levels {MIN_LEVEL} to {MAX_LEVEL}"
             )
-        if type(self.window) is not int or self.window in (1, -1) or self.window < 0:
+        if type(self.window) is not int or self.window == 1 or self.window < 0:
             raise SpinetError(f"{where}: window {self.window!r} is neither 0 nor a whole number of 2 or more")
         if len(self._stem_candidates) < 2:
             raise SpinetError(f"{where}: two stem blocks are needed as the first parents")

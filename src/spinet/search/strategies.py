@@ -6,9 +6,9 @@ from random import Random
 from typing import Any, Literal
 
 from spinet.errors import SpinetError, unknown_name
-from spinet.search.halving import Halving, SnapshotHalving, Snapshots
+from spinet.search.halving import Halving, SnapshotHalving
 from spinet.search.space import Choices, Space
-from spinet.search.trial import Outcome, Proposal, Strategy, Trial
+from spinet.search.trial import Outcome, Proposal, Snapshots, Strategy, Trial
 
 
 @dataclass(frozen=True)

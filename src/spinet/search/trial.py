@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from spinet.search.space import Choices
 
@@ -86,6 +86,19 @@ class Strategy(Protocol):
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
         """Learn what came of a trial that was proposed here; failures have no reward."""
+        ...
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """A strategy that can be saved, because replaying its events would take long."""
+
+    def state(self) -> bytes:
+        """Return all that asks and tells have changed."""
+        ...
+
+    def load(self, state: bytes) -> None:
+        """Take over what `state` returned, into a strategy of the same space and settings."""
         ...
 
 
