@@ -1,10 +1,15 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files written so that a reader never sees half of one, and JSON read with errors that name the file."""
 
+import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from spinet.errors import SpinetError
+
+T = TypeVar("T")
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -33,3 +38,19 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             f"could not write {path} ({len(data):,} bytes): {error.strerror}"
             + ("; the file there before is untouched" if path.is_file() else "")
         ) from error
+
+
+def read_json(path: Path, what: str, build: Callable[[Any], T]) -> T:
+    """Return what `build` makes of the JSON in a file; `what` it is stands in errors.
+
+    Raises:
+        SpinetError: the file cannot be read, is not JSON, or `build` refuses it.
+    """
+    try:
+        return build(json.loads(path.read_text()))
+    except OSError as error:
+        raise SpinetError(f"could not read the {what} {path}: {error.strerror}") from None
+    except SpinetError as error:
+        raise SpinetError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise SpinetError(f"{path}: not JSON ({error})") from None

@@ -1,7 +1,6 @@
 """Proxy tasks as data: the short, narrow training whose result is a trial's reward (paper section 4.1)."""
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -11,6 +10,7 @@ from typing import Any, Literal, get_args
 from spinet.arch.genotype import check_keys
 from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError, unknown_name
+from spinet.files import read_json
 
 Reward = Literal["AP", "AP50", "loss"]
 Activation = Literal["relu", "swish", "hard_swish"]
@@ -259,11 +259,4 @@ def load_proxy(name_or_path: str) -> Proxy:
     path = Path(name_or_path)
     if path.suffix != ".json" and not path.is_file():
         raise unknown_name("proxy", name_or_path, PROXIES)
-    try:
-        return Proxy.from_dict(json.loads(path.read_text()))
-    except OSError as error:
-        raise SpinetError(f"could not read the proxy {path}: {error.strerror}") from None
-    except SpinetError as error:
-        raise SpinetError(f"{path}: {error}") from None
-    except ValueError as error:
-        raise SpinetError(f"{path}: not JSON ({error})") from None
+    return read_json(path, "proxy", Proxy.from_dict)

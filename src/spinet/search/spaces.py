@@ -1,13 +1,13 @@
 """The spaces of the papers, by name (paper v1 Table 1, section 5.4; google/vertex-ai-nas `search_spaces.py`)."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from spinet.arch.budgets import BUDGETS
 from spinet.arch.catalog import load_architecture
 from spinet.arch.genotype import BlockSpec
-from spinet.errors import SpinetError, unknown_name
+from spinet.errors import unknown_name
+from spinet.files import read_json
 from spinet.search.space import Space
 
 _ADJUSTMENTS = (-1, 0, 1, 2)
@@ -92,11 +92,4 @@ def load_space(name_or_path: str) -> Space:
     path = Path(name_or_path)
     if path.suffix != ".json" and not path.is_file():
         raise unknown_name("space", name_or_path, SPACES)
-    try:
-        return Space.from_dict(json.loads(path.read_text()))
-    except OSError as error:
-        raise SpinetError(f"could not read the space {path}: {error.strerror}") from None
-    except SpinetError as error:
-        raise SpinetError(f"{path}: {error}") from None
-    except ValueError as error:
-        raise SpinetError(f"{path}: not JSON ({error})") from None
+    return read_json(path, "space", Space.from_dict)
