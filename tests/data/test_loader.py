@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spinet.data.coco import CocoDataset
-from spinet.data.loader import Batch, eval_loader, train_loader
+from spinet.data.loader import eval_loader, train_loader
+from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform, TrainTransform
 from spinet.errors import SpinetError
 

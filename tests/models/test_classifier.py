@@ -101,8 +101,9 @@ def test_losses_are_cross_entropy_with_the_truth_smoothed(classifier):
     images, labels = torch.rand(4, 3, 64, 64), torch.tensor([0, 3, 9, 3])
     truth = F.one_hot(labels, 10) * 0.9 + 0.1 / 10
 
-    plain = classifier.losses(images, labels)
-    smoothed = classifier.losses(images, labels, label_smoothing=0.1)
+    plain = classifier.losses(images, {"labels": labels})
+    classifier.label_smoothing = 0.1
+    smoothed = classifier.losses(images, {"labels": labels})
 
     logs = classifier(images).log_softmax(dim=1)
     torch.testing.assert_close(plain["class"], -logs[range(4), labels].mean())
@@ -110,7 +111,7 @@ def test_losses_are_cross_entropy_with_the_truth_smoothed(classifier):
 
 
 def test_every_parameter_learns_from_the_loss(classifier):
-    classifier.train().losses(torch.rand(2, 3, 64, 64), torch.tensor([1, 2]))["class"].backward()
+    classifier.train().losses(torch.rand(2, 3, 64, 64), {"labels": torch.tensor([1, 2])})["class"].backward()
 
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in classifier.parameters())
 

@@ -8,12 +8,14 @@ import torch
 from faster_coco_eval import COCO, COCOeval_faster
 
 from spinet.data.coco import CocoDataset
-from spinet.data.loader import Batch, eval_loader
+from spinet.data.loader import eval_loader
+from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.distributed import Processes
 from spinet.errors import SpinetError
-from spinet.models.retinanet import Detections, RetinaNet
+from spinet.models.detections import Detections
+from spinet.models.retinanet import RetinaNet
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from spinet.data.loader import Batch
+from spinet.data.stream import Batch
 from spinet.engine.config import TrainConfig
 from spinet.engine.distributed import Processes, synchronise_batch_norm
 from spinet.engine.optim import clip_gradients, learning_rate

@@ -12,7 +12,8 @@ from spinet.arch.baseline import load_network
 from spinet.data.check_annotations import quick_findings
 from spinet.data.coco import CocoDataset
 from spinet.data.findings import Finding, refuse
-from spinet.data.loader import Batch, train_loader
+from spinet.data.loader import train_loader
+from spinet.data.stream import Batch
 from spinet.data.transforms import TrainTransform
 from spinet.engine.checkpoint import ModelInfo, read_state, save_weights
 from spinet.engine.config import TrainConfig, differences, read_config

@@ -30,13 +30,21 @@ class Classifier(nn.Module):
             averaged (the paper's classifier). `"one"`: the coarsest level that the backbone gives, alone.
             `"concat"`: the means of all levels side by side, a vector as many times as long.
         background: whether class 0 stands for the background, which is never guessed.
+        label_smoothing: share of the truth that is spread over all classes in the loss; the published protocol has
+            0.1.
 
     Raises:
         SpinetError: the aggregation is unknown, or there is no class.
     """
 
     def __init__(
-        self, backbone: Backbone, num_classes: int, *, aggregation: Aggregation = "all", background: bool = False
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        aggregation: Aggregation = "all",
+        background: bool = False,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         if aggregation not in get_args(Aggregation):
@@ -47,6 +55,7 @@ class Classifier(nn.Module):
         self.num_classes = num_classes
         self.aggregation: Aggregation = aggregation
         self.background = background
+        self.label_smoothing = label_smoothing
         vectors = len(backbone.levels) if aggregation == "concat" else 1
         self.dense = nn.Linear(vectors * backbone.out_channels, num_classes)
         nn.init.normal_(self.dense.weight, std=0.01)
@@ -57,16 +66,17 @@ class Classifier(nn.Module):
         logits: Tensor = self.dense(self._vector(self.backbone(images)))
         return logits
 
-    def losses(self, images: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the cross entropy of a batch by its name, `"class"`.
 
         Args:
             images: normalised, `(N, 3, H, W)`.
-            labels: class of each, `(N,)`.
-            label_smoothing: share of the truth that is spread over all classes; the published protocol has 0.1.
+            targets: `labels` `(N,)`, the class of each.
         """
-        return {"class": F.cross_entropy(self(images).float(), labels, label_smoothing=label_smoothing)}
+        logits = self(images).float()
+        return {"class": F.cross_entropy(logits, targets["labels"], label_smoothing=self.label_smoothing)}
 
+    @torch.no_grad()
     def predict(self, images: Tensor, top: int = 5) -> Guesses:
         """Guess the classes of normalised images `(N, 3, H, W)`; call `eval()` on the model before.
 

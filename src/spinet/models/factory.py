@@ -154,6 +154,7 @@ def create_classifier(
     aggregation: Aggregation = "all",
     level: int | None = None,
     background: bool = False,
+    label_smoothing: float = 0.0,
     **settings: Unpack[BackboneSettings],
 ) -> Classifier:
     """Build an image classifier with untrained weights on the backbone of `architecture`.
@@ -164,6 +165,7 @@ def create_classifier(
         aggregation: see `Classifier`.
         level: the level that `aggregation="one"` takes, by default the coarsest; the others are not built.
         background: see `Classifier`.
+        label_smoothing: see `Classifier`.
         **settings: those of `create_backbone`.
 
     Raises:
@@ -180,7 +182,9 @@ def create_classifier(
         coarsest = max(available_levels(architecture))
         levels = (level, level) if level is not None else (coarsest, coarsest)
     backbone = create_backbone(architecture, levels=levels, **settings)
-    return Classifier(backbone, num_classes, aggregation=aggregation, background=background)
+    return Classifier(
+        backbone, num_classes, aggregation=aggregation, background=background, label_smoothing=label_smoothing
+    )
 
 
 def available_levels(architecture: Network) -> tuple[int, ...]:

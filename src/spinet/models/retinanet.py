@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -23,18 +22,11 @@ from spinet.models.anchors import (
 )
 from spinet.models.backbone import Backbone
 from spinet.models.blocks import Activation, Conv2d, activation_function
+from spinet.models.detections import Detections
 from spinet.models.losses import focal_loss, huber_loss
 
 # Share of positives that the untrained class logits express (RetinaNet paper, section 4.1).
 PRIOR = 0.01
-
-
-class Detections(TypedDict):
-    """What was found in one image, best first: boxes `(D, 4)` XYXY pixels, scores `(D,)`, labels `(D,)`."""
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
 
 
 class SeparableConv(nn.Module):

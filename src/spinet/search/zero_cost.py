@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from spinet.data.coco import CocoDataset
-from spinet.data.loader import Batch, eval_loader
+from spinet.data.loader import eval_loader
+from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform
 from spinet.engine.checkpoint import ModelInfo
 from spinet.models.backbone import Backbone

@@ -4,7 +4,7 @@ import colorsys
 
 from PIL import Image, ImageDraw, ImageFont
 
-from spinet.models.retinanet import Detections
+from spinet.models.detections import Detections
 
 
 def draw_detections(image: Image.Image, detections: Detections, class_names: tuple[str, ...]) -> Image.Image:

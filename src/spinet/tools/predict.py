@@ -17,7 +17,8 @@ from spinet.data.transforms import EvalTransform
 from spinet.engine.checkpoint import ModelInfo, load_model
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
-from spinet.models.retinanet import Detections, RetinaNet
+from spinet.models.detections import Detections
+from spinet.models.retinanet import RetinaNet
 from spinet.tools.pictures import draw_detections
 
 
