@@ -7,9 +7,9 @@ from typing import TypedDict, Unpack
 from spinet.arch.baseline import LEVELS, Baseline, Network, load_network
 from spinet.errors import SpinetError
 from spinet.models.anchors import BoxCoding
-from spinet.models.backbone import Backbone, SpineNet
+from spinet.models.backbone import Backbone, DepthRule, SpineNet
 from spinet.models.baselines import BaselineBackbone
-from spinet.models.blocks import Activation, PadMode
+from spinet.models.blocks import Activation, DropBlockPlaces, PadMode
 from spinet.models.classifier import Aggregation, Classifier
 from spinet.models.mbconv import SqueezeMode
 from spinet.models.resample import PoolMode
@@ -25,7 +25,9 @@ class BackboneSettings(TypedDict, total=False):
     bn_eps: float
     bn_momentum: float
     stochastic_depth: float
+    depth_rule: DepthRule
     dropblock: float
+    dropblock_places: DropBlockPlaces
     endpoint_activation: bool
     squeeze_mode: SqueezeMode
 
@@ -41,7 +43,9 @@ def create_backbone(
     bn_eps: float = 1e-3,
     bn_momentum: float = 0.01,
     stochastic_depth: float = 0.0,
+    depth_rule: DepthRule = "tpu",
     dropblock: float = 0.0,
+    dropblock_places: DropBlockPlaces = "v1",
     endpoint_activation: bool = True,
     squeeze_mode: SqueezeMode = "tpu",
 ) -> Backbone:
@@ -59,7 +63,9 @@ def create_backbone(
         bn_eps: see `SpineNet`.
         bn_momentum: see `SpineNet`.
         stochastic_depth: see `SpineNet`.
+        depth_rule: see `SpineNet`.
         dropblock: see `SpineNet`.
+        dropblock_places: see `SpineNet`.
         endpoint_activation: see `SpineNet`.
         squeeze_mode: see `SpineNet`.
 
@@ -77,7 +83,9 @@ def create_backbone(
             "pad_mode": pad_mode == "symmetric",
             "pool_mode": pool_mode == "symmetric",
             "stochastic_depth": stochastic_depth == 0,
+            "depth_rule": depth_rule == "tpu",
             "dropblock": dropblock == 0,
+            "dropblock_places": dropblock_places == "v1",
             "endpoint_activation": endpoint_activation,
             "squeeze_mode": squeeze_mode == "tpu",
         }
@@ -103,7 +111,9 @@ def create_backbone(
         bn_eps=bn_eps,
         bn_momentum=bn_momentum,
         stochastic_depth=stochastic_depth,
+        depth_rule=depth_rule,
         dropblock=dropblock,
+        dropblock_places=dropblock_places,
         endpoint_activation=endpoint_activation,
         squeeze_mode=squeeze_mode,
     )
