@@ -11,11 +11,11 @@ from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader
 from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform
+from spinet.engine.build import Detector
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.distributed import Processes
 from spinet.errors import SpinetError
 from spinet.models.detections import Detections
-from spinet.models.retinanet import RetinaNet
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -39,7 +39,7 @@ def coco_results(detections: Iterable[Detections], batch: Batch, category_ids: t
 
 
 def detect(
-    model: RetinaNet,
+    model: Detector,
     dataset: CocoDataset,
     *,
     image_size: int,
@@ -99,7 +99,7 @@ def coco_metrics(ground_truth: Mapping[str, object], results: list[CocoResult]) 
 
 
 def evaluate(
-    model: RetinaNet,
+    model: Detector,
     dataset: CocoDataset,
     *,
     image_size: int,
@@ -133,7 +133,7 @@ def evaluate(
 
 @torch.no_grad()
 def mean_loss(
-    model: RetinaNet,
+    model: Detector,
     dataset: CocoDataset,
     *,
     image_size: int,
