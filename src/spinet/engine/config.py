@@ -21,7 +21,7 @@ class ModelConfig:
     """What stands on the backbone: a detector of boxes in one stage or two, of boxes and masks, or a classifier."""
     arch: str = "spinenet49s"
     """Catalogue name or path of an architecture file (`spinet list` shows the names), or a baseline: resnet18-fpn to
-    resnet152-fpn, resnet50-nas-fpn, timm/NAME-fpn."""
+    resnet152-fpn, resnet50-nas-fpn, timm/NAME-fpn; for classifiers resnet18 to resnet152."""
     activation: Literal["relu", "swish", "hard_swish"] = "relu"
     """Activation of backbone and heads."""
     pad_mode: Literal["symmetric", "same"] = "symmetric"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from spinet.arch.baseline import LEVELS, Baseline, Network, load_network
+from spinet.arch.baseline import NO_NECK, Baseline, Network, load_network
 from spinet.errors import SpinetError
 from spinet.models.anchors import BoxCoding
 from spinet.models.backbone import Backbone, DepthRule, SpineNet
@@ -139,6 +139,9 @@ def create_retinanet(
     >>> create_retinanet(load_architecture("tiny"), num_classes=3).backbone.levels
     (3, 4, 5)
     """
+    if isinstance(architecture, Baseline) and architecture.neck == NO_NECK:
+        name = architecture.name
+        raise SpinetError(f"{name} has features of one level only, too few for a detector; take {name}-fpn")
     head = architecture if isinstance(architecture, Baseline) else architecture.scaling
     return RetinaNet(
         create_backbone(architecture, levels=None, **settings),
@@ -199,7 +202,7 @@ def create_classifier(
 
 def available_levels(architecture: Network) -> tuple[int, ...]:
     """Return the levels that a network has features of, finest first."""
-    return LEVELS if isinstance(architecture, Baseline) else tuple(architecture.genotype.endpoints)
+    return architecture.levels if isinstance(architecture, Baseline) else tuple(architecture.genotype.endpoints)
 
 
 def _level_range(name: str, levels: tuple[int, int], available: tuple[int, ...]) -> tuple[int, ...]:
