@@ -118,5 +118,5 @@ def test_the_command_line_trains_measures_and_guesses(spinet, config, tmp_path):
     code, out, _ = spinet("predict", run, photo, "--out", tmp_path / "out", "--device", "cpu", "--top", 2)
     assert code == 0
     [entry] = json.loads((tmp_path / "out" / "predictions.json").read_text())
-    assert [guess["class"] for guess in entry["guesses"]][0] == "red"
+    assert entry["guesses"][0]["class"] == "red"
     assert len(entry["guesses"]) == 2
