@@ -132,6 +132,20 @@ def weights_file(path: Path) -> Path:
     raise SpinetError(f"there is no weights file or run folder {path}")
 
 
+def read_info(path: Path) -> ModelInfo:
+    """Read the description in a weights file or run folder, without its tensors.
+
+    Raises:
+        SpinetError: the file is missing, damaged, or not one of ours.
+    """
+    file = weights_file(path)
+    try:
+        with safe_open(file, framework="pt") as content:
+            return ModelInfo.from_metadata(content.metadata(), str(file))
+    except (SafetensorError, OSError) as error:
+        raise SpinetError(f"could not read the weights file {file}: {error}") from None
+
+
 def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
     """Read the tensors and the description in a weights file or run folder.
 

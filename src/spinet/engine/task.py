@@ -8,15 +8,20 @@ from typing import Any, ClassVar, Protocol
 import torch
 
 from spinet.data.check_annotations import quick_findings
+from spinet.data.class_data import ClassDataset
+from spinet.data.class_loader import class_train_loader
+from spinet.data.class_transforms import ClassTrainTransform
 from spinet.data.coco import CocoDataset
 from spinet.data.findings import Finding
 from spinet.data.loader import train_loader
 from spinet.data.stream import Batch
 from spinet.data.transforms import TrainTransform
 from spinet.engine.build import Detector
+from spinet.engine.classify import evaluate_classes
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import Processes
 from spinet.engine.evaluate import evaluate
+from spinet.models.classifier import Classifier
 
 
 class Photos(Protocol):
@@ -125,7 +130,61 @@ class Detection(Task):
         )
 
 
+class Classification(Task):
+    """One class for every image."""
+
+    shown = ("top1", "top5")
+    score = "top1"
+
+    def open(self, config: TrainConfig, split: str) -> ClassDataset:
+        """See `Task`."""
+        return ClassDataset(Path(config.data.root), split, config.data.cache_images)
+
+    def findings(self, config: TrainConfig, train: ClassDataset, val: ClassDataset) -> list[Finding]:
+        """See `Task`; what is wrong with image folders is refused when they are opened."""
+        del config, train, val
+        return []
+
+    def batches(
+        self, config: TrainConfig, train: ClassDataset, *, part_size: int, first_batch: int, group: Processes
+    ) -> Iterator[Batch]:
+        """See `Task`."""
+        data = config.data
+        transform = ClassTrainTransform(data.image_size, data.crop_area, horizontal_flip=data.horizontal_flip)
+        return class_train_loader(
+            train,
+            transform,
+            batch_size=part_size,
+            seed=config.seed,
+            first_batch=first_batch,
+            rank=group.rank,
+            world_size=group.count,
+            workers=data.workers,
+        )
+
+    def evaluate(
+        self,
+        model: Classifier,
+        val: ClassDataset,
+        config: TrainConfig,
+        *,
+        part_size: int,
+        device: torch.device,
+        group: Processes,
+    ) -> dict[str, float]:
+        """See `Task`."""
+        return evaluate_classes(
+            model,
+            val,
+            image_size=config.data.image_size,
+            batch_size=part_size,
+            device=device,
+            workers=config.data.workers,
+            bf16=config.uses_bf16(device.type),
+            processes=group,
+        )
+
+
 def task_of(model: ModelConfig) -> Task:
     """Return the task of a network with these settings."""
-    assert model.head != "classifier"
-    return Detection()
+    return Classification() if model.head == "classifier" else Detection()

@@ -267,7 +267,8 @@ def _check_batch(config: TrainConfig, group: Processes) -> None:
 def _check_run(config: TrainConfig, run: Path | None) -> None:
     """Refuse a folder that other settings have trained in."""
     if not config.data.root:
-        raise SpinetError("data.root is not set; pass --data.root DIR, a folder in COCO, YOLO or Pascal VOC format")
+        folder = "image folders" if config.model.head == "classifier" else "a folder in COCO, YOLO or Pascal VOC format"
+        raise SpinetError(f"data.root is not set; pass --data.root DIR, {folder}")
     # Without a state nothing has been trained: a start that failed may be corrected.
     if run is None or not (run / "state.pt").is_file() or not (run / "config.json").is_file():
         return
