@@ -40,6 +40,9 @@ def create_model(architecture: Network, model: ModelConfig, num_classes: int) ->
             octaves=model.octaves,
             aspect_ratios=model.aspect_ratios,
             rpn_convs=model.rpn_convs or None,
+            # As the sources have it: 2000 and 1000 for 1000 proposals.
+            pre_nms=2 * model.proposals,
+            predict_pre_nms=model.proposals,
             proposals=model.proposals,
             roi_samples=model.roi_samples,
             mask_samples=model.mask_samples,
