@@ -313,6 +313,7 @@ def test_a_file_as_large_as_cocos_opens_in_well_under_a_minute(tmp_path):
 
 @pytest.mark.parametrize("name", ["aquarium", "bccd", "cocomini", "nuclei"])
 @pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.slow
 def test_real_data_sets_open(real_photos, name, split):
     dataset = CocoDataset(real_photos(name), split)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal, get_args
 
 from spinet.arch.catalog import Architecture
@@ -9,10 +10,12 @@ from spinet.arch.cost import Cost, Part, Size, backbone_cost, backbone_parts, im
 from spinet.arch.scaling import Scaling
 from spinet.errors import unknown_name
 
-Head = Literal["none", "retinanet", "mask-rcnn", "classifier"]
+Head = Literal["none", "retinanet", "faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn", "classifier"]
 
 # Regions of Mask R-CNN whose boxes, and whose masks, are computed for an image (tensorflow/tpu, at inference).
 PROPOSALS, DETECTIONS = 1000, 100
+# Box heads of a cascade, and convolutions of its region proposals, as released (tensorflow/models).
+CASCADE_STAGES, CASCADE_RPN_CONVS = 2, 2
 
 
 def model_cost(
@@ -22,7 +25,7 @@ def model_cost(
     num_classes: int = 91,
     anchors: int | None = None,
 ) -> Cost:
-    """Return what a whole model costs, with `anchors` a place (RetinaNet: 9, Mask R-CNN: 3, unless given).
+    """Return what a whole model costs, with `anchors` a place (by default 9; Faster and Mask R-CNN: 3).
 
     >>> from spinet.arch.catalog import load_architecture
     >>> model_cost(load_architecture("spinenet49"), 640)
@@ -75,49 +78,97 @@ def classifier(
     return {"dense layer": layer(scaling.endpoint_channels, num_classes, 1, norms=0)}
 
 
+def region_head_channels(head_channels: int) -> tuple[int, int]:
+    """Channels of the convolutions and of the dense layer of the heads on regions.
+
+    They are as wide as RetinaNet's towers, up to 384 channels, and the dense layer is four times as wide, up to 1024:
+    this is so in all published models.
+
+    >>> region_head_channels(128), region_head_channels(512)
+    ((128, 512), (384, 1024))
+    """
+    channels = min(head_channels, 384)
+    return channels, min(4 * channels, 1024)
+
+
+def faster_rcnn(
+    scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None
+) -> dict[str, Cost]:
+    """Costs of the heads of Faster R-CNN: those of Mask R-CNN without masks."""
+    return {
+        "region proposals": _region_proposals(scaling, areas, anchors or 3, depth=1),
+        "box head": _box_head(scaling, num_classes, num_classes),
+    }
+
+
 def mask_rcnn(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
     """Costs of the heads of Mask R-CNN as tensorflow/tpu has them, with 3 anchors a place unless given.
 
-    Their convolutions are as many and as wide as those of RetinaNet's towers, up to 384 channels, and the dense layer
-    is four times as wide, up to 1024 channels: this is so in all published models.
+    Their convolutions are as many as those of RetinaNet's towers; see `region_head_channels` for their widths.
     """
-    features, channels, convs = scaling.endpoint_channels, min(scaling.head_channels, 384), scaling.head_convs
-    anchors = anchors or 3
-    dense, pixels, region = min(4 * channels, 1024), sum(areas.values()), PROPOSALS
+    return faster_rcnn(scaling, areas, num_classes, anchors) | {"mask head": _mask_head(scaling, num_classes)}
 
-    def convolution(width: int, out: int, area: int, kernel_size: int = 3, norms: int = 1) -> Cost:
-        return total([layer(width, out, area, kernel_size, norms=norms), Cost(out, 0)])
 
-    def stack(area: int) -> list[Cost]:
-        widths = [features] + [channels] * (convs - 1)
-        return [convolution(width, channels, area) for width in widths]
+def cascade_rcnn(
+    scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None
+) -> dict[str, Cost]:
+    """Costs of the heads of Cascade R-CNN-RS as tensorflow/models has them, with 9 anchors a place unless given.
 
+    The published models have two stages, boxes that serve all classes, and two convolutions before the proposals.
+    """
+    proposals = _region_proposals(scaling, areas, anchors or 9, CASCADE_RPN_CONVS)
+    stages = {f"box head {stage + 1}": _box_head(scaling, num_classes, 1) for stage in range(CASCADE_STAGES)}
+    return {"region proposals": proposals, **stages}
+
+
+def cascade_mask_rcnn(
+    scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None
+) -> dict[str, Cost]:
+    """Costs of the heads of Cascade R-CNN-RS with masks."""
+    return cascade_rcnn(scaling, areas, num_classes, anchors) | {"mask head": _mask_head(scaling, num_classes)}
+
+
+def _convolution(width: int, out: int, area: int, kernel_size: int = 3, norms: int = 1) -> Cost:
+    """A convolution with a bias and batch norms behind it."""
+    return total([layer(width, out, area, kernel_size, norms=norms), Cost(out, 0)])
+
+
+def _widths(scaling: Scaling, depth: int) -> list[int]:
+    return [scaling.endpoint_channels] + [region_head_channels(scaling.head_channels)[0]] * depth
+
+
+def _convolutions(scaling: Scaling, depth: int, area: int, norms: int = 1) -> list[Cost]:
+    return [_convolution(width, out, area, norms=norms) for width, out in pairwise(_widths(scaling, depth))]
+
+
+def _region_proposals(scaling: Scaling, areas: dict[int, int], anchors: int, depth: int) -> Cost:
+    """Cost of `models.rpn.RegionProposals`: one convolution for all levels, a batch norm for each."""
+    pixels, width = sum(areas.values()), _widths(scaling, depth)[-1]
+    predictors = [layer(width, values * anchors, pixels, norms=0) for values in (1, 4)]
+    return total([*_convolutions(scaling, depth, pixels, norms=len(areas)), *predictors])
+
+
+def _box_head(scaling: Scaling, classes: int, boxes: int) -> Cost:
+    """Cost of `models.roi_heads.BoxHead` on all proposals; the dense layer is a 1x1 convolution of one pixel each."""
+    dense, width = region_head_channels(scaling.head_channels)[1], _widths(scaling, scaling.head_convs)[-1]
+    return total(
+        [
+            *_convolutions(scaling, scaling.head_convs, 7 * 7 * PROPOSALS),
+            _convolution(7 * 7 * width, dense, PROPOSALS, 1),
+            layer(dense, classes, PROPOSALS, norms=0),
+            layer(dense, 4 * boxes, PROPOSALS, norms=0),
+        ]
+    )
+
+
+def _mask_head(scaling: Scaling, classes: int) -> Cost:
+    """Cost of `models.roi_heads.MaskHead` on all detections."""
+    channels, width = region_head_channels(scaling.head_channels)[0], _widths(scaling, scaling.head_convs)[-1]
     # A transposed 2x2 convolution of stride 2 has four weights a pair of channels, used once for every input pixel.
-    upsampling = Cost(4 * channels * channels + 3 * channels, 4 * channels * channels * 14 * 14 * DETECTIONS)
-    return {
-        "region proposals": total(
-            [
-                convolution(features, channels, pixels, norms=len(areas)),
-                layer(channels, anchors, pixels, norms=0),
-                layer(channels, 4 * anchors, pixels, norms=0),
-            ]
-        ),
-        "box head": total(
-            [
-                *stack(7 * 7 * region),
-                convolution(7 * 7 * channels, dense, region, 1),
-                layer(dense, num_classes, region, norms=0),
-                layer(dense, 4 * num_classes, region, norms=0),
-            ]
-        ),
-        "mask head": total(
-            [
-                *stack(14 * 14 * DETECTIONS),
-                upsampling,
-                layer(channels, num_classes, 28 * 28 * DETECTIONS, norms=0),
-            ]
-        ),
-    }
+    weights = 4 * width * channels
+    upsampling = Cost(weights + 3 * channels, weights * 14 * 14 * DETECTIONS)
+    predictor = layer(channels, classes, 28 * 28 * DETECTIONS, norms=0)
+    return total([*_convolutions(scaling, scaling.head_convs, 14 * 14 * DETECTIONS), upsampling, predictor])
 
 
 def no_head(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
@@ -129,7 +180,10 @@ def no_head(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: 
 HEADS: dict[str, Callable[[Scaling, dict[int, int], int, int | None], dict[str, Cost]]] = {
     "none": no_head,
     "retinanet": retinanet,
+    "faster-rcnn": faster_rcnn,
     "mask-rcnn": mask_rcnn,
+    "cascade-rcnn": cascade_rcnn,
+    "cascade-mask-rcnn": cascade_mask_rcnn,
     "classifier": classifier,
 }
 

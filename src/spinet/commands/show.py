@@ -3,12 +3,13 @@
 import json
 import math
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.table import Table
 
 from spinet.arch.catalog import Architecture, load_architecture, names
+from spinet.arch.head_cost import Head
 from spinet.commands.console import say
 from spinet.errors import SpinetError
 
@@ -47,7 +48,7 @@ def show_command(args: list[str]) -> None:
     def command(
         arch: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")],
         image_size: int = 640,
-        head: Literal["none", "retinanet", "mask-rcnn", "classifier"] = "none",
+        head: Head = "none",
         num_classes: int = 91,
         json: bool = False,
     ) -> None:

@@ -39,6 +39,15 @@ def level_anchors(
     return anchors
 
 
+def pyramid_anchors(
+    size: tuple[int, int], levels: Sequence[int], scale: float, octaves: int, aspect_ratios: Sequence[float]
+) -> list[Tensor]:
+    """Anchors of every level, finest first, of an image whose sides are multiples of the coarsest stride."""
+    return [
+        level_anchors((size[0] >> level, size[1] >> level), 2**level, scale, octaves, aspect_ratios) for level in levels
+    ]
+
+
 def round_anchors(anchors: Tensor) -> Tensor:
     """Move the edges of XYXY anchors to whole pixels, as mmdetection 1.1 does (mmdet/core/anchor/anchor_generator.py).
 
@@ -49,13 +58,18 @@ def round_anchors(anchors: Tensor) -> Tensor:
 
 
 class Matches(NamedTuple):
-    """What each anchor should predict: `labels` `(N, A)` with -1 for background, `boxes` `(N, A, 4)` XYXY."""
+    """What each anchor should predict: `labels` `(N, A)` with -1 for background, `boxes` `(N, A, 4)` XYXY.
+
+    Anchors that should learn nothing have the label -2.
+    """
 
     labels: Tensor
     boxes: Tensor
 
 
-def match_anchors(anchors: Tensor, boxes: Tensor, labels: Tensor, threshold: float = 0.5) -> Matches:
+def match_anchors(
+    anchors: Tensor, boxes: Tensor, labels: Tensor, threshold: float = 0.5, background: float | None = None
+) -> Matches:
     """Give every anchor the object that it overlaps most, and every object at least its best anchor.
 
     Args:
@@ -63,6 +77,7 @@ def match_anchors(anchors: Tensor, boxes: Tensor, labels: Tensor, threshold: flo
         boxes: `(N, M, 4)` XYXY; rows with label -1 are padding.
         labels: `(N, M)`.
         threshold: intersection over union from which an anchor is positive (tensorflow/tpu: both 0.5).
+        background: overlap below which it is background; between the two it is neither. By default the threshold.
 
     Returns:
         The matches; background anchors carry their own box, so that their encoding is zero and finite.
@@ -78,7 +93,10 @@ def match_anchors(anchors: Tensor, boxes: Tensor, labels: Tensor, threshold: flo
     forced = torch.full_like(best_object, objects).scatter_reduce_(1, overlap.argmax(dim=1), claims, "amin")
     best_object = torch.where(forced < objects, forced, best_object)
     positive = (best_overlap >= threshold) | (forced < objects)
-    matched_labels = torch.where(positive, labels.gather(1, best_object), -1)
+    others = torch.full_like(best_object, -1)
+    if background is not None:
+        others.masked_fill_(best_overlap >= background, -2)
+    matched_labels = torch.where(positive, labels.gather(1, best_object), others)
     matched_boxes = boxes.gather(1, best_object[..., None].expand(-1, -1, 4))
     return Matches(matched_labels, torch.where(positive[..., None], matched_boxes, anchors))
 

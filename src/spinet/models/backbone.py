@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spinet.arch.genotype import BlockSpec, Genotype
@@ -45,6 +46,12 @@ class Backbone(nn.Module):
         """Map images `(N, in, H, W)` to `{level: (N, out_channels, H / 2**level, W / 2**level)}`, rounded up."""
         features: dict[int, Tensor] = super().__call__(images)
         return features
+
+
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """Pad `(N, C, H, W)` with zeros, right and below, until both sides are multiples."""
+    height, width = images.shape[-2:]
+    return F.pad(images, (0, -width % multiple, 0, -height % multiple))
 
 
 class Stem(nn.Module):

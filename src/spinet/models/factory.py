@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from spinet.arch.baseline import LEVELS, Baseline, Network, load_network
+from spinet.arch.head_cost import region_head_channels
 from spinet.errors import SpinetError
 from spinet.models.anchors import BoxCoding
 from spinet.models.backbone import Backbone, SpineNet
@@ -12,6 +13,7 @@ from spinet.models.baselines import BaselineBackbone
 from spinet.models.blocks import Activation, PadMode
 from spinet.models.classifier import Aggregation, Classifier
 from spinet.models.mbconv import SqueezeMode
+from spinet.models.rcnn import CASCADE_OVERLAPS, RCNN
 from spinet.models.resample import PoolMode
 from spinet.models.retinanet import RetinaNet
 
@@ -144,6 +146,78 @@ def create_retinanet(
         bn_momentum=settings.get("bn_momentum", 0.01),
         box_coding=box_coding,
         background=background,
+    )
+
+
+def create_rcnn(
+    architecture: Network,
+    num_classes: int,
+    *,
+    masks: bool = True,
+    cascade: bool = False,
+    anchor_scale: float = 3.0,
+    octaves: int = 3,
+    aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+    rpn_convs: int | None = None,
+    overlaps: Sequence[float] | None = None,
+    pre_nms: int = 2000,
+    predict_pre_nms: int = 1000,
+    proposals: int = 1000,
+    roi_samples: int = 512,
+    mask_samples: int = 128,
+    **settings: Unpack[BackboneSettings],
+) -> RCNN:
+    """Build a Faster, Mask or Cascade R-CNN with untrained weights on the backbone of `architecture`.
+
+    The heads' widths and depths come from the architecture's scaling, as in all published models: those of RetinaNet's
+    towers, up to 384 channels, and a dense layer four times as wide, up to 1024.
+
+    Args:
+        architecture: what `load_architecture` or `load_network` gave.
+        num_classes: see `RCNN`.
+        masks: see `RCNN`.
+        cascade: whether there are two stages, at the overlaps of the released Cascade R-CNN-RS (tensorflow/models).
+        anchor_scale: see `RCNN`.
+        octaves: see `RCNN`; 3 in tensorflow/models and the paper's first version, 1 in tensorflow/tpu.
+        aspect_ratios: see `RCNN`.
+        rpn_convs: see `RCNN`; by default 1, and 2 in a cascade, as released.
+        overlaps: see `RCNN`; by default (0.5,), and (0.6, 0.7) in a cascade.
+        pre_nms: see `RCNN`.
+        predict_pre_nms: see `RCNN`.
+        proposals: see `RCNN`.
+        roi_samples: see `RCNN`.
+        mask_samples: see `RCNN`.
+        **settings: those of `create_backbone`; activation and batch norms are those of the heads too.
+
+    Raises:
+        SpinetError: a number is out of range, or the baseline has no such setting.
+
+    >>> from spinet.arch.catalog import load_architecture
+    >>> create_rcnn(load_architecture("tiny"), num_classes=3).backbone.levels
+    (3, 4, 5)
+    """
+    scaling = architecture if isinstance(architecture, Baseline) else architecture.scaling
+    channels, dense = region_head_channels(scaling.head_channels)
+    return RCNN(
+        create_backbone(architecture, levels=None, **settings),
+        num_classes,
+        masks=masks,
+        overlaps=overlaps or (CASCADE_OVERLAPS if cascade else (0.5,)),
+        head_channels=channels,
+        head_convs=scaling.head_convs,
+        dense_channels=dense,
+        rpn_convs=rpn_convs if rpn_convs is not None else 2 if cascade else 1,
+        activation=settings.get("activation", "relu"),
+        anchor_scale=anchor_scale,
+        octaves=octaves,
+        aspect_ratios=aspect_ratios,
+        pre_nms=pre_nms,
+        predict_pre_nms=predict_pre_nms,
+        proposals=proposals,
+        roi_samples=roi_samples,
+        mask_samples=mask_samples,
+        bn_eps=settings.get("bn_eps", 1e-3),
+        bn_momentum=settings.get("bn_momentum", 0.01),
     )
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
@@ -16,11 +15,11 @@ from spinet.models.anchors import (
     decode_boxes,
     decode_boxes_tpu,
     encode_boxes,
-    level_anchors,
     match_anchors,
+    pyramid_anchors,
     round_anchors,
 )
-from spinet.models.backbone import Backbone
+from spinet.models.backbone import Backbone, pad_to_multiple
 from spinet.models.blocks import Activation, Conv2d, activation_function
 from spinet.models.detections import Detections
 from spinet.models.losses import focal_loss, huber_loss
@@ -125,6 +124,8 @@ class RetinaNet(nn.Module):
         SpinetError: the box coding is unknown.
     """
 
+    loss_names = ("class", "box")
+
     def __init__(
         self,
         backbone: Backbone,
@@ -178,27 +179,16 @@ class RetinaNet(nn.Module):
 
         Images are padded with zeros, right and below, to a multiple of `2 ** max(levels)`.
         """
-        height, width = images.shape[-2:]
-        images = F.pad(images, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
-        features = self.backbone(images)
+        features = self.backbone(pad_to_multiple(images, self.size_multiple))
         return self.classes(features, self.num_classes), self.boxes(features, 4)
 
     def anchors(self, height: int, width: int, device: torch.device) -> Tensor:
         """Anchors `(A, 4)` XYXY of an image of this size, in the order of `forward`'s outputs."""
         key = (math.ceil(height / self.size_multiple), math.ceil(width / self.size_multiple), device)
         if key not in self._anchors:
-            anchors = torch.cat(
-                [
-                    level_anchors(
-                        (key[0] * self.size_multiple // 2**level, key[1] * self.size_multiple // 2**level),
-                        2**level,
-                        self.anchor_scale,
-                        self.octaves,
-                        self.aspect_ratios,
-                    )
-                    for level in self.backbone.levels
-                ]
-            )
+            padded = (key[0] * self.size_multiple, key[1] * self.size_multiple)
+            levels = self.backbone.levels
+            anchors = torch.cat(pyramid_anchors(padded, levels, self.anchor_scale, self.octaves, self.aspect_ratios))
             self._anchors[key] = (round_anchors(anchors) if self.box_coding == "mmdet" else anchors).to(device)
         return self._anchors[key]
 
