@@ -128,6 +128,13 @@ def test_two_json_files_of_one_split_are_refused(tmp_path):
     refused(tmp_path, "has train2017.json and train2018.json; allowed is one file")
 
 
+def test_two_folders_of_one_split_are_refused(tmp_path):
+    for name in ("train", "val", "valid"):
+        write_folders(tmp_path, split=name)
+
+    refused(tmp_path, "has val/ and valid/; allowed is one folder of val images", split="val")
+
+
 def test_a_data_set_of_boxes_is_told_how_to_become_one_of_classes(tmp_path, write_coco):
     write_coco(tmp_path / "coco")
     refused(tmp_path / "coco", "is a data set of boxes .COCO format.*`spinet crop-boxes .* -o CROPS`")

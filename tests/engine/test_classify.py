@@ -27,7 +27,7 @@ def write_greys(root, classes, split="train", images=2):
 
 
 def info(names, ids) -> ModelInfo:
-    return ModelInfo(load_architecture("tiny"), ModelConfig(arch="tiny"), names, ids, 32, "classifier")
+    return ModelInfo(load_architecture("tiny"), ModelConfig(head="classifier", arch="tiny"), names, ids, 32)
 
 
 class Brightness(torch.nn.Module):

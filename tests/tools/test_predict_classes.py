@@ -10,9 +10,8 @@ from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
 from spinet.tools.predict_classes import ClassPredictor, predict_class_files
 
-INFO = ModelInfo(
-    load_architecture("tiny"), ModelConfig(arch="tiny"), ("ant", "cat", "dog"), (2, 3, 8), 32, "classifier"
-)
+MODEL = ModelConfig(head="classifier", arch="tiny")
+INFO = ModelInfo(load_architecture("tiny"), MODEL, ("ant", "cat", "dog"), (2, 3, 8), 32)
 
 
 class Guesser(torch.nn.Module):
@@ -74,7 +73,7 @@ def test_fewer_than_one_guess_is_refused(predictor, photo, tmp_path):
 
 
 def test_a_weights_file_is_read_and_asked(photo, tmp_path):
-    save_weights(tmp_path / "weights.safetensors", INFO.create_classifier().state_dict(), INFO, {})
+    save_weights(tmp_path / "weights.safetensors", INFO.create_model().state_dict(), INFO, {})
 
     guesses = ClassPredictor.load(tmp_path / "weights.safetensors", torch.device("cpu"))(
         torch.zeros(3, 30, 40, dtype=torch.uint8), top=2
