@@ -93,7 +93,11 @@ def _json_file(root: Path, split: str) -> Path | None:
 
 
 def _split_folder(root: Path, split: str) -> Path | None:
-    return next((root / name for name in SPLIT_NAMES[split] if (root / name).is_dir()), None)
+    found = [root / name for name in SPLIT_NAMES[split] if (root / name).is_dir()]
+    if len(found) > 1:
+        shown = " and ".join(f"{folder.name}/" for folder in found)
+        raise SpinetError(f"{root} has {shown}; allowed is one folder of {split} images")
+    return found[0] if found else None
 
 
 def _class_folders(folder: Path) -> list[str]:
@@ -136,7 +140,7 @@ def _images_below(folder: Path) -> list[Path]:
     # Not Path.rglob: ImageNet has 1.28 million files, and names are cheaper to look at than paths.
     found = [
         os.path.join(place, name)  # noqa: PTH118
-        for place, _, names in os.walk(folder, followlinks=True)
+        for place, _, names in os.walk(folder)
         for name in names
         if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
     ]

@@ -8,6 +8,7 @@ import json
 import math
 import re
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -157,8 +158,8 @@ def folder_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def _safe(name: str) -> str:
-    safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).rstrip(". ").lstrip(". ")
-    safe = safe.encode()[:LONGEST_NAME].decode(errors="ignore").rstrip(". ")
+    safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", unicodedata.normalize("NFC", name)).rstrip(". ").lstrip(". ")
+    safe = safe.encode(errors="replace")[:LONGEST_NAME].decode(errors="ignore").rstrip(". ")
     return f"class {safe}".rstrip() if not safe or RESERVED.fullmatch(safe) else safe
 
 
