@@ -81,7 +81,7 @@ _MOBILE_SIZES: dict[str, Settings] = {
 _MOBILE_EXCEPTIONS: dict[str, Settings] = {"retinanet-spinenet49xs-mobile-mg": {"model.activation": "swish"}}
 
 # Mask R-CNN: the released steps, and paper v1's cosine.
-_MASK_STEP = change(_B, {"model.head": "mask-rcnn", "model.octaves": 1, "optim.clip_norm": 0.0})
+_MASK_STEP = change(_B, {"model.head": "mask-rcnn", "model.octaves": 1, "model.rpn_convs": 1, "optim.clip_norm": 0.0})
 _MASK_COSINE = change(
     _MASK_STEP,
     {
