@@ -56,8 +56,8 @@ class ModelConfig:
     """R-CNN: regions of an image that the box head learns from in a step."""
     mask_samples: int = 128
     """Mask R-CNN: regions of an image that the mask head learns from in a step."""
-    rpn_convs: int = 1
-    """R-CNN: 3x3 convolutions of the region proposals."""
+    rpn_convs: int = 0
+    """R-CNN: 3x3 convolutions of the region proposals; 0 takes the released number, 1, and 2 in a cascade."""
     aggregation: Literal["all", "one", "concat"] = "all"
     """Classifier: the mean of all levels, the coarsest one, or all side by side."""
     label_smoothing: float = 0.0
@@ -136,10 +136,10 @@ RANGES = {
     "model.dropblock": (0, 0.99),
     "model.anchor_scale": (0.1, 100),
     "model.octaves": (1, 100),
-    "model.proposals": (1, 1e5),
-    "model.roi_samples": (1, 1e5),
-    "model.mask_samples": (1, 1e5),
-    "model.rpn_convs": (1, 100),
+    "model.proposals": (2, 1e5),
+    "model.roi_samples": (2, 1e5),
+    "model.mask_samples": (2, 1e5),
+    "model.rpn_convs": (0, 100),
     "model.label_smoothing": (0, 0.99),
     "data.image_size": (1, 1e5),
     "data.max_objects": (1, 1e6),

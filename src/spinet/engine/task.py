@@ -16,7 +16,7 @@ from spinet.data.findings import Finding
 from spinet.data.loader import train_loader
 from spinet.data.stream import Batch
 from spinet.data.transforms import TrainTransform
-from spinet.engine.build import Detector
+from spinet.engine.build import MASK_HEADS, Detector
 from spinet.engine.classify import evaluate_classes
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import Processes
@@ -70,14 +70,15 @@ class Task(ABC):
 
 
 class Detection(Task):
-    """Boxes, and masks where the head finds them."""
+    """Boxes."""
 
-    shown = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-    score = "AP"
+    shown: ClassVar[tuple[str, ...]] = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+    score: ClassVar[str] = "AP"
+    masks: ClassVar[bool] = False
 
     def open(self, config: TrainConfig, split: str) -> CocoDataset:
         """See `Task`."""
-        return CocoDataset(Path(config.data.root), split, config.data.cache_images)
+        return CocoDataset(Path(config.data.root), split, config.data.cache_images, self.masks)
 
     def findings(self, config: TrainConfig, train: CocoDataset, val: CocoDataset) -> list[Finding]:
         """See `Task`."""
@@ -128,6 +129,14 @@ class Detection(Task):
             bf16=config.uses_bf16(device.type),
             processes=group,
         )
+
+
+class Segmentation(Detection):
+    """Boxes, and the masks of the objects in them."""
+
+    shown = ("AP", "AP50", "mask/AP", "mask/AP50", "mask/AP75")
+    score = "mask/AP"
+    masks = True
 
 
 class Classification(Task):
@@ -187,4 +196,6 @@ class Classification(Task):
 
 def task_of(model: ModelConfig) -> Task:
     """Return the task of a network with these settings."""
-    return Classification() if model.head == "classifier" else Detection()
+    if model.head == "classifier":
+        return Classification()
+    return Segmentation() if model.head in MASK_HEADS else Detection()

@@ -14,11 +14,11 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from spinet.data.images import IMAGE_SUFFIXES, read_image
 from spinet.data.transforms import EvalTransform
+from spinet.engine.build import Detector
 from spinet.engine.checkpoint import ModelInfo, load_model
 from spinet.engine.evaluate import PhotoDetections, in_photo
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
-from spinet.models.retinanet import RetinaNet
 from spinet.tools.pictures import draw_detections
 
 
@@ -26,7 +26,7 @@ from spinet.tools.pictures import draw_detections
 class Predictor:
     """A trained detector for single photos of any size."""
 
-    model: RetinaNet
+    model: Detector
     info: ModelInfo
     device: torch.device
 
