@@ -153,6 +153,7 @@ def small(root, run, *more):
     return ("train", "demo", *settings, "--device", "cpu", *more)
 
 
+@pytest.mark.slow
 def test_training_evaluating_and_predicting_work_in_a_row(spinet, tmp_path, digits):
     code, out, _ = spinet(*small(digits, tmp_path / "run"))
     assert code == 0

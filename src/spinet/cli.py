@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from spinet.commands.console import say, warn
 from spinet.commands.convert import convert_command
+from spinet.commands.crop_boxes import crop_boxes_command
 from spinet.commands.doctor import doctor_command
 from spinet.commands.draw import draw_command
 from spinet.commands.evaluate import evaluate_command, predict_command
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": evaluate_command,
     "predict": predict_command,
     "doctor": doctor_command,
+    "crop-boxes": crop_boxes_command,
     "convert": convert_command,
     "demo": demo_command,
 }
@@ -33,7 +35,7 @@ def main() -> None:
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help"):
         say("SpineNet in PyTorch: build, search, train and ship scale-permuted backbones.\n")
-        say("\n".join(f"  spinet {name:10}{function.__doc__}" for name, function in COMMANDS.items()))
+        say("\n".join(f"  spinet {name:12}{function.__doc__}" for name, function in COMMANDS.items()))
         say("\n`spinet COMMAND --help` tells more.")
         raise SystemExit(0 if args else 2)
     try:

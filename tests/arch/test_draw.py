@@ -102,6 +102,7 @@ def test_everything_lies_inside_the_picture(one, other):
 
 @few
 @given(architectures())
+@pytest.mark.slow
 def test_shapes_never_overlap(found):
     boxes, _ = boxes_and_curves(found)
     for a, b in combinations(boxes, 2):
@@ -110,6 +111,7 @@ def test_shapes_never_overlap(found):
 
 @few
 @given(architectures())
+@pytest.mark.slow
 def test_curves_run_through_no_block_between_their_ends(found):
     boxes, curves = boxes_and_curves(found)
     for curve in curves:
@@ -121,6 +123,7 @@ def test_curves_run_through_no_block_between_their_ends(found):
 
 @few
 @given(architectures())
+@pytest.mark.slow
 def test_curves_begin_and_end_on_the_border_of_their_blocks(found):
     boxes, curves = boxes_and_curves(found)
     for curve in curves:
@@ -282,6 +285,7 @@ def test_png_without_its_package_names_the_command_that_installs_it(spinet, tmp_
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_png_has_two_pixels_for_each_unit_and_letters(spinet, tmp_path):
     pytest.importorskip("resvg_py", reason="PNG needs the extra 'draw'")
     from PIL import Image

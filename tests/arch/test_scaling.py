@@ -144,6 +144,7 @@ def test_every_scaling_of_the_tables_survives_its_dictionary(scaling):
 
 
 @given(width=st.floats(0.0625, 1000), alpha=st.floats(0.5, 1000))
+@pytest.mark.slow
 def test_no_accepted_scaling_leaves_a_level_or_a_resampling_without_channels(width, alpha):
     scaling = Scaling(width=width, alpha=alpha)
 

@@ -4,6 +4,7 @@ import time
 import pytest
 import torch
 from PIL import Image
+from pycocotools import mask as mask_api
 
 from spinet.data.coco import CocoDataset
 from spinet.errors import SpinetError
@@ -313,6 +314,7 @@ def test_a_file_as_large_as_cocos_opens_in_well_under_a_minute(tmp_path):
 
 @pytest.mark.parametrize("name", ["aquarium", "bccd", "cocomini", "nuclei"])
 @pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.slow
 def test_real_data_sets_open(real_photos, name, split):
     dataset = CocoDataset(real_photos(name), split)
 
@@ -320,3 +322,117 @@ def test_real_data_sets_open(real_photos, name, split):
     truth = dataset.ground_truth()["annotations"]
     objects = sum(len(sample.labels) for sample in dataset.samples)
     assert objects == sum(not entry["iscrowd"] for entry in truth) > 100
+
+
+POLYGON = [[5, 6, 15, 6, 15, 14, 5, 14]]
+RUNS = {"size": [30, 40], "counts": [100, 50, 1050]}
+
+
+def with_masks() -> list[dict[str, object]]:
+    """Objects of three images in mixed order: a dropped one, a crowd region and one of each form of mask."""
+    boxes = {"bbox": [5, 6, 10, 8], "category_id": 3}
+    return [
+        {"id": 1, "image_id": 12, "segmentation": POLYGON} | boxes,
+        {"id": 2, "image_id": 12, "segmentation": None} | boxes | {"bbox": [1, 1, 0, 5]},
+        {"id": 3, "image_id": 10, "segmentation": RUNS, "iscrowd": 1} | boxes,
+        {"id": 4, "image_id": 12, "segmentation": RUNS} | boxes,
+        {"id": 5, "image_id": 10, "segmentation": {"size": [30, 40], "counts": "0`U1"}} | boxes,
+    ]
+
+
+def test_masks_lie_beside_their_boxes_without_dropped_objects_and_crowd_regions(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path, annotations=with_masks()), "train", masks=True)
+
+    assert [len(sample.labels) for sample in dataset.samples] == [1, 0, 2]
+    sizes = [mask_api.area({"size": [30, 40], "counts": mask}) for s in dataset.samples for mask in s.masks]
+    assert sizes == [1200, 80, 50]
+    assert dataset.subset([2]).samples[0].masks == dataset.samples[2].masks
+    assert dataset.has_masks
+    assert dataset.subset([2]).has_masks
+    assert dataset.ground_truth()["annotations"][0]["segmentation"] == POLYGON
+
+
+def test_without_masks_nobody_looks_at_them(tmp_path, write_coco):
+    broken = [entry | {"segmentation": [[1, 2, 3]]} for entry in with_masks()]
+    dataset = CocoDataset(write_coco(tmp_path, annotations=broken), "train")
+
+    assert [sample.masks for sample in dataset.samples] == [None] * 3
+    assert not dataset.has_masks
+
+
+def test_a_mask_without_a_pixel_is_counted_and_its_object_stays(tmp_path, write_coco):
+    speck = one_object(segmentation=[[1.1, 2.1, 1.2, 2.1, 1.2, 2.2]])
+    dataset = CocoDataset(write_coco(tmp_path, annotations=speck), "train", masks=True)
+
+    assert dataset.problems == {"masks without a pixel": 1}
+    assert dataset.examples["masks without a pixel"].name == "1.png"
+    assert len(dataset.samples[1].masks) == 1
+
+
+def test_a_data_set_without_masks_is_refused_when_they_are_asked_for(tmp_path, write_coco):
+    write_coco(tmp_path, annotations=one_object(segmentation=[]))
+
+    with pytest.raises(SpinetError, match=r"instances_train.json has no masks; Mask R-CNN needs a segmentation"):
+        CocoDataset(tmp_path, "train", masks=True)
+
+    write_coco(tmp_path, annotations=[])
+    assert [sample.masks for sample in CocoDataset(tmp_path, "train", masks=True).samples] == [()] * 3
+
+
+@pytest.mark.parametrize("crowd", [0, 1])
+@pytest.mark.parametrize(
+    ("segmentation", "sentence"),
+    [
+        (None, "^annotation 77 in .*instances_train.json has no segmentation; Mask R-CNN needs"),
+        ([[1, 2, 3, 4, 5]], "^annotation 77 in .*instances_train.json has a polygon of 5 numbers"),
+        ({"size": [40, 30], "counts": [1200]}, r"^annotation 77 in .*instances_train.json has RLE of size \[40, 30\]"),
+        ({"size": [30, 40], "counts": "5O"}, "^annotation 77 in .*instances_train.json has broken RLE counts"),
+    ],
+)
+def test_a_broken_mask_is_named_with_its_file_and_annotation(tmp_path, write_coco, segmentation, sentence, crowd):
+    write_coco(tmp_path, annotations=[*with_masks(), *one_object(segmentation=segmentation, iscrowd=crowd)])
+
+    with pytest.raises(SpinetError, match=sentence) as caught:
+        CocoDataset(tmp_path, "train", masks=True)
+
+    assert "\n" not in str(caught.value)
+
+
+# Official boxes are those of the polygons, which are up to some pixels larger than the pixels that they cover.
+@pytest.mark.parametrize(("name", "mean", "most"), [("cocomini", 1, 12), ("nuclei", 0, 0)])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_real_masks_are_those_of_the_metric_and_lie_in_their_boxes(real_photos, name, mean, most, split):
+    dataset = CocoDataset(real_photos(name), split, masks=True)
+
+    truth = [entry for entry in dataset.ground_truth()["annotations"] if not entry["iscrowd"]]
+    by_image = {sample.image_id: iter(sample.masks) for sample in dataset.samples}
+    sizes = {sample.image_id: (sample.height, sample.width) for sample in dataset.samples}
+    assert dataset.problems == {}
+    differences = []
+    for entry in truth:
+        size = sizes[entry["image_id"]]
+        mask = next(by_image[entry["image_id"]])
+        assert mask == rle_of(entry["segmentation"], *size)
+        found = mask_api.toBbox({"size": list(size), "counts": mask}).tolist()
+        differences.append(max(abs(a - b) for a, b in zip(found, entry["bbox"], strict=True)))
+    assert max(differences) <= most
+    assert sum(differences) / len(differences) <= mean
+
+
+def rle_of(segmentation: object, height: int, width: int) -> bytes:
+    """The mask as pycocotools' own `COCO.annToRLE` has it."""
+    if isinstance(segmentation, list):
+        return mask_api.merge(mask_api.frPyObjects(segmentation, height, width))["counts"]
+    if isinstance(segmentation["counts"], list):
+        return mask_api.frPyObjects(segmentation, height, width)["counts"]
+    return segmentation["counts"].encode()
+
+
+def test_crowd_regions_of_real_photos_keep_their_masks_for_the_metric(real_photos):
+    dataset = CocoDataset(real_photos("cocomini"), "val", masks=True)
+
+    crowds = [entry for entry in dataset.ground_truth()["annotations"] if entry["iscrowd"]]
+
+    assert dataset.crowd_regions == len(crowds) == 5
+    assert all(entry["segmentation"]["counts"] for entry in crowds)
+    assert sum(len(sample.masks) for sample in dataset.samples) == dataset.annotated - 5

@@ -431,6 +431,7 @@ def test_near_duplicates_are_found_across_the_blocks_of_a_large_data_set(tmp_pat
     assert [finding.check for finding in checked(planted.write()).findings] == ["near leakage", "near-duplicate images"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_pictures(tmp_path):
     root = Planted(tmp_path / "data").write()
     one, two = (checked(root, pictures=tmp_path / name).pictures for name in ("one", "two"))

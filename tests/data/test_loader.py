@@ -1,12 +1,16 @@
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as mask_api
 
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader, train_loader
+from spinet.data.mask_crops import crop_masks, paste_masks
+from spinet.data.masks import decode_columns
 from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform, TrainTransform
 from spinet.errors import SpinetError
@@ -166,3 +170,142 @@ def test_an_error_in_a_worker_arrives_as_its_sentence_alone(tmp_path, write_coco
 def test_a_number_below_one_is_an_error_at_once(dataset, argument):
     with pytest.raises(SpinetError, match=f"{argument} is 0; allowed is 1 or more"):
         train_loader(dataset, TRANSFORM, **({"batch_size": 1, "seed": 0} | {argument: 0}))
+
+
+def encoded(mask: torch.Tensor) -> bytes:
+    return mask_api.encode(np.asfortranarray(mask.numpy()))["counts"]
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory, write_coco) -> CocoDataset:
+    """Rectangles whose masks fill their boxes, and per image one object that fills the left half of its box only."""
+    annotations = []
+    for image in (10, 11, 12):
+        rectangles = [[2, 3, 12, 9], [20, 5, 15, 20], [0, 0, 40, 30]]
+        for x, y, w, h in rectangles:
+            polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
+            annotations.append({"image_id": image, "category_id": 3, "bbox": [x, y, w, h], "segmentation": [polygon]})
+        half = {"image_id": image, "category_id": 7, "bbox": [10, 10, 20, 10]}
+        annotations.append(half | {"segmentation": [[10, 10, 20, 10, 20, 20, 10, 20]]})
+    root = write_coco(tmp_path_factory.mktemp("shapes"), annotations=annotations)
+    return CocoDataset(root, "train", masks=True)
+
+
+def test_masks_come_with_their_boxes_and_change_nothing_else(shapes):
+    plain = CocoDataset(shapes.root, "train")
+
+    with_masks, without = batches(shapes, 6), batches(plain, 6)
+
+    assert equal(with_masks, without)
+    assert all("masks" not in batch.targets for batch in without)
+    for batch in with_masks:
+        assert batch.targets["masks"].shape == (*batch.targets["labels"].shape, 112, 112)
+        assert batch.targets["masks"].dtype == torch.uint8
+        rectangles = batch.targets["labels"] == 0
+        assert batch.targets["masks"][rectangles].min() == 1
+        assert batch.targets["masks"][batch.targets["labels"] == -1].sum() == 0
+
+
+def test_the_masks_of_an_evaluation_are_those_of_the_whole_objects(shapes):
+    (batch,) = eval_loader(shapes, EvalTransform(64), batch_size=3)
+
+    halves = batch.targets["masks"][batch.targets["labels"] == 1].float()
+    assert halves[:, :, :56].min() == 1
+    assert halves[:, :, 56:].max() == 0
+    assert batch.targets["masks"][batch.targets["labels"] == 0].min() == 1
+
+
+def test_the_objects_that_a_batch_has_no_room_for_have_no_masks(shapes):
+    first, limited = batches(shapes, 4), batches(shapes, 4, max_objects=2)
+
+    for whole, part in zip(first, limited, strict=True):
+        room = part.targets["labels"].shape[1]
+        assert room <= 2
+        assert torch.equal(part.targets["masks"], whole.targets["masks"][:, :room])
+
+
+def test_a_batch_without_objects_has_room_for_a_mask(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path, annotations=[]), "train", masks=True)
+
+    (batch,) = batches(dataset, 1)
+
+    assert batch.targets["masks"].shape == (2, 1, 112, 112)
+
+
+def test_workers_bring_the_same_masks(shapes):
+    here, there = batches(shapes, 3), batches(shapes, 3, workers=2)
+
+    for first, second in zip(here, there, strict=True):
+        assert torch.equal(first.targets["masks"], second.targets["masks"])
+
+
+def test_an_object_of_whose_mask_the_crop_shows_nothing_stays_with_an_empty_mask(shapes):
+    # Tripled and cut to a ninth, so that some crops show the right half of the object's box only.
+    transform = TrainTransform(40, scale_jitter=(3, 3), horizontal_flip=False)
+    stream = itertools.islice(train_loader(shapes, transform, batch_size=3, seed=0), 40)
+
+    shares = [
+        mask.float().mean().item() for batch in stream for mask in batch.targets["masks"][batch.targets["labels"] == 1]
+    ]
+
+    assert min(shares) == 0
+    assert max(shares) > 0.5
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10_000), vertical=st.booleans())
+def test_masks_are_flipped_and_cropped_as_the_image_is(seed, vertical):
+    # The mask itself is the image. At a fixed scale of 1 pixels stay pixels, so that all is exact.
+    generator = torch.Generator().manual_seed(seed)
+    height, width = torch.randint(20, 70, (2,), generator=generator).tolist()
+    mask = (torch.rand(height, width, generator=generator) < 0.5).to(torch.uint8)
+    corners = (torch.rand(5, 2, 2, generator=generator).sort(dim=1).values * torch.tensor([width, height])).round()
+    boxes = corners.flatten(1)[(corners[:, 1] > corners[:, 0]).all(1)]
+    size = 32
+    scale = max(height, width) / size
+    transform = TrainTransform(size, scale_jitter=(scale, scale), vertical_flip=vertical)
+
+    torch.manual_seed(seed)
+    image, moved, placement = transform.place(mask.expand(3, -1, -1) * 255, boxes)
+    crops = placement.flip(crop_masks([encoded(mask)] * len(moved), placement.back(moved), height, width, side=112))
+
+    shown = (image[0] > 0).to(torch.uint8)
+    for crop, (left, top, right, bottom) in zip(crops, moved.round().int().tolist(), strict=True):
+        columns, one_column = pixels_of_cells(left, right)
+        rows, one_row = pixels_of_cells(top, bottom)
+        assert torch.equal(crop[one_row][:, one_column], shown[rows][:, columns])
+
+
+def pixels_of_cells(low: int, high: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pixel that each of 112 cells lies in, for those which lie in one only."""
+    length = high - low
+    cells = torch.arange(112)
+    first, last = cells * length // 112, ((cells + 1) * length - 1) // 112
+    return low + first[first == last], first == last
+
+
+@pytest.mark.parametrize("name", ["nuclei", "cocomini"])
+def test_real_masks_follow_their_objects_through_the_augmentation(real_photos, name):
+    # Compared with the way that no loader can afford: the whole mask is resized and cropped like the image.
+    dataset = CocoDataset(real_photos(name), "train", masks=True)
+    transform = TrainTransform(128, vertical_flip=True)
+    overlaps = []
+    for index, sample in enumerate(dataset.samples[:6]):
+        for mask, box in list(zip(sample.masks, sample.boxes, strict=True))[:8]:
+            whole = torch.from_numpy(decode_columns(mask, sample.height, sample.width, 0, sample.width)).T
+            torch.manual_seed(index)
+            image, moved, placement = transform.place(whole.expand(3, -1, -1) * 255, box[None])
+            if len(moved) == 0 or (moved[0, 2:] - moved[0, :2]).min() < 8:
+                continue
+            size = (sample.height, sample.width)
+            crop = placement.flip(crop_masks([mask], placement.back(moved), *size))
+            [rle] = paste_masks(torch.nn.functional.avg_pool2d(crop.float(), 4), moved, 128, 128)
+            ours = torch.from_numpy(decode_columns(rle["counts"], 128, 128, 0, 128)).T.bool()
+            left, top, right, bottom = moved[0].round().int().tolist()
+            theirs = torch.zeros(128, 128, dtype=torch.bool)
+            theirs[top:bottom, left:right] = image[0, top:bottom, left:right] > 0.1
+            if theirs.sum() > 50:
+                overlaps.append(((ours & theirs).sum() / (ours | theirs).sum()).item())
+    assert len(overlaps) > 10
+    assert min(overlaps) > 0.6
+    assert sum(overlaps) / len(overlaps) > 0.85

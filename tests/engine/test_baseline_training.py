@@ -14,6 +14,7 @@ from spinet.errors import SpinetError
 NARROW = Baseline(body="resnet18", neck="nas-fpn", channels=8, repeats=1, head_channels=8, head_convs=1)
 
 
+@pytest.mark.slow
 def test_a_baseline_trains_resumes_and_loads(short, tmp_path):
     (tmp_path / "mine.json").write_text(NARROW.to_json())
     config = replace(short, model=ModelConfig(arch=str(tmp_path / "mine.json")))

@@ -207,8 +207,8 @@ def test_files_without_a_task_are_detectors_or_backbones(saved, tmp_path):
 
 
 def test_a_classifier_is_a_whole_weights_file_too(tmp_path):
-    info = replace(INFO, task="classifier", model=replace(MODEL, background=True))
-    model = info.create_classifier().eval()
+    info = replace(INFO, model=replace(MODEL, head="classifier", background=True))
+    model = info.create_model().eval()
     save_weights(tmp_path / "c.safetensors", model.state_dict(), info, {})
 
     loaded, found = load_classifier(tmp_path / "c.safetensors")
@@ -221,7 +221,7 @@ def test_a_classifier_is_a_whole_weights_file_too(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"task": "clasifier"}, "unknown task 'clasifier', did you mean 'classifier'"),
+        ({"model": '{"head": "clasifier"}'}, "unknown value of model.head 'clasifier', did you mean 'classifier'"),
         ({"image_size": None}, r"the metadata of .*d\.safetensors is damaged: KeyError\('image_size'\)"),
         ({"image_size": "large"}, r"the metadata of .*d\.safetensors is damaged: ValueError"),
         ({"class_names": "3"}, r"the metadata of .*d\.safetensors is damaged: TypeError"),

@@ -48,6 +48,7 @@ def assert_same_end(one, other):
     assert first["step"] == second["step"]
 
 
+@pytest.mark.slow
 def test_a_run_without_a_folder_ends_as_one_with_it_and_writes_nothing(config, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
@@ -74,6 +75,7 @@ def test_the_result_has_the_losses_of_the_lines_of_metrics_and_the_weights_that_
     assert all(torch.equal(value, weights[name]) for name, value in weights_of(tmp_path).items())
 
 
+@pytest.mark.slow
 def test_a_run_folder_holds_config_metrics_weights_and_state(config, tmp_path):
     result = train(config, tmp_path / "run", quiet=True)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
@@ -91,6 +93,7 @@ def test_a_run_folder_holds_config_metrics_weights_and_state(config, tmp_path):
     assert steps == list(range(1, 9))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(config, tmp_path):
     calm = replace(config.model, stochastic_depth=0.0, dropblock=0.0)
     train(replace(config, model=calm, epochs=12, eval_epochs=0, save_seconds=1e9), tmp_path, quiet=True)
@@ -98,6 +101,7 @@ def test_training_lowers_the_loss(config, tmp_path):
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_seed_are_bit_equal_and_another_seed_is_not(short, tmp_path):
     train(short, tmp_path / "one", quiet=True)
     train(short, tmp_path / "two", quiet=True)
@@ -106,6 +110,7 @@ def test_two_runs_of_one_seed_are_bit_equal_and_another_seed_is_not(short, tmp_p
     assert losses_of(tmp_path / "one")[0] != losses_of(tmp_path / "three")[0]
 
 
+@pytest.mark.slow
 def test_loader_processes_change_nothing(short, tmp_path):
     train(short, tmp_path / "none", quiet=True)
     train(replace(short, data=replace(short.data, workers=2)), tmp_path / "two", quiet=True)
@@ -138,6 +143,7 @@ def test_a_run_stopped_and_started_again_ends_bit_equal(config, tmp_path, monkey
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_a_run_resumed_from_an_old_checkpoint_rewrites_what_came_after(config, tmp_path):
     slow_saves = replace(config, save_seconds=1e9)
     train(slow_saves, tmp_path / "whole", quiet=True)
@@ -305,6 +311,7 @@ def test_a_gradient_that_overflows_never_reaches_a_checkpoint(config, tmp_path):
     assert all(value.isfinite().all() for value in state["model"].values())
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_with_other_classes(digits, config, tmp_path):
     root = tmp_path / "data"
     shutil.copytree(digits, root)

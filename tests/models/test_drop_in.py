@@ -84,6 +84,7 @@ def detectors(narrow: Architecture) -> dict[str, torch.nn.Module]:
 
 
 @pytest.mark.parametrize("kind", ["RetinaNet", "FasterRCNN", "MaskRCNN"])
+@pytest.mark.slow
 def test_torchvisions_own_detectors_train_and_predict_on_it(narrow, kind):
     model = detectors(narrow)[kind]
     images = [torch.rand(3, 128, 128)] * 2

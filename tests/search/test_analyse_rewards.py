@@ -101,6 +101,7 @@ def test_the_script_prints_every_part_of_the_section(path):
     assert max(map(len, (line for line in printed.splitlines() if not line.startswith("|")))) <= 120
 
 
+@pytest.mark.slow
 def test_a_table_that_is_not_there_is_one_sentence(tmp_path):
     command = [sys.executable, str(SCRIPT), str(tmp_path / "none.jsonl")]
 

@@ -20,6 +20,7 @@ def url(tmp_path):
     return f"sqlite:///{tmp_path}/studies.db"
 
 
+@pytest.mark.slow
 def test_every_ended_trial_is_in_the_study_with_its_reward_or_as_failed(tmp_path, url):
     maker = JournalMaker(1).run(12, first=6, failures=0.3, rungs=2)
     maker.ask(maker.space.sample(maker.random))

@@ -10,6 +10,7 @@ def test_the_planted_optimum_is_spinenet49_and_worth_one():
     assert planted_reward(SPACE.encode(load_architecture("spinenet49").genotype)) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_300_noisy_samples_are_enough_to_leave_random_search_behind():
     found = {name: best_of(search_planted(settings_of(name, 0), 0, 300)) for name in ("random", "controller")}
 

@@ -71,6 +71,7 @@ def test_the_page_can_be_written_elsewhere(tmp_path):
     assert [each.name for each in run.iterdir()] == ["journal.jsonl"]
 
 
+@pytest.mark.slow
 def test_texts_of_the_journal_cannot_become_markup(tmp_path):
     maker = JournalMaker(
         data=HOSTILE,
@@ -108,6 +109,7 @@ def test_a_search_whose_every_trial_failed_says_so_first_and_why(tmp_path):
     assert "Best trials" not in text
 
 
+@pytest.mark.slow
 def test_a_running_search_is_told_from_a_stopped_one(tmp_path):
     run = still_running().write(tmp_path)
 
@@ -202,6 +204,7 @@ def test_points_tell_trial_and_full_scale_costs(tmp_path):
         assert parameters == pytest.approx(cost.parameters / 1e6, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_published_network_is_marked_where_it_was_among_the_trials(tmp_path):
     maker = JournalMaker().run(8)
     known = load_architecture("spinenet49").genotype
@@ -268,6 +271,7 @@ def test_failures_and_repeated_attempts_are_counted_with_their_usual_reason(tmp_
     assert "<td>oom, tried again</td><td>3</td>" in text
 
 
+@pytest.mark.slow
 def test_without_plotly_the_error_names_the_extra(tmp_path, monkeypatch):
     run = JournalMaker().run(3).write(tmp_path)
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
@@ -293,6 +297,7 @@ def test_a_browser_draws_every_figure(tmp_path):
     assert len(re.findall(r'<path class="point ', dom)) >= 100
 
 
+@pytest.mark.slow
 def test_the_same_journal_gives_the_same_page(tmp_path):
     run = JournalMaker(1).run(25).write(tmp_path)
 

@@ -36,6 +36,7 @@ def test_proposals_depend_on_events_and_number_alone(settings):
 
 @pytest.mark.parametrize("settings", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("stop", [1, 57])
+@pytest.mark.slow
 def test_a_search_replayed_from_its_events_goes_on_as_if_it_had_not_stopped(settings, stop):
     unbroken = Search(create_strategy(settings, EVERY_PHASE)).go(120)
     broken = Search(create_strategy(settings, EVERY_PHASE))
@@ -49,6 +50,7 @@ def test_a_search_replayed_from_its_events_goes_on_as_if_it_had_not_stopped(sett
 
 @pytest.mark.parametrize("name", [name for name in ALL if hasattr(create_strategy(ALL[name], SMALL), "state")])
 @pytest.mark.parametrize("stop", [1, 57])
+@pytest.mark.slow
 def test_a_search_loaded_from_a_snapshot_goes_on_as_if_it_had_not_stopped(name, stop):
     unbroken = Search(create_strategy(ALL[name], EVERY_PHASE)).go(120)
     broken = Search(create_strategy(ALL[name], EVERY_PHASE))

@@ -229,6 +229,7 @@ def test_a_damaged_state_dict_is_refused(tmp_path, content):
         read_source(tmp_path / "m.pth")
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_in_a_state_dict_is_found_wherever_it_is(tmp_path):
     architecture = narrow("mmdet")
     whole = write_published(tmp_path / "m.pth", random_detector(architecture, "mmdet"), architecture, "mmdet")
@@ -247,6 +248,7 @@ def test_a_flipped_byte_in_a_state_dict_is_found_wherever_it_is(tmp_path):
         assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
+@pytest.mark.slow
 def test_settings_that_no_weights_file_may_have_are_refused_before_writing(tmp_path, tpu):
     path = write_published(tmp_path / "m", *tpu, "tpu")
     with pytest.raises(SpinetError, match="model.bn_eps: -1.0 is not between 0 and 1"):

@@ -124,9 +124,9 @@ def test_a_detector_starts_from_the_backbone_of_a_classifier(published, converte
     _, info = load_classifier(converted)
     model = create_retinanet(info.architecture, 2, pool_mode="tpu")
     untouched = model.classes.predictor.weight.detach().clone()
-    settings = replace(info.model, weights=str(converted), background=False)
+    settings = replace(info.model, head="retinanet", weights=str(converted), background=False)
 
-    load_pretrained(model, replace(info, model=settings, task="detector", class_names=("a", "b"), category_ids=(1, 2)))
+    load_pretrained(model, replace(info, model=settings, class_names=("a", "b"), category_ids=(1, 2)))
 
     expected = published[0].backbone.state_dict()
     for name, value in model.backbone.state_dict().items():

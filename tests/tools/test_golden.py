@@ -104,6 +104,7 @@ def test_detections_of_the_mobile_retinanet_are_equal(mobile_retinanet):
     assert distance(found["boxes"], expected["det_detection_boxes"][0][:, YX]) < 2e-5
 
 
+@pytest.mark.slow
 def test_outputs_of_the_tpu_retinanet_are_equal(golden, tmp_path):
     folder = golden(TPU_RETINANET)
     expected = np.load(folder / "golden.npz")

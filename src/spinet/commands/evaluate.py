@@ -1,16 +1,20 @@
 """`spinet evaluate` and `spinet predict`: what a trained detector is worth and what it finds."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from spinet.commands.console import print_metrics, say, warn
 from spinet.errors import SpinetError
 
+if TYPE_CHECKING:
+    import torch
+
 
 def evaluate_command(args: list[str]) -> None:
-    """COCO metrics of a trained detector."""
+    """COCO metrics of a trained detector, top-1 and top-5 of a classifier."""
 
     def command(
         run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
@@ -21,7 +25,7 @@ def evaluate_command(args: list[str]) -> None:
         device: str = "auto",
         json: bool = False,
     ) -> None:
-        """Print COCO's metrics of a run folder or weights file.
+        """Print COCO's metrics of a detector, or top-1 and top-5 of a classifier: a run folder or weights file.
 
         Args:
             run: Run folder or weights file.
@@ -32,65 +36,116 @@ def evaluate_command(args: list[str]) -> None:
             device: `auto`, `cpu`, `cuda` ...
             json: Print one line of JSON instead of a table.
         """
-        from spinet.data.coco import CocoDataset
-        from spinet.engine.checkpoint import load_model
+        from spinet.engine.checkpoint import read_info
         from spinet.engine.distributed import pick_device
-        from spinet.engine.evaluate import check_classes, evaluate
 
-        place = pick_device(device)
-        model, info = load_model(run, place)
-        dataset = CocoDataset(Path(root or _trained_on(run)), split)
-        check_classes(info, dataset, str(run))
-        metrics = evaluate(
-            model,
-            dataset,
-            image_size=info.image_size,
-            batch_size=batch_size,
-            device=place,
-            workers=workers,
-            category_ids=info.category_ids,
-        )
+        measure = _measure_classes if read_info(run).task == "classifier" else _measure_boxes
+        folder = Path(root or _trained_on(run))
+        metrics = measure(run, folder, split, batch_size=batch_size, workers=workers, device=pick_device(device))
         print_metrics(metrics, json)
 
     tyro.cli(command, args=args, prog="spinet evaluate")
 
 
+def _measure_boxes(
+    run: Path, root: Path, split: str, *, batch_size: int, workers: int, device: "torch.device"
+) -> dict[str, float]:
+    from spinet.data.coco import CocoDataset
+    from spinet.engine.checkpoint import load_model
+    from spinet.engine.evaluate import check_classes, evaluate
+
+    model, info = load_model(run, device)
+    dataset = CocoDataset(root, split)
+    check_classes(info, dataset, str(run))
+    return evaluate(
+        model,
+        dataset,
+        image_size=info.image_size,
+        batch_size=batch_size,
+        device=device,
+        workers=workers,
+        category_ids=info.category_ids,
+    )
+
+
+def _measure_classes(
+    run: Path, root: Path, split: str, *, batch_size: int, workers: int, device: "torch.device"
+) -> dict[str, float]:
+    from spinet.data.class_data import ClassDataset
+    from spinet.engine.checkpoint import load_classifier
+    from spinet.engine.classify import evaluate_classes, label_ids
+
+    model, info = load_classifier(run, device)
+    dataset = ClassDataset(root, split)
+    return evaluate_classes(
+        model,
+        dataset,
+        image_size=info.image_size,
+        batch_size=batch_size,
+        device=device,
+        workers=workers,
+        category_ids=label_ids(info, dataset, str(run)),
+    )
+
+
 def predict_command(args: list[str]) -> None:
-    """Pictures with boxes, and JSON, of photos."""
+    """Pictures with boxes, and JSON, of photos; guesses of a classifier."""
 
     def command(
         run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
         photos: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO")],
         out: Path = Path("predictions"),
         score: float = 0.3,
+        top: int = 5,
         device: str = "auto",
     ) -> None:
-        """Find objects in photos; write a picture of each with its boxes, and predictions.json.
+        """Find objects in photos, or guess their classes; write pictures with what was found, and predictions.json.
 
         Args:
             run: Run folder or weights file.
             photos: Photos and folders of photos.
             out: Folder to write to.
             score: Detections below it are left out.
+            top: Guesses of a classifier for each photo.
             device: `auto`, `cpu`, `cuda` ...
         """
+        from spinet.engine.checkpoint import read_info
         from spinet.engine.distributed import pick_device
-        from spinet.tools.predict import Predictor, predict_files
 
         if not photos:
             raise SpinetError("no photo given; name photos or folders of photos after the run")
-        unreadable = []
-        for prediction in predict_files(Predictor.load(run, pick_device(device)), photos, out, score):
-            if prediction.entry is None:
-                unreadable.append(prediction.path)
-                warn(prediction.error)
-            else:
-                say(f"{prediction.picture}  {_counts(prediction.entry['detections'])}")
+        place, unreadable = pick_device(device), 0
+        classifier = read_info(run).task == "classifier"
+        lines = _guesses(run, photos, out, top, place) if classifier else _pictures(run, photos, out, score, place)
+        for readable, line in lines:
+            (say if readable else warn)(line)
+            unreadable += not readable
         say(f"{out / 'predictions.json'}")
         if unreadable:
-            raise SpinetError(f"{len(unreadable)} photos could not be read; the others were done")
+            raise SpinetError(f"{unreadable} photos could not be read; the others were done")
 
     tyro.cli(command, args=args, prog="spinet predict")
+
+
+def _pictures(
+    run: Path, photos: list[Path], out: Path, score: float, device: "torch.device"
+) -> Iterator[tuple[bool, str]]:
+    """Detect, and yield whether a photo could be read, with a line about it."""
+    from spinet.tools.predict import Predictor, predict_files
+
+    for prediction in predict_files(Predictor.load(run, device), photos, out, score):
+        if prediction.entry is None:
+            yield False, prediction.error
+        else:
+            yield True, f"{prediction.picture}  {_counts(prediction.entry['detections'])}"
+
+
+def _guesses(run: Path, photos: list[Path], out: Path, top: int, device: "torch.device") -> Iterator[tuple[bool, str]]:
+    """As `_pictures`, for a classifier."""
+    from spinet.tools.predict_classes import ClassPredictor, predict_class_files
+
+    for prediction in predict_class_files(ClassPredictor.load(run, device), photos, out, top):
+        yield prediction.entry is not None, str(prediction)
 
 
 def _trained_on(run: Path) -> str:

@@ -138,7 +138,7 @@ def check_annotations(raw: dict[str, Any], file: Path, images: dict[int, Entry],
         SpinetError: the first that does not, by its id.
     """
     for position, annotation in enumerate(raw["annotations"], start=1):
-        name = f"annotation {annotation['id']}" if "id" in annotation else f"annotation number {position}"
+        name = annotation_name(annotation, position)
         box = annotation.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(_is_finite_number(value) for value in box):
             raise SpinetError(
@@ -151,6 +151,11 @@ def check_annotations(raw: dict[str, Any], file: Path, images: dict[int, Entry],
         if category_id not in names:
             known = ", ".join(map(str, names))
             raise SpinetError(f"{name} in {file} has category_id {category_id}; the categories are {known}")
+
+
+def annotation_name(annotation: Entry, position: int) -> str:
+    """How messages call an annotation: by its id, or else by its place in the file, counted from 1."""
+    return f"annotation {annotation['id']}" if "id" in annotation else f"annotation number {position}"
 
 
 def _is_finite_number(value: object) -> bool:

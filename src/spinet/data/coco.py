@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from torch import Tensor
 
 from spinet.data.annotations import (
     Entry,
+    annotation_name,
     category_names,
     check_annotations,
     image_entries,
 )
 from spinet.data.formats import read_split
 from spinet.data.images import read_image
+from spinet.data.masks import is_empty, read_mask
 from spinet.errors import SpinetError
 
 # Files round coordinates (COCO's own to 0.01 pixel), which moves box edges this far outside at most.
@@ -34,6 +37,7 @@ class Sample:
         height: pixels, as the annotation file has it.
         boxes: float32 `(N, 4)`, XYXY in pixels, inside the image, none of them empty.
         labels: int64 `(N,)`, positions in `CocoDataset.category_ids`.
+        masks: N masks of the whole image as COCO's compressed run lengths; `None` where they are not asked for.
     """
 
     image_id: int
@@ -42,6 +46,7 @@ class Sample:
     height: int
     boxes: Tensor
     labels: Tensor
+    masks: tuple[bytes, ...] | None = None
 
 
 class CocoDataset:
@@ -50,6 +55,7 @@ class CocoDataset:
     Attributes:
         root: the data set folder.
         split: "train" or "val".
+        has_masks: whether samples have masks.
         annotation_file: the file that lists the split's images or its classes, for messages.
         samples: one `Sample` an image, in the file's order, those without objects too.
         class_names: name of each label.
@@ -60,18 +66,21 @@ class CocoDataset:
         crowd_regions: how many are for the metric only.
     """
 
-    def __init__(self, root: Path, split: str, cache_images: bool = False) -> None:
+    def __init__(self, root: Path, split: str, cache_images: bool = False, masks: bool = False) -> None:
         """Read and check the annotations; images are only looked for, not opened.
 
         Args:
             root: the data set folder.
             split: "train" or "val".
             cache_images: keep each image that `image` has read in memory; loader workers keep one copy each.
+            masks: read masks too, and check those of the objects and of the crowd regions. Without it, broken ones
+                are no fault.
 
         Raises:
-            SpinetError: folder, annotations or image files are missing or not valid.
+            SpinetError: folder, annotations or image files are missing or not valid, or masks are asked for and not
+                there.
         """
-        self.root, self.split = root, split
+        self.root, self.split, self.has_masks = root, split, masks
         self.annotation_file, folder, raw = read_split(root, split)
         names = category_names(raw, self.annotation_file)
         images = image_entries(raw, self.annotation_file)
@@ -80,10 +89,15 @@ class CocoDataset:
 
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
         boxes, self._kept, found = _clip_boxes(raw["annotations"], images)
+        outlines: list[bytes] | None = None
+        if masks:
+            outlines, found["masks without a pixel"] = _read_masks(
+                raw["annotations"], self._kept, images, self.annotation_file
+            )
         self.problems = {name: int(mask.sum()) for name, mask in found.items() if mask.any()}
         owners = {name: raw["annotations"][int(found[name].int().argmax())]["image_id"] for name in self.problems}
         self.examples = {name: folder / images[owner]["file_name"] for name, owner in owners.items()}
-        self.samples = _samples(raw["annotations"], boxes, self._kept, images, self.category_ids, folder)
+        self.samples = _samples(raw["annotations"], boxes, self._kept, outlines, images, self.category_ids, folder)
         self.annotated = len(self._kept)
         self.crowd_regions = int(self._kept.sum()) - sum(len(sample.labels) for sample in self.samples)
         # By image id, so that views of this data set share it.
@@ -182,10 +196,32 @@ def _has_area(boxes: Tensor) -> Tensor:
     return (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
 
 
+def _read_masks(
+    annotations: list[Entry], kept: Tensor, images: dict[int, Entry], file: Path
+) -> tuple[list[bytes], Tensor]:
+    """Return the masks `(A,)` of the kept annotations, empty bytes for the others, and which have no pixel `(A,)`."""
+    if kept.any() and not any(entry.get("segmentation") for entry in annotations):
+        raise SpinetError(
+            f"{file} has no masks; Mask R-CNN needs a segmentation (polygons or RLE) for each object, "
+            "other detectors need boxes only"
+        )
+    masks, empty = [b""] * len(annotations), torch.zeros(len(annotations), dtype=torch.bool)
+    for index in kept.nonzero().squeeze(1).tolist():
+        entry = annotations[index]
+        height, width = (int(images[entry["image_id"]][side]) for side in ("height", "width"))
+        try:
+            masks[index] = read_mask(entry.get("segmentation"), height, width)
+        except ValueError as error:
+            raise SpinetError(f"{annotation_name(entry, index + 1)} in {file} {error}") from error
+        empty[index] = is_empty(masks[index], height, width)
+    return masks, empty
+
+
 def _samples(
     annotations: list[Entry],
     boxes: Tensor,
     kept: Tensor,
+    outlines: list[bytes] | None,
     images: dict[int, Entry],
     category_ids: tuple[int, ...],
     folder: Path,
@@ -201,10 +237,14 @@ def _samples(
     objects = objects[owners[objects].argsort(stable=True)]
     counts = owners[objects].bincount(minlength=len(images)).tolist()
     groups = zip(torch.split(boxes[objects], counts), torch.split(labels[objects], counts), strict=True)
-    return [
+    samples = [
         Sample(image_id, folder / image["file_name"], int(image["width"]), int(image["height"]), *group)
         for (image_id, image), group in zip(images.items(), groups, strict=True)
     ]
+    if outlines is None:
+        return samples
+    ordered = iter([outlines[index] for index in objects.tolist()])
+    return [replace(sample, masks=tuple(islice(ordered, count))) for sample, count in zip(samples, counts, strict=True)]
 
 
 def _for_metric(annotation: Entry, number: int) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Batches of images and their objects: an endless stream for training, and all images once for evaluation."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from spinet.data.coco import CocoDataset
+from spinet.data.mask_crops import CROP_SIDE, crop_masks
 from spinet.data.stream import Batch, Stream, check_numbers, ordered_positions, seeded, shuffled_positions
 from spinet.data.transforms import EvalTransform, TrainTransform
 
@@ -18,6 +20,7 @@ class _Item(NamedTuple):
     image_id: int
     scale: Tensor
     size: tuple[int, int]
+    masks: Tensor | None
 
 
 def train_loader(
@@ -38,8 +41,11 @@ def train_loader(
     after the other. Order and augmentation depend on the seed and the position only: the number of workers or
     a restart at `first_batch` change nothing.
 
+    An object whose visible part has no pixel of its mask, because a crop cut it to an empty corner of its box, stays
+    as it does in the papers' code: its box is that of the visible part, and there the mask is rightly empty.
+
     Args:
-        dataset: the images.
+        dataset: the images; where it has masks, the targets have them too.
         transform: the augmentation.
         batch_size: images a batch and rank.
         seed: of order and augmentation.
@@ -78,7 +84,7 @@ def eval_loader(
     The result can be iterated again and again. The last batch may be short, and so may be a rank's share.
 
     Args:
-        dataset: the images.
+        dataset: the images; where it has masks, the targets have them too, for the loss.
         transform: the resizing.
         batch_size: images a batch and rank.
         rank: number of this process.
@@ -106,8 +112,15 @@ class _TrainBatch:
         sample = self.dataset.samples[index]
         image = self.dataset.image(index)
         with seeded(self.seed, epoch, index):
-            image, boxes, labels = self.transform(image, sample.boxes, sample.labels)
-        return _Item(image, boxes, labels, sample.image_id, torch.ones(2), (sample.height, sample.width))
+            image, boxes, placement = self.transform.place(image, sample.boxes)
+        size = (sample.height, sample.width)
+        masks = None
+        if sample.masks is not None:
+            # No more than the batch will hold.
+            seen = list(compress(sample.masks, placement.kept.tolist()))[: self.max_objects]
+            masks = placement.flip(crop_masks(seen, placement.back(boxes[: self.max_objects]), *size))
+        labels = sample.labels[placement.kept]
+        return _Item(image, boxes, labels, sample.image_id, torch.ones(2), size, masks)
 
 
 class _EvalBatch:
@@ -123,7 +136,9 @@ class _EvalBatch:
         sample = self.dataset.samples[index]
         image, scale = self.transform(self.dataset.image(index))
         boxes = sample.boxes * scale.repeat(2)
-        return _Item(image, boxes, sample.labels, sample.image_id, scale, (sample.height, sample.width))
+        size = (sample.height, sample.width)
+        masks = None if sample.masks is None else crop_masks(sample.masks, sample.boxes, *size)
+        return _Item(image, boxes, sample.labels, sample.image_id, scale, size, masks)
 
 
 def _collate(items: list[_Item], max_objects: int | None) -> Batch:
@@ -132,12 +147,16 @@ def _collate(items: list[_Item], max_objects: int | None) -> Batch:
     room = padded if max_objects is None else min(padded, max_objects)
     boxes = torch.zeros(len(items), room, 4)
     labels = torch.full((len(items), room), -1)
+    targets = {"boxes": boxes, "labels": labels}
     for row, item in enumerate(items):
         count = min(len(item.labels), room)
         boxes[row, :count], labels[row, :count] = item.boxes[:count], item.labels[:count]
+        if item.masks is not None:
+            targets.setdefault("masks", torch.zeros(len(items), room, CROP_SIDE, CROP_SIDE, dtype=torch.uint8))
+            targets["masks"][row, :count] = item.masks[:count]
     return Batch(
         images=torch.stack([item.image for item in items]),
-        targets={"boxes": boxes, "labels": labels},
+        targets=targets,
         image_ids=torch.tensor([item.image_id for item in items]),
         scales=torch.stack([item.scale for item in items]),
         sizes=torch.tensor([item.size for item in items]),

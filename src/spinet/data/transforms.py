@@ -6,6 +6,7 @@ The padding is laid around the normalised image and so is still zero, the mean c
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,36 @@ from spinet.errors import SpinetError
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+class Placement(NamedTuple):
+    """Where an augmentation has put an image, so that what lies in a box of the result can be found in the image.
+
+    Attributes:
+        size: (height, width) of the image.
+        flipped: whether it was mirrored left to right, and top to bottom.
+        scale: `(2,)`, (x, y), after the flips.
+        corner: `(2,)`, (x, y) in the scaled image of the crop's upper left corner.
+        kept: bool `(N,)`, which objects are in the crop.
+    """
+
+    size: tuple[int, int]
+    flipped: tuple[bool, bool]
+    scale: Tensor
+    corner: Tensor
+    kept: Tensor
+
+    def back(self, boxes: Tensor) -> Tensor:
+        """Return boxes of the result as float64 boxes of the image, XYXY `(M, 4)`."""
+        found = (boxes.double() + self.corner.repeat(2)) / self.scale.double().repeat(2)
+        for axis, flipped in enumerate(self.flipped):
+            if flipped:
+                found = _mirror(found, axis, self.size[1 - axis])
+        return found
+
+    def flip(self, masks: Tensor) -> Tensor:
+        """Mirror what was cut out of the image, `(M, B, B)`, as the image was mirrored."""
+        return masks.flip([-1 - axis for axis, flipped in enumerate(self.flipped) if flipped])
 
 
 @dataclass(frozen=True)
@@ -56,11 +87,18 @@ class TrainTransform:
         Returns:
             float32 `(3, S, S)`, boxes `(M, 4)` in its pixels, labels `(M,)`, with M <= N.
         """
+        image, boxes, placement = self.place(image, boxes)
+        return image, boxes, labels[placement.kept]
+
+    def place(self, image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Placement]:
+        """Transform one image and its boxes as a call does, and tell where they went, for masks."""
+        size = (image.shape[-2], image.shape[-1])
         # Always five draws, so that switching a flip off leaves the other draws as they were.
         jitter, x_draw, y_draw, horizontal_draw, vertical_draw = torch.rand(5).tolist()
-        if self.horizontal_flip and horizontal_draw < 0.5:
+        flipped = (self.horizontal_flip and horizontal_draw < 0.5, self.vertical_flip and vertical_draw < 0.5)
+        if flipped[0]:
             image, boxes = image.flip(-1), _mirror(boxes, 0, image.shape[-1])
-        if self.vertical_flip and vertical_draw < 0.5:
+        if flipped[1]:
             image, boxes = image.flip(-2), _mirror(boxes, 1, image.shape[-2])
 
         low, high = self.scale_jitter
@@ -73,7 +111,8 @@ class TrainTransform:
         height, width = image.shape[-2:]
         boxes = boxes.clamp(min=0).minimum(torch.tensor([width, height, width, height]))
         kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        return _normalise_and_pad(image, self.image_size), boxes[kept], labels[kept]
+        placement = Placement(size, flipped, scale, torch.tensor([left, top]), kept)
+        return _normalise_and_pad(image, self.image_size), boxes[kept], placement
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,19 +19,19 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from spinet.arch.baseline import Network, network_from_json
+from spinet.engine.build import Detector, Model, backbone_settings, create_model
 from spinet.engine.config import ModelConfig, TrainConfig
-from spinet.errors import SpinetError, unknown_name
+from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.backbone import Backbone
 from spinet.models.classifier import Classifier
-from spinet.models.factory import BackboneSettings, create_backbone, create_classifier, create_retinanet
-from spinet.models.retinanet import RetinaNet
+from spinet.models.factory import create_backbone
 
 Task = Literal["detector", "classifier", "backbone"]
-TASKS = get_args(Task)
 
 FORMAT = "spinet-1"
-CLASS_PREDICTOR = "classes.predictor."
+# What tells the classes apart: of RetinaNet, of a classifier.
+CLASS_PREDICTORS = ("classes.predictor.", "dense.")
 BACKBONE = "backbone."
 
 # Settings under which weights of another value compute something else.
@@ -48,7 +48,6 @@ class ModelInfo:
         class_names: name of each label; none for a backbone alone.
         category_ids: COCO category id of each label.
         image_size: side of the square images it was trained on, pixels.
-        task: what it does; without classes always `"backbone"`.
     """
 
     architecture: Network
@@ -56,13 +55,13 @@ class ModelInfo:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     image_size: int
-    task: Task = "detector"
 
-    def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise unknown_name("task", str(self.task), TASKS)
+    @property
+    def task(self) -> Task:
+        """What the network does; without classes it is a backbone."""
         if not self.class_names:
-            object.__setattr__(self, "task", "backbone")
+            return "backbone"
+        return "classifier" if self.model.head == "classifier" else "detector"
 
     def to_metadata(self) -> dict[str, str]:
         """Return the strings that safetensors stores."""
@@ -89,50 +88,25 @@ class ModelInfo:
                 tuple(json.loads(metadata["class_names"])),
                 tuple(json.loads(metadata["category_ids"])),
                 int(metadata["image_size"]),
-                # Files older than classifiers do not say it.
-                cast("Task", metadata.get("task", "detector")),
             )
         except SpinetError:
             raise
         except (KeyError, ValueError, TypeError) as error:
             raise SpinetError(f"the metadata of {where} is damaged: {error!r:.100}") from None
 
-    def create_model(self) -> RetinaNet:
-        """Build the detector, with untrained weights."""
-        model = self.model
-        return create_retinanet(
-            self.architecture,
-            len(self.class_names),
-            anchor_scale=model.anchor_scale,
-            octaves=model.octaves,
-            aspect_ratios=model.aspect_ratios,
-            box_coding=model.box_coding,
-            background=model.background,
-            **_backbone_settings(model),
-        )
+    def create_model(self) -> Model:
+        """Build the network, with untrained weights."""
+        return create_model(self.architecture, self.model, len(self.class_names))
 
-    def create_classifier(self) -> Classifier:
-        """Build the classifier, with untrained weights."""
-        classes, settings = len(self.class_names), _backbone_settings(self.model)
-        return create_classifier(self.architecture, classes, background=self.model.background, **settings)
+    def create_detector(self) -> Detector:
+        """Build the network, which is known to be a detector."""
+        model = self.create_model()
+        assert not isinstance(model, Classifier)
+        return model
 
     def create_backbone(self) -> Backbone:
         """Build the backbone alone, with untrained weights."""
-        return create_backbone(self.architecture, levels=None, **_backbone_settings(self.model))
-
-
-def _backbone_settings(model: ModelConfig) -> BackboneSettings:
-    return {
-        "activation": model.activation,
-        "pad_mode": model.pad_mode,
-        "pool_mode": model.pool_mode,
-        "bn_eps": model.bn_eps,
-        "bn_momentum": model.bn_momentum,
-        "stochastic_depth": model.stochastic_depth,
-        "dropblock": model.dropblock,
-        "endpoint_activation": model.endpoint_activation,
-        "squeeze_mode": model.squeeze_mode,
-    }
+        return create_backbone(self.architecture, levels=None, **backbone_settings(self.model))
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], info: ModelInfo, notes: Mapping[str, float]) -> None:
@@ -158,6 +132,20 @@ def weights_file(path: Path) -> Path:
     raise SpinetError(f"there is no weights file or run folder {path}")
 
 
+def read_info(path: Path) -> ModelInfo:
+    """Read the description in a weights file or run folder, without its tensors.
+
+    Raises:
+        SpinetError: the file is missing, damaged, or not one of ours.
+    """
+    file = weights_file(path)
+    try:
+        with safe_open(file, framework="pt") as content:
+            return ModelInfo.from_metadata(content.metadata(), str(file))
+    except (SafetensorError, OSError) as error:
+        raise SpinetError(f"could not read the weights file {file}: {error}") from None
+
+
 def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
     """Read the tensors and the description in a weights file or run folder.
 
@@ -173,7 +161,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
         raise SpinetError(f"could not read the weights file {file}: {error}") from None
 
 
-def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[RetinaNet, ModelInfo]:
+def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[Detector, ModelInfo]:
     """Build the detector of a weights file or run folder, with its weights, in evaluation mode.
 
     Raises:
@@ -190,21 +178,21 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[RetinaNe
             f"{path} holds a backbone without a detector's head: `load_backbone` reads it, and training starts from "
             "it with --model.weights"
         )
-    model = info.create_model()
+    model = info.create_detector()
     load_tensors(model, tensors, str(path))
     return model.to(device).eval(), info
 
 
 def load_classifier(path: Path, device: torch.device | str = "cpu") -> tuple[Classifier, ModelInfo]:
-    """Build the classifier of a weights file, with its weights, in evaluation mode.
+    """Build the classifier of a weights file or run folder, with its weights, in evaluation mode.
 
     Raises:
         SpinetError: the file is missing, damaged, holds no classifier, or its tensors do not fit its own description.
     """
     tensors, info = read_weights(path)
-    if info.task != "classifier":
+    model = info.create_model() if info.task == "classifier" else None
+    if not isinstance(model, Classifier):
         raise SpinetError(f"{path} holds a {info.task}, but a classifier is asked for")
-    model = info.create_classifier()
     load_tensors(model, tensors, str(path))
     return model.to(device).eval(), info
 
@@ -237,7 +225,7 @@ def load_tensors(model: nn.Module, tensors: dict[str, Tensor], where: str) -> No
     model.load_state_dict(tensors)
 
 
-def load_pretrained(model: RetinaNet, info: ModelInfo) -> None:
+def load_pretrained(model: Model, info: ModelInfo) -> None:
     """Start `model` from the weights that `info.model.weights` names.
 
     Raises:
@@ -251,11 +239,11 @@ def load_pretrained(model: RetinaNet, info: ModelInfo) -> None:
             f"{path} holds weights of another architecture ({source.architecture.name}, not {info.architecture.name})"
         )
     _check_conventions(source.model, info.model, path)
-    if source.task != "detector":
+    if source.task == "backbone" or source.model.head != info.model.head:
         tensors = {name: value for name, value in tensors.items() if name.startswith(BACKBONE)}
         tensors = {name: value for name, value in model.state_dict().items() if name not in tensors} | tensors
     elif info.model.new_classes:
-        own = {name: value for name, value in model.state_dict().items() if name.startswith(CLASS_PREDICTOR)}
+        own = {name: value for name, value in model.state_dict().items() if name.startswith(CLASS_PREDICTORS)}
         tensors = {name: value for name, value in tensors.items() if name not in own} | own
     elif source.class_names != info.class_names:
         raise SpinetError(

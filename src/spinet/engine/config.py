@@ -15,6 +15,10 @@ from spinet.errors import SpinetError, unknown_name
 class ModelConfig:
     """The network."""
 
+    head: Literal["retinanet", "faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn", "classifier"] = (
+        "retinanet"
+    )
+    """What stands on the backbone: a detector of boxes in one stage or two, of boxes and masks, or a classifier."""
     arch: str = "spinenet49s"
     """Catalogue name or path of an architecture file (`spinet list` shows the names), or a baseline: resnet18-fpn to
     resnet152-fpn, resnet50-nas-fpn, timm/NAME-fpn."""
@@ -46,6 +50,18 @@ class ModelConfig:
     """How anchors count pixels: exactly, as tensorflow/tpu decodes, or rounded as in mmdetection 1.1."""
     background: bool = False
     """Whether class 0 is the background, never reported (Google's published detectors: yes)."""
+    proposals: int = 1000
+    """R-CNN: most regions of an image that come out of the first stage."""
+    roi_samples: int = 512
+    """R-CNN: regions of an image that the box head learns from in a step."""
+    mask_samples: int = 128
+    """Mask R-CNN: regions of an image that the mask head learns from in a step."""
+    rpn_convs: int = 0
+    """R-CNN: 3x3 convolutions of the region proposals; 0 takes the released number, 1, and 2 in a cascade."""
+    aggregation: Literal["all", "one", "concat"] = "all"
+    """Classifier: the mean of all levels, the coarsest one, or all side by side."""
+    label_smoothing: float = 0.0
+    """Classifier: share of the truth that is spread over all classes."""
     weights: str = ""
     """Weights file (.safetensors) or run folder to start from; empty trains from scratch."""
     new_classes: bool = False
@@ -57,7 +73,8 @@ class DataConfig:
     """The photos."""
 
     root: str = ""
-    """Data set folder in COCO, YOLO or Pascal VOC format, or a YOLO data set's YAML file."""
+    """Data set folder in COCO, YOLO or Pascal VOC format, or a YOLO data set's YAML file; for classifiers image folders
+    or iNaturalist's JSON."""
     image_size: int = 640
     """Side of the square that images are fitted into, pixels."""
     scale_jitter: tuple[float, float] = (0.5, 2.0)
@@ -66,6 +83,8 @@ class DataConfig:
     """Mirror half of the training images."""
     vertical_flip: bool = False
     """Turn half of the training images upside down; for photos without an up, like micrographs."""
+    crop_area: tuple[float, float] = (0.08, 1.0)
+    """Classifier: range of the random share of a training image that is looked at."""
     max_objects: int = 100
     """Most objects of a training image that are learnt from."""
     cache_images: bool = False
@@ -117,6 +136,11 @@ RANGES = {
     "model.dropblock": (0, 0.99),
     "model.anchor_scale": (0.1, 100),
     "model.octaves": (1, 100),
+    "model.proposals": (2, 1e5),
+    "model.roi_samples": (2, 1e5),
+    "model.mask_samples": (2, 1e5),
+    "model.rpn_convs": (0, 100),
+    "model.label_smoothing": (0, 0.99),
     "data.image_size": (1, 1e5),
     "data.max_objects": (1, 1e6),
     "data.workers": (0, 1000),
@@ -178,6 +202,9 @@ class TrainConfig:
                 f"setting optim.drops: the drops {self.optim.drops} epochs before the end begin before training does, "
                 f"in {self.epochs:g} epochs; give smaller ones or take --optim.schedule cosine"
             )
+        low, high = self.data.crop_area
+        if not 0 < low <= high <= 1:
+            raise SpinetError(f"setting data.crop_area: ({low}, {high}) is not a range above 0 and up to 1")
         low, high = self.data.scale_jitter
         if not 0 < low <= high < math.inf:
             raise SpinetError(f"setting data.scale_jitter: ({low}, {high}) is not a range above 0")

@@ -2,25 +2,65 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
+from torch import Tensor
 
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader
+from spinet.data.mask_crops import paste_masks
+from spinet.data.masks import Rle, as_rle, read_mask
 from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform
+from spinet.engine.build import Detector
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.distributed import Processes
 from spinet.errors import SpinetError
 from spinet.models.detections import Detections
-from spinet.models.retinanet import RetinaNet
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
-# One detection in COCO's results format: image_id, category_id, bbox (x, y, width, height), score.
+# One detection in COCO's results format: image_id, category_id, bbox (x, y, width, height), score and, where the
+# detector finds masks, segmentation (RLE).
 CocoResult = dict[str, Any]
+
+
+class PhotoDetections(TypedDict):
+    """What was found in one photo, best first.
+
+    Attributes:
+        boxes: `(D, 4)` XYXY in pixels of the photo, inside it.
+        scores: `(D,)`.
+        labels: `(D,)`.
+        masks: D masks of the whole photo; absent where only boxes are found.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    masks: NotRequired[list[Rle]]
+
+
+def in_photo(found: Detections, scale: Tensor, height: int, width: int) -> PhotoDetections:
+    """Bring what a network found in its input back to the photo, on the CPU.
+
+    Args:
+        found: boxes in pixels of the network's input.
+        scale: `(2,)`, (x, y): input divided by photo.
+        height: of the photo, in pixels.
+        width: of the photo, in pixels.
+    """
+    boxes = found["boxes"].cpu() / scale.repeat(2)
+    limit = torch.tensor([width, height, width, height])
+    placed = PhotoDetections(
+        boxes=boxes.clamp(min=0).minimum(limit), scores=found["scores"].cpu(), labels=found["labels"].cpu()
+    )
+    if "masks" in found:
+        # In the boxes as they were found: what reaches out of the photo is cut off, not pressed into it.
+        placed["masks"] = paste_masks(found["masks"], boxes, height, width)
+    return placed
 
 
 def coco_results(detections: Iterable[Detections], batch: Batch, category_ids: tuple[int, ...]) -> list[CocoResult]:
@@ -29,17 +69,22 @@ def coco_results(detections: Iterable[Detections], batch: Batch, category_ids: t
     for found, image_id, scale, size in zip(
         detections, batch.image_ids.tolist(), batch.scales, batch.sizes, strict=True
     ):
-        limit = size.flip(0).repeat(2)
-        boxes = (found["boxes"].cpu() / scale.repeat(2)).clamp(min=0).minimum(limit)
+        placed = in_photo(found, scale, *size.tolist())
+        boxes = placed["boxes"]
         boxes[:, 2:] -= boxes[:, :2]
-        for box, score, label in zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True):
-            category = category_ids[label]
-            results.append({"image_id": image_id, "category_id": category, "bbox": box, "score": score})
+        objects = zip(boxes.tolist(), placed["scores"].tolist(), placed["labels"].tolist(), strict=True)
+        new: list[CocoResult] = [
+            {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
+            for box, score, label in objects
+        ]
+        for result, mask in zip(new, placed.get("masks", ()), strict=False):
+            result["segmentation"] = mask
+        results += new
     return results
 
 
 def detect(
-    model: RetinaNet,
+    model: Detector,
     dataset: CocoDataset,
     *,
     image_size: int,
@@ -76,15 +121,40 @@ def detect(
     return processes.gather(results)
 
 
-def coco_metrics(ground_truth: Mapping[str, object], results: list[CocoResult]) -> dict[str, float]:
+def coco_metrics(ground_truth: Mapping[str, Any], results: list[CocoResult], masks: bool = False) -> dict[str, float]:
     """COCO's twelve numbers for boxes, and `AP/<class>` for every class; NaN where there is nothing to find.
+
+    Where results have masks, the same numbers of the masks follow as `mask/AP`, ..., `mask/AP/<class>`, unless none of
+    the annotations has a mask. As in COCO's own files of mask results, a found mask is as large as its pixels are
+    many, not as its box.
 
     Args:
         ground_truth: a COCO dict with images, categories and annotations.
         results: detections in COCO's results format.
+        masks: give the numbers of masks even if nothing was found.
+
+    Raises:
+        SpinetError: results have masks, but only some of the annotations, or broken ones.
     """
+    masks = _any_masks(results, masks) and _any_masks(ground_truth["annotations"], True)
+    boxes = [{key: value for key, value in result.items() if key != "segmentation"} for result in results]
+    metrics = _coco_numbers(ground_truth, boxes, "bbox")
+    if masks:
+        found = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
+        numbers = _coco_numbers(_with_masks(ground_truth), found, "segm")
+        metrics |= {f"mask/{name}": value for name, value in numbers.items()}
+    return metrics
+
+
+def _any_masks(entries: list[dict[str, Any]], if_empty: bool) -> bool:
+    return any(entry.get("segmentation") for entry in entries) or (if_empty and not entries)
+
+
+def _coco_numbers(
+    ground_truth: Mapping[str, Any], results: list[CocoResult], kind: Literal["bbox", "segm"]
+) -> dict[str, float]:
     truth = COCO(dict(ground_truth))
-    evaluation = COCOeval_faster(truth, truth.loadRes(results), iouType="bbox")
+    evaluation = COCOeval_faster(truth, truth.loadRes(results), iouType=kind)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
@@ -98,8 +168,22 @@ def coco_metrics(ground_truth: Mapping[str, object], results: list[CocoResult]) 
     return metrics
 
 
+def _with_masks(ground_truth: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the truth with all masks as checked RLE, because the metric does not end on some broken ones."""
+    sizes = {image["id"]: (int(image["height"]), int(image["width"])) for image in ground_truth["images"]}
+    annotations = []
+    for entry in ground_truth["annotations"]:
+        size = sizes[entry["image_id"]]
+        try:
+            mask = as_rle(read_mask(entry.get("segmentation"), *size), *size)
+        except ValueError as error:
+            raise SpinetError(f"an annotation of image {entry['image_id']}, {entry['bbox']}, {error}") from error
+        annotations.append(entry | {"segmentation": mask})
+    return {**ground_truth, "annotations": annotations}
+
+
 def evaluate(
-    model: RetinaNet,
+    model: Detector,
     dataset: CocoDataset,
     *,
     image_size: int,
@@ -111,6 +195,8 @@ def evaluate(
     category_ids: tuple[int, ...] | None = None,
 ) -> dict[str, float]:
     """Return COCO's metrics of `model` on `dataset`; the same in every process. See `detect` for `category_ids`.
+
+    Those of masks are among them where the model finds masks; `dataset` has to have them in its file then.
 
     >>> METRICS[:3]
     ('AP', 'AP50', 'AP75')
@@ -127,13 +213,13 @@ def evaluate(
         processes=processes,
         category_ids=category_ids,
     )
-    metrics = coco_metrics(dataset.ground_truth(), results) if processes.is_main else {}
+    metrics = coco_metrics(dataset.ground_truth(), results, dataset.has_masks) if processes.is_main else {}
     return processes.broadcast(metrics)
 
 
 @torch.no_grad()
 def mean_loss(
-    model: RetinaNet,
+    model: Detector,
     dataset: CocoDataset,
     *,
     image_size: int,

@@ -84,9 +84,10 @@ class Display:
             # Short, so that bar and ETA still fit into 80 columns.
             self._bar.update(self._task, completed=step, description=f"loss {values['loss']:.3f}  {speed}")
             return
+        parts = ", ".join(f"{name[5:]} {value:.3f}" for name, value in values.items() if name.startswith("loss/"))
         self.say(
-            f"step {step}/{self._steps}  epoch {values['epoch']:.1f}  loss {values['loss']:.3f} "
-            f"(class {values['loss/class']:.3f}, box {values['loss/box']:.3f})  lr {values['lr']:.2e}  {speed}  "
+            f"step {step}/{self._steps}  epoch {values['epoch']:.1f}  loss {values['loss']:.3f} ({parts})  "
+            f"lr {values['lr']:.2e}  {speed}  "
             f"ETA {self._remaining(step)}"
         )
 

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spinet.engine.build import Model
 from spinet.engine.checkpoint import ModelInfo, load_pretrained, save_state, save_weights
 from spinet.engine.config import TrainConfig
 from spinet.engine.optim import MovingAverage, create_optimizer
 from spinet.engine.window import LossWindow
 from spinet.errors import BuildError, NotFinite, SpinetError
-from spinet.models.retinanet import RetinaNet
 
 
 class TrainState:
@@ -29,7 +29,7 @@ class TrainState:
     def __init__(self, info: ModelInfo, config: TrainConfig, device: torch.device, resumed: bool = False) -> None:
         self.info = info
         try:
-            self.model: RetinaNet = info.create_model()
+            self.model: Model = info.create_model()
         except SpinetError as error:
             raise BuildError(str(error)) from None
         self.channels_last = config.channels_last
@@ -43,7 +43,7 @@ class TrainState:
         self.step = 0
         self.best: dict[str, float] = {}
         self.last: dict[str, float] = {}
-        self.window = LossWindow(device)
+        self.window = LossWindow(self.model.loss_names, device)
 
     def to_dict(self) -> dict[str, Any]:
         """Return tensors and plain values that `load` reads back."""
@@ -84,7 +84,7 @@ class TrainState:
         """Return the weights to evaluate and ship: the moving average where there is one."""
         return self.average.state if self.average else self.model.state_dict()
 
-    def evaluated(self, device: torch.device) -> RetinaNet:
+    def evaluated(self, device: torch.device) -> Model:
         """Return the network to evaluate: with the moving average where there is one, else the one in training."""
         if not self.average:
             return self.model
@@ -93,7 +93,7 @@ class TrainState:
         self._place(model, device)
         return model
 
-    def _place(self, model: RetinaNet, device: torch.device) -> None:
+    def _place(self, model: Model, device: torch.device) -> None:
         model.to(device)
         if self.channels_last:
             model.to(memory_format=torch.channels_last)

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from spinet.data.stream import Batch
+from spinet.engine.build import Model
 from spinet.engine.config import TrainConfig
 from spinet.engine.distributed import Processes, synchronise_batch_norm
 from spinet.engine.optim import clip_gradients, learning_rate
 from spinet.engine.state import TrainState
 from spinet.errors import OutOfMemory, SpinetError
-from spinet.models.retinanet import RetinaNet
 
 
 class Stepper:
@@ -117,7 +117,7 @@ class Stepper:
 class _Losses(nn.Module):
     """Makes `losses` the forward, which is what DistributedDataParallel hooks into."""
 
-    def __init__(self, model: RetinaNet) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 

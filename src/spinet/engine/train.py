@@ -9,23 +9,19 @@ from pathlib import Path
 import torch
 
 from spinet.arch.baseline import load_network
-from spinet.data.check_annotations import quick_findings
-from spinet.data.coco import CocoDataset
 from spinet.data.findings import Finding, refuse
-from spinet.data.loader import train_loader
 from spinet.data.stream import Batch
-from spinet.data.transforms import TrainTransform
+from spinet.engine.build import Model
 from spinet.engine.checkpoint import ModelInfo, read_state, save_weights
 from spinet.engine.config import TrainConfig, differences, read_config
 from spinet.engine.distributed import Processes, pick_device, processes
-from spinet.engine.evaluate import evaluate
 from spinet.engine.progress import Display, RunLog, memory_gib
 from spinet.engine.state import TrainState
 from spinet.engine.step import Stepper
+from spinet.engine.task import Photos, Task, task_of
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.blocks import count_parameters
-from spinet.models.retinanet import RetinaNet
 
 # Settings that change how fast a run goes but not where it ends; a resumed run may change them.
 HARMLESS = ("data.workers", "data.cache_images", "log_steps", "save_seconds", "device")
@@ -36,7 +32,7 @@ class TrainResult:
     """What a finished run gives.
 
     Attributes:
-        last: metrics on the val split at the end; `best` of the evaluation with the best AP.
+        last: metrics on the val split at the end; `best` of the evaluation with the best score (boxes: AP).
         steps: optimiser steps of the run.
         seconds: spent by this call.
         losses: for each line of metrics of this call, the step that it ends at and the mean loss of its steps.
@@ -48,19 +44,19 @@ class TrainResult:
     steps: int
     seconds: float
     losses: tuple[tuple[int, float], ...]
-    model: RetinaNet
+    model: Model
 
 
 def train(
     config: TrainConfig,
     run: Path | None,
     *,
-    train_set: CocoDataset | None = None,
-    val_set: CocoDataset | None = None,
+    train_set: Photos | None = None,
+    val_set: Photos | None = None,
     info: ModelInfo | None = None,
     quiet: bool = False,
 ) -> TrainResult:
-    """Train a detector, or go on with a run that was interrupted; the end is bit-equal either way (CPU, one build).
+    """Train a network, or go on with a run that was interrupted; the end is bit-equal either way (CPU, one build).
 
     Args:
         config: all settings.
@@ -88,15 +84,10 @@ def train(
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         _check_batch(config, group)
         _check_run(config, run)
-        train_set = train_set or CocoDataset(Path(config.data.root), "train", config.data.cache_images)
-        val_set = val_set or CocoDataset(Path(config.data.root), "val", config.data.cache_images)
-        findings = quick_findings(
-            train_set,
-            val_set,
-            image_size=config.data.image_size,
-            anchor_scale=config.model.anchor_scale,
-            max_objects=config.data.max_objects,
-        )
+        task = task_of(config.model)
+        train_set = train_set or task.open(config, "train")
+        val_set = val_set or task.open(config, "val")
+        findings = task.findings(config, train_set, val_set)
         refuse(findings)
         torch.manual_seed(config.seed)
         info = info or model_info(config, train_set)
@@ -106,7 +97,7 @@ def train(
             state.load(read_state(run / "state.pt", info.architecture))
         if run is not None and group.is_main:
             write_atomically(run / "config.json", config.to_json())
-        return _Run(config, run, state, train_set, val_set, findings, group, device, quiet).loop()
+        return _Run(config, run, task, state, train_set, val_set, findings, group, device, quiet).loop()
 
 
 class _Run:
@@ -116,16 +107,17 @@ class _Run:
         self,
         config: TrainConfig,
         run: Path | None,
+        task: Task,
         state: TrainState,
-        train_set: CocoDataset,
-        val_set: CocoDataset,
+        train_set: Photos,
+        val_set: Photos,
         findings: list[Finding],
         group: Processes,
         device: torch.device,
         quiet: bool,
     ) -> None:
         self.config, self.folder, self.state, self.group, self.device = config, run, state, group, device
-        self.train_set, self.val_set, self.findings = train_set, val_set, findings
+        self.task, self.train_set, self.val_set, self.findings = task, train_set, val_set, findings
         self.epoch_steps = len(train_set) / config.batch_size
         self.steps = max(1, round(config.epochs * self.epoch_steps))
         self.part_size = config.batch_size // (group.count * config.accumulate)
@@ -192,21 +184,20 @@ class _Run:
     def _evaluate(self) -> None:
         config, state = self.config, self.state
         state.check_finite()
-        state.last = evaluate(
+        state.last = self.task.evaluate(
             state.evaluated(self.device),
             self.val_set,
-            image_size=config.data.image_size,
-            batch_size=self.part_size,
+            config,
+            part_size=self.part_size,
             device=self.device,
-            workers=config.data.workers,
-            bf16=config.uses_bf16(self.device.type),
-            processes=self.group,
+            group=self.group,
         )
-        shown = "  ".join(f"{name} {state.last[name]:.3f}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl"))
+        shown = "  ".join(f"{name} {state.last[name]:.3f}" for name in self.task.shown)
         self.display.say(f"step {state.step}/{self.steps}  val: {shown}")
         if self.log:
             self.log.write(state.step, {f"val/{name}": value for name, value in state.last.items()})
-        if not state.best or not state.last["AP"] <= state.best["AP"]:
+        score = self.task.score
+        if not state.best or not state.last[score] <= state.best[score]:
             state.best = state.last
             if self.folder is not None and self.group.is_main:
                 notes = {"step": state.step, **state.best}
@@ -226,23 +217,12 @@ class _Run:
         self.saved = time.monotonic()
 
     def _batches(self) -> Iterator[Batch]:
-        config = self.config
-        transform = TrainTransform(
-            config.data.image_size,
-            config.data.scale_jitter,
-            config.data.horizontal_flip,
-            config.data.vertical_flip,
-        )
-        return train_loader(
+        return self.task.batches(
+            self.config,
             self.train_set,
-            transform,
-            batch_size=self.part_size,
-            seed=config.seed,
-            first_batch=self.state.step * config.accumulate,
-            rank=self.group.rank,
-            world_size=self.group.count,
-            workers=config.data.workers,
-            max_objects=config.data.max_objects,
+            part_size=self.part_size,
+            first_batch=self.state.step * self.config.accumulate,
+            group=self.group,
         )
 
     def _announce(self) -> None:
@@ -253,7 +233,7 @@ class _Run:
         for finding in self.findings:
             if finding.severity == "warning":
                 say(f"warning: {finding.text}")
-        say(f"model: RetinaNet on {config.model.arch}, {parameters:,} parameters, on {self.device}")
+        say(f"model: {config.model.head} on {config.model.arch}, {parameters:,} parameters, on {self.device}")
         rate = config.optim.lr * config.batch_size / config.optim.lr_batch
         say(
             f"learning rate: {config.optim.lr:g} for {config.optim.lr_batch} images, so {rate:.4g} for "
@@ -265,7 +245,7 @@ class _Run:
             say(f"going on at step {self.state.step} of {self.steps} in {self.folder}")
 
 
-def model_info(config: TrainConfig, dataset: CocoDataset) -> ModelInfo:
+def model_info(config: TrainConfig, dataset: Photos) -> ModelInfo:
     """Describe the network that `config` trains on `dataset`."""
     return ModelInfo(
         load_network(config.model.arch),
@@ -287,7 +267,8 @@ def _check_batch(config: TrainConfig, group: Processes) -> None:
 def _check_run(config: TrainConfig, run: Path | None) -> None:
     """Refuse a folder that other settings have trained in."""
     if not config.data.root:
-        raise SpinetError("data.root is not set; pass --data.root DIR, a folder in COCO, YOLO or Pascal VOC format")
+        folder = "image folders" if config.model.head == "classifier" else "a folder in COCO, YOLO or Pascal VOC format"
+        raise SpinetError(f"data.root is not set; pass --data.root DIR, {folder}")
     # Without a state nothing has been trained: a start that failed may be corrected.
     if run is None or not (run / "state.pt").is_file() or not (run / "config.json").is_file():
         return

@@ -37,6 +37,8 @@ class Classifier(nn.Module):
         SpinetError: the aggregation is unknown, or there is no class.
     """
 
+    loss_names = ("class",)
+
     def __init__(
         self,
         backbone: Backbone,

@@ -122,6 +122,7 @@ class RCNN(nn.Module):
             for _ in self.overlaps
         )
         self.masks = MaskHead(features, head_channels, head_convs, classes, *settings) if masks else None
+        self.loss_names = ("proposal_class", "proposal_box", "class", "box", *(("mask",) if masks else ()))
         self._anchors: dict[tuple[int, int, torch.device], list[Tensor]] = {}
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

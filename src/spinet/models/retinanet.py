@@ -124,6 +124,8 @@ class RetinaNet(nn.Module):
         SpinetError: the box coding is unknown.
     """
 
+    loss_names = ("class", "box")
+
     def __init__(
         self,
         backbone: Backbone,

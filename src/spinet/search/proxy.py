@@ -21,6 +21,7 @@ from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConf
 from spinet.engine.evaluate import mean_loss
 from spinet.engine.train import TrainResult, train
 from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError
+from spinet.models.classifier import Classifier
 from spinet.search.proxies import Proxy
 from spinet.search.zero_cost import zero_cost_scores
 
@@ -146,6 +147,7 @@ class ProxyTask:
         return ModelInfo(architecture, self._model, dataset.class_names, dataset.category_ids, self.proxy.image_size)
 
     def _metrics(self, config: TrainConfig, result: TrainResult, held_out: CocoDataset) -> dict[str, Any]:
+        assert not isinstance(result.model, Classifier)
         device = next(result.model.parameters()).device
         loss = mean_loss(
             result.model,

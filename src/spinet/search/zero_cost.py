@@ -13,9 +13,9 @@ from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader
 from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform
+from spinet.engine.build import Detector
 from spinet.engine.checkpoint import ModelInfo
 from spinet.models.backbone import Backbone
-from spinet.models.retinanet import RetinaNet
 
 # Most images that are looked at.
 IMAGES = 16
@@ -32,14 +32,14 @@ def zero_cost_scores(info: ModelInfo, dataset: CocoDataset, *, seed: int, device
     """
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        model = info.create_model().to(device)
+        model = info.create_detector().to(device)
     few = dataset.subset(range(min(IMAGES, len(dataset))))
     (batch,) = eval_loader(few, EvalTransform(info.image_size), batch_size=IMAGES)
     scores = gradient_scores(model, batch, device) | {"synflow": synflow(model.backbone, info.image_size)}
     return {name: score for name, score in scores.items() if math.isfinite(score)}
 
 
-def gradient_scores(model: RetinaNet, batch: Batch, device: torch.device) -> dict[str, float]:
+def gradient_scores(model: Detector, batch: Batch, device: torch.device) -> dict[str, float]:
     """Return three scores of one training pass over `batch`.
 
     `grad_norm` is the norm of the loss's gradient. `snip` is the logarithm of the sum of |weight * gradient| over the

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -108,7 +109,9 @@ def _info(
     settings: ModelConfig, architecture: Architecture, classes: int, task: Task, image_size: int | None
 ) -> ModelInfo:
     name = architecture.name
+    head: Literal["retinanet", "classifier"] = "retinanet"
     if task == "classifier":
+        head = "classifier"
         background = classes == WITH_BACKGROUND
         class_names, category_ids = classifier_table(classes)
         size = CLASSIFIER_SIZE
@@ -116,10 +119,10 @@ def _info(
         background = settings.background and classes > 0
         class_names, category_ids = class_table(classes, background)
         size = usual_size(name)
-    model = replace(settings, arch=name, anchor_scale=ANCHOR_SCALE.get(name, 3.0), background=background)
+    model = replace(settings, head=head, arch=name, anchor_scale=ANCHOR_SCALE.get(name, 3.0), background=background)
     size = size if image_size is None else image_size
     TrainConfig(model=model, data=DataConfig(image_size=size))  # refuses what no weights file may say
-    return ModelInfo(architecture, model, class_names, category_ids, size, task)
+    return ModelInfo(architecture, model, class_names, category_ids, size)
 
 
 def _repeats(source: Source, graph: Genotype) -> int:

@@ -1,24 +1,32 @@
-"""Boxes and names drawn on a photo."""
+"""Boxes, masks and names drawn on a photo."""
 
 import colorsys
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from spinet.models.detections import Detections
+from spinet.data.masks import Rle, decode_columns
+from spinet.engine.evaluate import PhotoDetections
+
+# How much of a mask's colour lies over the photo, of 255.
+FILL = 100
 
 
-def draw_detections(image: Image.Image, detections: Detections, class_names: tuple[str, ...]) -> Image.Image:
-    """Return a copy of an RGB `image` with boxes, class names and scores; the surest on top.
+def draw_detections(image: Image.Image, detections: PhotoDetections, class_names: tuple[str, ...]) -> Image.Image:
+    """Return a copy of an RGB `image` with masks, boxes, class names and scores; the surest on top.
+
+    Masks are translucent with an outline, below all boxes.
 
     Args:
         image: the photo.
-        detections: boxes XYXY in its pixels, best first.
+        detections: boxes XYXY in its pixels, masks of its size if there are any, best first.
         class_names: name of each label.
     """
     picture = image.copy()
     pen = ImageDraw.Draw(picture)
     # Lines and letters grow with the photo, so that they read the same when it is shown at one size.
     line = max(1, round(max(image.size) / 320))
+    for mask, label in reversed(list(zip(detections.get("masks", ()), detections["labels"].tolist(), strict=False))):
+        _draw_mask(picture, mask, class_colour(label), line)
     font = ImageFont.load_default(size=max(10, max(image.size) / 45))
     found = zip(
         detections["boxes"].tolist(),
@@ -38,6 +46,23 @@ def draw_detections(image: Image.Image, detections: Detections, class_names: tup
         pen.rectangle((x, y, x + width, y + height), fill=colour)
         pen.text((x + line - left, y + line - top), text, fill="white", font=font)
     return picture
+
+
+def _draw_mask(picture: Image.Image, mask: Rle, colour: tuple[int, int, int], line: int) -> None:
+    height, width = mask["size"]
+    whole = Image.fromarray(decode_columns(mask["counts"], height, width, 0, width).T * 255)
+    place = whole.getbbox()
+    if place is None:
+        return
+    # One pixel of nothing around it, so that the object's edge at the photo's border is an edge too.
+    inside = Image.new("L", (place[2] - place[0] + 2, place[3] - place[1] + 2))
+    inside.paste(whole.crop(place), (1, 1))
+    for _ in range(line):
+        inside = inside.filter(ImageFilter.MinFilter(3))
+    body = inside.crop((1, 1, inside.width - 1, inside.height - 1))
+    edge = ImageChops.subtract(whole.crop(place), body)
+    opacity = ImageChops.lighter(edge, body.point(lambda value: min(value, FILL)))
+    picture.paste(colour, place[:2], opacity)
 
 
 def class_colour(label: int) -> tuple[int, int, int]:

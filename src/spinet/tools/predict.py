@@ -1,4 +1,4 @@
-"""Photos in, pictures with boxes and one JSON file out."""
+"""Photos in, pictures with boxes and masks and one JSON file out."""
 
 import io
 import json
@@ -14,11 +14,11 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from spinet.data.images import IMAGE_SUFFIXES, read_image
 from spinet.data.transforms import EvalTransform
+from spinet.engine.build import Detector
 from spinet.engine.checkpoint import ModelInfo, load_model
+from spinet.engine.evaluate import PhotoDetections, in_photo
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
-from spinet.models.detections import Detections
-from spinet.models.retinanet import RetinaNet
 from spinet.tools.pictures import draw_detections
 
 
@@ -26,7 +26,7 @@ from spinet.tools.pictures import draw_detections
 class Predictor:
     """A trained detector for single photos of any size."""
 
-    model: RetinaNet
+    model: Detector
     info: ModelInfo
     device: torch.device
 
@@ -40,14 +40,11 @@ class Predictor:
         model, info = load_model(path, device)
         return cls(model, info, device)
 
-    def __call__(self, image: Tensor, score_threshold: float = 0.3) -> Detections:
-        """Find objects in a uint8 RGB photo `(3, H, W)`; boxes come in its own pixels."""
+    def __call__(self, image: Tensor, score_threshold: float = 0.3) -> PhotoDetections:
+        """Find objects in a uint8 RGB photo `(3, H, W)`; boxes and masks come in its own pixels."""
         prepared, scale = EvalTransform(self.info.image_size)(image)
         [found] = self.model.predict(prepared[None].to(self.device), score_threshold=score_threshold)
-        height, width = image.shape[-2:]
-        limit = torch.tensor([width, height, width, height])
-        boxes = (found["boxes"].cpu() / scale.repeat(2)).clamp(min=0).minimum(limit)
-        return {"boxes": boxes, "scores": found["scores"].cpu(), "labels": found["labels"].cpu()}
+        return in_photo(found, scale, image.shape[-2], image.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -113,11 +110,11 @@ def predict_files(
     write_atomically(out / "predictions.json", json.dumps(entries, indent=1) + "\n")
 
 
-def _entry(path: Path, image: Tensor, found: Detections, info: ModelInfo) -> dict[str, Any]:
-    """One photo in the JSON file; boxes are COCO's (x, y, width, height)."""
+def _entry(path: Path, image: Tensor, found: PhotoDetections, info: ModelInfo) -> dict[str, Any]:
+    """One photo in the JSON file; boxes are COCO's (x, y, width, height), masks its compressed RLE."""
     boxes = found["boxes"].clone()
     boxes[:, 2:] -= boxes[:, :2]
-    detections = [
+    detections: list[dict[str, Any]] = [
         {
             "category_id": info.category_ids[label],
             "class": info.class_names[label],
@@ -126,6 +123,8 @@ def _entry(path: Path, image: Tensor, found: Detections, info: ModelInfo) -> dic
         }
         for box, score, label in zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
     ]
+    for detection, mask in zip(detections, found.get("masks", ()), strict=False):
+        detection["segmentation"] = mask
     return {"file": str(path), "width": image.shape[-1], "height": image.shape[-2], "detections": detections}
 
 

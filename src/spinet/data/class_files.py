@@ -1,0 +1,234 @@
+"""Finding the images and classes of a classification data set: image folders, or a JSON file as iNaturalist's."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spinet.data.annotations import SPLIT_NAMES, category_names, read_annotation_file
+from spinet.data.formats import recognise
+from spinet.data.images import IMAGE_SUFFIXES
+from spinet.errors import SpinetError, unknown_name
+
+LAYOUTS = (
+    "ROOT/{train,val}/CLASS/*.jpg, or ROOT/{train,val}2017.json as iNaturalist's (also in ROOT/annotations) with image"
+    " files relative to ROOT"
+)
+
+
+class ClassSample(NamedTuple):
+    """One image of a class.
+
+    Attributes:
+        image_id: the id in the JSON file; of image folders the place among the sorted paths, from 1.
+        path: the image file.
+        label: position in `ClassDataset.class_names`.
+    """
+
+    image_id: int
+    path: Path
+    label: int
+
+
+class ClassSplit(NamedTuple):
+    """One split as it was found.
+
+    Attributes:
+        place: the split's folder or JSON file, for messages.
+        names: the name of each category id, ids ascending.
+        samples: the images, sorted by path in folders, else in the file's order.
+    """
+
+    place: Path
+    names: dict[int, str]
+    samples: list[ClassSample]
+
+
+def read_class_split(root: Path, split: str) -> ClassSplit:
+    """Read one split; the classes are those of the train split, where there is one.
+
+    Raises:
+        SpinetError: the folder has no such split, holds boxes or two formats, or a class or an image is not as it
+            should be.
+    """
+    if split not in SPLIT_NAMES:
+        raise unknown_name("split", split, SPLIT_NAMES)
+    if not root.is_dir():
+        raise SpinetError(f"there is no data set folder {root}")
+    file, folder = _json_file(root, split), _split_folder(root, split)
+    raw = _read(file, root) if file else None
+    if raw is None:
+        _refuse_boxes(root)
+    classes = _class_folders(folder) if folder else []
+    if file and classes:
+        raise SpinetError(
+            f"{root} holds class folders ({folder}) and a JSON file ({file}) of {split} images; allowed is one format:"
+            " move the other one elsewhere"
+        )
+    if file and raw is not None:
+        found = _from_json(file, raw, root, split)
+    elif folder:
+        found = _from_folders(folder, classes, root, split)
+    else:
+        content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
+        raise SpinetError(f"{root} has no {split} images; allowed are {LAYOUTS}; found is {content}")
+    if len(found.names) < 2:
+        raise SpinetError(f"{found.place} has one class only ({_few(found.names.values())}); allowed are two or more")
+    return found
+
+
+def _json_file(root: Path, split: str) -> Path | None:
+    """Return the JSON file that lists a split; the folder is searched first, and names without a year."""
+    names = "|".join(SPLIT_NAMES[split])
+    pattern = re.compile(rf"(instances_)?({names})(\d{{4}})?\.json")
+    for folder in (root, root / "annotations"):
+        found = sorted(file for file in folder.glob("*.json") if pattern.fullmatch(file.name))
+        if len(found) > 1:
+            shown = " and ".join(file.name for file in found)
+            raise SpinetError(f"{folder} has {shown}; allowed is one file of {split} images")
+        if found:
+            return found[0]
+    return None
+
+
+def _split_folder(root: Path, split: str) -> Path | None:
+    found = [root / name for name in SPLIT_NAMES[split] if (root / name).is_dir()]
+    if len(found) > 1:
+        shown = " and ".join(f"{folder.name}/" for folder in found)
+        raise SpinetError(f"{root} has {shown}; allowed is one folder of {split} images")
+    return found[0] if found else None
+
+
+def _class_folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _refuse_boxes(root: Path, kind: str | None = None) -> None:
+    try:
+        kind = kind or recognise(root)
+    except SpinetError:
+        # No detection data set of any format, so classes may well be in there.
+        return
+    raise SpinetError(
+        f"{root} is a data set of boxes ({kind} format), but classification needs one class an image:"
+        f" `spinet crop-boxes {root} -o CROPS` makes image folders of its objects"
+    )
+
+
+def _from_folders(folder: Path, classes: list[str], root: Path, split: str) -> ClassSplit:
+    if not classes:
+        raise SpinetError(f"{folder} has no class folders; allowed are {LAYOUTS}")
+    known, train = classes, _split_folder(root, "train")
+    if split != "train" and train:
+        known = _class_folders(train)
+        _check_known(classes, known, folder, train)
+    label_of = {name: label for label, name in enumerate(known)}
+    samples: list[ClassSample] = []
+    for name in classes:
+        files = _images_below(folder / name)
+        if not files:
+            raise SpinetError(
+                f"the class folder {folder / name} holds no image ({', '.join(IMAGE_SUFFIXES)}); add some or remove it"
+            )
+        samples += [ClassSample(len(samples) + at, file, label_of[name]) for at, file in enumerate(files, start=1)]
+    return ClassSplit(folder, dict(enumerate(known, start=1)), samples)
+
+
+def _images_below(folder: Path) -> list[Path]:
+    # Not Path.rglob: ImageNet has 1.28 million files, and names are cheaper to look at than paths.
+    found = [
+        os.path.join(place, name)  # noqa: PTH118
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+    ]
+    return [Path(name) for name in sorted(found)]
+
+
+def _read(file: Path, root: Path) -> dict[str, Any]:
+    raw = read_annotation_file(file)
+    if any("bbox" in annotation for annotation in raw["annotations"]):
+        _refuse_boxes(root, "COCO")
+    return raw
+
+
+def _from_json(file: Path, raw: dict[str, Any], root: Path, split: str) -> ClassSplit:
+    names = category_names(raw, file)
+    train = _json_file(root, "train") if split != "train" else None
+    if train:
+        known = category_names(_read(train, root), train)
+        unknown = [name for key, name in names.items() if known.get(key) != name]
+        _check_known(unknown, [], file, train)
+        names = known
+    class_of = _classes_of_images(raw, file, names)
+    label_of = {category_id: label for label, category_id in enumerate(names)}
+    samples: list[ClassSample] = []
+    for position, image in enumerate(raw["images"], start=1):
+        image_id, name = image.get("id"), image.get("file_name")
+        if type(image_id) is not int:
+            raise SpinetError(f"image number {position} in {file} has id {image_id!r}; allowed is a whole number")
+        if not isinstance(name, str) or not name:
+            raise SpinetError(f"image {image_id} in {file} has file_name {name!r}; allowed is a text")
+        if image_id not in class_of:
+            raise SpinetError(f"image {image_id} in {file} has no annotation; allowed is one class an image")
+        samples.append(ClassSample(image_id, root / name, label_of[class_of[image_id]]))
+    _check_samples(samples, class_of, file)
+    return ClassSplit(file, names, samples)
+
+
+def _classes_of_images(raw: dict[str, Any], file: Path, names: dict[int, str]) -> dict[int, int]:
+    """Return the category id of each image id."""
+    class_of: dict[int, int] = {}
+    for position, annotation in enumerate(raw["annotations"], start=1):
+        name = f"annotation {annotation['id']}" if "id" in annotation else f"annotation number {position}"
+        image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
+        if type(image_id) is not int:
+            raise SpinetError(f"{name} in {file} has image_id {image_id!r}; allowed is a whole number")
+        if type(category_id) is not int or category_id not in names:
+            known = ", ".join(map(str, list(names)[:10])) + (", ..." if len(names) > 10 else "")
+            raise SpinetError(f"{name} in {file} has category_id {category_id!r}; the categories are {known}")
+        if class_of.setdefault(image_id, category_id) != category_id:
+            raise SpinetError(
+                f"image {image_id} in {file} is of category {class_of[image_id]} and of category {category_id};"
+                " allowed is one class an image"
+            )
+    return class_of
+
+
+def _check_samples(samples: list[ClassSample], class_of: dict[int, int], file: Path) -> None:
+    """Check that ids are unique, annotations have their images, and the files are there."""
+    if not samples:
+        raise SpinetError(f"{file} has no images; allowed is one or more")
+    ids: set[int] = set()
+    for sample in samples:
+        if sample.image_id in ids:
+            raise SpinetError(f"{file} has two images with id {sample.image_id}; allowed is one")
+        ids.add(sample.image_id)
+    for image_id in class_of:
+        if image_id not in ids:
+            raise SpinetError(f"an annotation in {file} has image_id {image_id}, but no image has that id")
+    # One listing a folder, because asking for each of 579,184 files takes minutes on a network disk.
+    present = {folder: _names_in(folder) for folder in {sample.path.parent for sample in samples}}
+    missing = [sample.path for sample in samples if sample.path.name not in present[sample.path.parent]]
+    if missing:
+        count = f"{len(missing):,} of {len(samples):,}"
+        raise SpinetError(f"{count} image files of {file} are missing, the first one is {missing[0]}")
+
+
+def _names_in(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208
+
+
+def _check_known(classes: list[str], known: list[str], place: Path, train: Path) -> None:
+    unknown = [name for name in classes if name not in set(known)]
+    if unknown:
+        raise SpinetError(
+            f"{place} has classes that {train} lacks: {_few(unknown)}; allowed are the classes of the train split"
+        )
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "")

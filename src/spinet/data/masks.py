@@ -1,0 +1,147 @@
+"""Masks of objects: COCO's polygons and run lengths, read, checked, and kept as compressed run lengths.
+
+Run lengths go down the columns, and the first counts the pixels outside the object, as in COCO.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+import faster_coco_eval.mask_api_new_cpp as mask_api
+import numpy as np
+from numpy.typing import NDArray
+
+# Further out, no polygon means anything, and drawing it takes minutes.
+FARTHEST = 100_000
+
+
+class Rle(TypedDict):
+    """A mask as COCO's JSON files have it.
+
+    Attributes:
+        size: height and width of the image in pixels.
+        counts: compressed run lengths.
+    """
+
+    size: list[int]
+    counts: str
+
+
+def read_mask(segmentation: object, height: int, width: int) -> bytes:
+    """Return the compressed run lengths of an object from its `segmentation`, in whichever of COCO's forms it is.
+
+    The forms are polygons, whose union is the object, run lengths as a list and compressed ones. What polygons cover
+    is decided as in pycocotools.
+
+    Args:
+        segmentation: as the annotation file has it.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+
+    Raises:
+        ValueError: what it has and what is allowed, to follow the name of the annotation.
+    """
+    if segmentation is None or segmentation == []:
+        raise ValueError(
+            "has no segmentation; Mask R-CNN needs polygons or run lengths (RLE) for each object, "
+            "other detectors need boxes only"
+        )
+    if isinstance(segmentation, list):
+        return _from_polygons(segmentation, height, width)
+    if isinstance(segmentation, dict):
+        return _from_run_lengths(segmentation, height, width)
+    raise ValueError(f"has a {type(segmentation).__name__} as segmentation; allowed are a list of polygons or RLE")
+
+
+def is_empty(mask: bytes, height: int, width: int) -> bool:
+    """Whether not one pixel belongs to the object."""
+    return int(mask_api.area([{"size": [height, width], "counts": mask}])[0]) == 0
+
+
+def decode_columns(mask: bytes | str, height: int, width: int, first: int, last: int) -> NDArray[np.uint8]:
+    """Return columns `first` to `last - 1` of a mask, as rows: 0 or 1 `(last - first, height)`."""
+    [plain] = mask_api.toUncompressedRLE([{"size": [height, width], "counts": mask}])
+    runs = np.asarray(plain["counts"], dtype=np.int64)
+    start = first * height
+    lengths = np.diff(np.cumsum(runs).clip(start, last * height), prepend=start)
+    values = np.arange(len(runs), dtype=np.int64) % 2
+    return np.repeat(values.astype(np.uint8), lengths).reshape(last - first, height)
+
+
+def encode_columns(part: NDArray[np.bool_], left: int, top: int, height: int, width: int) -> Rle:
+    """Return the mask of an image from the part that may not be empty, given as columns.
+
+    Args:
+        part: `(columns, rows)`, the first of them at `left` and `top`.
+        left: in pixels of the image.
+        top: in pixels of the image.
+        height: of the image.
+        width: of the image.
+    """
+    # A pixel more at both ends, so that each run has a beginning and an end.
+    line = np.zeros(len(part) * height + 2, dtype=np.int8)
+    line[1:-1].reshape(len(part), height)[:, top : top + part.shape[1]] = part
+    changes = left * height + np.flatnonzero(np.diff(line))
+    counts = np.diff(np.concatenate([[0], changes, [height * width]])).tolist()
+    if counts[-1] == 0:
+        counts.pop()
+    return as_rle(_compress(counts, height, width), height, width)
+
+
+def as_rle(mask: bytes, height: int, width: int) -> Rle:
+    """Return a mask in the form of COCO's JSON files."""
+    return {"size": [height, width], "counts": mask.decode("ascii")}
+
+
+def _from_polygons(polygons: list[Any], height: int, width: int) -> bytes:
+    for polygon in polygons:
+        if not isinstance(polygon, list):
+            raise ValueError(
+                "has a segmentation that is no list of polygons; allowed is [[x1, y1, x2, y2, x3, y3, ...], ...]"
+            )
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError(
+                f"has a polygon of {len(polygon)} numbers; allowed are x and y of three or more points, "
+                "an even number from 6"
+            )
+        # Not isinstance, which would let true and false through.
+        if not set(map(type, polygon)) <= {int, float} or not all(map(math.isfinite, polygon)):
+            raise ValueError("has a polygon whose points are not all finite numbers")
+        if max(polygon) > FARTHEST or min(polygon) < -FARTHEST:
+            raise ValueError(f"has a polygon with a point more than {FARTHEST:,} pixels from its image")
+    mask: bytes = mask_api.merge(mask_api.frPyObjects(polygons, height, width))["counts"]
+    return mask
+
+
+def _from_run_lengths(rle: Mapping[str, Any], height: int, width: int) -> bytes:
+    size, counts = rle.get("size"), rle.get("counts")
+    if size != [height, width]:
+        raise ValueError(
+            f"has RLE of size {size!r}, but its image has height {height} and width {width}; "
+            f"allowed is [{height}, {width}]"
+        )
+    if isinstance(counts, list):
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError("has RLE counts that are not all whole numbers from 0")
+        _check_sum(counts, height, width)
+        return _compress(counts, height, width)
+    if not isinstance(counts, str) or not counts.isascii():
+        raise ValueError("has broken RLE counts; allowed are a list of whole numbers or COCO's compressed text")
+    try:
+        [plain] = mask_api.toUncompressedRLE([{"size": size, "counts": counts}])
+    except (ValueError, RuntimeError) as error:
+        raise ValueError("has broken RLE counts, which cannot be read as COCO's compressed text") from error
+    _check_sum(plain["counts"], height, width)
+    return counts.encode("ascii")
+
+
+def _check_sum(counts: list[int], height: int, width: int) -> None:
+    if sum(counts) != height * width:
+        raise ValueError(
+            f"has broken RLE counts: they come to {sum(counts):,} pixels, but its image has {height * width:,}"
+        )
+
+
+def _compress(counts: list[int], height: int, width: int) -> bytes:
+    mask: bytes = mask_api.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"]
+    return mask
