@@ -148,3 +148,18 @@ def test_masks_at_the_border_of_the_photo_and_empty_ones_are_drawn():
 
     assert whole.getpixel((0, 50)) == whole.getpixel((99, 20)) == class_colour(1)
     assert empty.getpixel((50, 70)) == (255, 255, 255)
+
+
+def test_in_a_crowd_only_the_surest_of_a_class_and_large_objects_are_named():
+    corners = torch.tensor([[x, y] for y in range(40, 400, 40) for x in range(20, 400, 40)], dtype=torch.float32)
+    boxes = torch.cat([corners, corners + 8], dim=1)
+    boxes = torch.cat([boxes, torch.tensor([[100.0, 430, 400, 490]])])
+    count = len(boxes)
+    found = {"boxes": boxes, "scores": torch.linspace(1, 0.5, count), "labels": torch.zeros(count, dtype=torch.int64)}
+
+    picture = np.asarray(draw_detections(Image.new("RGB", (500, 500), "black"), found, ("cat",)))
+
+    white = picture.min(axis=-1) > 120
+    assert white[:45, :100].any()
+    assert white[410:, :].any()
+    assert not white[60:400].any()
