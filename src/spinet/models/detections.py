@@ -1,8 +1,10 @@
-"""What a detector finds in an image."""
+"""What a detector finds in an image, and how the best of it is chosen."""
 
-from typing import NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
+import torch
 from torch import Tensor
+from torchvision.ops import batched_nms
 
 
 class Detections(TypedDict):
@@ -20,3 +22,60 @@ class Detections(TypedDict):
     scores: Tensor
     labels: Tensor
     masks: NotRequired[Tensor]
+
+
+class Limits(NamedTuple):
+    """What is left out of the detections of an image.
+
+    Attributes:
+        score_threshold: detections below it.
+        nms_threshold: overlap from which the lower of two boxes of one class goes.
+        candidates: best (place, class) pairs that enter non-maximum suppression.
+        max_detections: most that are kept.
+    """
+
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.5
+    candidates: int = 1000
+    max_detections: int = 100
+
+
+class Found(NamedTuple):
+    """Detections of a batch in tensors of fixed shapes, best first; what is missing has label -1 and score 0.
+
+    Attributes:
+        boxes: `(N, D, 4)` XYXY pixels.
+        scores: `(N, D)`.
+        labels: `(N, D)`.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+def fill_up(rows: Tensor, length: int, value: float = 0.0) -> Tensor:
+    """Cut `(D, ...)` to `length` rows, or fill it up with `value`.
+
+    >>> fill_up(torch.tensor([7, 8]), 3).tolist(), fill_up(torch.tensor([7, 8]), 1).tolist()
+    ([7, 8, 0], [7])
+    """
+    return torch.cat([rows, rows.new_full((length, *rows.shape[1:]), value)])[:length]
+
+
+def select_detections(boxes: Tensor, scores: Tensor, labels: Tensor, limits: Limits) -> Found:
+    """Choose among the candidates of each image.
+
+    Args:
+        boxes: `(N, C, 4)` XYXY pixels.
+        scores: `(N, C)`; those below zero are no candidates.
+        labels: `(N, C)`.
+        limits: `candidates` of them is not looked at.
+    """
+    chosen = []
+    for box, score, label in zip(boxes, scores, labels, strict=True):
+        likely = (score >= max(limits.score_threshold, 0.0)).nonzero()[:, 0]
+        keep = likely[batched_nms(box[likely], score[likely], label[likely], limits.nms_threshold)]
+        count = limits.max_detections
+        chosen.append((fill_up(box[keep], count), fill_up(score[keep], count), fill_up(label[keep], count, -1)))
+    return Found(*(torch.stack(values) for values in zip(*chosen, strict=True)))

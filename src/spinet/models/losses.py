@@ -1,4 +1,4 @@
-"""Focal and Huber loss of RetinaNet on fixed shapes (RetinaNet paper, section 3; tensorflow/tpu modeling/losses.py)."""
+"""Losses of detectors on fixed shapes (RetinaNet paper, section 3; tensorflow/tpu modeling/losses.py)."""
 
 import torch
 import torch.nn.functional as F
@@ -22,3 +22,19 @@ def huber_loss(deltas: Tensor, targets: Tensor, positive: Tensor, delta: float =
     """Sum of the Huber losses of `deltas` `(..., 4)` over the anchors where `positive` `(...)` holds."""
     losses = F.huber_loss(deltas, targets, reduction="none", delta=delta)
     return torch.where(positive.unsqueeze(-1), losses, 0.0).sum()
+
+
+def mean_huber_loss(deltas: Tensor, targets: Tensor, positive: Tensor, delta: float) -> Tensor:
+    """Mean of the Huber losses of `deltas` `(..., 4)` where `positive` `(...)` holds; 0 if it nowhere does."""
+    # Offsets to regions without an area are infinite or undefined; none of these is positive.
+    targets = torch.where(positive.unsqueeze(-1), targets, 0.0)
+    return huber_loss(deltas, targets, positive, delta) / (4 * positive.sum()).clamp(min=1)
+
+
+def region_class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross entropy of `logits` `(R, K + 1)`, background first, against `labels` `(R,)`.
+
+    Labels are 0..K-1, -1 for background, and -2 where nothing is learnt; the mean of none is 0.
+    """
+    total = F.cross_entropy(logits, labels + 1, ignore_index=-1, reduction="sum")
+    return total / (labels >= -1).sum().clamp(min=1)

@@ -1,22 +1,23 @@
 """Faster, Mask and Cascade R-CNN on any backbone (paper section 4.1; tensorflow/tpu, tensorflow/models).
 
-Where the two differ from torchvision's detectors: batch norm in all heads, Huber losses, level 3 to 7 regions, boxes of
-a cascade shared by all classes. RoIAlign is torchvision's, of 2 x 2 samples a bin, where tensorflow/tpu takes one.
+What torchvision's detectors have not: batch norm in all heads, a score loss and box losses as in tensorflow/tpu, and a
+cascade. RoIAlign is torchvision's, with 2 x 2 samples a bin and pixel centres at a half, where tensorflow/tpu takes one
+sample and counts from the corners.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import clip_boxes_to_image
 
 from spinet.errors import SpinetError
 from spinet.models.anchors import decode_boxes, encode_boxes, pyramid_anchors
 from spinet.models.backbone import Backbone, pad_to_multiple
 from spinet.models.blocks import Activation
-from spinet.models.detections import Detections
+from spinet.models.detections import Detections, Found, Limits, select_detections
+from spinet.models.losses import mean_huber_loss, region_class_loss
 from spinet.models.regions import (
     Matched,
     align_regions,
@@ -27,7 +28,7 @@ from spinet.models.regions import (
     sample_each,
 )
 from spinet.models.roi_heads import BoxHead, MaskHead
-from spinet.models.rpn import RegionProposals, box_loss, proposal_losses, propose
+from spinet.models.rpn import RegionProposals, proposal_losses, propose
 
 # Sides of the features of a region, for its box and for its mask, which is twice as large as they.
 BOX_SIDE, MASK_SIDE = 7, 14
@@ -38,20 +39,6 @@ CASCADE_OVERLAPS = (0.6, 0.7)
 # Share of sampled regions that may hold an object, and the overlap from which a region is no longer background.
 SAMPLED_SHARE, BACKGROUND = 0.25, 0.5
 HUBER_DELTA = 1.0
-
-
-class Found(NamedTuple):
-    """Detections of a batch in tensors of fixed shapes, best first; what is missing has label -1 and score 0.
-
-    Attributes:
-        boxes: `(N, D, 4)` XYXY pixels.
-        scores: `(N, D)`.
-        labels: `(N, D)`.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
 
 
 class RCNN(nn.Module):
@@ -149,7 +136,7 @@ class RCNN(nn.Module):
             label -1 and score 0.
         """
         features = self._features(images)
-        found = self._detect(features, _size(images), 0.05, 0.5, 1000, 100)
+        found = self._detect(features, _size(images), Limits())
         if self.masks is None:
             return tuple(found)
         masks = self._masks(features, region_rows(found.boxes), found.labels.flatten())
@@ -167,6 +154,8 @@ class RCNN(nn.Module):
 
     def losses(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the losses of a batch by name; training minimises their sum.
+
+        They are `proposal_class` and `proposal_box`, `class` and `box`, summed over the stages, and `mask`.
 
         Args:
             images: normalised, `(N, 3, H, W)`.
@@ -194,8 +183,8 @@ class RCNN(nn.Module):
             stage_logits, stage_deltas = head(align_regions(features, samples.regions, BOX_SIDE))
             own = own_boxes(stage_deltas, samples.labels)
             goals = encode_boxes(samples.boxes, samples.regions[:, 1:]) * _weights(stage, own)
-            classes.append(class_loss(stage_logits, samples.labels))
-            places.append(box_loss(own, goals, samples.labels >= 0, HUBER_DELTA))
+            classes.append(region_class_loss(stage_logits, samples.labels))
+            places.append(mean_huber_loss(own, goals, samples.labels >= 0, HUBER_DELTA))
         losses = {"proposal_class": scores, "proposal_box": spots}
         losses |= {"class": torch.stack(classes).sum(), "box": torch.stack(places).sum()}
         if self.masks is not None:
@@ -222,7 +211,8 @@ class RCNN(nn.Module):
             max_detections: most that are returned for an image.
         """
         features = self._features(images)
-        found = self._detect(features, _size(images), score_threshold, nms_threshold, candidates, max_detections)
+        limits = Limits(score_threshold, nms_threshold, candidates, max_detections)
+        found = self._detect(features, _size(images), limits)
         real = found.labels >= 0
         counts = real.sum(dim=1).tolist()
         parts = [torch.split(values[real], counts) for values in found]
@@ -264,7 +254,7 @@ class RCNN(nn.Module):
         learnt = picked.labels >= 0
         logits = head(align_regions(features, picked.regions, MASK_SIDE), picked.labels.clamp(min=-1) + 1)
         goals = torch.zeros_like(logits)
-        if learnt.any():
+        if targets["labels"].shape[1] > 0:
             rows = picked.regions[:, 0].long() * targets["labels"].shape[1] + picked.objects
             goals = mask_targets(targets["masks"], picked.boxes, rows, picked.regions[:, 1:], logits.shape[-1])
         losses = F.binary_cross_entropy_with_logits(logits, goals, reduction="none").mean(dim=(1, 2))
@@ -296,44 +286,16 @@ class RCNN(nn.Module):
         scores = scores.masked_fill(~real[..., None], -1.0)
         return torch.unflatten(regions, 0, real.shape), scores, torch.unflatten(deltas, 0, real.shape)
 
-    def _detect(
-        self,
-        features: dict[int, Tensor],
-        size: tuple[int, int],
-        score_threshold: float,
-        nms_threshold: float,
-        candidates: int,
-        max_detections: int,
-    ) -> Found:
+    def _detect(self, features: dict[int, Tensor], size: tuple[int, int], limits: Limits) -> Found:
+        """Boxes, scores and labels of what is found in images of `size`."""
         regions, scores, deltas = self._regions(features, size)
-        best, order = scores.flatten(1).topk(min(candidates, scores[0].numel()), dim=1)
+        best, order = scores.flatten(1).topk(min(limits.candidates, scores[0].numel()), dim=1)
         places, labels = order // self.num_classes, order % self.num_classes
         images = torch.arange(len(order), device=order.device)[:, None]
         own = labels + 1 if deltas.shape[2] > 1 else torch.zeros_like(labels)
-        moved = self._move(
-            regions[images, places].flatten(0, 1),
-            deltas[images, places, own].flatten(0, 1),
-            len(self.stages) - 1,
-            size,
-        )
-        boxes = torch.unflatten(moved[:, 1:], 0, order.shape)
-        found = Found(
-            boxes.new_zeros(len(boxes), max_detections, 4),
-            boxes.new_zeros(len(boxes), max_detections),
-            labels.new_full((len(boxes), max_detections), -1),
-        )
-        for image, (box, score, label) in enumerate(zip(boxes, best, labels, strict=True)):
-            likely = (score >= max(score_threshold, 0.0)).nonzero()[:, 0]
-            keep = likely[batched_nms(box[likely], score[likely], label[likely], nms_threshold)[:max_detections]]
-            for values, padded in zip((box, score, label), found, strict=True):
-                padded[image, : len(keep)] = values[keep]
-        return found
-
-
-def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy of `logits` `(R, K + 1)`, background first, for `labels` 0..K-1, -1, or -2 for nothing."""
-    total = F.cross_entropy(logits, labels + 1, ignore_index=-1, reduction="sum")
-    return total / (labels >= -1).sum().clamp(min=1)
+        chosen = regions[images, places].flatten(0, 1), deltas[images, places, own].flatten(0, 1)
+        moved = self._move(*chosen, len(self.stages) - 1, size)
+        return select_detections(torch.unflatten(moved[:, 1:], 0, order.shape), best, labels, limits)
 
 
 def own_boxes(deltas: Tensor, labels: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from spinet.models.anchors import decode_boxes, encode_boxes, match_anchors
 from spinet.models.blocks import Activation, Conv2d, activation_function
+from spinet.models.detections import fill_up
+from spinet.models.losses import mean_huber_loss
 from spinet.models.regions import sample_balanced
 
 # Overlaps with an object from which an anchor is positive, and below which it is background; anchors of an image
@@ -90,16 +92,9 @@ def proposal_losses(
         deltas, anchors, torch.split(matches.boxes, counts, dim=1), torch.split(positive, counts, dim=1), strict=True
     )
     box_losses = [
-        box_loss(each, encode_boxes(boxes, spots), where, HUBER_DELTA) for each, spots, boxes, where in levels
+        mean_huber_loss(each, encode_boxes(boxes, spots), where, HUBER_DELTA) for each, spots, boxes, where in levels
     ]
     return score_loss, torch.stack(box_losses).sum()
-
-
-def box_loss(deltas: Tensor, goals: Tensor, positive: Tensor, delta: float) -> Tensor:
-    """Mean of the Huber losses of `deltas` `(..., 4)` against `goals` where `positive` `(...)` holds, 0 if nowhere."""
-    goals = torch.where(positive[..., None], goals, 0.0)
-    losses = F.huber_loss(deltas, goals, reduction="none", delta=delta)
-    return torch.where(positive[..., None], losses, 0.0).sum() / (4 * positive.sum()).clamp(min=1)
 
 
 @torch.no_grad()
@@ -132,10 +127,9 @@ def propose(
     ]
     boxes = clip_boxes_to_image(torch.cat(decoded, dim=1), size)
     level = torch.cat([torch.full_like(order[0], index) for index, (_, order) in enumerate(kept)])
-    found = boxes.new_zeros(len(boxes), proposals, 4)
-    real = torch.zeros(found.shape[:2], dtype=torch.bool, device=found.device)
-    for image in range(len(boxes)):
-        keep = batched_nms(boxes[image], scores[image], level, NMS_THRESHOLD)[:proposals]
-        found[image, : len(keep)] = boxes[image, keep]
-        real[image, : len(keep)] = True
-    return found, real
+    found, real = [], []
+    for own, likely in zip(boxes, scores, strict=True):
+        keep = batched_nms(own, likely, level, NMS_THRESHOLD)
+        found.append(fill_up(own[keep], proposals))
+        real.append(fill_up(torch.ones_like(keep, dtype=torch.bool), proposals))
+    return torch.stack(found), torch.stack(real)

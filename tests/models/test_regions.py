@@ -1,0 +1,225 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.ops import roi_align
+
+from spinet.models.regions import (
+    align_regions,
+    mask_targets,
+    match_regions,
+    region_levels,
+    region_rows,
+    sample_balanced,
+    sample_each,
+)
+
+
+def square(side: float, corner: float = 0.0) -> list[float]:
+    return [corner, corner, corner + side, corner + side]
+
+
+def test_rows_name_the_image_of_every_box():
+    boxes = torch.tensor([[square(1), square(2)], [square(3), square(4)]])
+
+    rows = region_rows(boxes)
+
+    assert rows[:, 0].tolist() == [0, 0, 1, 1]
+    assert torch.equal(rows[:, 1:], boxes.flatten(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("side", "level"),
+    [(1, 3), (111, 3), (112, 3), (223.9, 3), (224, 4), (447.9, 4), (448, 5), (896, 6), (1792, 7), (9999, 7), (0, 3)],
+)
+def test_a_box_takes_its_features_from_the_level_of_its_size(side, level):
+    levels = (3, 4, 5, 6, 7)
+
+    (place,) = region_levels(torch.tensor([square(side, 7)]), levels).tolist()
+
+    assert levels[place] == level
+
+
+def test_the_side_of_an_oblong_box_is_the_root_of_its_area():
+    assert region_levels(torch.tensor([[0.0, 0, 896, 224]]), (3, 4, 5, 6, 7)).tolist() == [2]
+
+
+def test_a_level_that_the_backbone_lacks_is_replaced_by_the_next_coarser_one():
+    boxes = torch.tensor([square(100), square(300), square(500), square(5000)])
+
+    assert region_levels(boxes, (3, 5, 6)).tolist() == [0, 1, 1, 2]
+
+
+def test_regions_are_cut_out_of_their_own_level_and_image_in_their_order():
+    # Every map is constant: its image's number times ten, and its level.
+    features = {
+        level: torch.stack([torch.full((2, 512 >> level, 512 >> level), 10.0 * image + level) for image in range(2)])
+        for level in (3, 4, 5)
+    }
+    regions = torch.tensor([[1.0, *square(500)], [0.0, *square(20, 50)], [1.0, *square(230)], [0.0, *square(300)]])
+
+    cut = align_regions(features, regions, side=7)
+
+    assert cut.shape == (4, 2, 7, 7)
+    assert torch.allclose(cut, torch.tensor([15.0, 3.0, 14.0, 4.0]).reshape(-1, 1, 1, 1).expand_as(cut))
+
+
+def test_features_of_a_region_follow_a_ramp():
+    # Pixel centres at a half: the mean of a ramp over a bin is its value in the middle of the bin.
+    columns = (torch.arange(32.0) + 0.5) * 8
+    features = {3: columns.expand(1, 1, 32, 32)}
+
+    cut = align_regions(features, torch.tensor([[0.0, 64, 64, 120, 120]]), side=7)
+
+    torch.testing.assert_close(cut[0, 0, 0], 64 + 8 * (torch.arange(7.0) + 0.5))
+
+
+def test_features_in_half_precision_are_cut_in_full():
+    flow = torch.randn(1, 3, 16, 16)
+    region = torch.tensor([[0.0, 3.3, 5.7, 90.1, 77.7]])
+
+    cut = align_regions({3: flow.bfloat16()}, region, side=7)
+
+    expected = roi_align(flow.bfloat16().float(), region, 7, 1 / 8, sampling_ratio=2, aligned=True)
+    assert torch.equal(cut, expected)
+
+
+OBJECTS = torch.tensor([[square(10), square(10, 100)], [square(10, 50), square(0)]])
+LABELS = torch.tensor([[4, 5], [6, -1]])
+
+
+def matched(*regions: list[float], threshold: float = 0.5, background: float | None = None) -> list[int]:
+    return match_regions(torch.tensor(regions), OBJECTS, LABELS, threshold, background).labels.tolist()
+
+
+def test_regions_belong_to_the_object_of_their_own_image_that_they_overlap_most():
+    found = match_regions(
+        torch.tensor([[0.0, *square(9)], [0.0, *square(10, 101)], [1.0, *square(9)], [1.0, *square(9, 50)]]),
+        OBJECTS,
+        LABELS,
+        0.5,
+    )
+
+    assert found.labels.tolist() == [4, 5, -1, 6]
+    assert found.objects[[0, 1, 3]].tolist() == [0, 1, 0]
+    assert found.boxes[[0, 1, 3]].tolist() == [square(10), square(10, 100), square(10, 50)]
+
+
+def test_regions_between_the_overlaps_learn_nothing():
+    # 10 x 10 within it 10 x h: overlap h / 10.
+    regions = [[0.0, 0, 0, 10, height] for height in (6.0, 5.9, 5.0, 4.9)]
+
+    assert matched(*regions, threshold=0.6, background=0.5) == [4, -2, -2, -1]
+    assert matched(*regions, threshold=0.5) == [4, 4, 4, -1]
+
+
+def test_padding_is_no_object_even_for_a_region_like_it():
+    assert matched([1.0, *square(0)], [1.0, *square(1)]) == [-1, -1]
+
+
+def test_without_any_object_all_regions_are_background():
+    found = match_regions(torch.tensor([[0.0, *square(9)]]), torch.zeros(1, 0, 4), torch.zeros(1, 0).long(), 0.5)
+
+    assert found.labels.tolist() == [-1]
+
+
+def test_too_few_rows_are_filled_up_with_some_that_learn_nothing():
+    found = match_regions(torch.tensor([[0.0, *square(9)], [0.0, *square(9, 300)]]), OBJECTS, LABELS, 0.5)
+
+    picked = found.pick(torch.tensor([False, False]), least=2)
+
+    assert picked.labels.tolist() == [-2, -2]
+    assert found.pick(torch.tensor([True, False]), least=1).labels.tolist() == [4]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 20), st.sampled_from([0.25, 0.5]))
+def test_a_balanced_sample_is_as_large_and_as_positive_as_it_can_be(positives, negatives, count, share):
+    kinds = torch.tensor([1] * positives + [0] * negatives + [-1] * 3)[torch.randperm(positives + negatives + 3)]
+
+    chosen = sample_balanced((kinds == 1)[None], (kinds == 0)[None], count, share)[0]
+
+    most = min(positives, int(count * share))
+    assert (kinds[chosen] == 1).sum() == most
+    assert (kinds[chosen] == 0).sum() == min(negatives, count - most)
+    assert not (kinds[chosen] == -1).any()
+
+
+def test_samples_differ_from_draw_to_draw_but_not_under_one_seed():
+    positive, negative = torch.zeros(2, 100, dtype=torch.bool), torch.ones(2, 100, dtype=torch.bool)
+    draws = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        draws.append(sample_balanced(positive, negative, 10, 0.5))
+
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    assert not torch.equal(draws[0][0], draws[0][1])
+
+
+def test_every_place_is_sampled_about_as_often():
+    torch.manual_seed(0)
+    negative = torch.ones(4000, 8, dtype=torch.bool)
+
+    counts = sample_balanced(~negative, negative, 2, 0.5).sum(dim=0)
+
+    assert counts.tolist() == pytest.approx([1000] * 8, abs=120)
+
+
+def test_at_most_so_many_of_each_image_are_chosen():
+    images = torch.tensor([2, 0, 0, 2, 0, 2, 1, 2, 2])
+    candidates = torch.tensor([1, 1, 0, 1, 1, 1, 1, 1, 0]).bool()
+
+    chosen = sample_each(candidates, images, 3)
+
+    assert not chosen[~candidates].any()
+    assert [int(chosen[images == image].sum()) for image in range(3)] == [2, 1, 3]
+    assert not sample_each(candidates & False, images, 3).any()
+
+
+def target(mask: torch.Tensor, box: list[float], region: list[float], side: int = 28) -> torch.Tensor:
+    rows = torch.zeros(1, dtype=torch.long)
+    return mask_targets(mask[None, None], torch.tensor([box]), rows, torch.tensor([region]), side)[0]
+
+
+def test_the_target_of_the_objects_own_box_is_its_mask():
+    mask = torch.zeros(112, 112, dtype=torch.uint8)
+    mask[:56, :28] = 1  # upper half, left quarter
+
+    goal = target(mask, square(40, 10), square(40, 10))
+
+    expected = torch.zeros(28, 28)
+    expected[:14, :7] = 1
+    assert torch.equal(goal, expected)
+
+
+def test_a_region_sees_the_part_of_the_mask_that_lies_in_it():
+    full = torch.ones(112, 112, dtype=torch.uint8)
+
+    # The object fills 20..60; the region is 0..80: a quarter of its side on each side is outside.
+    goal = target(full, square(40, 20), square(80))
+
+    expected = torch.zeros(28, 28)
+    expected[7:21, 7:21] = 1
+    assert torch.equal(goal, expected)
+
+
+def test_a_region_inside_the_object_is_all_mask_and_one_beside_it_none():
+    full = torch.ones(112, 112, dtype=torch.uint8)
+
+    assert target(full, square(100), square(30, 35)).all()
+    assert not target(full, square(20), square(20, 20)).any()
+
+
+def test_regions_take_the_mask_of_their_own_object():
+    masks = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    masks[1, 2] = 1
+    boxes = torch.tensor([square(8)] * 6)
+
+    goals = mask_targets(masks, boxes, torch.arange(6), boxes, 4)
+
+    assert goals.mean(dim=(1, 2)).tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_the_mask_of_an_object_without_an_area_gives_finite_targets():
+    assert target(torch.ones(8, 8, dtype=torch.uint8), square(0, 5), square(10)).isfinite().all()
