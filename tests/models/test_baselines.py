@@ -9,7 +9,7 @@ from spinet.arch.baseline import BASELINES, Baseline, load_network
 from spinet.errors import SpinetError
 from spinet.models.baselines import BaselineBackbone
 from spinet.models.blocks import ConvBN, count_parameters
-from spinet.models.factory import create_backbone, create_classifier, create_retinanet
+from spinet.models.factory import create_backbone, create_classifier, create_rcnn, create_retinanet
 from spinet.models.nas_fpn import NODES, Cell, NasFpn, resize
 
 NARROW = Baseline(body="resnet18", channels=8, head_channels=8, head_convs=1)
@@ -214,6 +214,7 @@ def test_a_resnet_without_a_neck_gives_the_mean_of_its_last_features_to_the_dens
     torch.testing.assert_close(model(images), expected)
 
 
-def test_a_detector_on_a_resnet_without_a_neck_is_refused():
+@pytest.mark.parametrize("create", [create_retinanet, create_rcnn])
+def test_a_detector_on_a_resnet_without_a_neck_is_refused(create):
     with pytest.raises(SpinetError, match="resnet50 has features of one level only, .* take resnet50-fpn"):
-        create_retinanet(load_network("resnet50"), 3)
+        create(load_network("resnet50"), 3)

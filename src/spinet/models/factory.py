@@ -141,9 +141,7 @@ def create_retinanet(
     >>> create_retinanet(load_architecture("tiny"), num_classes=3).backbone.levels
     (3, 4, 5)
     """
-    if isinstance(architecture, Baseline) and architecture.neck == NO_NECK:
-        name = architecture.name
-        raise SpinetError(f"{name} has features of one level only, too few for a detector; take {name}-fpn")
+    _check_pyramid(architecture)
     head = architecture if isinstance(architecture, Baseline) else architecture.scaling
     return RetinaNet(
         create_backbone(architecture, levels=None, **settings),
@@ -209,6 +207,7 @@ def create_rcnn(
     >>> create_rcnn(load_architecture("tiny"), num_classes=3).backbone.levels
     (3, 4, 5)
     """
+    _check_pyramid(architecture)
     scaling = architecture if isinstance(architecture, Baseline) else architecture.scaling
     channels, dense = region_head_channels(scaling.head_channels)
     return RCNN(
@@ -277,6 +276,13 @@ def create_classifier(
 def available_levels(architecture: Network) -> tuple[int, ...]:
     """Return the levels that a network has features of, finest first."""
     return architecture.levels if isinstance(architecture, Baseline) else tuple(architecture.genotype.endpoints)
+
+
+def _check_pyramid(network: Network) -> None:
+    """Raise for a network whose only features are the last ones of a classifier."""
+    if isinstance(network, Baseline) and network.neck == NO_NECK:
+        name = network.name
+        raise SpinetError(f"{name} has features of one level only, too few for a detector; take {name}-fpn")
 
 
 def _level_range(name: str, levels: tuple[int, int], available: tuple[int, ...]) -> tuple[int, ...]:
