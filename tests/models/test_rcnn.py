@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.ops import box_iou
 
 from spinet.arch.baseline import load_network
 from spinet.arch.catalog import load_architecture
@@ -383,18 +384,21 @@ def squares() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 def test_two_images_are_learnt_by_heart_with_boxes_classes_and_masks(kind):
     model = detector(kind, proposals=50, roi_samples=32, mask_samples=8, bn_momentum=0.1)
     images, targets = squares()
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(150):
+    steps = 120
+    optimizer = torch.optim.Adam(model.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+    for _ in range(steps):
         optimizer.zero_grad()
         total(model.losses(images, targets)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5)
         optimizer.step()
+        schedule.step()
 
     found = model.eval().predict(images, score_threshold=0.5)
 
     for image, label in enumerate((1, 0)):
         each = found[image]
         assert each["labels"][0] == label
-        torch.testing.assert_close(each["boxes"][0], targets["boxes"][image, 0], atol=4.0, rtol=0)
+        assert box_iou(each["boxes"][:1], targets["boxes"][image]).item() > 0.9
         goal = F.interpolate(targets["masks"][image].float()[None], size=28, mode="area")[0, 0] > 0.5
-        assert ((each["masks"][0] > 0.5) == goal).float().mean() > 0.9
+        assert ((each["masks"][0] > 0.5) == goal).float().mean() > 0.95
