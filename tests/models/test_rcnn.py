@@ -365,6 +365,21 @@ def test_weights_loaded_into_another_detector_give_the_same_predictions():
     assert len(mine["scores"]) > 0
 
 
+@pytest.mark.slow
+# torch 2.11 exports through parts of its own that it has deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_forward_can_be_exported_as_one_graph_of_fixed_shapes():
+    model = detector("cascade-mask").eval()
+    first, second = torch.randn(2, 1, 3, 64, 64)
+
+    with torch.no_grad():
+        exported = torch.export.export(model, (first,), strict=False).module()
+        outputs, expected = exported(second), model(second)
+
+    for mine, theirs in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
 def squares() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Two images of 128 x 128 pixels: a bright disc of class 1, and a dark square of class 0 with one empty half."""
     images = torch.zeros(2, 3, 128, 128)
