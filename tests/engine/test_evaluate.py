@@ -1,7 +1,9 @@
 import contextlib
 import io
+import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +14,9 @@ from pycocotools.cocoeval import COCOeval
 
 from spinet.arch.catalog import load_architecture
 from spinet.data.coco import CocoDataset
-from spinet.data.loader import eval_loader
+from spinet.data.loader import eval_loader, train_loader
 from spinet.data.masks import decode_columns, encode_columns, read_mask
-from spinet.data.transforms import EvalTransform
+from spinet.data.transforms import EvalTransform, TrainTransform
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.config import ModelConfig
 from spinet.engine.distributed import Processes
@@ -311,3 +313,21 @@ def test_the_mean_loss_is_given_masks_where_the_data_set_has_them(digits):
     total = mean_loss(Sum(), dataset, image_size=64, batch_size=1, device=torch.device("cpu"))
 
     assert total == pytest.approx(expected / len(dataset))
+
+
+@pytest.mark.slow
+def test_a_real_mask_rcnn_learns_from_the_masks_and_is_measured_on_them(digits, config):
+    dataset = CocoDataset(digits, "val", masks=True)
+    torch.manual_seed(0)
+    settings = replace(config, model=ModelConfig(arch="tiny", head="mask-rcnn"))
+    model = model_info(settings, dataset).create_model()
+    place = {"image_size": 64, "batch_size": 4, "device": torch.device("cpu")}
+    [batch] = itertools.islice(train_loader(dataset, TrainTransform(64), batch_size=4, seed=0), 1)
+
+    losses = model.losses(batch.images, batch.targets)
+    metrics = evaluate(model, dataset, **place)
+
+    assert losses["mask"] > 0
+    assert {f"mask/{name}" for name in METRICS} < set(metrics)
+    assert math.isfinite(metrics["mask/AP"])
+    assert mean_loss(model, dataset, **place) > 0
