@@ -1,8 +1,10 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from published import random_classifier, write_published
 
 from spinet.arch.catalog import Architecture, load_architecture
@@ -140,8 +142,18 @@ def test_the_command_line_says_that_it_is_a_classifier(spinet, published, tmp_pa
     assert code == 0
     assert f"tensorflow/tpu: converted, classifier of 1001 classes, {count_parameters(published[0]):,} param" in said
 
-    for command in (("evaluate", out), ("predict", out, tmp_path / "photo.jpg")):
-        code, _, error = spinet(*command)
-        assert code == 1
-        assert "w.safetensors holds a classifier of 1001 classes, but a detector is asked for; " in error
-        assert error.count("\n") == 1
+    code, _, error = spinet("evaluate", out)
+    assert code == 1
+    assert "w.safetensors does not say which data it was trained on; pass --data.root DIR" in error
+
+    Image.new("RGB", (80, 60), "red").save(tmp_path / "photo.png")
+    code, said, _ = spinet("predict", out, tmp_path / "photo.png", "--out", tmp_path / "out", "--device", "cpu")
+    assert code == 0
+    [entry] = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert len(entry["guesses"]) == 5
+    assert "background" not in [guess["class"] for guess in entry["guesses"]]
+
+
+def test_a_classifier_is_not_taken_for_a_detector(converted):
+    with pytest.raises(SpinetError, match=r"holds a classifier of 1001 classes, but a detector is asked for; "):
+        load_model(converted)

@@ -23,6 +23,9 @@ def evaluate_command(args: list[str]) -> None:
         batch_size: int = 8,
         workers: int = 0,
         device: str = "auto",
+        image_size: int | None = None,
+        flip: bool = False,
+        scales: tuple[float, ...] = (1.0,),
         json: bool = False,
     ) -> None:
         """Print COCO's metrics of a detector, or top-1 and top-5 of a classifier: a run folder or weights file.
@@ -34,33 +37,53 @@ def evaluate_command(args: list[str]) -> None:
             batch_size: Images at once.
             workers: Processes that load images.
             device: `auto`, `cpu`, `cuda` ...
+            image_size: Side of the square that photos are fitted into, pixels; the one of the training if left out.
+            flip: Detectors: look at the mirror image of each photo too.
+            scales: Detectors: look at each photo at these multiples of the image size, and merge what is found.
             json: Print one line of JSON instead of a table.
         """
         from spinet.engine.checkpoint import read_info
         from spinet.engine.distributed import pick_device
 
-        measure = _measure_classes if read_info(run).task == "classifier" else _measure_boxes
-        folder = Path(root or _trained_on(run))
-        metrics = measure(run, folder, split, batch_size=batch_size, workers=workers, device=pick_device(device))
+        if image_size is not None and image_size < 1:
+            raise SpinetError(f"--image-size is {image_size}; allowed is any whole number of pixels from 1")
+        place = pick_device(device)
+        if read_info(run).task == "classifier":
+            if flip or scales != (1.0,):
+                raise SpinetError(f"{run} holds a classifier; --flip and --scales are for detectors")
+            metrics = _measure_classes(run, root, split, image_size, batch_size, workers, place)
+        else:
+            metrics = _measure_boxes(run, root, split, image_size, batch_size, workers, place, flip, scales)
         print_metrics(metrics, json)
 
     tyro.cli(command, args=args, prog="spinet evaluate")
 
 
 def _measure_boxes(
-    run: Path, root: Path, split: str, *, batch_size: int, workers: int, device: "torch.device"
+    run: Path,
+    root: str,
+    split: str,
+    image_size: int | None,
+    batch_size: int,
+    workers: int,
+    device: "torch.device",
+    flip: bool,
+    scales: tuple[float, ...],
 ) -> dict[str, float]:
     from spinet.data.coco import CocoDataset
     from spinet.engine.checkpoint import load_model
-    from spinet.engine.evaluate import check_classes, evaluate
+    from spinet.engine.evaluate import check_classes
+    from spinet.engine.tta import Views, evaluate_views
 
+    views = Views(flip, scales)
     model, info = load_model(run, device)
-    dataset = CocoDataset(root, split)
+    dataset = CocoDataset(Path(root or _trained_on(run)), split)
     check_classes(info, dataset, str(run))
-    return evaluate(
+    return evaluate_views(
         model,
         dataset,
-        image_size=info.image_size,
+        views=views,
+        image_size=image_size or info.image_size,
         batch_size=batch_size,
         device=device,
         workers=workers,
@@ -69,18 +92,18 @@ def _measure_boxes(
 
 
 def _measure_classes(
-    run: Path, root: Path, split: str, *, batch_size: int, workers: int, device: "torch.device"
+    run: Path, root: str, split: str, image_size: int | None, batch_size: int, workers: int, device: "torch.device"
 ) -> dict[str, float]:
     from spinet.data.class_data import ClassDataset
     from spinet.engine.checkpoint import load_classifier
     from spinet.engine.classify import evaluate_classes, label_ids
 
     model, info = load_classifier(run, device)
-    dataset = ClassDataset(root, split)
+    dataset = ClassDataset(Path(root or _trained_on(run)), split)
     return evaluate_classes(
         model,
         dataset,
-        image_size=info.image_size,
+        image_size=image_size or info.image_size,
         batch_size=batch_size,
         device=device,
         workers=workers,

@@ -213,6 +213,11 @@ def evaluate(
         processes=processes,
         category_ids=category_ids,
     )
+    return measure(dataset, results, processes)
+
+
+def measure(dataset: CocoDataset, results: list[CocoResult], processes: Processes) -> dict[str, float]:
+    """Return COCO's metrics of the results of all processes, the same in every process."""
     metrics = coco_metrics(dataset.ground_truth(), results, dataset.has_masks) if processes.is_main else {}
     return processes.broadcast(metrics)
 

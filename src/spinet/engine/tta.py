@@ -14,7 +14,7 @@ from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform
 from spinet.engine.build import Detector
 from spinet.engine.distributed import Processes
-from spinet.engine.evaluate import CocoResult, coco_results
+from spinet.engine.evaluate import CocoResult, coco_results, measure
 from spinet.errors import SpinetError
 from spinet.models.detections import Detections
 
@@ -94,6 +94,36 @@ def detect_views(
         results = [result for result in results if result["category_id"] in dataset.category_ids]
     model.train(training)
     return processes.gather(results)
+
+
+def evaluate_views(
+    model: Detector,
+    dataset: CocoDataset,
+    *,
+    views: Views,
+    image_size: int,
+    batch_size: int,
+    device: torch.device,
+    workers: int = 0,
+    bf16: bool = False,
+    processes: Processes | None = None,
+    category_ids: tuple[int, ...] | None = None,
+) -> dict[str, float]:
+    """Do what `engine.evaluate.evaluate` does, with several views of every photo; see `detect_views`."""
+    processes = processes or Processes()
+    results = detect_views(
+        model,
+        dataset,
+        views=views,
+        image_size=image_size,
+        batch_size=batch_size,
+        device=device,
+        workers=workers,
+        bf16=bf16,
+        processes=processes,
+        category_ids=category_ids,
+    )
+    return measure(dataset, results, processes)
 
 
 def _looks(model: Detector, batch: Batch, flip: bool, device: torch.device, bf16: bool) -> list[list[Detections]]:
