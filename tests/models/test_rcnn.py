@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.ops import box_iou
 
 from spinet.arch.baseline import load_network
 from spinet.arch.catalog import load_architecture
@@ -364,6 +365,21 @@ def test_weights_loaded_into_another_detector_give_the_same_predictions():
     assert len(mine["scores"]) > 0
 
 
+@pytest.mark.slow
+# torch 2.11 exports through parts of its own that it has deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_forward_can_be_exported_as_one_graph_of_fixed_shapes():
+    model = detector("cascade-mask").eval()
+    first, second = torch.randn(2, 1, 3, 64, 64)
+
+    with torch.no_grad():
+        exported = torch.export.export(model, (first,), strict=False).module()
+        outputs, expected = exported(second), model(second)
+
+    for mine, theirs in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
 def squares() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Two images of 128 x 128 pixels: a bright disc of class 1, and a dark square of class 0 with one empty half."""
     images = torch.zeros(2, 3, 128, 128)
@@ -383,18 +399,21 @@ def squares() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 def test_two_images_are_learnt_by_heart_with_boxes_classes_and_masks(kind):
     model = detector(kind, proposals=50, roi_samples=32, mask_samples=8, bn_momentum=0.1)
     images, targets = squares()
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(150):
+    steps = 120
+    optimizer = torch.optim.Adam(model.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+    for _ in range(steps):
         optimizer.zero_grad()
         total(model.losses(images, targets)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5)
         optimizer.step()
+        schedule.step()
 
     found = model.eval().predict(images, score_threshold=0.5)
 
     for image, label in enumerate((1, 0)):
         each = found[image]
         assert each["labels"][0] == label
-        torch.testing.assert_close(each["boxes"][0], targets["boxes"][image, 0], atol=4.0, rtol=0)
+        assert box_iou(each["boxes"][:1], targets["boxes"][image]).item() > 0.9
         goal = F.interpolate(targets["masks"][image].float()[None], size=28, mode="area")[0, 0] > 0.5
-        assert ((each["masks"][0] > 0.5) == goal).float().mean() > 0.9
+        assert ((each["masks"][0] > 0.5) == goal).float().mean() > 0.95

@@ -63,7 +63,6 @@ def test_cascade_rcnn_rs_has_the_published_parameters(name, million):
     assert count_parameters(meta_detector(name, "cascade-mask-rcnn")) == pytest.approx(million * 1e6, rel=3e-3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "giga"),
     [

@@ -74,8 +74,12 @@ def select_detections(boxes: Tensor, scores: Tensor, labels: Tensor, limits: Lim
     """
     chosen = []
     for box, score, label in zip(boxes, scores, labels, strict=True):
-        likely = (score >= max(limits.score_threshold, 0.0)).nonzero()[:, 0]
-        keep = likely[batched_nms(box[likely], score[likely], label[likely], limits.nms_threshold)]
-        count = limits.max_detections
-        chosen.append((fill_up(box[keep], count), fill_up(score[keep], count), fill_up(label[keep], count, -1)))
+        # Low scores never suppress higher ones, so that they can go afterwards, when the shapes are fixed.
+        keep = batched_nms(box, score, label, limits.nms_threshold)
+        best = fill_up(score[keep], limits.max_detections, -1.0)
+        real = best >= max(limits.score_threshold, 0.0)
+        corners, kinds = (fill_up(values[keep], limits.max_detections) for values in (box, label))
+        chosen.append(
+            (torch.where(real[:, None], corners, 0.0), torch.where(real, best, 0.0), torch.where(real, kinds, -1))
+        )
     return Found(*(torch.stack(values) for values in zip(*chosen, strict=True)))

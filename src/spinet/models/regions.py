@@ -64,13 +64,15 @@ def region_levels(boxes: Tensor, levels: tuple[int, ...]) -> Tensor:
 def align_regions(features: dict[int, Tensor], regions: Tensor, side: int) -> Tensor:
     """RoIAlign with 2 x 2 samples a bin: `(R, C, side, side)` for regions `(R, 5)`, each from its own level."""
     levels = region_levels(regions[:, 1:], tuple(features))
-    pieces, places = [], []
+    channels = next(iter(features.values())).shape[1]
+    cut = regions.new_zeros(len(regions), channels, side, side, dtype=torch.float32)
     for index, (level, flow) in enumerate(features.items()):
-        places.append((levels == index).nonzero()[:, 0])
+        places = (levels == index).nonzero()[:, 0]
         # Sampling wants full precision, whatever the convolutions work in.
-        own = regions[places[-1]].to(torch.float32)
-        pieces.append(roi_align(flow.float(), own, side, 2.0**-level, sampling_ratio=2, aligned=True))
-    return torch.cat(pieces)[torch.cat(places).argsort()]
+        own = regions[places].float()
+        piece = roi_align(flow.float(), own, side, 2.0**-level, sampling_ratio=2, aligned=True)
+        cut = cut.index_copy(0, places, piece)
+    return cut
 
 
 def match_regions(

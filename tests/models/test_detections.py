@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from spinet.models.detections import Limits, select_detections
+
+BOXES = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8], [50, 50, 60, 60]]])
+SCORES = torch.tensor([[0.4, 0.9, 0.3, 0.2]])
+
+
+def selected(labels: list[int], **limits) -> list[tuple[int, float]]:
+    found = select_detections(BOXES, SCORES, torch.tensor([labels]), Limits(**limits))
+    pairs = zip(found.labels[0].tolist(), found.scores[0].tolist(), strict=True)
+    return [(label, pytest.approx(score)) for label, score in pairs]
+
+
+def test_the_best_of_each_heap_of_one_class_stays_and_the_rest_is_filled_up():
+    assert selected([1, 1, 1, 1], max_detections=4) == [(1, 0.9), (1, 0.2), (-1, 0), (-1, 0)]
+
+
+def test_classes_do_not_suppress_each_other():
+    assert selected([0, 1, 0, 2], max_detections=3) == [(1, 0.9), (0, 0.4), (2, 0.2)]
+
+
+def test_low_scores_and_places_that_are_no_candidates_go():
+    assert selected([0, 1, 2, 3], score_threshold=0.3, max_detections=4) == [(1, 0.9), (0, 0.4), (2, 0.3), (-1, 0)]
+    found = select_detections(BOXES, torch.full((1, 4), -1.0), torch.zeros(1, 4).long(), Limits(score_threshold=0.0))
+    assert (found.labels == -1).all()
+    assert not found.boxes.any()
+
+
+def test_boxes_stay_with_their_scores():
+    found = select_detections(BOXES, SCORES, torch.tensor([[0, 1, 2, 3]]), Limits(max_detections=4))
+
+    assert found.boxes[0].tolist() == BOXES[0, [1, 0, 2, 3]].tolist()
