@@ -17,7 +17,7 @@ def train_command(args: list[str]) -> None:
     if not args or args[0].startswith("-"):
         say("usage: spinet train RECIPE --data.root DIR --run RUN [settings]\n")
         say("RECIPE is one of these names, or a config.json; `spinet train RECIPE --help` lists its settings.\n")
-        say("\n".join(f"  {name:28}{recipe.summary}" for name, recipe in RECIPES.items()))
+        say("\n".join(f"  {name:36}{recipe.summary}" for name, recipe in RECIPES.items()))
         if not {"-h", "--help"} & set(args):
             raise SystemExit(2)
         return

@@ -1,0 +1,59 @@
+"""Test-time augmentation as options of `spinet evaluate`."""
+
+import json
+
+import pytest
+import torch
+
+from spinet.arch.catalog import load_architecture
+from spinet.engine.build import create_model
+from spinet.engine.checkpoint import ModelInfo, save_weights
+from spinet.engine.config import ModelConfig
+
+
+def weights(folder, head):
+    """An untrained network for the generated photos."""
+    torch.manual_seed(0)
+    architecture, settings = load_architecture("tiny"), ModelConfig(arch="tiny", head=head)
+    info = ModelInfo(architecture, settings, ("zero", "one", "two"), (1, 2, 3), 64)
+    model = create_model(architecture, settings, 3)
+    if head == "retinanet":
+        torch.nn.init.constant_(model.classes.bias, -1.0)  # so that it finds something
+    path = folder / f"{head}.safetensors"
+    save_weights(path, model.state_dict(), info, {})
+    return path
+
+
+def metrics_of(spinet, path, root, *options):
+    code, out, err = spinet("evaluate", path, "--data.root", root, "--device", "cpu", "--json", *options)
+    assert code == 0, err
+    return json.loads(out)
+
+
+@pytest.mark.slow
+def test_views_are_off_unless_asked_for(spinet, tmp_path, digits):
+    path = weights(tmp_path, "retinanet")
+
+    plain = metrics_of(spinet, path, digits)
+
+    assert metrics_of(spinet, path, digits, "--scales", "1", "--no-flip") == plain
+    assert metrics_of(spinet, path, digits, "--flip") != plain
+    assert metrics_of(spinet, path, digits, "--scales", "0.75", "1", "1.25") != plain
+
+
+def test_views_of_a_classifier_are_refused(spinet, tmp_path, digits):
+    path = weights(tmp_path, "classifier")
+
+    code, _, err = spinet("evaluate", path, "--data.root", digits, "--device", "cpu", "--flip")
+
+    assert code == 1
+    assert "holds a classifier; --flip and --scales are for detectors" in err
+
+
+def test_a_scale_of_nothing_is_refused(spinet, tmp_path, digits):
+    path = weights(tmp_path, "retinanet")
+
+    code, _, err = spinet("evaluate", path, "--data.root", digits, "--device", "cpu", "--scales", "0")
+
+    assert code == 1
+    assert "the scales (0.0,) are not one or more finite numbers above 0" in err
