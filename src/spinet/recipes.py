@@ -65,13 +65,11 @@ _SMALL_GPU_MASKS = change(
 )
 # Crops are larger than ImageNet's: a few hundred photos a class say less about small parts of objects.
 _SMALL_CPU_CLASSES = TrainConfig(
-    model=ModelConfig(
-        head="classifier", arch="spinenet49-quarter", activation="swish", bn_momentum=0.05, label_smoothing=0.1
-    ),
-    data=DataConfig(image_size=128, crop_area=(0.25, 1.0), cache_images=True, workers=0),
-    optim=OptimConfig(lr=0.4, weight_decay=1e-4, schedule="cosine", warmup_epochs=3, ema_decay=0.998),
-    epochs=40,
-    batch_size=32,
+    model=ModelConfig(head="classifier", arch="spinenet49-quarter", bn_momentum=0.05, label_smoothing=0.1),
+    data=DataConfig(image_size=112, crop_area=(0.25, 1.0), cache_images=True, workers=0),
+    optim=OptimConfig(lr=0.8, schedule="cosine", warmup_epochs=3, ema_decay=0.998),
+    epochs=50,
+    batch_size=64,
 )
 _SMALL_GPU_CLASSES = change(
     _SMALL_CPU_CLASSES,
@@ -80,7 +78,6 @@ _SMALL_GPU_CLASSES = change(
         "data.image_size": 224,
         "data.workers": 8,
         "epochs": 100.0,
-        "batch_size": 64,
     },
 )
 
@@ -105,7 +102,7 @@ RECIPES: dict[str, Recipe] = {
     "small-gpu": Recipe(_SMALL_GPU, "a few hundred photos from scratch at 640 px on one GPU"),
     "small-cpu-masks": Recipe(_SMALL_CPU_MASKS, "boxes and masks, a few hundred photos at 256 px on a CPU"),
     "small-gpu-masks": Recipe(_SMALL_GPU_MASKS, "boxes and masks, a few hundred photos at 640 px on one GPU"),
-    "small-cpu-classes": Recipe(_SMALL_CPU_CLASSES, "a classifier, some thousand photos at 128 px on a CPU"),
+    "small-cpu-classes": Recipe(_SMALL_CPU_CLASSES, "a classifier, some thousand photos at 112 px on a CPU"),
     "small-gpu-classes": Recipe(_SMALL_GPU_CLASSES, "a classifier, some thousand photos at 224 px on one GPU"),
     **{name: Recipe(config, _summary(name, config)) for name, config in published().items()},
 }
