@@ -1,7 +1,7 @@
 """Named training configurations. A recipe is a value; settings on the command line replace parts of it.
 
-The sources of the numbers stand in docs/paper.md, "Recipes"; protocols A, B and C are those of the paper's later
-version (v3), as FPN, SpineNet and RetinaNet are trained there from scratch on COCO.
+Every setting of every recipe stands in docs/paper.md, "Recipes", with its source. Those of the papers and the
+released code are made in recipes_published.py; here are our own, for small data sets.
 """
 
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, read_config
 from spinet.errors import unknown_name
+from spinet.recipes_published import change, published
 
 
 @dataclass(frozen=True)
@@ -17,55 +18,6 @@ class Recipe:
 
     config: TrainConfig
     summary: str
-
-
-# Shared by all protocols: batch 256, learning rate 0.28, momentum 0.9, weight decay 4e-5, five epochs of warm-up
-# from 0.0067, clipping at norm 10, batch-norm momentum 0.99, the rate divided by ten 30 and 10 epochs before the
-# end (v3, training details; tensorflow/tpu configs/yaml/retinanet/spinenet*.yaml).
-_B = TrainConfig(epochs=350)
-_A = replace(_B, epochs=250, model=ModelConfig(dropblock=0.1), data=replace(_B.data, scale_jitter=(0.8, 1.2)))
-_C = replace(_B, epochs=500, model=ModelConfig(activation="swish", stochastic_depth=0.2))
-_PROTOCOLS = {"-a": ("A", _A), "": ("B", _B), "-c": ("C", _C)}
-
-# Architecture -> image size and anchor scale (tensorflow/tpu: 3 up to SpineNet-96, 4 above).
-_SIZES = {
-    "spinenet49s": (640, 3.0),
-    "spinenet49": (640, 3.0),
-    "spinenet96": (1024, 3.0),
-    "spinenet143": (1280, 4.0),
-    "spinenet190": (1280, 4.0),
-}
-
-
-def _published() -> dict[str, Recipe]:
-    table = {}
-    for arch, (size, anchor_scale) in _SIZES.items():
-        for suffix, (letter, protocol) in _PROTOCOLS.items():
-            config = replace(
-                protocol,
-                model=replace(protocol.model, arch=arch, anchor_scale=anchor_scale),
-                data=replace(protocol.data, image_size=size),
-            )
-            summary = f"protocol {letter}: {config.epochs:g} epochs at {size} px, batch 256, {config.model.activation}"
-            table[f"retinanet-{arch}{suffix}"] = Recipe(config, summary)
-    return table
-
-
-def _exceptions(table: dict[str, Recipe]) -> dict[str, Recipe]:
-    """The two sizes that the released configurations treat differently under protocol C."""
-    deep = table["retinanet-spinenet143-c"]
-    model = replace(deep.config.model, stochastic_depth=0.16)
-    data = replace(deep.config.data, scale_jitter=(0.1, 1.9))
-    table["retinanet-spinenet143-c"] = replace(deep, config=replace(deep.config, model=model, data=data))
-    wide = table["retinanet-spinenet190-c"].config
-    config = replace(
-        wide,
-        epochs=400,
-        data=replace(wide.data, scale_jitter=(0.1, 1.9)),
-        optim=replace(wide.optim, lr=0.30, warmup_start=0.0067 / 0.30),
-    )
-    table["retinanet-spinenet190-c"] = Recipe(config, "protocol C as released: 400 epochs at 1280 px, batch 256, swish")
-    return table
 
 
 # Ours, measured in docs/results.md. Few images and small batches want swish, faster batch-norm statistics, a cosine
@@ -96,11 +48,66 @@ _DEMO = replace(
     eval_epochs=5,
 )
 
+# Regions learnt from in a step are few on a CPU, because a box head costs more than a narrow backbone.
+_SMALL_CPU_MASKS = change(
+    _SMALL_CPU,
+    {
+        "model.head": "mask-rcnn",
+        "model.proposals": 200,
+        "model.roi_samples": 64,
+        "model.mask_samples": 16,
+        "optim.lr": 0.5,
+        "epochs": 60.0,
+    },
+)
+_SMALL_GPU_MASKS = change(
+    _SMALL_GPU, {"model.head": "mask-rcnn", "model.roi_samples": 256, "model.mask_samples": 64, "optim.lr": 0.5}
+)
+# Crops are larger than ImageNet's: a few hundred photos a class say less about small parts of objects.
+_SMALL_CPU_CLASSES = TrainConfig(
+    model=ModelConfig(
+        head="classifier", arch="spinenet49-quarter", activation="swish", bn_momentum=0.05, label_smoothing=0.1
+    ),
+    data=DataConfig(image_size=128, crop_area=(0.25, 1.0), cache_images=True, workers=0),
+    optim=OptimConfig(lr=0.4, weight_decay=1e-4, schedule="cosine", warmup_epochs=3, ema_decay=0.998),
+    epochs=40,
+    batch_size=32,
+)
+_SMALL_GPU_CLASSES = change(
+    _SMALL_CPU_CLASSES,
+    {
+        "model.arch": "spinenet49s",
+        "data.image_size": 224,
+        "data.workers": 8,
+        "epochs": 100.0,
+        "batch_size": 64,
+    },
+)
+
+_KINDS = {"mask-rcnn": "Mask R-CNN", "cascade-mask-rcnn": "Cascade R-CNN-RS", "classifier": "classifier"}
+
+
+_LETTERS = {"-a": "A", "-c": "C"}
+
+
+def _summary(name: str, config: TrainConfig) -> str:
+    """One line about a published recipe."""
+    kind = _KINDS.get(config.model.head, "RetinaNet")
+    if kind == "RetinaNet" and "mobile" not in name:
+        kind = f"RetinaNet, protocol {_LETTERS.get(name[-2:], 'B')}"
+    sizes = f"{config.epochs:g} epochs at {config.data.image_size} px, batch {config.batch_size}"
+    return f"{kind}: {sizes}, {config.model.activation}, {config.optim.schedule}"
+
+
 RECIPES: dict[str, Recipe] = {
     "demo": Recipe(_DEMO, "generated photos of digits at 128 px, minutes on two CPU cores"),
     "small-cpu": Recipe(_SMALL_CPU, "a few hundred photos from scratch at 256 px on a CPU"),
     "small-gpu": Recipe(_SMALL_GPU, "a few hundred photos from scratch at 640 px on one GPU"),
-    **_exceptions(_published()),
+    "small-cpu-masks": Recipe(_SMALL_CPU_MASKS, "boxes and masks, a few hundred photos at 256 px on a CPU"),
+    "small-gpu-masks": Recipe(_SMALL_GPU_MASKS, "boxes and masks, a few hundred photos at 640 px on one GPU"),
+    "small-cpu-classes": Recipe(_SMALL_CPU_CLASSES, "a classifier, some thousand photos at 128 px on a CPU"),
+    "small-gpu-classes": Recipe(_SMALL_GPU_CLASSES, "a classifier, some thousand photos at 224 px on one GPU"),
+    **{name: Recipe(config, _summary(name, config)) for name, config in published().items()},
 }
 
 

@@ -1,11 +1,11 @@
 import pytest
 
-from spinet.arch.baseline import BASELINES, Baseline, is_baseline, load_network, network_from_json
+from spinet.arch.baseline import BASELINES, RESNETS, Baseline, is_baseline, load_network, network_from_json
 from spinet.arch.catalog import load_architecture, names
 from spinet.errors import SpinetError
 
 
-@pytest.mark.parametrize("name", [*BASELINES, "timm/hrnet_w18-fpn", "timm/mobilenetv3_large_100-nas-fpn"])
+@pytest.mark.parametrize("name", [*BASELINES, *RESNETS, "timm/hrnet_w18-fpn", "timm/mobilenetv3_large_100-nas-fpn"])
 def test_every_baseline_keeps_its_name_and_survives_its_json(name):
     found = load_network(name)
 
@@ -53,7 +53,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_match(name, sentence):
     [
         ({"body": "resnet20"}, "unknown body 'resnet20', did you mean 'resnet50'?"),
         ({"body": 3}, "unknown body '3'"),
-        ({"neck": "bifpn"}, "unknown neck 'bifpn', did you mean 'fpn'? Known: fpn, nas-fpn."),
+        ({"neck": "bifpn"}, "unknown neck 'bifpn', did you mean 'fpn'? Known: fpn, nas-fpn, none."),
         ({"channels": 0}, "baseline: channels 0 is not a whole number of 1 or more"),
         ({"head_convs": -1}, "baseline: head_convs -1 is not a whole number of 0 or more"),
         ({"repeats": True}, "baseline: repeats True is not a whole number of 1 or more"),

@@ -1,4 +1,7 @@
+import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,7 +12,6 @@ from spinet.data.class_data import ClassDataset
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.classify import class_metrics, evaluate_classes, label_ids
 from spinet.engine.config import ModelConfig
-from spinet.engine.distributed import Processes
 from spinet.errors import SpinetError
 from spinet.models.factory import create_classifier
 
@@ -24,6 +26,26 @@ def write_greys(root, classes, split="train", images=2):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (20, 20), (GREYS.get(name, 0),) * 3).save(path)
     return root
+
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import torch
+from spinet.arch.catalog import load_architecture
+from spinet.data.class_data import ClassDataset
+from spinet.engine.classify import evaluate_classes
+from spinet.engine.distributed import processes
+from spinet.models.factory import create_classifier
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model, device = create_classifier(load_architecture("tiny"), 3), torch.device("cpu")
+with processes(device) as group:
+    dataset = ClassDataset(Path(sys.argv[1]), "train")
+    metrics = evaluate_classes(model, dataset, image_size=32, batch_size=2, device=device, processes=group)
+    Path(sys.argv[1], f"{group.rank}.txt").write_text(json.dumps(metrics))
+"""
 
 
 def info(names, ids) -> ModelInfo:
@@ -112,23 +134,20 @@ def test_a_model_of_more_classes_is_wrong_when_it_guesses_one_of_the_others(tmp_
     assert [metrics[f"top1/{name}"] for name in GREYS] == [1, 0, 1]
 
 
-def test_the_shares_of_two_processes_are_those_of_one(tmp_path):
-    dataset = ClassDataset(write_greys(tmp_path, GREYS, images=3), "train")
-    model = Brightness({"black": 0, "grey": 0, "white": 2}, 3)
-    gathered = []
+@pytest.mark.slow
+def test_two_processes_measure_what_one_does(tmp_path):
+    # Seven images, so that the shares differ in length.
+    write_greys(write_greys(tmp_path, ["black", "grey"], images=3), ["white"], images=1)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*launch, str(tmp_path / "program.py"), str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    both = [json.loads((tmp_path / f"{rank}.txt").read_text()) for rank in range(2)]
 
-    class Share(Processes):
-        """A process that keeps what it would send to the others, and then has it all."""
+    torch.manual_seed(0)
+    alone = measured(create_classifier(load_architecture("tiny"), 3), ClassDataset(tmp_path, "train"))
 
-        def gather(self, items):
-            gathered.extend(items)
-            return list(gathered)
-
-    measured(model, dataset, processes=Share(0, 2))
-    together = measured(model, dataset, processes=Share(1, 2))
-
-    assert len(gathered) == 9
-    assert together == measured(model, dataset)
+    assert both == [alone, alone]
 
 
 def test_a_real_classifier_is_measured_and_left_in_the_mode_it_was_in(tmp_path):

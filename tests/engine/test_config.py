@@ -14,6 +14,13 @@ def test_every_recipe_survives_its_json(name):
     assert TrainConfig.from_json(config.to_json(), "config.json") == config
 
 
+@pytest.mark.parametrize(("switch", "decay"), [("true", "tpu"), ("false", "mg")])
+def test_the_old_switch_for_depthwise_decay_is_still_read(switch, decay):
+    text = f'{{"optim": {{"lr": 0.5, "decay_depthwise": {switch}}}}}'
+    optim = TrainConfig.from_json(text, "config.json").optim
+    assert (optim.decay, optim.lr) == (decay, 0.5)
+
+
 def test_settings_left_out_take_their_defaults():
     assert TrainConfig.from_json('{"epochs": 90}', "here") == replace(TrainConfig(), epochs=90.0)
 

@@ -3,17 +3,22 @@ import io
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from spinet.arch.catalog import load_architecture
 from spinet.data.coco import CocoDataset
+from spinet.data.loader import eval_loader
+from spinet.data.masks import decode_columns, encode_columns, read_mask
+from spinet.data.transforms import EvalTransform
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.config import ModelConfig
 from spinet.engine.distributed import Processes
-from spinet.engine.evaluate import METRICS, check_classes, coco_metrics, detect, evaluate, mean_loss
+from spinet.engine.evaluate import METRICS, check_classes, coco_metrics, detect, evaluate, in_photo, mean_loss
 from spinet.engine.train import model_info
 from spinet.errors import SpinetError
 
@@ -42,13 +47,13 @@ def shaken(truth, seed, categories):
     return results
 
 
-def oracle(truth, results):
+def oracle(truth, results, kind="bbox"):
     """The twelve numbers of pycocotools."""
     with contextlib.redirect_stdout(io.StringIO()):
         reference = COCO()
         reference.dataset = json.loads(json.dumps(truth))
         reference.createIndex()
-        evaluation = COCOeval(reference, reference.loadRes(json.loads(json.dumps(results))), "bbox")
+        evaluation = COCOeval(reference, reference.loadRes(json.loads(json.dumps(results))), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -179,3 +184,130 @@ def test_the_mean_loss_is_that_of_the_images_without_chance_and_leaves_the_mode(
     assert whole == pytest.approx(sum(single) / 3, rel=1e-6)
     assert mean_loss(model, dataset, batch_size=2, **settings) == mean_loss(model, dataset, batch_size=2, **settings)
     assert model.training
+
+
+def as_mask_results(truth, seed=None, categories=()):
+    """The masks of the ground truth as results without boxes; with a seed moved, relabelled, dropped by chance."""
+    sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
+    rng = np.random.default_rng(seed)
+    results = []
+    for entry in truth["annotations"]:
+        if entry["iscrowd"]:
+            continue
+        height, width = sizes[entry["image_id"]]
+        mask = decode_columns(read_mask(entry["segmentation"], height, width), height, width, 0, width).astype(bool)
+        for _ in range(1 if seed is None else rng.integers(0, 3)):
+            category, score, place = entry["category_id"], 1.0, mask
+            if seed is not None:
+                score = float(rng.random())
+                category = int(rng.choice(categories)) if rng.random() < 0.2 else category
+                place = np.roll(mask, rng.integers(-3, 4, 2), (0, 1))
+            rle = encode_columns(place, 0, 0, height, width)
+            results.append(
+                {"image_id": entry["image_id"], "category_id": category, "segmentation": rle, "score": score}
+            )
+    return results
+
+
+def with_boxes(results):
+    """Mask results with the boxes of their masks."""
+    return [result | {"bbox": mask_api.toBbox(result["segmentation"]).tolist()} for result in results]
+
+
+@pytest.mark.parametrize("name", ["cocomini", "nuclei"])
+def test_every_number_of_masks_equals_pycocotools_on_real_photos(real_photos, name):
+    dataset = CocoDataset(real_photos(name), "val").subset(range(30))
+    truth = dataset.ground_truth()
+    results = as_mask_results(truth, seed=0, categories=dataset.category_ids)
+
+    metrics = coco_metrics(truth, with_boxes(results))
+
+    numbers = {key.removeprefix("mask/"): value for key, value in metrics.items() if key.startswith("mask/")}
+    assert_equal(numbers, oracle(truth, results, "segm"))
+    assert_equal(metrics, oracle(truth, [result | {"segmentation": []} for result in with_boxes(results)]))
+    assert 0.05 < metrics["mask/AP"] < 0.95
+    assert set(numbers) == {key for key in metrics if not key.startswith("mask/")}
+    assert all(f"mask/AP/{name}" in metrics for name in dataset.class_names)
+
+
+def test_boxes_are_measured_as_ever_where_results_have_masks(digits):
+    truth = CocoDataset(digits, "val").ground_truth()
+    results = with_boxes(as_mask_results(truth, seed=1, categories=(1, 2, 3)))
+
+    both = coco_metrics(truth, results)
+    alone = coco_metrics(truth, [{key: entry[key] for key in entry if key != "segmentation"} for entry in results])
+
+    assert "mask/AP" not in alone
+    assert both == pytest.approx(both | alone, nan_ok=True)
+
+
+def test_no_found_masks_are_a_mask_ap_of_zero_and_boxes_alone_have_none(digits):
+    truth = CocoDataset(digits, "val").ground_truth()
+
+    assert coco_metrics(truth, [], masks=True)["mask/AP"] == 0
+    assert not any(key.startswith("mask/") for key in coco_metrics(truth, as_detections(truth)))
+
+
+def test_found_masks_are_not_measured_on_a_truth_of_boxes_but_one_missing_mask_is_named(digits):
+    truth = CocoDataset(digits, "val").ground_truth()
+    results = with_boxes(as_mask_results(truth))
+    boxes = [{key: entry[key] for key in entry if key != "segmentation"} for entry in truth["annotations"]]
+
+    metrics = coco_metrics(truth | {"annotations": boxes}, results)
+    assert metrics["AP"] == pytest.approx(1.0)
+    assert "mask/AP" not in metrics
+
+    with pytest.raises(SpinetError, match=r"^an annotation of image \d+, \[.*\], has no segmentation; "):
+        coco_metrics(truth | {"annotations": [*truth["annotations"][1:], boxes[0]]}, results)
+
+
+class MaskOracle(Oracle):
+    """Finds the masks of the batch's targets too, as coarse as a network's."""
+
+    def __init__(self, dataset, image_size):
+        super().__init__(dataset, image_size)
+        for found, batch in zip(self.found, eval_loader(dataset, EvalTransform(image_size), batch_size=1), strict=True):
+            real = batch.targets["labels"] >= 0
+            found["boxes"] = batch.targets["boxes"][real]
+            found["masks"] = torch.nn.functional.avg_pool2d(batch.targets["masks"][real].float()[:, None], 4)[:, 0]
+
+
+@pytest.mark.parametrize(("name", "least"), [("nuclei", 0.97), ("cocomini", 0.97)])
+def test_masks_come_back_to_the_original_photos(real_photos, name, least):
+    dataset = CocoDataset(real_photos(name), "val", masks=True).subset(range(20))
+
+    metrics = evaluate(
+        MaskOracle(dataset, 256), dataset, image_size=256, batch_size=4, device=torch.device("cpu"), workers=0
+    )
+
+    assert metrics["AP"] == pytest.approx(1.0)
+    assert metrics["mask/AP"] > least
+    assert metrics["mask/AP50"] == pytest.approx(1.0)
+
+
+def test_a_mask_that_reaches_out_of_the_photo_is_cut_off_and_not_pressed_into_it():
+    # The left half of the box is the object, and the box reaches as far out of the photo as it lies inside.
+    found = {"boxes": torch.tensor([[20.0, 0, 60, 20]]), "scores": torch.ones(1), "labels": torch.zeros(1).long()}
+    found["masks"] = torch.zeros(1, 4, 4)
+    found["masks"][:, :, :2] = 1
+
+    placed = in_photo(found, torch.tensor([0.5, 0.5]), 40, 80)
+
+    assert placed["boxes"].tolist() == [[40, 0, 80, 40]]
+    assert mask_api.toBbox(placed["masks"]).tolist() == [[40, 0, 40, 40]]
+
+
+def test_the_mean_loss_is_given_masks_where_the_data_set_has_them(digits):
+    class Sum(torch.nn.Module):
+        def losses(self, images, targets):
+            return {"mask": targets["masks"].float().sum() + 0 * images.sum(), "one": torch.tensor(1.0)}
+
+    dataset = CocoDataset(digits, "val", masks=True)
+    expected = sum(
+        batch.targets["masks"].float().sum().item() + 1
+        for batch in eval_loader(dataset, EvalTransform(64), batch_size=1)
+    )
+
+    total = mean_loss(Sum(), dataset, image_size=64, batch_size=1, device=torch.device("cpu"))
+
+    assert total == pytest.approx(expected / len(dataset))

@@ -10,6 +10,7 @@ from spinet.models.factory import create_retinanet
 # COCO: 118,287 images in batches of 256 are 462.06 steps an epoch.
 EPOCH = 118287 / 256
 STEPS = round(350 * EPOCH)
+HALVES = ("depthwise", "pointwise")
 
 
 def rate(step, batch_size=256, **settings):
@@ -59,11 +60,45 @@ def test_only_convolution_weights_decay():
     assert "classes.convs.0.bias" in kept_names
 
 
-@pytest.mark.parametrize("decays", [True, False])
-def test_depthwise_kernels_decay_only_where_the_source_says_so(decays):
+@pytest.mark.parametrize(("decay", "counts"), [("tpu", (2, 0)), ("mg", (1, 1))])
+def test_depthwise_kernels_decay_only_where_the_source_says_so(decay, counts):
     model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4, bias=False), nn.Conv2d(4, 8, 1, bias=False))
-    decayed, kept = create_optimizer(model, OptimConfig(decay_depthwise=decays)).param_groups
-    assert (len(decayed["params"]), len(kept["params"])) == ((2, 0) if decays else (1, 1))
+    decayed, kept = create_optimizer(model, OptimConfig(decay=decay)).param_groups
+    assert (len(decayed["params"]), len(kept["params"])) == counts
+
+
+def test_of_a_mobile_detector_the_two_sources_decay_different_kernels():
+    model = create_retinanet(load_architecture("spinenet49xs-mobile"), 3)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed = {}
+    for decay in ("tpu", "mg"):
+        group, _ = create_optimizer(model, OptimConfig(decay=decay)).param_groups
+        decayed[decay] = {names[id(parameter)] for parameter in group["params"]}
+
+    assert decayed["mg"] < decayed["tpu"]
+    assert all(model.get_parameter(name).dim() == 4 for name in decayed["tpu"])
+    spared = decayed["tpu"] - decayed["mg"]
+    towers = {f"{tower}.convs.{i}.{half}.weight" for tower in ("classes", "boxes") for i in range(4) for half in HALVES}
+    backbone = {name for name in spared if name.startswith("backbone.")}
+    assert spared == towers | backbone
+    # One input channel a group: depthwise.
+    assert all(model.get_parameter(name).shape[1] == 1 for name in backbone)
+    assert {f"{tower}.predictor.{half}.weight" for tower in ("classes", "boxes") for half in HALVES} <= decayed["mg"]
+    assert "backbone.blocks.2.body.0.squeeze_excite.reduce.weight" in decayed["mg"]
+
+
+def test_the_sources_agree_where_nothing_is_depthwise():
+    model = create_retinanet(load_architecture("tiny"), 3)
+    groups = [create_optimizer(model, OptimConfig(decay=decay)).param_groups for decay in ("tpu", "mg")]
+    sizes = [[len(group["params"]) for group in each] for each in groups]
+    assert sizes[0] == sizes[1]
+
+
+def test_transposed_convolutions_and_dense_layers_decay_too():
+    model = nn.Sequential(nn.ConvTranspose2d(4, 4, 2, 2), nn.Linear(4, 2))
+    decayed, kept = create_optimizer(model, OptimConfig()).param_groups
+    assert [parameter.dim() for parameter in decayed["params"]] == [4, 2]
+    assert [parameter.dim() for parameter in kept["params"]] == [1, 1]
 
 
 def test_the_moving_average_starts_fast_and_copies_counters():

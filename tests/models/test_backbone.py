@@ -324,6 +324,40 @@ def test_the_drop_rate_grows_block_by_block_to_the_full_one(name):
         assert [copy.drop_path.p for copy in stacked] == pytest.approx([expected] * found.scaling.repeats)
 
 
+@pytest.mark.parametrize(
+    ("name", "rule", "count"),
+    [
+        ("spinenet49", "tpu", 15),
+        ("spinenet49", "mg", 16),
+        ("spinenet49-mobile", "tpu", 16),
+        ("spinenet49-mobile", "mg", 16),
+    ],
+)
+def test_the_drop_rate_is_divided_by_the_blocks_that_the_source_counts(name, rule, count):
+    found = load_architecture(name)
+    with torch.device("meta"):
+        backbone = SpineNet(found.genotype, found.scaling, stochastic_depth=0.2, depth_rule=rule)
+
+    first = len(found.genotype.stem)
+    rates = [backbone.blocks[str(first + number)].body[0].drop_path.p for number in (0, 6, 14)]
+    assert rates == pytest.approx([0.2 * 1 / count, 0.2 * 7 / count, 0.2 * 15 / count])
+
+
+def test_an_output_of_level_2_is_the_block_that_the_mg_rule_counts():
+    graph = (block(2, 0, 1, endpoint=True), block(3, 1, 2, endpoint=True))
+
+    rates = [
+        build(*graph, stochastic_depth=0.4, depth_rule=rule).blocks["3"].body[0].drop_path.p for rule in ("tpu", "mg")
+    ]
+
+    assert rates == [0.4, 0.4]
+
+
+def test_an_unknown_depth_rule_is_refused_with_the_nearest_match():
+    with pytest.raises(SpinetError, match="unknown depth rule 'mgs', did you mean 'mg'"):
+        build(block(3, 0, 1, endpoint=True), depth_rule="mgs")
+
+
 def test_dead_blocks_count_in_the_drop_rate():
     backbone = build(
         block(4, 0, 1, endpoint=True),
@@ -357,6 +391,31 @@ def test_dropblock_leaves_the_stem_alone():
     assert [type(backbone.blocks[number][0].dropblock).__name__ for number in ("0", "1")] == ["Identity"] * 2
     dropblock = backbone.blocks["2"].body[0].dropblock
     assert (dropblock.probability, dropblock.side) == (0.1, 3)
+    assert not backbone.blocks["2"].body[0].drop_shortcut
+
+
+def test_dropblock_in_all_places_of_tpu_drops_in_the_stem_and_from_bare_shortcuts():
+    backbone = build(block(3, 0, 1, endpoint=True), dropblock=0.1, dropblock_places="tpu")
+
+    blocks = [backbone.blocks["0"][0], backbone.blocks["1"][0], backbone.blocks["2"].body[0]]
+    assert [(block.dropblock.probability, block.drop_shortcut) for block in blocks] == [(0.1, True)] * 3
+    dropping = {name.rsplit(".dropblock")[0] for name, module in backbone.named_modules() if "dropblock" in name}
+    assert not [name for name in dropping if "parents" in name or name.startswith(("stem", "endpoints"))]
+
+
+def test_mobile_blocks_of_the_stem_drop_in_the_places_of_tpu_only():
+    found = load_architecture("spinenet49xs-mobile")
+    kinds = {}
+    for places in ("v1", "tpu"):
+        backbone = SpineNet(found.genotype, found.scaling, dropblock=0.1, dropblock_places=places)
+        kinds[places] = [type(backbone.blocks[number][0].dropblock).__name__ for number in ("0", "1")]
+
+    assert kinds == {"v1": ["Identity"] * 2, "tpu": ["DropBlock"] * 2}
+
+
+def test_an_unknown_choice_of_dropblock_places_is_refused_with_the_nearest_match():
+    with pytest.raises(SpinetError, match="unknown choice of dropblock_places 'v', did you mean 'v1'"):
+        build(block(3, 0, 1, endpoint=True), dropblock_places="v")
 
 
 def test_asked_levels_are_given_finest_first_and_computed_as_in_the_whole_backbone(narrow):

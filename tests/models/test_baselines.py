@@ -9,7 +9,7 @@ from spinet.arch.baseline import BASELINES, Baseline, load_network
 from spinet.errors import SpinetError
 from spinet.models.baselines import BaselineBackbone
 from spinet.models.blocks import ConvBN, count_parameters
-from spinet.models.factory import create_backbone, create_retinanet
+from spinet.models.factory import create_backbone, create_classifier, create_rcnn, create_retinanet
 from spinet.models.nas_fpn import NODES, Cell, NasFpn, resize
 
 NARROW = Baseline(body="resnet18", channels=8, head_channels=8, head_convs=1)
@@ -188,3 +188,33 @@ def test_without_timm_its_bodies_are_refused_with_how_to_get_it(monkeypatch):
 
     with pytest.raises(SpinetError, match=r"timm is not installed; `pip install spinet\[timm\]` brings it"):
         create_backbone("timm/hrnet_w18-fpn")
+
+
+@pytest.mark.parametrize("classes", [1000, 5089])
+@pytest.mark.parametrize(
+    ("name", "width", "body"),
+    [("resnet34", 512, 21_284_672), ("resnet50", 2048, 23_508_032), ("resnet152", 2048, 58_143_808)],
+)
+def test_a_resnet_without_a_neck_is_the_classifier_that_the_paper_compares_with(name, width, body, classes):
+    with torch.device("meta"):
+        model = create_classifier(load_network(name), classes)
+
+    assert model(torch.empty(2, 3, 224, 224, device="meta")).shape == (2, classes)
+    assert count_parameters(model) == body + (width + 1) * classes
+    assert model.backbone.levels == (5,)
+
+
+def test_a_resnet_without_a_neck_gives_the_mean_of_its_last_features_to_the_dense_layer():
+    torch.manual_seed(0)
+    model = create_classifier(load_network("resnet18"), 3).eval()
+    images = torch.randn(2, 3, 64, 64)
+
+    expected = model.dense(model.backbone.body(images)[-1].mean(dim=(2, 3)))
+
+    torch.testing.assert_close(model(images), expected)
+
+
+@pytest.mark.parametrize("create", [create_retinanet, create_rcnn])
+def test_a_detector_on_a_resnet_without_a_neck_is_refused(create):
+    with pytest.raises(SpinetError, match="resnet50 has features of one level only, .* take resnet50-fpn"):
+        create(load_network("resnet50"), 3)

@@ -216,6 +216,19 @@ def test_dropblock_drops_from_a_projection_but_never_from_the_bare_input():
     torch.testing.assert_close(factors, factors[:1].expand_as(factors))
 
 
+def test_dropblock_drops_from_the_bare_input_where_asked():
+    torch.manual_seed(0)
+    block = residual_block(4, 4, ConvBN, "relu", dropblock=0.3, drop_shortcut=True)
+    nn.init.zeros_(block.convs[-1].norm.weight)  # the branch adds nothing: what is left is the shortcut
+    images = torch.rand(2, 4, 9, 9)
+
+    output = block(images)
+
+    assert 0.1 < (output == 0).float().mean() < 0.5
+    factors = output[output > 0] / images[output > 0]
+    torch.testing.assert_close(factors, factors[:1].expand_as(factors))
+
+
 @pytest.mark.parametrize(("probability", "side"), [(0.1, 3), (0.1, 1), (0.3, 5)])
 def test_dropblock_drops_about_the_asked_share_and_keeps_the_sum(probability, side):
     torch.manual_seed(0)

@@ -1,11 +1,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools import mask as mask_api
 
 from spinet.arch.catalog import load_architecture
+from spinet.data.masks import Rle, encode_columns
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
@@ -25,6 +28,15 @@ class Finder(torch.nn.Module):
             "labels": torch.tensor([1]),
         }
         return [found for _ in images]
+
+
+class MaskFinder(Finder):
+    """Says of the dog that it is in the left half of its box."""
+
+    def predict(self, images, score_threshold):
+        half = torch.zeros(1, 4, 4)
+        half[:, :, :2] = 1
+        return [found | {"masks": half} for found in super().predict(images, score_threshold)]
 
 
 @pytest.fixture
@@ -94,3 +106,60 @@ def test_a_drawn_box_has_the_colour_of_its_class_and_the_photo_is_untouched():
 def test_neighbouring_classes_have_different_colours():
     colours = [class_colour(label) for label in range(20)]
     assert len(set(colours)) == 20
+
+
+def test_masks_come_in_the_pixels_of_the_photo_and_as_coco_rle_in_the_json(tmp_path):
+    predictor = Predictor(MaskFinder(), INFO, torch.device("cpu"))
+
+    [prediction] = predict_files(predictor, [photo(tmp_path / "a.png", (200, 100))], tmp_path / "out")
+
+    [entry] = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert entry == prediction.entry
+    [mask] = [found["segmentation"] for found in entry["detections"]]
+    assert mask["size"] == [100, 200]
+    assert isinstance(mask["counts"], str)
+    assert mask_api.toBbox(mask).tolist() == [0, 0, 50, 50]
+
+
+def painted(mask: Rle) -> Image.Image:
+    found = {
+        "boxes": torch.tensor([[20.0, 40.0, 80.0, 90.0]]),
+        "scores": torch.tensor([0.5]),
+        "labels": torch.tensor([1]),
+        "masks": [mask],
+    }
+    return draw_detections(Image.new("RGB", (100, 100), "white"), found, ("cat", "dog"))
+
+
+def test_a_mask_is_translucent_inside_and_has_an_outline_of_its_classes_colour():
+    disc = np.hypot(*(np.indices((60, 50)) - 25)) < 20
+    picture = painted(encode_columns(disc, 20, 40, 100, 100))
+
+    inside, edge, corner = (picture.getpixel(place) for place in [(45, 65), (26, 65), (75, 45)])
+
+    assert edge == class_colour(1)
+    assert corner == (255, 255, 255)
+    assert all(dark < mixed < 255 for dark, mixed in zip(edge, inside, strict=True))
+
+
+def test_masks_at_the_border_of_the_photo_and_empty_ones_are_drawn():
+    whole = painted(encode_columns(np.ones((100, 100), dtype=bool), 0, 0, 100, 100))
+    empty = painted(encode_columns(np.zeros((0, 0), dtype=bool), 0, 0, 100, 100))
+
+    assert whole.getpixel((0, 50)) == whole.getpixel((99, 20)) == class_colour(1)
+    assert empty.getpixel((50, 70)) == (255, 255, 255)
+
+
+def test_in_a_crowd_only_the_surest_of_a_class_and_large_objects_are_named():
+    corners = torch.tensor([[x, y] for y in range(40, 400, 40) for x in range(20, 400, 40)], dtype=torch.float32)
+    boxes = torch.cat([corners, corners + 8], dim=1)
+    boxes = torch.cat([boxes, torch.tensor([[100.0, 430, 400, 490]])])
+    count = len(boxes)
+    found = {"boxes": boxes, "scores": torch.linspace(1, 0.5, count), "labels": torch.zeros(count, dtype=torch.int64)}
+
+    picture = np.asarray(draw_detections(Image.new("RGB", (500, 500), "black"), found, ("cat",)))
+
+    white = picture.min(axis=-1) > 120
+    assert white[:45, :100].any()
+    assert white[410:, :].any()
+    assert not white[60:400].any()

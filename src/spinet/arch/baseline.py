@@ -1,4 +1,4 @@
-"""Networks that the paper compares with: a body that only goes down in resolution, and a neck on it."""
+"""Networks that the paper compares with: a body that only goes down in resolution, with or without a neck on it."""
 
 import json
 import re
@@ -10,12 +10,15 @@ from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.genotype import check_keys
 from spinet.errors import SpinetError, unknown_name
 
-Neck = Literal["fpn", "nas-fpn"]
+Neck = Literal["fpn", "nas-fpn", "none"]
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 NECKS = ("fpn", "nas-fpn")
+NO_NECK = "none"
 TIMM = "timm/"
 LEVELS = (3, 4, 5, 6, 7)
+# The one level of a body alone: its last features, for classifiers.
+LAST_LEVEL = 5
 
 _NAME = re.compile(r"(?P<body>.+?)-(?P<neck>nas-fpn|fpn)")
 _COUNTS = {"channels": 1, "repeats": 1, "head_channels": 1, "head_convs": 0}
@@ -23,12 +26,13 @@ _COUNTS = {"channels": 1, "repeats": 1, "head_channels": 1, "head_convs": 0}
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """A network without a scale-permuted graph, named `BODY-fpn` or `BODY-nas-fpn`.
+    """A network without a scale-permuted graph, named `BODY-fpn`, `BODY-nas-fpn`, or `BODY` without a neck.
 
     Args:
         body: `resnet18` to `resnet152`, or `timm/NAME` for any model of timm that gives features of strides 8, 16 and
             32 (the extra `timm`).
-        neck: makes levels 3 to 7 of one width from these: feature pyramid, or the one found by NAS-FPN.
+        neck: makes levels 3 to 7 of one width from these: feature pyramid, or the one found by NAS-FPN. `"none"` gives
+            the body's last features alone, what a classifier takes; `channels` has no meaning then.
         channels: channels of every feature map that leaves the neck.
         repeats: times the cell of NAS-FPN is stacked.
         head_channels: channels of the detector's class and box towers.
@@ -46,8 +50,8 @@ class Baseline:
     head_convs: int = 4
 
     def __post_init__(self) -> None:
-        if self.neck not in NECKS:
-            raise unknown_name("neck", str(self.neck), NECKS)
+        if self.neck not in (*NECKS, NO_NECK):
+            raise unknown_name("neck", str(self.neck), (*NECKS, NO_NECK))
         if not isinstance(self.body, str) or (self.body not in RESNETS and not self.body.startswith(TIMM)):
             raise unknown_name("body", str(self.body), (*RESNETS, f"{TIMM}NAME"))
         for name, least in _COUNTS.items():
@@ -58,7 +62,12 @@ class Baseline:
     @property
     def name(self) -> str:
         """The name that `load_network` knows it by."""
-        return f"{self.body}-{self.neck}"
+        return self.body if self.neck == NO_NECK else f"{self.body}-{self.neck}"
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Levels of its features, finest first."""
+        return (LAST_LEVEL,) if self.neck == NO_NECK else LEVELS
 
     def to_json(self) -> str:
         """Return the description as JSON text."""
@@ -73,10 +82,10 @@ BASELINES = tuple(f"{body}-{neck}" for neck in NECKS for body in RESNETS)
 def is_baseline(name: str) -> bool:
     """Whether a name is that of a baseline.
 
-    >>> is_baseline("resnet50-fpn"), is_baseline("timm/hrnet_w18-fpn"), is_baseline("spinenet49")
-    (True, True, False)
+    >>> [is_baseline(name) for name in ("resnet50-fpn", "resnet50", "timm/hrnet_w18-fpn", "spinenet49")]
+    [True, True, True, False]
     """
-    return name in BASELINES or (name.startswith(TIMM) and _NAME.fullmatch(name) is not None)
+    return name in BASELINES or name in RESNETS or (name.startswith(TIMM) and _NAME.fullmatch(name) is not None)
 
 
 def load_network(name_or_path: str | Path) -> Network:
@@ -86,6 +95,8 @@ def load_network(name_or_path: str | Path) -> Network:
         SpinetError: the name is unknown, or the file is missing or not valid.
     """
     text = str(name_or_path)
+    if text in RESNETS:
+        return Baseline(body=text, neck="none")
     if is_baseline(text):
         found = _NAME.fullmatch(text)
         assert found is not None

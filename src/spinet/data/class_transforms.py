@@ -1,7 +1,9 @@
 """From an image of any size to the square float tensor that a classifier takes.
 
-As in tensorflow/tpu, models/official/detection/dataloader/classification_parser.py, with two departures: resizing
-comes before normalising, on uint8, as for detectors; and it averages over what it shrinks (antialiasing).
+As in tensorflow/tpu, models/official/detection/dataloader/classification_parser.py, with three departures:
+resizing comes before normalising, on uint8, as for detectors; it averages over what it shrinks (antialiasing); and the
+random parts are drawn as torchvision's RandomResizedCrop draws them, area and logarithm of the ratio uniform, where
+TensorFlow's `sample_distorted_bounding_box` draws ratio and height.
 """
 
 import math

@@ -69,7 +69,9 @@ def backbone_settings(model: ModelConfig) -> BackboneSettings:
         "bn_eps": model.bn_eps,
         "bn_momentum": model.bn_momentum,
         "stochastic_depth": model.stochastic_depth,
+        "depth_rule": model.depth_rule,
         "dropblock": model.dropblock,
+        "dropblock_places": model.dropblock_places,
         "endpoint_activation": model.endpoint_activation,
         "squeeze_mode": model.squeeze_mode,
     }

@@ -21,7 +21,7 @@ class ModelConfig:
     """What stands on the backbone: a detector of boxes in one stage or two, of boxes and masks, or a classifier."""
     arch: str = "spinenet49s"
     """Catalogue name or path of an architecture file (`spinet list` shows the names), or a baseline: resnet18-fpn to
-    resnet152-fpn, resnet50-nas-fpn, timm/NAME-fpn."""
+    resnet152-fpn, resnet50-nas-fpn, timm/NAME-fpn; for classifiers resnet18 to resnet152."""
     activation: Literal["relu", "swish", "hard_swish"] = "relu"
     """Activation of backbone and heads."""
     pad_mode: Literal["symmetric", "same"] = "symmetric"
@@ -34,8 +34,12 @@ class ModelConfig:
     """Share of the newest batch in batch norm's running statistics."""
     stochastic_depth: float = 0.0
     """Drop rate of the last block; earlier ones have proportionally less."""
+    depth_rule: Literal["tpu", "mg"] = "tpu"
+    """Blocks over which stochastic depth grows: SpineNet-49 has 15 in tensorflow/tpu, 16 in tensorflow/models."""
     dropblock: float = 0.0
     """Drop probability of 3x3 DropBlock in the permuted blocks."""
+    dropblock_places: Literal["v1", "tpu"] = "v1"
+    """Where DropBlock acts: tensorflow/tpu's later code has it in the stem's blocks and on bare shortcuts too."""
     anchor_scale: float = 3.0
     """Side of the smallest anchor in strides."""
     octaves: int = 3
@@ -105,8 +109,9 @@ class OptimConfig:
     """Momentum."""
     weight_decay: float = 4e-5
     """L2 decay of convolution weights; biases and batch norm have none."""
-    decay_depthwise: bool = True
-    """Whether depthwise kernels decay too (tensorflow/tpu: yes; tensorflow/models: no)."""
+    decay: Literal["tpu", "mg"] = "tpu"
+    """Which kernels decay: all (tensorflow/tpu), or none of depthwise convolutions and separable towers but those of
+    the predictors (tensorflow/models)."""
     schedule: Literal["step", "cosine"] = "step"
     """What the learning rate does after the warm-up."""
     drops: tuple[float, ...] = (30.0, 10.0)
@@ -225,7 +230,7 @@ class TrainConfig:
             SpinetError: the text is not JSON, or a setting is unknown or of the wrong type; `where` names the text.
         """
         try:
-            config = _from_plain(cls, json.loads(text), "")
+            config = _from_plain(cls, _renamed(json.loads(text)), "")
         except json.JSONDecodeError as error:
             raise SpinetError(f"{where}, line {error.lineno}: not JSON ({error.msg})") from None
         except SpinetError as error:
@@ -258,6 +263,15 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     for key, value in tree.items():
         flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return flat
+
+
+def _renamed(settings: Any) -> Any:
+    """Settings of older files by their present names: `optim.decay_depthwise` was a switch."""
+    optim = settings.get("optim") if isinstance(settings, Mapping) else None
+    if not isinstance(optim, Mapping) or not isinstance(optim.get("decay_depthwise"), bool):
+        return settings
+    kept = {key: value for key, value in optim.items() if key != "decay_depthwise"}
+    return {**settings, "optim": {"decay": "tpu" if optim["decay_depthwise"] else "mg", **kept}}
 
 
 def _from_plain(kind: Any, value: Any, name: str) -> Any:

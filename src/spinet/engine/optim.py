@@ -7,6 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from spinet.engine.config import OptimConfig
+from spinet.models.retinanet import SeparableConv, Tower
+
+# Layers whose weights are kernels.
+KERNELS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def learning_rate(step: int, config: OptimConfig, *, batch_size: int, steps: int, epoch_steps: float) -> float:
@@ -29,19 +33,38 @@ def learning_rate(step: int, config: OptimConfig, *, batch_size: int, steps: int
 def create_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.SGD:
     """Return SGD with momentum, with weight decay on convolution and linear weights only.
 
-    Biases and batch norms never decay; depthwise kernels do unless `config.decay_depthwise` is off.
+    Biases and batch norms never decay. `config.decay` says which kernels do: `"tpu"` all of them (tensorflow/tpu, by
+    the name `kernel` or `weight`), `"mg"` those that tensorflow/models gives a regulariser.
     """
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
+    exempt = _without_regulariser(model) if config.decay == "mg" else set()
     for module in model.modules():
-        depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
-        decays = isinstance(module, nn.Conv2d | nn.Linear) and (config.decay_depthwise or not depthwise)
+        decays = isinstance(module, KERNELS) and module not in exempt
         for name, parameter in module.named_parameters(recurse=False):
             (decayed if decays and name == "weight" else kept).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
     # On a GPU the fused step is one kernel; on a CPU the default is as fast.
     fused = any(parameter.is_cuda for parameter in decayed)
     return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, fused=fused or None)
+
+
+def _without_regulariser(model: nn.Module) -> set[nn.Module]:
+    """Layers whose kernels tensorflow/models does not decay.
+
+    These are the depthwise convolutions of the backbone, and the separable ones in RetinaNet's towers, both halves; the
+    separable predictors do decay (dense_prediction_heads.py, `depthwise_regularizer`).
+    """
+    exempt: set[nn.Module] = set()
+    predictors: set[nn.Module] = set()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            exempt.add(module)
+        elif isinstance(module, Tower):
+            separable = (conv for conv in module.convs if isinstance(conv, SeparableConv))
+            exempt |= {half for conv in separable for half in conv.modules()}
+            predictors |= set(module.predictor.modules())
+    return exempt - predictors
 
 
 class MovingAverage:

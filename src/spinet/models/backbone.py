@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from spinet.models.blocks import (
     Activation,
     ConvBN,
     ConvFactory,
+    DropBlockPlaces,
     PadMode,
     activation_function,
     bottleneck_block,
@@ -20,6 +22,8 @@ from spinet.models.blocks import (
 )
 from spinet.models.mbconv import MBConv, SqueezeMode
 from spinet.models.resample import POOL_MODES, PoolMode, Resample, SeparableResample, Size, level_size, max_pool
+
+DepthRule = Literal["tpu", "mg"]
 
 # A block of each kind from (in_channels, channels=, conv=, activation=, stochastic_depth=, dropblock=, stride=).
 BLOCKS: dict[str, Callable[..., nn.Module]] = {
@@ -125,7 +129,12 @@ class SpineNet(Backbone):
         bn_eps: epsilon of every batch norm; 1e-3 in tensorflow/models, 1e-4 in the final tensorflow/tpu.
         bn_momentum: share of the newest batch in the running statistics (one minus TensorFlow's momentum).
         stochastic_depth: drop rate of the last permuted block; block i of n has `rate * (i + 1) / n`.
+        depth_rule: what n is. `"tpu"`: the permuted blocks, 15 in SpineNet-49. `"mg"`: one more where no output is of
+            level 2, because tensorflow/models lists that block too, built or not; not in mobile networks.
         dropblock: drop probability of DropBlock in the permuted blocks (the paper's keep 0.9 is 0.1 here).
+        dropblock_places: `"v1"`: after every convolution of the permuted blocks, projections included, as in
+            tensorflow/tpu's first release (block_zoo.py). `"tpu"`: as in its later code (spinenet.py, nn_blocks.py)
+            in the stem's blocks too, and on bare shortcuts, which mobile blocks never drop. Never in connections.
         endpoint_activation: whether the activation follows the last convolution of each level; the ports in
             mmdetection have none there.
         squeeze_mode: activations of squeeze and excitation in mobile blocks, `"tpu"` (swish, sigmoid) or `"mg"`
@@ -148,30 +157,37 @@ class SpineNet(Backbone):
         bn_eps: float = 1e-3,
         bn_momentum: float = 0.01,
         stochastic_depth: float = 0.0,
+        depth_rule: DepthRule = "tpu",
         dropblock: float = 0.0,
+        dropblock_places: DropBlockPlaces = "v1",
         endpoint_activation: bool = True,
         squeeze_mode: SqueezeMode = "tpu",
     ) -> None:
         super().__init__()
         if pool_mode not in POOL_MODES:
             raise unknown_name("pooling mode", pool_mode, POOL_MODES)
+        if dropblock_places not in get_args(DropBlockPlaces):
+            raise unknown_name("choice of dropblock_places", dropblock_places, get_args(DropBlockPlaces))
         conv = partial(ConvBN, pad_mode=pad_mode, bn_eps=bn_eps, bn_momentum=bn_momentum)
         self.genotype = genotype
         self.scaling = scaling
         self.levels = _levels(genotype, levels)
         self.out_channels = scaling.endpoint_channels
         self.squeeze_mode: SqueezeMode = squeeze_mode
+        self.dropblock_places: DropBlockPlaces = dropblock_places
         needed = genotype.needed_for(self.levels)
         self.stem = Stem(in_channels, scaling, conv, activation, pool_mode, pool=genotype.stem[0].level == 2)
         self.blocks = nn.ModuleDict()
         first = len(genotype.stem)
+        count = _depth_count(genotype, scaling, depth_rule)
         for index, spec in enumerate(genotype.all_blocks):
             if index not in needed:
                 continue
             if index < first:
-                self.blocks[str(index)] = self._stem_block(index, conv, activation)
+                drop = dropblock if dropblock_places == "tpu" else 0.0
+                self.blocks[str(index)] = self._stem_block(index, conv, activation, drop)
                 continue
-            rate = stochastic_depth * (index - first + 1) / len(genotype.blocks)
+            rate = stochastic_depth * (index - first + 1) / count
             body = self._stack(spec, scaling.out_channels(spec), conv, activation, rate, dropblock)
             sources = (*spec.parents, *genotype.merges.get(index, ()))
             direct = [source for source in sources if self._is_direct(source, index)]
@@ -215,12 +231,12 @@ class SpineNet(Backbone):
             return self.scaling.is_direct(parent, child)
         return self._width(source) == self._width(index)
 
-    def _stem_block(self, index: int, conv: ConvFactory, activation: Activation) -> nn.Sequential:
+    def _stem_block(self, index: int, conv: ConvFactory, activation: Activation, dropblock: float) -> nn.Sequential:
         spec = self.genotype.stem[index]
         if index == 0:
-            return self._stack(spec, self.scaling.stem_channels, conv, activation)
+            return self._stack(spec, self.scaling.stem_channels, conv, activation, dropblock=dropblock)
         stride = 2 ** (spec.level - self.genotype.stem[index - 1].level)
-        return self._stack(spec, self._width(index - 1), conv, activation, stride=stride)
+        return self._stack(spec, self._width(index - 1), conv, activation, dropblock=dropblock, stride=stride)
 
     def _resample(
         self, source: int, spec: BlockSpec, conv: ConvFactory, activation: Activation, pool_mode: PoolMode
@@ -261,9 +277,19 @@ class SpineNet(Backbone):
         )
         if spec.kind == "mbconv":
             make = partial(make, squeeze_mode=self.squeeze_mode)
+        else:
+            make = partial(make, drop_shortcut=self.dropblock_places == "tpu")
         widths = [in_channels] + [self.scaling.out_channels(spec)] * (self.scaling.repeats - 1)
         strides = [stride] + [1] * (self.scaling.repeats - 1)
         return nn.Sequential(*(make(width, stride=step) for width, step in zip(widths, strides, strict=True)))
+
+
+def _depth_count(genotype: Genotype, scaling: Scaling, rule: DepthRule) -> int:
+    """Blocks over which stochastic depth grows to its full rate."""
+    if rule not in get_args(DepthRule):
+        raise unknown_name("depth rule", rule, get_args(DepthRule))
+    unbuilt = rule == "mg" and scaling.family == "spinenet" and 2 not in genotype.endpoints
+    return len(genotype.blocks) + int(unbuilt)
 
 
 def _levels(genotype: Genotype, asked: Sequence[int] | None) -> tuple[int, ...]:

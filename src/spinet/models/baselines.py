@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet
 
-from spinet.arch.baseline import LEVELS, TIMM, Baseline
+from spinet.arch.baseline import LAST_LEVEL, LEVELS, NO_NECK, TIMM, Baseline
 from spinet.errors import SpinetError
 from spinet.models.backbone import Backbone
 from spinet.models.blocks import Activation, Conv2d, ConvBN, ConvFactory, activation_function
@@ -103,12 +103,20 @@ class FeaturePyramid(nn.Module):
         return {level: self.norms[str(level)](flow) for level, flow in pyramid.items()}
 
 
+class LastFeatures(nn.Module):
+    """No neck at all: the coarsest features of the body, as they are."""
+
+    def forward(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Map features of levels 3, 4 and 5 to `{5: (N, C, H, W)}`."""
+        return {LAST_LEVEL: features[-1]}
+
+
 class BaselineBackbone(Backbone):
     """Body and neck of a baseline, with the interface of `SpineNet`.
 
     Args:
         baseline: what to build.
-        levels: levels of the features to give; None gives 3 to 7.
+        levels: levels of the features to give; None gives 3 to 7, or 5 without a neck.
         in_channels: channels of the image.
         activation: of NAS-FPN; the bodies keep their own.
         bn_eps: epsilon of every batch norm.
@@ -126,20 +134,23 @@ class BaselineBackbone(Backbone):
         bn_momentum: float = 0.01,
     ) -> None:
         super().__init__()
-        asked = LEVELS if levels is None else tuple(levels)
+        asked = baseline.levels if levels is None else tuple(levels)
         for level in asked:
-            if level not in LEVELS:
-                raise SpinetError(f"the architecture has no features of level {level}; its levels are 3, 4, 5, 6, 7")
+            if level not in baseline.levels:
+                known = ", ".join(map(str, baseline.levels))
+                raise SpinetError(f"the architecture has no features of level {level}; its levels are {known}")
         self.levels = tuple(sorted(asked))
-        self.out_channels = baseline.channels
         body: ResNetBody | TimmBody
         if baseline.body.startswith(TIMM):
             body = TimmBody(baseline.body.removeprefix(TIMM), in_channels, bn_eps, bn_momentum)
         else:
             body = ResNetBody(baseline.body, in_channels, bn_eps, bn_momentum)
         self.body = body
+        self.out_channels = body.widths[-1] if baseline.neck == NO_NECK else baseline.channels
         self.neck: nn.Module
-        if baseline.neck == "fpn":
+        if baseline.neck == NO_NECK:
+            self.neck = LastFeatures()
+        elif baseline.neck == "fpn":
             self.neck = FeaturePyramid(body.widths, baseline.channels, bn_eps, bn_momentum)
         else:
             conv: ConvFactory = partial(ConvBN, bn_eps=bn_eps, bn_momentum=bn_momentum)

@@ -13,6 +13,7 @@ from spinet.errors import unknown_name
 
 Activation = Literal["relu", "swish", "hard_swish"]
 PadMode = Literal["symmetric", "same"]
+DropBlockPlaces = Literal["v1", "tpu"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -152,6 +153,7 @@ class Block(nn.Module):
         activation: what follows the sum.
         stochastic_depth: probability that a sample's branch is dropped in training.
         dropblock: drop probability of `DropBlock` after each convolution.
+        drop_shortcut: whether `DropBlock` acts on a bare shortcut too, not only on a projection.
     """
 
     def __init__(
@@ -161,6 +163,7 @@ class Block(nn.Module):
         activation: Activation,
         stochastic_depth: float,
         dropblock: float,
+        drop_shortcut: bool = False,
     ) -> None:
         super().__init__()
         self.convs = nn.ModuleList(convs)
@@ -168,6 +171,7 @@ class Block(nn.Module):
         self.activation = activation_function(activation)
         self.drop_path = StochasticDepth(stochastic_depth, mode="row")
         self.dropblock = DropBlock(dropblock) if dropblock > 0 else nn.Identity()
+        self.drop_shortcut = drop_shortcut or not isinstance(shortcut, nn.Identity)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map `(N, in, H, W)` to `(N, out, H, W)`."""
@@ -175,8 +179,9 @@ class Block(nn.Module):
         for conv in self.convs:
             branch = self.dropblock(conv(branch))
         shortcut = self.shortcut(features)
-        # The reference code drops from a projection too, but never from the bare input.
-        if not isinstance(self.shortcut, nn.Identity):
+        # tensorflow/tpu drops from projections in its first release (block_zoo.py), later from any shortcut
+        # (nn_blocks.py).
+        if self.drop_shortcut:
             shortcut = self.dropblock(shortcut)
         return self.activation(self.drop_path(branch) + shortcut)
 
@@ -189,6 +194,7 @@ def residual_block(
     stochastic_depth: float = 0.0,
     dropblock: float = 0.0,
     stride: int = 1,
+    drop_shortcut: bool = False,
 ) -> Block:
     """Two 3x3 convolutions; gives as many channels as it has inside."""
     convs = [
@@ -196,7 +202,7 @@ def residual_block(
         conv(channels, channels, kernel_size=3),
     ]
     shortcut = _shortcut(in_channels, channels, stride, conv)
-    return Block(convs, shortcut, activation, stochastic_depth, dropblock)
+    return Block(convs, shortcut, activation, stochastic_depth, dropblock, drop_shortcut)
 
 
 def bottleneck_block(
@@ -209,6 +215,7 @@ def bottleneck_block(
     stride: int = 1,
     cardinality: int = 1,
     widening: int = 1,
+    drop_shortcut: bool = False,
 ) -> Block:
     """1x1, 3x3 and 1x1 convolution; gives four times the channels of its level.
 
@@ -222,7 +229,7 @@ def bottleneck_block(
         conv(inner, 4 * channels),
     ]
     shortcut = _shortcut(in_channels, 4 * channels, stride, conv)
-    return Block(convs, shortcut, activation, stochastic_depth, dropblock)
+    return Block(convs, shortcut, activation, stochastic_depth, dropblock, drop_shortcut)
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int, conv: ConvFactory) -> nn.Module:

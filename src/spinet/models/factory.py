@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from spinet.arch.baseline import LEVELS, Baseline, Network, load_network
+from spinet.arch.baseline import NO_NECK, Baseline, Network, load_network
 from spinet.arch.head_cost import region_head_channels
 from spinet.errors import SpinetError
 from spinet.models.anchors import BoxCoding
-from spinet.models.backbone import Backbone, SpineNet
+from spinet.models.backbone import Backbone, DepthRule, SpineNet
 from spinet.models.baselines import BaselineBackbone
-from spinet.models.blocks import Activation, PadMode
+from spinet.models.blocks import Activation, DropBlockPlaces, PadMode
 from spinet.models.classifier import Aggregation, Classifier
 from spinet.models.mbconv import SqueezeMode
 from spinet.models.rcnn import CASCADE_OVERLAPS, RCNN
@@ -27,7 +27,9 @@ class BackboneSettings(TypedDict, total=False):
     bn_eps: float
     bn_momentum: float
     stochastic_depth: float
+    depth_rule: DepthRule
     dropblock: float
+    dropblock_places: DropBlockPlaces
     endpoint_activation: bool
     squeeze_mode: SqueezeMode
 
@@ -43,7 +45,9 @@ def create_backbone(
     bn_eps: float = 1e-3,
     bn_momentum: float = 0.01,
     stochastic_depth: float = 0.0,
+    depth_rule: DepthRule = "tpu",
     dropblock: float = 0.0,
+    dropblock_places: DropBlockPlaces = "v1",
     endpoint_activation: bool = True,
     squeeze_mode: SqueezeMode = "tpu",
 ) -> Backbone:
@@ -61,7 +65,9 @@ def create_backbone(
         bn_eps: see `SpineNet`.
         bn_momentum: see `SpineNet`.
         stochastic_depth: see `SpineNet`.
+        depth_rule: see `SpineNet`.
         dropblock: see `SpineNet`.
+        dropblock_places: see `SpineNet`.
         endpoint_activation: see `SpineNet`.
         squeeze_mode: see `SpineNet`.
 
@@ -79,7 +85,9 @@ def create_backbone(
             "pad_mode": pad_mode == "symmetric",
             "pool_mode": pool_mode == "symmetric",
             "stochastic_depth": stochastic_depth == 0,
+            "depth_rule": depth_rule == "tpu",
             "dropblock": dropblock == 0,
+            "dropblock_places": dropblock_places == "v1",
             "endpoint_activation": endpoint_activation,
             "squeeze_mode": squeeze_mode == "tpu",
         }
@@ -105,7 +113,9 @@ def create_backbone(
         bn_eps=bn_eps,
         bn_momentum=bn_momentum,
         stochastic_depth=stochastic_depth,
+        depth_rule=depth_rule,
         dropblock=dropblock,
+        dropblock_places=dropblock_places,
         endpoint_activation=endpoint_activation,
         squeeze_mode=squeeze_mode,
     )
@@ -131,6 +141,7 @@ def create_retinanet(
     >>> create_retinanet(load_architecture("tiny"), num_classes=3).backbone.levels
     (3, 4, 5)
     """
+    _check_pyramid(architecture)
     head = architecture if isinstance(architecture, Baseline) else architecture.scaling
     return RetinaNet(
         create_backbone(architecture, levels=None, **settings),
@@ -196,6 +207,7 @@ def create_rcnn(
     >>> create_rcnn(load_architecture("tiny"), num_classes=3).backbone.levels
     (3, 4, 5)
     """
+    _check_pyramid(architecture)
     scaling = architecture if isinstance(architecture, Baseline) else architecture.scaling
     channels, dense = region_head_channels(scaling.head_channels)
     return RCNN(
@@ -263,7 +275,14 @@ def create_classifier(
 
 def available_levels(architecture: Network) -> tuple[int, ...]:
     """Return the levels that a network has features of, finest first."""
-    return LEVELS if isinstance(architecture, Baseline) else tuple(architecture.genotype.endpoints)
+    return architecture.levels if isinstance(architecture, Baseline) else tuple(architecture.genotype.endpoints)
+
+
+def _check_pyramid(network: Network) -> None:
+    """Raise for a network whose only features are the last ones of a classifier."""
+    if isinstance(network, Baseline) and network.neck == NO_NECK:
+        name = network.name
+        raise SpinetError(f"{name} has features of one level only, too few for a detector; take {name}-fpn")
 
 
 def _level_range(name: str, levels: tuple[int, int], available: tuple[int, ...]) -> tuple[int, ...]:

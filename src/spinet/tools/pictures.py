@@ -9,12 +9,15 @@ from spinet.engine.evaluate import PhotoDetections
 
 # How much of a mask's colour lies over the photo, of 255.
 FILL = 100
+# With more objects than these, names would hide them.
+CROWD = 25
 
 
 def draw_detections(image: Image.Image, detections: PhotoDetections, class_names: tuple[str, ...]) -> Image.Image:
     """Return a copy of an RGB `image` with masks, boxes, class names and scores; the surest on top.
 
-    Masks are translucent with an outline, below all boxes.
+    Masks are translucent with an outline, below all boxes. In a crowd, objects smaller than their names have none,
+    but the surest of each class; the colour tells the class of the others.
 
     Args:
         image: the photo.
@@ -34,12 +37,16 @@ def draw_detections(image: Image.Image, detections: PhotoDetections, class_names
         detections["labels"].tolist(),
         strict=True,
     )
-    for box, score, label in reversed(list(found)):
+    crowded = len(detections["scores"]) > CROWD
+    labels = detections["labels"].tolist()
+    for place, (box, score, label) in reversed(list(enumerate(found))):
         colour = class_colour(label)
         pen.rectangle(box, outline=colour, width=line)
         text = f"{class_names[label]} {score:.2f}"
         left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
         width, height = right - left + 2 * line, bottom - top + 2 * line
+        if crowded and label in labels[:place] and width * height > (box[2] - box[0]) * (box[3] - box[1]):
+            continue
         # Above the box where there is room, else inside it; never beyond the right edge.
         x = max(0, min(box[0], image.width - width))
         y = box[1] - height if box[1] >= height else box[1]
