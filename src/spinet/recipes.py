@@ -53,15 +53,15 @@ _SMALL_CPU_MASKS = change(
     _SMALL_CPU,
     {
         "model.head": "mask-rcnn",
-        "model.proposals": 200,
+        "model.octaves": 1,
+        "model.proposals": 256,
         "model.roi_samples": 64,
         "model.mask_samples": 16,
-        "optim.lr": 0.5,
         "epochs": 60.0,
     },
 )
 _SMALL_GPU_MASKS = change(
-    _SMALL_GPU, {"model.head": "mask-rcnn", "model.roi_samples": 256, "model.mask_samples": 64, "optim.lr": 0.5}
+    _SMALL_GPU, {"model.head": "mask-rcnn", "model.octaves": 1, "model.roi_samples": 256, "model.mask_samples": 64}
 )
 # Crops are larger than ImageNet's: a few hundred photos a class say less about small parts of objects.
 _SMALL_CPU_CLASSES = TrainConfig(
