@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ARGUMENTS = {"backbone_features.py": [], "drop_in.py": [], "train_and_predict.py": ["{folder}", "0.2"]}
+ARGUMENTS = {
+    "backbone_features.py": [],
+    "drop_in.py": [],
+    "masks_and_classes.py": ["{folder}", "0.2"],
+    "train_and_predict.py": ["{folder}", "0.2"],
+}
 
 
 def test_every_example_is_tested():
