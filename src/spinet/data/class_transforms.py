@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
+from spinet.data.colours import check_strength, jitter_colours
 from spinet.data.transforms import EvalTransform
 from spinet.errors import SpinetError
 
@@ -44,6 +45,7 @@ class ClassTrainTransform:
         crop_area: smallest and largest share of the area, uniform.
         crop_ratio: smallest and largest width divided by height, log-uniform.
         horizontal_flip: mirror half of the images left to right.
+        colour_jitter: largest relative change of brightness, contrast and saturation; 0 as in the papers.
 
     Raises:
         SpinetError: a number that is out of range.
@@ -53,9 +55,11 @@ class ClassTrainTransform:
     crop_area: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     horizontal_flip: bool = True
+    colour_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         EvalTransform(self.image_size)
+        check_strength(self.colour_jitter)
         low, high = self.crop_area
         if not 0 < low <= high <= 1:
             raise SpinetError(f"crop_area is {self.crop_area}; allowed is (low, high) with 0 < low <= high <= 1")
@@ -72,7 +76,7 @@ class ClassTrainTransform:
         part = _resized(image, window, self.image_size)
         if self.horizontal_flip and mirrored:
             part = part.flip(-1)
-        return _normalised(part)
+        return _normalised(jitter_colours(part, self.colour_jitter))
 
 
 @dataclass(frozen=True)

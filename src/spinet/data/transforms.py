@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
+from spinet.data.colours import check_strength, jitter_colours
 from spinet.errors import SpinetError
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -60,6 +61,7 @@ class TrainTransform:
         scale_jitter: smallest and largest factor.
         horizontal_flip: mirror half of the images left to right.
         vertical_flip: mirror half of the images top to bottom.
+        colour_jitter: largest relative change of brightness, contrast and saturation; 0 as in the papers.
 
     Raises:
         SpinetError: a size or factor that is not positive, or factors in the wrong order.
@@ -69,9 +71,11 @@ class TrainTransform:
     scale_jitter: tuple[float, float] = (0.5, 2.0)
     horizontal_flip: bool = True
     vertical_flip: bool = False
+    colour_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         _check_size(self.image_size)
+        check_strength(self.colour_jitter)
         low, high = self.scale_jitter
         if not 0 < low <= high < float("inf"):
             raise SpinetError(f"scale_jitter is {self.scale_jitter}; allowed is (low, high) with 0 < low <= high")
@@ -106,6 +110,7 @@ class TrainTransform:
         left = int(x_draw * max(image.shape[-1] - self.image_size, 0))
         top = int(y_draw * max(image.shape[-2] - self.image_size, 0))
         image = image[:, top : top + self.image_size, left : left + self.image_size]
+        image = jitter_colours(image, self.colour_jitter)
 
         boxes = boxes * scale.repeat(2) - torch.tensor([left, top, left, top])
         height, width = image.shape[-2:]

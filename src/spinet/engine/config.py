@@ -87,6 +87,8 @@ class DataConfig:
     """Mirror half of the training images."""
     vertical_flip: bool = False
     """Turn half of the training images upside down; for photos without an up, like micrographs."""
+    colour_jitter: float = 0.0
+    """Largest relative change of a training image's brightness, contrast and saturation."""
     crop_area: tuple[float, float] = (0.08, 1.0)
     """Classifier: range of the random share of a training image that is looked at."""
     max_objects: int = 100
@@ -147,6 +149,7 @@ RANGES = {
     "model.rpn_convs": (0, 100),
     "model.label_smoothing": (0, 0.99),
     "data.image_size": (1, 1e5),
+    "data.colour_jitter": (0, 1),
     "data.max_objects": (1, 1e6),
     "data.workers": (0, 1000),
     "optim.lr": (0, 1e6),

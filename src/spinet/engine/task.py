@@ -95,7 +95,9 @@ class Detection(Task):
     ) -> Iterator[Batch]:
         """See `Task`."""
         data = config.data
-        transform = TrainTransform(data.image_size, data.scale_jitter, data.horizontal_flip, data.vertical_flip)
+        transform = TrainTransform(
+            data.image_size, data.scale_jitter, data.horizontal_flip, data.vertical_flip, data.colour_jitter
+        )
         return train_loader(
             train,
             transform,
@@ -159,7 +161,12 @@ class Classification(Task):
     ) -> Iterator[Batch]:
         """See `Task`."""
         data = config.data
-        transform = ClassTrainTransform(data.image_size, data.crop_area, horizontal_flip=data.horizontal_flip)
+        transform = ClassTrainTransform(
+            data.image_size,
+            data.crop_area,
+            horizontal_flip=data.horizontal_flip,
+            colour_jitter=data.colour_jitter,
+        )
         return class_train_loader(
             train,
             transform,
