@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from spinet.engine.distributed import CpuSyncBatchNorm2d, Processes, processes, synchronise_batch_norm
+from spinet.engine.distributed import CpuSyncBatchNorm, Processes, processes, synchronise_batch_norm
 from spinet.errors import SpinetError
 from spinet.models.factory import create_backbone
 
@@ -18,8 +18,10 @@ from spinet.engine.distributed import processes, synchronise_batch_norm
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
-model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.BatchNorm2d(2))
-images, weight = torch.randn(6, 3, 8, 8), torch.randn(6, 2, 6, 6)
+model = nn.Sequential(
+    nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5), nn.BatchNorm1d(5)
+)
+images, weight = torch.randn(6, 3, 8, 8), torch.randn(6, 5)
 
 
 def train(group):
@@ -49,8 +51,10 @@ def test_synchronised_batch_norm_over_two_processes_equals_one_process_with_all_
     parts = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
 
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.BatchNorm2d(2))
-    images, weight = torch.randn(6, 3, 8, 8), torch.randn(6, 2, 6, 6)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5), nn.BatchNorm1d(5)
+    )
+    images, weight = torch.randn(6, 3, 8, 8), torch.randn(6, 5)
     output = model(images)
     (output * weight).mean().backward()
 
@@ -91,6 +95,6 @@ def test_batch_norms_of_another_library_are_refused_on_cpus_and_not_passed_over(
 def test_our_own_batch_norms_and_torchvisions_are_all_synchronised():
     model = synchronise_batch_norm(create_backbone("resnet18-fpn"), torch.device("cpu"))
 
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert {type(norm) for norm in norms} == {CpuSyncBatchNorm2d}
+    assert not [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert [module for module in model.modules() if isinstance(module, CpuSyncBatchNorm)]
     assert synchronise_batch_norm(model, torch.device("cpu")) is model

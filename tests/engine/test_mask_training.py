@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from spinet.arch.catalog import load_architecture
+from spinet.engine.build import create_model
 from spinet.engine.checkpoint import load_model
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-from spinet.engine.step import Stepper
+from spinet.engine.step import Stepper, compile_network
 from spinet.engine.train import train
 from spinet.errors import SpinetError
 
@@ -153,3 +155,66 @@ def test_views_that_make_no_sense_are_one_sentence(spinet, config, tmp_path):
     code, _, said = spinet("evaluate", run, "--device", "cpu", "--scales", -1)
     assert code == 1
     assert "the scales (-1.0,) are not one or more finite numbers above 0" in said
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_other_classes_start_new_predictors_on_the_old_features(config, kites, tmp_path, head):
+    short = replace(config, epochs=0.5, eval_epochs=0, model=replace(config.model, head=head))
+    train(short, tmp_path / "first", quiet=True)
+    for split in ("train", "val"):
+        file = kites / "annotations" / f"instances_{split}.json"
+        content = json.loads(file.read_text())
+        content["categories"] = [{"id": 1, "name": "dragon"}, {"id": 2, "name": "bird"}]
+        file.write_text(json.dumps(content))
+    model = replace(short.model, weights=str(tmp_path / "first"))
+
+    with pytest.raises(SpinetError, match="--model.new-classes starts a new class predictor"):
+        train(replace(short, model=model), tmp_path / "refused", quiet=True)
+    still = replace(short, model=replace(model, new_classes=True), optim=replace(short.optim, lr=0.0))
+    train(still, tmp_path / "second", quiet=True)
+
+    old, new = (load_file(tmp_path / name / "last.safetensors") for name in ("first", "second"))
+    assert new["stages.0.classes.weight"].shape[0] == 3
+    shared = "stages.0.dense.weight"
+    assert torch.equal(old[shared], new[shared])
+
+
+def test_masks_are_put_on_a_detector_of_boxes(config, tmp_path, capsys):
+    short = replace(config, epochs=0.5, eval_epochs=0, model=replace(config.model, head="faster-rcnn"))
+    train(short, tmp_path / "boxes", quiet=True)
+    capsys.readouterr()
+    model = replace(config.model, weights=str(tmp_path / "boxes"))
+
+    train(replace(short, model=model, optim=replace(short.optim, lr=0.0)), tmp_path / "masks")
+
+    assert f"weights: from {tmp_path / 'boxes'}, but for masks, which start anew" in capsys.readouterr().out
+    old, new = (load_file(tmp_path / name / "last.safetensors") for name in ("boxes", "masks"))
+    same = [name for name in old if "norm" not in name and "num_batches" not in name]
+    assert all(torch.equal(old[name], new[name]) for name in same)
+
+
+def test_the_background_of_published_classes_is_not_for_ones_own(config, tmp_path):
+    boxes = replace(config, model=replace(config.model, head="retinanet", background=True))
+
+    with pytest.raises(SpinetError, match="first one is 'background', but here that is 'kite'"):
+        train(boxes, tmp_path / "run", quiet=True)
+    with pytest.raises(SpinetError, match=r"model.background: the head mask-rcnn has no such choice, retinanet and"):
+        replace(config, model=replace(config.model, background=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["retinanet", "mask-rcnn"])
+def test_compiling_reaches_every_kind_of_network(config, head):
+    frames = []
+
+    def backend(graph, inputs):
+        frames.append(graph)
+        return graph.forward
+
+    network = create_model(load_architecture("tiny"), replace(config.model, head=head), 1)
+    torch._dynamo.reset()
+    compile_network(network, backend)
+    masks = {"masks": torch.ones(2, 1, 112, 112, dtype=torch.uint8)} if head == "mask-rcnn" else {}
+    boxes = torch.tensor([[[8.0, 8.0, 40.0, 40.0]]]).repeat(2, 1, 1)
+    network.losses(torch.rand(2, 3, 64, 64), {"boxes": boxes, "labels": torch.zeros(2, 1, dtype=torch.int64), **masks})
+    assert frames

@@ -30,9 +30,11 @@ from spinet.models.factory import create_backbone
 Task = Literal["detector", "classifier", "backbone"]
 
 FORMAT = "spinet-1"
-# What tells the classes apart: of RetinaNet, of a classifier.
-CLASS_PREDICTORS = ("classes.predictor.", "dense.")
 BACKBONE = "backbone."
+MASK_HEAD = "masks."
+
+# Heads that differ by masks alone.
+SHARED_HEADS = ({"faster-rcnn", "mask-rcnn"}, {"cascade-rcnn", "cascade-mask-rcnn"})
 
 # Settings under which weights of another value compute something else.
 CONVENTIONS = ("activation", "pad_mode", "pool_mode", "squeeze_mode", "endpoint_activation")
@@ -225,8 +227,11 @@ def load_tensors(model: nn.Module, tensors: dict[str, Tensor], where: str) -> No
     model.load_state_dict(tensors)
 
 
-def load_pretrained(model: Model, info: ModelInfo) -> None:
+def load_pretrained(model: Model, info: ModelInfo) -> str:
     """Start `model` from the weights that `info.model.weights` names.
+
+    Returns:
+        What was taken from them, in words.
 
     Raises:
         SpinetError: they belong to another architecture, were trained under other conventions, or tell other
@@ -239,19 +244,35 @@ def load_pretrained(model: Model, info: ModelInfo) -> None:
             f"{path} holds weights of another architecture ({source.architecture.name}, not {info.architecture.name})"
         )
     _check_conventions(source.model, info.model, path)
-    if source.task == "backbone" or source.model.head != info.model.head:
-        tensors = {name: value for name, value in tensors.items() if name.startswith(BACKBONE)}
-        tensors = {name: value for name, value in model.state_dict().items() if name not in tensors} | tensors
-    elif info.model.new_classes:
-        own = {name: value for name, value in model.state_dict().items() if name.startswith(CLASS_PREDICTORS)}
-        tensors = {name: value for name, value in tensors.items() if name not in own} | own
-    elif source.class_names != info.class_names:
-        raise SpinetError(
-            f"{path} tells {len(source.class_names)} classes apart ({', '.join(source.class_names[:3])} ...), the data "
-            f"set has {len(info.class_names)} ({', '.join(info.class_names[:3])} ...); --model.new-classes "
-            "starts a new class predictor on the old features"
-        )
-    load_tensors(model, tensors, path)
+    own = model.state_dict()
+    if source.task == "backbone" or not _share_a_head(source.model.head, info.model.head):
+        kept = {name: value for name, value in tensors.items() if name.startswith(BACKBONE)}
+        fresh = {name: value for name, value in own.items() if not name.startswith(BACKBONE)}
+    else:
+        _check_names(source, info)
+        anew = model.class_predictors if info.model.new_classes else ()
+        anew += (MASK_HEAD,) if source.model.head != info.model.head else ()
+        kept = {name: value for name, value in tensors.items() if not name.startswith(anew)}
+        fresh = {name: value for name, value in own.items() if name.startswith(anew)}
+    load_tensors(model, kept | fresh, path)
+    new = sorted({name.split(".")[0] for name in fresh})
+    return f"weights: from {path}" + (f", but for {', '.join(new)}, which start anew" if new else "")
+
+
+def _share_a_head(one: str, other: str) -> bool:
+    """Whether all but masks of a network goes into the other's head."""
+    return one == other or any({one, other} <= heads for heads in SHARED_HEADS)
+
+
+def _check_names(source: ModelInfo, info: ModelInfo) -> None:
+    if info.model.new_classes or source.class_names == info.class_names:
+        return
+    theirs = ", ".join(source.class_names[:3])
+    raise SpinetError(
+        f"{info.model.weights} tells {len(source.class_names)} classes apart ({theirs} ...), "
+        f"the data set has {len(info.class_names)} ({', '.join(info.class_names[:3])} ...); --model.new-classes "
+        "starts a new class predictor on the old features"
+    )
 
 
 def _check_conventions(theirs: ModelConfig, ours: ModelConfig, path: str) -> None:

@@ -163,6 +163,15 @@ RANGES = {
 }
 
 
+# Settings that change nothing in other heads. Numbers of regions are not among them: they do no harm elsewhere.
+HEAD_SETTINGS = {
+    "box_coding": ("retinanet",),
+    "background": ("retinanet", "classifier"),
+    "aggregation": ("classifier",),
+    "label_smoothing": ("classifier",),
+}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """A whole training run."""
@@ -203,6 +212,13 @@ class TrainConfig:
         ratios = self.model.aspect_ratios
         if not ratios or not all(0 < ratio < math.inf for ratio in ratios):
             raise SpinetError(f"setting model.aspect_ratios: {ratios} are not one or more finite numbers above 0")
+        for name, heads in HEAD_SETTINGS.items():
+            default = ModelConfig.__dataclass_fields__[name].default
+            if self.model.head not in heads and getattr(self.model, name) != default:
+                raise SpinetError(
+                    f"setting model.{name}: the head {self.model.head} has no such choice, {' and '.join(heads)} "
+                    f"{'has' if len(heads) == 1 else 'have'} it; leave it at {default!r}"
+                )
         if self.model.new_classes and not self.model.weights:
             raise SpinetError("setting model.new_classes: it needs model.weights to take the rest from")
         if self.optim.schedule == "step" and max(self.optim.drops, default=0) >= self.epochs:

@@ -87,7 +87,7 @@ def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
     Raises:
         SpinetError: on the CPU, when the network has batch norms of another library.
     """
-    plain = (nn.BatchNorm2d, CpuSyncBatchNorm2d)
+    plain = (nn.BatchNorm1d, nn.BatchNorm2d, CpuSyncBatchNorm)
     foreign = {type(each).__name__ for each in model.modules() if isinstance(each, plain) and type(each) not in plain}
     if foreign and device.type == "cuda":
         # timm's batch norms have an activation inside, which PyTorch's own conversion would lose.
@@ -103,23 +103,24 @@ def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
     for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
+        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
             # PyTorch's own class refuses the CPU; parameters and buffers stay, only `forward` changes.
-            module.__class__ = CpuSyncBatchNorm2d
+            module.__class__ = CpuSyncBatchNorm
     return model
 
 
-class CpuSyncBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the images of all processes, on the CPU."""
+class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over the images (or the regions) of all processes, on the CPU."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise `(N, C, H, W)`."""
+        """Normalise `(N, C)` or `(N, C, H, W)`."""
         if not self.training:
             return super().forward(features)
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
-        sums = torch.stack([features.sum((0, 2, 3)), features.square().sum((0, 2, 3))])
+        axes = [axis for axis in range(features.ndim) if axis != 1]
+        sums = torch.stack([features.sum(axes), features.square().sum(axes)])
         count = torch.tensor(float(features.numel() // features.shape[1]))
         dist.all_reduce(count)
         mean, square = (_SumOverProcesses.apply(sums) / count).unbind()
@@ -131,8 +132,12 @@ class CpuSyncBatchNorm2d(nn.BatchNorm2d):
             self.num_batches_tracked.add_(1)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
-        normalised: Tensor = features * scale[:, None, None] + shift[:, None, None]
+        places = [1, -1] + [1] * (features.ndim - 2)
+        normalised: Tensor = features * scale.view(places) + shift.view(places)
         return normalised
+
+    def _check_input_dim(self, features: Tensor) -> None:
+        del features  # what reaches it has passed through the class that it replaces
 
 
 class _SumOverProcesses(torch.autograd.Function):

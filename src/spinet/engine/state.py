@@ -21,6 +21,7 @@ class TrainState:
         step: optimiser steps done.
         best: metrics of the best evaluation so far; `last` of the latest.
         window: losses since the last line of metrics.
+        started: what was taken from the weights to start from, in words; empty where there are none.
 
     Raises:
         BuildError: the network cannot be built.
@@ -34,8 +35,7 @@ class TrainState:
             raise BuildError(str(error)) from None
         self.channels_last = config.channels_last
         # A run that goes on has its own weights: those it started from may be gone.
-        if config.model.weights and not resumed:
-            load_pretrained(self.model, info)
+        self.started = load_pretrained(self.model, info) if config.model.weights and not resumed else ""
         self._place(self.model, device)
         self.optimizer = create_optimizer(self.model, config.optim)
         decay = config.optim.ema_decay

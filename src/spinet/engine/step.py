@@ -1,7 +1,8 @@
 """One optimiser step: learning rate, forward and backward passes, clipping, update, average."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from spinet.engine.distributed import Processes, synchronise_batch_norm
 from spinet.engine.optim import clip_gradients, learning_rate
 from spinet.engine.state import TrainState
 from spinet.errors import OutOfMemory, SpinetError
+from spinet.models.rcnn import RCNN
 
 
 class Stepper:
@@ -41,7 +43,7 @@ class Stepper:
         self.steps, self.epoch_steps = steps, epoch_steps
         self.bf16 = config.uses_bf16(device.type)
         if config.compile:
-            state.model.compile()
+            compile_network(state.model)
         self.network: nn.Module = _Losses(state.model)
         if group.count > 1:
             self.network = synchronise_batch_norm(self.network, device)
@@ -112,6 +114,15 @@ class Stepper:
                 "take a larger --data.image-size or more images a part"
             )
         return error
+
+
+def compile_network(model: Model, backend: str | Callable[..., Any] = "inductor") -> None:
+    """Compile what is called as a whole: a network, or the parts of an R-CNN, whose regions are of many counts."""
+    parts: list[nn.Module] = [model]
+    if isinstance(model, RCNN):
+        parts = [model.backbone, model.regions, *model.stages, *([model.masks] if model.masks else [])]
+    for part in parts:
+        part.compile(backend=backend)
 
 
 class _Losses(nn.Module):

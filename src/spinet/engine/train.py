@@ -91,6 +91,7 @@ def train(
         refuse(findings)
         torch.manual_seed(config.seed)
         info = info or model_info(config, train_set)
+        _check_background(info)
         resumed = run is not None and (run / "state.pt").is_file()
         state = TrainState(info, config, device, resumed)
         if run is not None and resumed:
@@ -234,6 +235,8 @@ class _Run:
             if finding.severity == "warning":
                 say(f"warning: {finding.text}")
         say(f"model: {config.model.head} on {config.model.arch}, {parameters:,} parameters, on {self.device}")
+        if self.state.started:
+            say(self.state.started)
         rate = config.optim.lr * config.batch_size / config.optim.lr_batch
         say(
             f"learning rate: {config.optim.lr:g} for {config.optim.lr_batch} images, so {rate:.4g} for "
@@ -254,6 +257,16 @@ def model_info(config: TrainConfig, dataset: Photos) -> ModelInfo:
         dataset.category_ids,
         config.data.image_size,
     )
+
+
+def _check_background(info: ModelInfo) -> None:
+    """Refuse to hide the first class of a data set that has no class for the background."""
+    first = info.class_names[0]
+    if info.model.background and first != "background":
+        raise SpinetError(
+            f"setting model.background: it is for classes whose first one is 'background', but here that is {first!r}, "
+            "which would never be found; leave it out"
+        )
 
 
 def _check_batch(config: TrainConfig, group: Processes) -> None:

@@ -38,6 +38,7 @@ class Classifier(nn.Module):
     """
 
     loss_names = ("class",)
+    class_predictors = ("dense.",)
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from spinet.models.blocks import Activation
 from spinet.models.detections import Detections, Found, Limits, select_detections
 from spinet.models.losses import mean_huber_loss, region_class_loss
 from spinet.models.regions import (
+    IDLE,
     Matched,
     align_regions,
     mask_targets,
@@ -122,6 +123,9 @@ class RCNN(nn.Module):
             for _ in self.overlaps
         )
         self.masks = MaskHead(features, head_channels, head_convs, classes, *settings) if masks else None
+        self.class_predictors = ("masks.masks.", *(f"stages.{stage}.classes." for stage in range(len(overlaps))))
+        if len(overlaps) == 1:
+            self.class_predictors += ("stages.0.boxes.",)
         self.loss_names = ("proposal_class", "proposal_box", "class", "box", *(("mask",) if masks else ()))
         self._anchors: dict[tuple[int, int, torch.device], list[Tensor]] = {}
 
@@ -155,7 +159,8 @@ class RCNN(nn.Module):
     def losses(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the losses of a batch by name; training minimises their sum.
 
-        They are `proposal_class` and `proposal_box`, `class` and `box`, summed over the stages, and `mask`.
+        They are `proposal_class` and `proposal_box`; `class` and `box`, which are means over the stages
+        (tensorflow/models `maskrcnn.py`); and `mask`.
 
         Args:
             images: normalised, `(N, 3, H, W)`.
@@ -179,14 +184,16 @@ class RCNN(nn.Module):
         for stage, head in enumerate(self.stages):
             if stage > 0:
                 regions = self._move(samples.regions, own.detach(), stage - 1, size)
+                idle = samples.labels == IDLE
                 samples = match_regions(regions, targets["boxes"], targets["labels"], self.overlaps[stage])
+                samples = samples._replace(labels=samples.labels.masked_fill(idle, IDLE))
             stage_logits, stage_deltas = head(align_regions(features, samples.regions, BOX_SIDE))
             own = own_boxes(stage_deltas, samples.labels)
             goals = encode_boxes(samples.boxes, samples.regions[:, 1:]) * _weights(stage, own)
             classes.append(region_class_loss(stage_logits, samples.labels))
             places.append(mean_huber_loss(own, goals, samples.labels >= 0, HUBER_DELTA))
         losses = {"proposal_class": scores, "proposal_box": spots}
-        losses |= {"class": torch.stack(classes).sum(), "box": torch.stack(places).sum()}
+        losses |= {"class": torch.stack(classes).mean(), "box": torch.stack(places).mean()}
         if self.masks is not None:
             losses["mask"] = self._mask_loss(self.masks, features, samples, targets)
         return losses

@@ -14,6 +14,10 @@ from torchvision.ops import box_iou, roi_align
 CANONICAL_SIDE, CANONICAL_LEVEL = 224, 4
 
 
+# Label of a region that should learn nothing.
+IDLE = -2
+
+
 class Matched(NamedTuple):
     """Regions with what each should find.
 
@@ -38,7 +42,7 @@ class Matched(NamedTuple):
         if len(picked.labels) >= least:
             return picked
         idle = Matched(*(values[:least] for values in self))
-        idle = idle._replace(labels=torch.full_like(idle.labels, -2))
+        idle = idle._replace(labels=torch.full_like(idle.labels, IDLE))
         return Matched(*(torch.cat(pair) for pair in zip(picked, idle, strict=True)))
 
 

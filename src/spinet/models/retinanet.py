@@ -125,6 +125,7 @@ class RetinaNet(nn.Module):
     """
 
     loss_names = ("class", "box")
+    class_predictors = ("classes.predictor.",)
 
     def __init__(
         self,

@@ -112,6 +112,7 @@ def _info(
     head: Literal["retinanet", "classifier"] = "retinanet"
     if task == "classifier":
         head = "classifier"
+        settings = replace(settings, box_coding="exact")
         background = classes == WITH_BACKGROUND
         class_names, category_ids = classifier_table(classes)
         size = CLASSIFIER_SIZE
