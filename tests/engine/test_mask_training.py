@@ -203,6 +203,8 @@ def test_the_background_of_published_classes_is_not_for_ones_own(config, tmp_pat
 
 
 @pytest.mark.slow
+# PyTorch's own remark on inputs of a compiled part that another part has made.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("head", ["retinanet", "mask-rcnn"])
 def test_compiling_reaches_every_kind_of_network(config, head):
     frames = []
