@@ -117,7 +117,7 @@ def predict_command(args: list[str]) -> None:
     def command(
         run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
         photos: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO")],
-        out: Path = Path("predictions"),
+        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("predictions"),
         score: float = 0.3,
         top: int = 5,
         device: str = "auto",
