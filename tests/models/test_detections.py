@@ -1,7 +1,9 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from spinet.models.detections import Limits, select_detections
+from spinet.models.detections import Limits, best_pairs, select_detections
 
 BOXES = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8], [50, 50, 60, 60]]])
 SCORES = torch.tensor([[0.4, 0.9, 0.3, 0.2]])
@@ -32,3 +34,22 @@ def test_boxes_stay_with_their_scores():
     found = select_detections(BOXES, SCORES, torch.tensor([[0, 1, 2, 3]]), Limits(max_detections=4))
 
     assert found.boxes[0].tolist() == BOXES[0, [1, 0, 2, 3]].tolist()
+
+
+@given(st.integers(1, 3), st.integers(1, 30), st.integers(1, 5), st.integers(1, 60), st.integers(0, 99))
+def test_the_best_pairs_are_those_of_a_full_sort(images, places, classes, count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(images, places, classes, generator=generator)
+
+    best, chosen, labels = best_pairs(logits, count)
+
+    order = logits.flatten(1).sort(dim=1, descending=True).indices[:, :count]
+    assert (chosen * classes + labels).tolist() == order.tolist()
+    assert torch.equal(best, logits.flatten(1).gather(1, order))
+
+
+def test_of_equal_pairs_no_more_are_chosen_than_asked_for_and_none_twice():
+    best, chosen, labels = best_pairs(torch.zeros(1, 50, 4), 20)
+
+    assert best.shape == (1, 20)
+    assert len(set(zip(chosen[0].tolist(), labels[0].tolist(), strict=True))) == 20

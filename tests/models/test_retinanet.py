@@ -491,3 +491,46 @@ def test_the_compiled_detector_is_one_graph_with_equal_outputs(tiny_detector):
 
     for mine, theirs in zip(outputs, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_candidates_have_the_same_shapes_whatever_the_image_shows(planted):
+    nothing = planted.candidates(torch.zeros(1, 3, 64, 64), count=50)
+    planted.plant(300, (10, 20, 30, 50), label=2, score=0.9)
+    one = planted.candidates(torch.zeros(1, 3, 64, 64), count=50)
+
+    for few, more in zip(nothing, one, strict=True):
+        assert few.shape == more.shape
+        assert few.shape[:2] == (1, 50)
+    assert one.labels[0, 0] == 2
+    assert one.boxes[0, 0].round().tolist() == [10, 20, 30, 50]
+    assert one.scores[0, :2].tolist() == pytest.approx([0.9, 0], abs=1e-5)
+
+
+def test_the_background_is_no_candidate():
+    tiny = load_architecture("tiny")
+    model = create_retinanet(tiny, 3, background=True).eval()
+    torch.nn.init.constant_(model.classes.bias, 5.0)
+
+    candidates = model.candidates(torch.randn(1, 3, 32, 32), count=10_000)
+
+    assert candidates.labels.unique().tolist() == [1, 2]
+    assert len(candidates.labels[0]) == 2 * len(model.anchors(32, 32, CPU))
+
+
+@pytest.mark.slow
+def test_candidates_can_be_exported(tiny_detector):
+    class Finder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = tiny_detector.eval()
+
+        def forward(self, images):
+            return tuple(self.model.candidates(images, 100))
+
+    finder, images = Finder(), torch.randn(2, 3, 64, 64)
+    expected = finder(images)
+
+    program = torch.export.export(finder, (images,), strict=False)
+
+    for found, wanted in zip(program.module()(images), expected, strict=True):
+        torch.testing.assert_close(found, wanted)

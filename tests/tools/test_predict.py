@@ -6,12 +6,16 @@ import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as mask_api
+from pycocotools.coco import COCO
 
 from spinet.arch.catalog import load_architecture
+from spinet.data.images import read_image
 from spinet.data.masks import Rle, encode_columns
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.checkpoint import ModelInfo, load_model, save_weights
 from spinet.engine.config import ModelConfig
+from spinet.engine.evaluate import in_photo
 from spinet.errors import SpinetError
+from spinet.tools.ahead import ahead
 from spinet.tools.pictures import class_colour, draw_detections
 from spinet.tools.predict import Predictor, find_images, predict_files
 
@@ -163,3 +167,111 @@ def test_in_a_crowd_only_the_surest_of_a_class_and_large_objects_are_named():
     assert white[:45, :100].any()
     assert white[410:, :].any()
     assert not white[60:400].any()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_batches_change_neither_results_nor_order_and_a_broken_photo_stops_nobody(predictor, tmp_path, batch_size):
+    photos = [photo(tmp_path / f"{number}.png", (50 + number, 50)) for number in range(5)]
+    photos[2].write_bytes(photos[2].read_bytes()[:60])
+    photos[3].write_bytes(b"")
+
+    found = list(predict_files(predictor, photos, tmp_path / "out", batch_size=batch_size))
+
+    assert [each.path for each in found] == photos
+    assert [each.entry is None for each in found] == [False, False, True, True, False]
+    assert all(str(each.path) in each.error for each in found[2:4])
+    assert "the file is empty" in found[3].error
+    assert [each.entry["width"] for each in found if each.entry] == [50, 51, 54]
+
+
+def test_a_batch_size_of_zero_and_an_unknown_precision_are_refused(predictor, tmp_path):
+    with pytest.raises(SpinetError, match="batch size is 0; allowed is 1 or more"):
+        list(predict_files(predictor, [photo(tmp_path / "a.png", (9, 9))], tmp_path / "out", batch_size=0))
+    with pytest.raises(SpinetError, match="unknown precision 'fp16'.*Known: auto, bf16, fp32"):
+        Predictor.load(tmp_path, torch.device("cpu"), "fp16")
+
+
+def test_an_image_without_pixels_is_refused(predictor):
+    with pytest.raises(SpinetError, match="has 0 x 5 pixels"):
+        predictor(torch.zeros(3, 5, 0, dtype=torch.uint8))
+
+
+def test_coco_results_are_what_pycocotools_reads(predictor, tmp_path):
+    photos = [photo(tmp_path / f"{number:012d}.png", (200, 100)) for number in (139, 285)]
+    truth = {
+        "images": [{"id": number, "width": 200, "height": 100} for number in (139, 285)],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 8, "name": "dog"}],
+        "annotations": [
+            {"id": 1, "image_id": 285, "category_id": 8, "bbox": [0, 0, 100, 50], "area": 5000, "iscrowd": 0}
+        ],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+
+    list(predict_files(predictor, photos, tmp_path / "out", coco_results=tmp_path / "results.json"))
+
+    loaded = COCO(str(tmp_path / "truth.json")).loadRes(str(tmp_path / "results.json"))
+    [own] = loaded.loadAnns(loaded.getAnnIds(imgIds=[285]))
+    assert (own["category_id"], own["bbox"], own["score"]) == (8, [0, 0, 100, 50], pytest.approx(0.9))
+
+
+def test_photos_without_numbers_are_counted_in_coco_results(predictor, tmp_path):
+    photos = [photo(tmp_path / name, (20, 20)) for name in ("7.png", "b.png")]
+
+    list(predict_files(predictor, photos, tmp_path / "out", coco_results=tmp_path / "results.json"))
+
+    assert [each["image_id"] for each in json.loads((tmp_path / "results.json").read_text())] == [1, 2]
+
+
+def test_a_fused_predictor_finds_what_the_network_finds(tmp_path, digits):
+    torch.manual_seed(0)
+    model = INFO.create_detector().eval()
+    torch.nn.init.constant_(model.classes.bias, 0.0)
+    torch.nn.init.normal_(model.classes.predictor.weight, std=0.3)
+    save_weights(tmp_path / "w.safetensors", model.state_dict(), INFO, {})
+    predictor = Predictor.load(tmp_path / "w.safetensors", torch.device("cpu"))
+    plain, _ = load_model(tmp_path / "w.safetensors")
+    files = find_images([digits / "val"])[:3]
+    assert not any(isinstance(each, torch.nn.BatchNorm2d) for each in predictor.model.modules())
+
+    for file in files:
+        prepared = predictor.prepare(read_image(file))
+        [expected] = plain.predict(prepared.pixels[None], score_threshold=0.3)
+        expected = in_photo(expected, prepared.scale, *prepared.image.shape[-2:])
+        found = predictor(prepared.image)
+        assert len(found["labels"]) > 0
+        assert found["labels"].tolist() == expected["labels"].tolist()
+        torch.testing.assert_close(found["boxes"], expected["boxes"], rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(found["scores"], expected["scores"], rtol=1e-4, atol=1e-5)
+
+
+def test_reading_ahead_keeps_the_order_and_passes_errors_on_in_their_place():
+    def items():
+        yield from range(20)
+        raise SpinetError("the end")
+
+    seen = []
+    with pytest.raises(SpinetError, match="the end"):
+        seen.extend(item for item in iter_into(ahead(items(), 3), seen))
+
+    assert seen == list(range(20))
+
+
+def iter_into(items, seen):
+    for item in items:
+        seen.append(item)
+    yield from ()
+
+
+def test_reading_ahead_is_bounded_and_ends_with_its_user():
+    made = []
+
+    def items():
+        for number in range(1000):
+            made.append(number)
+            yield number
+
+    reader = ahead(items(), 3)
+    assert next(reader) == 0
+    reader.close()
+
+    assert len(made) <= 6

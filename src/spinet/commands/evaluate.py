@@ -121,29 +121,38 @@ def predict_command(args: list[str]) -> None:
         score: float = 0.3,
         top: int = 5,
         device: str = "auto",
+        batch_size: int = 1,
+        precision: Literal["fp32", "bf16", "auto"] = "fp32",
+        coco_results: Path | None = None,
+        frames: int | None = None,
     ) -> None:
-        """Find objects in photos, or guess their classes; write pictures with what was found, and predictions.json.
+        """Find objects in photos and videos, or guess the classes of photos; write pictures, videos and JSON.
 
         Args:
             run: Run folder or weights file.
-            photos: Photos and folders of photos.
+            photos: Photos, folders of photos, videos, and cameras (camera:0).
             out: Folder to write to.
             score: Detections below it are left out.
             top: Guesses of a classifier for each photo.
             device: `auto`, `cpu`, `cuda` ...
+            batch_size: Photos or frames at once.
+            precision: Of a detector's network; `auto` measures which is fastest here.
+            coco_results: File to write the detections of photos to in COCO's results format too.
+            frames: Stop after so many frames of a video; a camera goes on until Ctrl-C otherwise.
         """
         from spinet.engine.checkpoint import read_info
         from spinet.engine.distributed import pick_device
 
         if not photos:
-            raise SpinetError("no photo given; name photos or folders of photos after the run")
+            raise SpinetError("no photo given; name photos, folders of photos or videos after the run")
         place, unreadable = pick_device(device), 0
-        classifier = read_info(run).task == "classifier"
-        lines = _guesses(run, photos, out, top, place) if classifier else _pictures(run, photos, out, score, place)
+        if read_info(run).task == "classifier":
+            lines = _guesses(run, photos, out, top, place)
+        else:
+            lines = _pictures(run, photos, out, score, place, batch_size, precision, coco_results, frames)
         for readable, line in lines:
             (say if readable else warn)(line)
             unreadable += not readable
-        say(f"{out / 'predictions.json'}")
         if unreadable:
             raise SpinetError(f"{unreadable} photos could not be read; the others were done")
 
@@ -151,16 +160,35 @@ def predict_command(args: list[str]) -> None:
 
 
 def _pictures(
-    run: Path, photos: list[Path], out: Path, score: float, device: "torch.device"
+    run: Path,
+    photos: list[Path],
+    out: Path,
+    score: float,
+    device: "torch.device",
+    batch_size: int,
+    precision: Literal["fp32", "bf16", "auto"],
+    coco_results: Path | None,
+    frames: int | None,
 ) -> Iterator[tuple[bool, str]]:
     """Detect, and yield whether a photo could be read, with a line about it."""
     from spinet.tools.predict import Predictor, predict_files
+    from spinet.tools.video import is_video, predict_video, video_outputs
 
-    for prediction in predict_files(Predictor.load(run, device), photos, out, score):
-        if prediction.entry is None:
-            yield False, prediction.error
-        else:
-            yield True, f"{prediction.picture}  {_counts(prediction.entry['detections'])}"
+    predictor = Predictor.load(run, device, precision)
+    videos = [path for path in photos if is_video(path)]
+    files = [path for path in photos if path not in videos]
+    if files:
+        found = predict_files(predictor, files, out, score, batch_size=batch_size, coco_results=coco_results)
+        for prediction in found:
+            if prediction.entry is None:
+                yield False, prediction.error
+            else:
+                yield True, f"{prediction.picture}  {_counts(prediction.entry['detections'])}"
+        yield True, str(out / "predictions.json")
+    for video in videos:
+        for frame in predict_video(predictor, video, out, score, batch_size=batch_size, frames=frames):
+            yield True, f"{video}  frame {frame.number}  {_counts(frame.entry['detections'])}"
+        yield True, "  ".join(map(str, video_outputs(video, out)))
 
 
 def _guesses(run: Path, photos: list[Path], out: Path, top: int, device: "torch.device") -> Iterator[tuple[bool, str]]:
@@ -169,6 +197,7 @@ def _guesses(run: Path, photos: list[Path], out: Path, top: int, device: "torch.
 
     for prediction in predict_class_files(ClassPredictor.load(run, device), photos, out, top):
         yield prediction.entry is not None, str(prediction)
+    yield True, str(out / "predictions.json")
 
 
 def _trained_on(run: Path) -> str:

@@ -54,6 +54,40 @@ class Found(NamedTuple):
     labels: Tensor
 
 
+class Candidates(NamedTuple):
+    """What may be found in a batch before non-maximum suppression, in tensors of fixed shapes, best first.
+
+    Attributes:
+        boxes: `(N, C, 4)` XYXY pixels, inside the image.
+        scores: `(N, C)`.
+        labels: `(N, C)`.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+def best_pairs(logits: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Choose the best (place, class) pairs of each image among logits `(N, A, K)`.
+
+    The best C pairs lie in the C places with the best maxima. Looking for these first leaves A values to sort and
+    then C * K, in place of A * K.
+
+    Returns:
+        Logits, places and classes `(N, C)`, best first; C is `count`, or A * K if that is less.
+
+    >>> logits = torch.tensor([[[0.0, 5.0], [1.0, 2.0], [4.0, 3.0]]])
+    >>> [values.tolist() for values in best_pairs(logits, 3)]
+    [[[5.0, 4.0, 3.0]], [[0, 2, 2]], [[1, 0, 1]]]
+    """
+    classes = logits.shape[2]
+    places = logits.amax(dim=2).topk(min(count, logits.shape[1]), dim=1, sorted=False).indices
+    likely = logits.gather(1, places[..., None].expand(-1, -1, classes)).flatten(1)
+    best, order = likely.topk(min(count, likely.shape[1]), dim=1)
+    return best, places.gather(1, order // classes), order % classes
+
+
 def fill_up(rows: Tensor, length: int, value: float = 0.0) -> Tensor:
     """Cut `(D, ...)` to `length` rows, or fill it up with `value`.
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from spinet.models.anchors import (
 )
 from spinet.models.backbone import Backbone, pad_to_multiple
 from spinet.models.blocks import Activation, Conv2d, activation_function
-from spinet.models.detections import Detections
+from spinet.models.detections import Candidates, Detections, best_pairs
 from spinet.models.losses import focal_loss, huber_loss
 
 # Share of positives that the untrained class logits express (RetinaNet paper, section 4.1).
@@ -183,6 +184,13 @@ class RetinaNet(nn.Module):
         features = self.backbone(pad_to_multiple(images, self.size_multiple))
         return self.classes(features, self.num_classes), self.boxes(features, 4)
 
+    def fused(self, *, dtype: torch.dtype | None = None, channels_last: bool = False) -> Self:
+        """Return a copy for inference only that computes the same faster; see `spinet.models.fused.fuse`."""
+        # Rewriting knows all networks, and so none of them can know it before it is asked for.
+        from spinet.models.fused import fuse
+
+        return fuse(self, dtype=dtype, channels_last=channels_last)
+
     def anchors(self, height: int, width: int, device: torch.device) -> Tensor:
         """Anchors `(A, 4)` XYXY of an image of this size, in the order of `forward`'s outputs."""
         key = (math.ceil(height / self.size_multiple), math.ceil(width / self.size_multiple), device)
@@ -214,6 +222,24 @@ class RetinaNet(nn.Module):
                 "box": 50.0 * huber_loss(deltas, box_targets, positive) / (4.0 * normalizer),
             }
 
+    def candidates(self, images: Tensor, count: int = 5000) -> Candidates:
+        """Find what enters non-maximum suppression: the best (anchor, class) pairs of each image, best first.
+
+        Every shape depends on the images' alone, and nothing on what is in them: for exports and benchmarks.
+
+        Args:
+            images: normalised, `(N, 3, H, W)`.
+            count: pairs of an image; fewer if there are not so many.
+        """
+        logits, deltas = self(images)
+        height, width = images.shape[-2:]
+        first = 1 if self.background else 0
+        # The sigmoid keeps the order, so that it can wait until few are left.
+        best, places, labels = best_pairs(logits[..., first:], count)
+        picked = deltas.gather(1, places[..., None].expand(-1, -1, 4)).float()
+        anchors = self.anchors(height, width, images.device)
+        return Candidates(self._decode(picked, anchors[places], height, width), best.float().sigmoid(), labels + first)
+
     @torch.no_grad()
     def predict(
         self,
@@ -233,17 +259,7 @@ class RetinaNet(nn.Module):
             candidates: best (anchor, class) pairs that enter non-maximum suppression.
             max_detections: most that are returned for an image.
         """
-        logits, deltas = self(images)
-        height, width = images.shape[-2:]
-        anchors = self.anchors(height, width, images.device)
-        scores = logits.float().sigmoid()
-        if self.background:
-            scores[..., 0] = 0.0
-        scores = scores.flatten(1)
-        scores, order = scores.topk(min(candidates, scores.shape[1]), dim=1)
-        labels, anchor = order % self.num_classes, order // self.num_classes
-        picked = deltas.float().gather(1, anchor[..., None].expand(-1, -1, 4))
-        boxes = self._decode(picked, anchors[anchor], height, width)
+        boxes, scores, labels = self.candidates(images, candidates)
         found: list[Detections] = []
         for box, score, label in zip(boxes, scores, labels, strict=True):
             likely = score >= score_threshold
