@@ -166,6 +166,7 @@ class Classification(Task):
             data.crop_area,
             horizontal_flip=data.horizontal_flip,
             colour_jitter=data.colour_jitter,
+            vertical_flip=data.vertical_flip,
         )
         return class_train_loader(
             train,
