@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from spinet.data.annotations import SPLIT_NAMES, annotation_name, category_names, read_annotation_file
 from spinet.data.findings import some
-from spinet.data.formats import recognise
+from spinet.data.formats import class_folders, recognise
 from spinet.data.images import IMAGE_SUFFIXES
 from spinet.errors import SpinetError, unknown_name
 
@@ -60,7 +60,7 @@ def read_class_split(root: Path, split: str) -> ClassSplit:
     raw = _read(file, root) if file else None
     if raw is None:
         _refuse_boxes(root)
-    classes = _class_folders(folder) if folder else []
+    classes = class_folders(folder) if folder else []
     if file and classes:
         raise SpinetError(
             f"{root} holds class folders ({folder}) and a JSON file ({file}) of {split} images; allowed is one format:"
@@ -102,11 +102,6 @@ def _split_folder(root: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _class_folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
 def _refuse_boxes(root: Path, kind: str | None = None) -> None:
     try:
         kind = kind or recognise(root)
@@ -124,7 +119,7 @@ def _from_folders(folder: Path, classes: list[str], root: Path, split: str) -> C
         raise SpinetError(f"{folder} has no class folders; allowed are {LAYOUTS}")
     known, train = classes, _split_folder(root, "train")
     if split != "train" and train:
-        known = _class_folders(train)
+        known = class_folders(train)
         _check_known(classes, known, folder, train)
     label_of = {name: label for label, name in enumerate(known)}
     samples: list[ClassSample] = []

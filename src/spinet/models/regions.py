@@ -145,7 +145,7 @@ def mask_targets(masks: Tensor, boxes: Tensor, rows: Tensor, regions: Tensor, si
     """
     length = masks.shape[-1]
     # Only the objects that a region needs become floats, once each: all of a batch would take 166 MB at 32 x 100.
-    needed, owners = rows.unique(return_inverse=True)
+    needed, owners = rows.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     # A frame of zeros: what lies outside of its box is not the object.
     framed = F.pad(masks.flatten(0, 1)[needed, None].float(), (1, 1, 1, 1))
     corner, extent = boxes[:, :2], (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
