@@ -3,9 +3,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from class_folders import write_folders
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from class_folders import write_folders
 from three_formats import WRITERS, small_splits
 
 from spinet.data.coco import CocoDataset
