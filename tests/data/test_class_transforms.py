@@ -128,6 +128,23 @@ def test_without_the_flip_the_crops_stay_as_they_were():
     assert any(mirrored)
 
 
+def test_half_of_the_images_are_turned_upside_down_if_that_is_asked_for_and_nothing_else_changes():
+    image = photo(60, 80)
+    pairs = []
+    for seed in range(40):
+        views = []
+        for flip in (False, True):
+            torch.manual_seed(seed)
+            views.append(ClassTrainTransform(16, colour_jitter=0.4, vertical_flip=flip)(image))
+        pairs.append(views)
+
+    same = [torch.equal(plain, flipped) for plain, flipped in pairs]
+    turned = [torch.equal(plain.flip(-2), flipped) for plain, flipped in pairs]
+
+    assert all(a != b for a, b in zip(same, turned, strict=True))
+    assert 10 < sum(turned) < 30
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 500), (40, 30)])
 def test_every_image_becomes_the_square(size):
     for transform in (ClassTrainTransform(16), ClassEvalTransform(16)):

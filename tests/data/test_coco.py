@@ -379,6 +379,22 @@ def test_a_data_set_without_masks_is_refused_when_they_are_asked_for(tmp_path, w
     assert [sample.masks for sample in CocoDataset(tmp_path, "train", masks=True).samples] == [()] * 3
 
 
+def test_all_broken_masks_are_counted(tmp_path, write_coco):
+    annotations = [*with_masks(), *one_object(segmentation=[[1, 2]]), *one_object(segmentation=None)]
+    write_coco(tmp_path, annotations=annotations)
+
+    with pytest.raises(SpinetError, match=r"polygon of 2 numbers; .* \(missing or faulty masks in all: 2 of 6\)$"):
+        CocoDataset(tmp_path, "train", masks=True)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_a_box_of_a_number_beyond_floats_is_named(tmp_path, write_coco, value):
+    write_coco(tmp_path, annotations=one_object(bbox=[value, 0, 4, 4]))
+
+    with pytest.raises(SpinetError, match=r"annotation 77 in .* allowed are four finite numbers"):
+        CocoDataset(tmp_path, "train")
+
+
 @pytest.mark.parametrize("crowd", [0, 1])
 @pytest.mark.parametrize(
     ("segmentation", "sentence"),

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -330,6 +331,90 @@ def test_the_doctor_finds_a_planted_fault_and_nothing_else(tmp_path, fault):
     assert found[check].severity == severity
     assert words in found[check].text
     assert report.count(severity) >= 1
+
+
+def outline(planted):
+    """Give every object a mask, its box."""
+    for split in planted.splits.values():
+        for entry in split["annotations"]:
+            x, y, width, height = entry["bbox"]
+            entry["segmentation"] = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+
+def a_mask_missing(planted):
+    del planted.splits["train"]["annotations"][5]["segmentation"]
+
+
+def a_broken_polygon(planted):
+    planted.splits["train"]["annotations"][5]["segmentation"] = [[1, 2, 3, 4]]
+
+
+def run_lengths_of_another_size(planted):
+    planted.splits["val"]["annotations"][5]["segmentation"] = {"size": [8, 8], "counts": [64]}
+
+
+def an_empty_mask(planted):
+    planted.splits["train"]["annotations"][5]["segmentation"] = [[-9, -9, -5, -9, -5, -5]]
+
+
+def masks_in_shares(planted):
+    for entry in planted.splits["train"]["annotations"]:
+        entry["segmentation"] = [[0.1, 0.1, 0.4, 0.1, 0.4, 0.4]]
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "words"),
+    [
+        (a_mask_missing, "masks", "train: training masks refuses this split, though boxes .* has no segmentation"),
+        (a_broken_polygon, "masks", "annotation 6 in .*instances_train.json has a polygon of 4 numbers"),
+        (run_lengths_of_another_size, "masks", r"val: training masks refuses .* has RLE of size \[8, 8\]"),
+        (an_empty_mask, "masks without a pixel", "1 of 48 .* masks without a pixel, such as train/02.png; draw them"),
+        (masks_in_shares, "masks without a pixel", "48 of 48 .*; are the polygons x and y in pixels"),
+    ],
+)
+def test_what_training_masks_would_refuse_or_lose_is_a_warning(tmp_path, fault, check, words):
+    planted = Planted(tmp_path / "data")
+    outline(planted)
+    fault(planted)
+
+    [finding] = checked(planted.write(), quick=True).findings
+
+    assert (finding.severity, finding.check) == ("warning", check)
+    assert re.search(words, finding.text)
+
+
+def test_a_clean_data_set_with_masks_gets_no_finding(tmp_path):
+    planted = Planted(tmp_path / "data")
+    outline(planted)
+
+    assert checked(planted.write(), quick=True).findings == []
+
+
+def test_anchors_of_one_octave_are_judged_as_such(tmp_path, spinet):
+    planted = Planted(tmp_path / "data")
+    for split in planted.splits.values():
+        for entry in split["annotations"]:
+            # 34 x 34: beside the anchors of 24 and 48 pixels, and close to those of 30 and 38 between them.
+            entry["bbox"][2:] = [34, 34]
+    root = planted.write()
+    options = ("--quick", "--recipe", "demo", "--image-size", "96", "--anchor-scale", "3")
+
+    _, three, _ = spinet("doctor", root, *options)
+    _, one, _ = spinet("doctor", root, *options, "--octaves", "1")
+
+    def share(text: str) -> float:
+        [line] = [line for line in text.splitlines() if "overlap of half or more, scale 3 " in line]
+        return float(line.split()[-1].removesuffix("%"))
+
+    assert share(one) < share(three)
+    # The last level has one size of anchors only, so that no range of sizes is its own.
+    assert one.count(" level ") == three.count(" level ") - 1
+
+
+def test_a_number_of_octaves_that_makes_no_sense_is_one_sentence(tmp_path, spinet):
+    code, _, err = spinet("doctor", tmp_path, "--octaves", "0")
+
+    assert (code, err) == (1, "spinet: error: octaves 0 are out of range; allowed is 1 to 100\n")
 
 
 TEN = (broken, wrong_size, leak, near_leak, outside, one_pixel, repeated, only_in_val, no_objects_here, transparent)

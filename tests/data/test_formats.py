@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from class_folders import write_folders
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from three_formats import WRITERS, small_splits
@@ -148,6 +149,22 @@ def test_a_folder_of_no_format_is_refused_with_the_layouts_and_what_is_there(tmp
 
     with pytest.raises(SpinetError, match="unknown split 'test'; allowed are 'train' and 'val'"):
         CocoDataset(tmp_path, "test")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_class_folders_are_recognised_and_the_way_to_learn_from_them_is_named(tmp_path, split):
+    write_folders(tmp_path, split=split)
+
+    with pytest.raises(SpinetError, match=f"classes of whole images .{split}/cat, {split}/dog .*small-cpu-classes"):
+        CocoDataset(tmp_path, split)
+
+
+def test_images_without_their_annotations_are_no_classes(tmp_path):
+    write_folders(tmp_path, classes=("images",))
+    (tmp_path / "train" / "labels").mkdir()
+
+    with pytest.raises(SpinetError, match="is no data set folder"):
+        CocoDataset(tmp_path, "train")
 
 
 def test_roboflows_coco_export_is_read(tmp_path):

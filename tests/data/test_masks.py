@@ -86,6 +86,7 @@ def test_polygons_of_whole_numbers_are_read():
 
 SIZE = [HEIGHT, WIDTH]
 TRIANGLE = [1, 1, 9, 1, 9, 9]
+FULL = reference.encode(np.ones(SIZE, dtype=np.uint8, order="F"))["counts"].decode()
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,13 @@ TRIANGLE = [1, 1, 9, 1, 9, 9]
         ([[*TRIANGLE[:5], True]], r"^has a polygon whose points are not all finite numbers$"),
         ([[*TRIANGLE[:5], math.nan]], r"^has a polygon whose points are not all finite numbers$"),
         ([[*TRIANGLE[:5], 1e12]], r"^has a polygon with a point more than 100,000 pixels from its image$"),
+        ([[*TRIANGLE[:5], 10**400]], r"^has a polygon with a point more than 100,000 pixels from its image$"),
+        ([[*TRIANGLE[:5], -(10**400)]], r"^has a polygon with a point more than 100,000 pixels from its image$"),
+        (
+            {"size": [30.0, 40.0], "counts": [1200]},
+            r"^has RLE of size \[30.0, 40.0\] with float in it; allowed are whole",
+        ),
+        ({"size": [30.0, 40.0], "counts": FULL}, r"^has RLE of size \[30.0, 40.0\] with float in it; .*: \[30, 40\]$"),
         ({}, r"^has RLE of size None, but its image has height 30 and width 40; allowed is \[30, 40\]$"),
         ({"size": [40, 30], "counts": [1200]}, r"^has RLE of size \[40, 30\]"),
         ({"size": SIZE, "counts": [5, 200]}, r"^has broken RLE counts: they come to 205 pixels, but .* has 1,200$"),

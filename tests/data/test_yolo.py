@@ -109,6 +109,13 @@ def test_a_polygon_gives_its_box_and_stays(root):
     assert entry["area"] == 120
 
 
+def test_a_box_among_polygons_is_named_by_its_line_when_masks_are_asked_for(root):
+    label(root, "1 0.25 0.5 0.5 0.1 0.75 0.5\n\n0 0.5 0.5 0.2 0.2\n")
+
+    with pytest.raises(SpinetError, match=r"^.*labels/train/0.txt, line 3 has no segmentation; Mask R-CNN needs"):
+        CocoDataset(root, "train", masks=True)
+
+
 def test_key_points_after_the_box_are_left_out(root):
     settings(root, "names: [cat, dog]\nkpt_shape: [1, 2]\ntrain: images/train\nval: images/val\n")
     label(root, "0 0.5 0.5 0.5 0.5 0.1 0.1\n")

@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 
 from spinet.engine.checkpoint import load_classifier
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+from spinet.engine.distributed import Processes
+from spinet.engine.task import Classification
 from spinet.engine.train import train
 from spinet.errors import SpinetError
 
@@ -95,6 +97,20 @@ def test_a_classifier_goes_on_from_another_with_a_new_dense_layer(config, tmp_pa
     found = load_file(tmp_path / "second" / "last.safetensors")
     assert torch.equal(found["backbone.stem.conv.conv.weight"], source["backbone.stem.conv.conv.weight"])
     assert not torch.equal(found["dense.weight"], source["dense.weight"])
+
+
+def test_photos_of_a_classifier_are_turned_upside_down_where_the_settings_say_so(config):
+    group = Processes(0, 1, 0)
+    shown = []
+    for flip in (False, True):
+        task, settings = Classification(), replace(config, data=replace(config.data, vertical_flip=flip))
+        data = task.open(settings, "train")
+        shown.append(next(task.batches(settings, data, part_size=24, first_batch=0, group=group)).images)
+
+    same = [torch.equal(plain, flipped) for plain, flipped in zip(*shown, strict=True)]
+    turned = [torch.equal(plain.flip(-2), flipped) for plain, flipped in zip(*shown, strict=True)]
+    assert all(a != b for a, b in zip(same, turned, strict=True))
+    assert any(turned)
 
 
 def test_a_detection_data_set_is_refused(config, digits, tmp_path):

@@ -168,7 +168,9 @@ def test_other_classes_than_the_networks_are_refused_with_both_counts(digits, co
     other = ModelInfo(info.architecture, ModelConfig(), ("cat", "dog"), (1, 2), 64)
     check_classes(info, dataset, "runs/mine")
     more = ModelInfo(info.architecture, ModelConfig(), tuple("abcd"), (*dataset.category_ids, 77), 64)
-    with pytest.raises(SpinetError, match=r"runs/mine was trained on 4 classes \(a, b, c, ...\), but .* has 3 \(zero,"):
+    with pytest.raises(
+        SpinetError, match=r"runs/mine was trained on 4 classes \(a, b, c and 1 more\), but .* has 3 \(zero,"
+    ):
         check_classes(more, dataset, "runs/mine")
     with pytest.raises(SpinetError, match=r"runs/mine was trained on 2 classes \(cat, dog\), but .* has 3 \(zero,"):
         check_classes(other, dataset, "runs/mine")

@@ -11,10 +11,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from spinet.arch.catalog import load_architecture
+from spinet.data.check_anchors import AnchorShapes
 from spinet.engine.build import create_model
 from spinet.engine.checkpoint import load_model
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 from spinet.engine.step import Stepper, compile_network
+from spinet.engine.task import Detection, Segmentation, anchor_shapes
 from spinet.engine.train import train
 from spinet.errors import SpinetError
 
@@ -118,6 +120,37 @@ def test_masks_are_learnt(config, tmp_path):
     result = train(config, None, quiet=True)
 
     assert result.last["mask/AP50"] > 0.5
+
+
+def test_masks_without_a_pixel_are_found_before_training(config, kites):
+    file = kites / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["segmentation"] = [[-9, -9, -5, -9, -5, -5]]
+    file.write_text(json.dumps(content))
+    task = Segmentation()
+
+    findings = task.findings(config, task.open(config, "train"), task.open(config, "val"))
+
+    [text] = [finding.text for finding in findings if finding.check == "masks without a pixel"]
+    assert text.startswith("train: 1 of 8 masks without a pixel, such as train/1.png; draw them anew")
+
+
+def test_anchors_are_judged_with_the_octaves_ratios_and_levels_of_the_network():
+    model = ModelConfig(head="mask-rcnn", arch="tiny", octaves=1, aspect_ratios=(1.0,))
+
+    assert anchor_shapes(model) == AnchorShapes(1, (1.0,), (3, 4, 5, 6, 7))
+    assert anchor_shapes(replace(model, arch="resnet50")).levels == (5,)
+
+
+def test_training_hands_its_anchors_over(config, kites):
+    task, texts = Detection(), []
+    for octaves in (1, 8):
+        model = replace(config.model, octaves=octaves, aspect_ratios=(1.0,), anchor_scale=1.4)
+        settings = replace(config, model=model)
+        findings = task.findings(settings, task.open(settings, "train"), task.open(settings, "val"))
+        texts.append([finding.text for finding in findings if finding.check == "anchors"])
+
+    assert texts[0] != texts[1]
 
 
 def test_data_without_outlines_are_refused_before_training(config, kites, tmp_path):

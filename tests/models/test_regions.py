@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import roi_align
@@ -223,3 +224,34 @@ def test_regions_take_the_mask_of_their_own_object():
 
 def test_the_mask_of_an_object_without_an_area_gives_finite_targets():
     assert target(torch.ones(8, 8, dtype=torch.uint8), square(0, 5), square(10)).isfinite().all()
+
+
+def test_targets_are_bit_equal_to_those_cut_out_of_all_masks_at_once_and_make_floats_of_the_needed_ones_only(
+    monkeypatch,
+):
+    torch.manual_seed(0)
+    masks = (torch.rand(3, 20, 16, 16) < 0.5).to(torch.uint8)
+    rows = torch.tensor([41, 7, 7, 59, 0])
+    corners = torch.rand(2, 5, 2, 2) * 50
+    boxes, regions = (torch.cat([each.amin(1), each.amax(1)], dim=1) for each in corners)
+    framed = F.pad(masks.flatten(0, 1)[:, None].float(), (1, 1, 1, 1))
+    extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
+    inside = [(point - boxes[:, :2]) / extent * 16 + 1 for point in (regions[:, :2], regions[:, 2:])]
+    places = torch.cat([rows[:, None].float(), *inside], dim=1)
+    expected = (roi_align(framed, places, 14, sampling_ratio=2, aligned=True)[:, 0] >= 0.5).float()
+    shapes = []
+    monkeypatch.setattr(F, "pad", lambda values, frame, pad=F.pad: shapes.append(values.shape) or pad(values, frame))
+
+    goals = mask_targets(masks, boxes, rows, regions, 14)
+
+    assert torch.equal(goals, expected)
+    assert 0 < goals.mean() < 1
+    assert shapes == [(4, 1, 16, 16)]
+
+
+def test_no_region_has_no_target():
+    masks = torch.ones(2, 3, 8, 8, dtype=torch.uint8)
+
+    goals = mask_targets(masks, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, 4), 4)
+
+    assert goals.shape == (0, 4, 4)

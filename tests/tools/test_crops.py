@@ -210,6 +210,15 @@ def test_the_command_crops_and_counts(spinet, boxes, tmp_path):
     assert files(tmp_path / "out") == ["train/cat/000008-000.jpg", "train/sea_star/000008-001.jpg"]
 
 
+@pytest.mark.parametrize(("split", "other"), [("train", "val"), ("val", "train")])
+def test_the_command_says_that_one_split_alone_trains_nothing(spinet, boxes, tmp_path, split, other):
+    _, output, _ = spinet("crop-boxes", boxes, "-o", tmp_path / "out", "--split", split)
+    assert f"there are no {other} images: `spinet train` needs both splits" in output
+
+    _, output, _ = spinet("crop-boxes", boxes, "-o", tmp_path / "both")
+    assert "there are no" not in output
+
+
 def test_real_photos_become_crops_that_train_a_classifier(real_photos, tmp_path):
     report = crop_boxes(real_photos("bccd"), tmp_path / "out", splits=("val",), size=64)
 

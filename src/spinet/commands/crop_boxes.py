@@ -68,4 +68,6 @@ def _print(report: "CropReport", out: Path) -> None:
         say(f"left out because the train split has none of them: {', '.join(report.left_out)}")
     for name, folder in report.folders.items():
         say(f"the folder of {name!r} is called {folder!r}")
+    for split in {"train", "val"} - report.crops.keys():
+        say(f"there are no {split} images: `spinet train` needs both splits; `--split both` makes them")
     say(out)

@@ -4,6 +4,7 @@ import json as json_text
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ def doctor_command(args: list[str]) -> None:
         recipe: str = "small-gpu",
         image_size: int | None = None,
         anchor_scale: float | None = None,
+        octaves: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
         quick: bool = False,
         workers: int = 2,
         json: bool = False,
@@ -39,22 +41,31 @@ def doctor_command(args: list[str]) -> None:
         Args:
             root: Data set folder in COCO, YOLO or Pascal VOC format.
             out: Folder for one picture of sampled boxes per class.
-            recipe: Recipe or config.json whose image size, anchor scale and objects per image are judged.
+            recipe: Recipe or config.json whose image size, anchors and objects per image are judged.
             image_size: Side of the square that images are fitted into, pixels; the recipe's if left out.
             anchor_scale: Side of the smallest anchor in strides; the recipe's if left out.
+            octaves: Anchor sizes per level; the recipe's if left out.
             quick: Look at the annotations only: no image is opened and no picture made.
             workers: Threads that decode images.
             json: Print one JSON object instead.
         """
         from spinet.data.doctor import examine
+        from spinet.engine.task import anchor_shapes
+        from spinet.errors import SpinetError
         from spinet.recipes import load_recipe
 
         config = load_recipe(recipe)
+        shapes = anchor_shapes(config.model)
+        if octaves is not None:
+            if not 1 <= octaves <= 100:
+                raise SpinetError(f"octaves {octaves} are out of range; allowed is 1 to 100")
+            shapes = replace(shapes, octaves=octaves)
         with _progress() as progress:
             report = examine(
                 root,
                 image_size=config.data.image_size if image_size is None else image_size,
                 anchor_scale=config.model.anchor_scale if anchor_scale is None else anchor_scale,
+                shapes=shapes,
                 max_objects=config.data.max_objects,
                 pictures=None if quick else out,
                 quick=quick,
@@ -115,15 +126,18 @@ def _class_table(report: "Report", rows: int = 20) -> Table:
 
 
 def _size_table(sizes: "SizeTable") -> Table:
-    scale, last = sizes.anchor_scale, max(sizes.levels)
+    scale, shapes = sizes.anchor_scale, sizes.shapes
+    bounds = [*(scale * 2**level for level in shapes.levels), shapes.largest(scale)]
+    ranges = zip(sizes.levels.items(), bounds[:-1], bounds[1:], strict=True)
     table = Table("size of training objects", "anchors", "share", box=None)
     table.title = f"at {sizes.image_size} pixels, anchor scale {scale:g}; size is the root of the area"
     table.title_justify = "left"
-    table.add_row(f"below {8 * scale:g}", "smaller than all", f"{sizes.below:.1%}")
-    for level, share in sizes.levels.items():
-        top = scale * 2**level * (2 ** (2 / 3) if level == last else 2)
-        table.add_row(f"{scale * 2**level:g} to {top:.0f}", f"level {level}", f"{share:.1%}")
-    table.add_row(f"above {scale * 2 ** (last + 2 / 3):.0f}", "larger than all", f"{sizes.above:.1%}")
+    table.add_row(f"below {bounds[0]:g}", "smaller than all", f"{sizes.below:.1%}")
+    for (level, share), bottom, top in ranges:
+        # With one octave the last level's smallest anchor is its largest, too.
+        if bottom < top:
+            table.add_row(f"{bottom:g} to {top:.0f}", f"level {level}", f"{share:.1%}")
+    table.add_row(f"above {bounds[-1]:.0f}", "larger than all", f"{sizes.above:.1%}")
     for other, share in sizes.matched.items():
         table.add_row("any", f"overlap of half or more, scale {other:g}", f"{share:.1%}")
     return table

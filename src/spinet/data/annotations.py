@@ -1,8 +1,9 @@
 """Reading and checking a COCO annotation file; every fault becomes one sentence that says where it is."""
 
 import json
-import math
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +23,20 @@ class RawSplit(NamedTuple):
         file: what lists its images or classes, for messages.
         folder: what the images' file names are relative to.
         raw: a COCO dict with images, categories and annotations, unchecked.
+        places: file and line of each annotation, in formats whose annotations have no numbers of their own.
     """
 
     file: Path
     folder: Path
     raw: dict[str, Any]
+    places: Sequence[tuple[Path, int]] = ()
+
+    def annotation(self, index: int) -> str:
+        """How messages call an annotation, and where it is."""
+        if self.places:
+            file, line = self.places[index]
+            return f"{file}, line {line}"
+        return f"{annotation_name(self.raw['annotations'][index], index + 1)} in {self.file}"
 
 
 def read_coco(root: Path, split: str) -> RawSplit:
@@ -159,8 +169,8 @@ def annotation_name(annotation: Entry, position: int) -> str:
 
 
 def _is_finite_number(value: object) -> bool:
-    # Not isinstance, which would let true and false through.
-    return type(value) is int or (type(value) is float and math.isfinite(value))
+    # Not isinstance, which would let true and false through. JSON's whole numbers may be larger than any float.
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
 
 
 def _whole_number(entry: Entry, key: str, name: str, file: Path) -> int:

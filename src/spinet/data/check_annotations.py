@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spinet.data.check_anchors import anchor_findings
-from spinet.data.coco import CocoDataset
+from spinet.data.check_anchors import RETINANET, AnchorShapes, anchor_findings
+from spinet.data.coco import NO_PIXEL, CocoDataset
 from spinet.data.findings import Finding, Severity, of, some, such_as
 
 # From this share of the boxes on, the boxes are not bad by accident but written in another way.
@@ -19,7 +19,10 @@ ADVICE = {
     "boxes of zero area dropped": "give them a width and a height, or delete them",
     "boxes outside their image dropped": "delete them, or mend the image's size",
     "boxes clipped to their image": "mend them if the edges are far outside",
+    NO_PIXEL: "draw them anew, or delete these objects",
 }
+BOX_ADVICE = "are they x, y, width, height in pixels of these images?"
+SYSTEMATIC_ADVICE = {NO_PIXEL: "are the polygons x and y in pixels of these images?"}
 
 
 class Objects(NamedTuple):
@@ -47,7 +50,13 @@ def objects_of(dataset: CocoDataset) -> Objects:
 
 
 def quick_findings(
-    train: CocoDataset, val: CocoDataset, *, image_size: int, anchor_scale: float, max_objects: int = 100
+    train: CocoDataset,
+    val: CocoDataset,
+    *,
+    image_size: int,
+    anchor_scale: float,
+    shapes: AnchorShapes = RETINANET,
+    max_objects: int = 100,
 ) -> list[Finding]:
     """Check the annotations of both splits; no image is opened.
 
@@ -56,6 +65,7 @@ def quick_findings(
         val: the images to measure on.
         image_size: side of the square that images are fitted into, pixels.
         anchor_scale: side of the smallest anchor in strides.
+        shapes: the other settings of the anchors.
         max_objects: objects of an image that are learnt from.
     """
     learnt, measured = objects_of(train), objects_of(val)
@@ -67,7 +77,7 @@ def quick_findings(
         findings.insert(0, Finding("error", "categories differ", text))
     findings += category_findings(train)
     if len(learnt.labels):
-        findings += anchor_findings(train, learnt.boxes, learnt.images, image_size, anchor_scale)
+        findings += anchor_findings(train, learnt.boxes, learnt.images, image_size, anchor_scale, shapes)
     return findings
 
 
@@ -115,7 +125,7 @@ def _box_findings(split: str, dataset: CocoDataset) -> Iterator[Finding]:
     for name, count in dataset.problems.items():
         systematic = count > SYSTEMATIC * total
         severity: Severity = "error" if systematic and name.endswith("dropped") else "warning"
-        advice = "are they x, y, width, height in pixels of these images?" if systematic else ADVICE[name]
+        advice = SYSTEMATIC_ADVICE.get(name, BOX_ADVICE) if systematic else ADVICE[name]
         text = f"{split}: {of(count, total)} {name}, {such_as(dataset.examples[name])}; {advice}"
         yield Finding(severity, name.removesuffix(" dropped"), text)
 

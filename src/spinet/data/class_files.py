@@ -2,12 +2,12 @@
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spinet.data.annotations import SPLIT_NAMES, category_names, read_annotation_file
-from spinet.data.formats import recognise
+from spinet.data.annotations import SPLIT_NAMES, annotation_name, category_names, read_annotation_file
+from spinet.data.findings import some
+from spinet.data.formats import class_folders, recognise
 from spinet.data.images import IMAGE_SUFFIXES
 from spinet.errors import SpinetError, unknown_name
 
@@ -60,7 +60,7 @@ def read_class_split(root: Path, split: str) -> ClassSplit:
     raw = _read(file, root) if file else None
     if raw is None:
         _refuse_boxes(root)
-    classes = _class_folders(folder) if folder else []
+    classes = class_folders(folder) if folder else []
     if file and classes:
         raise SpinetError(
             f"{root} holds class folders ({folder}) and a JSON file ({file}) of {split} images; allowed is one format:"
@@ -74,7 +74,9 @@ def read_class_split(root: Path, split: str) -> ClassSplit:
         content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
         raise SpinetError(f"{root} has no {split} images; allowed are {LAYOUTS}; found is {content}")
     if len(found.names) < 2:
-        raise SpinetError(f"{found.place} has one class only ({_few(found.names.values())}); allowed are two or more")
+        raise SpinetError(
+            f"{found.place} has one class only ({some(found.names.values(), 3)}); allowed are two or more"
+        )
     return found
 
 
@@ -100,11 +102,6 @@ def _split_folder(root: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _class_folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
 def _refuse_boxes(root: Path, kind: str | None = None) -> None:
     try:
         kind = kind or recognise(root)
@@ -122,7 +119,7 @@ def _from_folders(folder: Path, classes: list[str], root: Path, split: str) -> C
         raise SpinetError(f"{folder} has no class folders; allowed are {LAYOUTS}")
     known, train = classes, _split_folder(root, "train")
     if split != "train" and train:
-        known = _class_folders(train)
+        known = class_folders(train)
         _check_known(classes, known, folder, train)
     label_of = {name: label for label, name in enumerate(known)}
     samples: list[ClassSample] = []
@@ -182,7 +179,7 @@ def _classes_of_images(raw: dict[str, Any], file: Path, names: dict[int, str]) -
     """Return the category id of each image id."""
     class_of: dict[int, int] = {}
     for position, annotation in enumerate(raw["annotations"], start=1):
-        name = f"annotation {annotation['id']}" if "id" in annotation else f"annotation number {position}"
+        name = annotation_name(annotation, position)
         image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
         if type(image_id) is not int:
             raise SpinetError(f"{name} in {file} has image_id {image_id!r}; allowed is a whole number")
@@ -225,10 +222,5 @@ def _check_known(classes: list[str], known: list[str], place: Path, train: Path)
     unknown = [name for name in classes if name not in set(known)]
     if unknown:
         raise SpinetError(
-            f"{place} has classes that {train} lacks: {_few(unknown)}; allowed are the classes of the train split"
+            f"{place} has classes that {train} lacks: {some(unknown, 3)}; allowed are the classes of the train split"
         )
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "")

@@ -46,6 +46,7 @@ class ClassTrainTransform:
         crop_ratio: smallest and largest width divided by height, log-uniform.
         horizontal_flip: mirror half of the images left to right.
         colour_jitter: largest relative change of brightness, contrast and saturation; 0 as in the papers.
+        vertical_flip: mirror half of the images top to bottom.
 
     Raises:
         SpinetError: a number that is out of range.
@@ -56,6 +57,7 @@ class ClassTrainTransform:
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     horizontal_flip: bool = True
     colour_jitter: float = 0.0
+    vertical_flip: bool = False
 
     def __post_init__(self) -> None:
         EvalTransform(self.image_size)
@@ -76,7 +78,10 @@ class ClassTrainTransform:
         part = _resized(image, window, self.image_size)
         if self.horizontal_flip and mirrored:
             part = part.flip(-1)
-        return _normalised(jitter_colours(part, self.colour_jitter))
+        part = jitter_colours(part, self.colour_jitter)
+        # Drawn last, so that the views without it are those of before there was one.
+        turned = float(torch.rand(1)) < 0.5
+        return _normalised(part.flip(-2) if self.vertical_flip and turned else part)
 
 
 @dataclass(frozen=True)

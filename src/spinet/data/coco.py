@@ -10,13 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spinet.data.annotations import (
-    Entry,
-    annotation_name,
-    category_names,
-    check_annotations,
-    image_entries,
-)
+from spinet.data.annotations import Entry, RawSplit, category_names, check_annotations, image_entries
+from spinet.data.findings import of
 from spinet.data.formats import read_split
 from spinet.data.images import read_image
 from spinet.data.masks import is_empty, read_mask
@@ -24,6 +19,7 @@ from spinet.errors import SpinetError
 
 # Files round coordinates (COCO's own to 0.01 pixel), which moves box edges this far outside at most.
 ROUNDING = 0.1
+NO_PIXEL = "masks without a pixel"
 
 
 @dataclass(frozen=True)
@@ -56,6 +52,7 @@ class CocoDataset:
         root: the data set folder.
         split: "train" or "val".
         has_masks: whether samples have masks.
+        outlined: whether any annotation has one, asked for or not.
         annotation_file: the file that lists the split's images or its classes, for messages.
         samples: one `Sample` an image, in the file's order, those without objects too.
         class_names: name of each label.
@@ -81,7 +78,9 @@ class CocoDataset:
                 there.
         """
         self.root, self.split, self.has_masks = root, split, masks
-        self.annotation_file, folder, raw = read_split(root, split)
+        read = read_split(root, split)
+        self.annotation_file, folder, raw, _ = read
+        self.outlined = any(entry.get("segmentation") for entry in raw["annotations"])
         names = category_names(raw, self.annotation_file)
         images = image_entries(raw, self.annotation_file)
         check_annotations(raw, self.annotation_file, images, names)
@@ -91,9 +90,7 @@ class CocoDataset:
         boxes, self._kept, found = _clip_boxes(raw["annotations"], images)
         outlines: list[bytes] | None = None
         if masks:
-            outlines, found["masks without a pixel"] = _read_masks(
-                raw["annotations"], self._kept, images, self.annotation_file
-            )
+            outlines, found[NO_PIXEL] = _read_masks(read, self._kept, images)
         self.problems = {name: int(mask.sum()) for name, mask in found.items() if mask.any()}
         owners = {name: raw["annotations"][int(found[name].int().argmax())]["image_id"] for name in self.problems}
         self.examples = {name: folder / images[owner]["file_name"] for name, owner in owners.items()}
@@ -196,24 +193,28 @@ def _has_area(boxes: Tensor) -> Tensor:
     return (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
 
 
-def _read_masks(
-    annotations: list[Entry], kept: Tensor, images: dict[int, Entry], file: Path
-) -> tuple[list[bytes], Tensor]:
+def _read_masks(read: RawSplit, kept: Tensor, images: dict[int, Entry]) -> tuple[list[bytes], Tensor]:
     """Return the masks `(A,)` of the kept annotations, empty bytes for the others, and which have no pixel `(A,)`."""
+    annotations = read.raw["annotations"]
     if kept.any() and not any(entry.get("segmentation") for entry in annotations):
         raise SpinetError(
-            f"{file} has no masks; Mask R-CNN needs a segmentation (polygons or RLE) for each object, "
+            f"{read.file} has no masks; Mask R-CNN needs a segmentation (polygons or RLE) for each object, "
             "other detectors need boxes only"
         )
     masks, empty = [b""] * len(annotations), torch.zeros(len(annotations), dtype=torch.bool)
+    faults: list[str] = []
     for index in kept.nonzero().squeeze(1).tolist():
         entry = annotations[index]
         height, width = (int(images[entry["image_id"]][side]) for side in ("height", "width"))
         try:
             masks[index] = read_mask(entry.get("segmentation"), height, width)
         except ValueError as error:
-            raise SpinetError(f"{annotation_name(entry, index + 1)} in {file} {error}") from error
+            faults.append(f"{read.annotation(index)} {error}")
+            continue
         empty[index] = is_empty(masks[index], height, width)
+    if faults:
+        more = f" (missing or faulty masks in all: {of(len(faults), int(kept.sum()))})" if len(faults) > 1 else ""
+        raise SpinetError(f"{faults[0]}{more}")
     return masks, empty
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spinet.data.check_anchors import SizeTable, long_sides, size_table
+from spinet.data.check_anchors import RETINANET, AnchorShapes, SizeTable, long_sides, size_table
 from spinet.data.check_annotations import objects_of, quick_findings, split_findings
 from spinet.data.check_files import file_findings
 from spinet.data.check_images import ImageFacts, duplicate_findings, image_findings, inspect_images
@@ -67,6 +67,7 @@ def examine(
     *,
     image_size: int = 640,
     anchor_scale: float = 3.0,
+    shapes: AnchorShapes = RETINANET,
     max_objects: int = 100,
     pictures: Path | None = None,
     quick: bool = False,
@@ -79,6 +80,7 @@ def examine(
         root: the data set folder.
         image_size: side of the square that images are fitted into, pixels.
         anchor_scale: side of the smallest anchor in strides.
+        shapes: the other settings of the anchors.
         max_objects: objects of an image that are learnt from.
         pictures: folder to write a picture of each class to; None writes none.
         quick: look at the annotations only and open no image.
@@ -94,13 +96,19 @@ def examine(
     opened = _open(root, report)
     findings = report.findings
     if len(opened) == 2:
-        settings = {"image_size": image_size, "max_objects": max_objects}
-        findings += quick_findings(opened["train"], opened["val"], anchor_scale=anchor_scale, **settings)
+        findings += quick_findings(
+            opened["train"],
+            opened["val"],
+            image_size=image_size,
+            anchor_scale=anchor_scale,
+            shapes=shapes,
+            max_objects=max_objects,
+        )
     else:
         for dataset in opened.values():
             findings += split_findings(dataset.split, dataset, objects_of(dataset), max_objects)
     for dataset in opened.values():
-        _count(report, dataset, image_size, anchor_scale)
+        _count(report, dataset, image_size, anchor_scale, shapes)
     findings += file_findings(report.format, list(opened.values()))
     if not quick:
         findings += _examine_images(list(opened.values()), workers, progress)
@@ -118,10 +126,17 @@ def _open(root: Path, report: Report) -> dict[str, CocoDataset]:
             opened[split] = CocoDataset(root, split)
         except SpinetError as error:
             report.findings.append(Finding("error", "split cannot be opened", f"{split}: {error}"))
+            continue
+        if opened[split].outlined:
+            try:
+                opened[split] = CocoDataset(root, split, masks=True)
+            except SpinetError as error:
+                text = f"{split}: training masks refuses this split, though boxes can be trained: {error}"
+                report.findings.append(Finding("warning", "masks", text))
     return opened
 
 
-def _count(report: Report, dataset: CocoDataset, image_size: int, anchor_scale: float) -> None:
+def _count(report: Report, dataset: CocoDataset, image_size: int, anchor_scale: float, shapes: AnchorShapes) -> None:
     objects = objects_of(dataset)
     sides = long_sides(dataset)
     empty = len(sides) - len(np.unique(objects.images))
@@ -130,7 +145,7 @@ def _count(report: Report, dataset: CocoDataset, image_size: int, anchor_scale: 
     for name, count in zip(dataset.class_names, counts, strict=True):
         report.classes.setdefault(name, {})[dataset.split] = count
     if dataset.split == "train" and len(objects.labels):
-        report.sizes = size_table(objects.boxes, sides[objects.images], image_size, anchor_scale)
+        report.sizes = size_table(objects.boxes, sides[objects.images], image_size, anchor_scale, shapes=shapes)
 
 
 def _examine_images(

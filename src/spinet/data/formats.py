@@ -1,10 +1,13 @@
 """Which format a data set folder has, and its splits as COCO dicts, so that all behind it is the same code."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 
 from spinet.data.annotations import ROBOFLOW_FILE, SPLIT_NAMES, RawSplit, read_coco
+from spinet.data.images import IMAGE_SUFFIXES
 from spinet.data.voc import read_voc
 from spinet.data.yolo import DATA_FILES, read_yolo
 from spinet.errors import SpinetError
@@ -53,12 +56,37 @@ def recognise(root: Path) -> str:
     signs = {"COCO": _coco_sign(root), "YOLO": _yolo_sign(root), "Pascal VOC": _voc_sign(root)}
     found = {name: sign for name, sign in signs.items() if sign is not None}
     if not found:
+        _refuse_classes(root)
         content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
         raise SpinetError(f"{root} is no data set folder; allowed are {LAYOUTS}; found is {content}")
     if len(found) > 1:
         both = " and of ".join(f"{name} ({sign.relative_to(root)})" for name, sign in found.items())
         raise SpinetError(f"{root} holds files of {both}; allowed is one format: move the others' files elsewhere")
     return next(iter(found))
+
+
+def _refuse_classes(root: Path) -> None:
+    for split in _split_folders():
+        names = class_folders(root / split) if (root / split).is_dir() else []
+        with_images = (name for name in names if _has_image(root / split / name))
+        first = list(islice(with_images, 2))
+        # One alone may be the folder of images of a format whose other half is missing.
+        if len(first) == 2:
+            raise SpinetError(
+                f"{root} holds classes of whole images ({split}/{first[0]}, {split}/{first[1]} ...), and no boxes;"
+                f" to learn these classes: `spinet train small-cpu-classes --data.root {root}`; boxes are read from"
+                f" {LAYOUTS}"
+            )
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Return the names of the folders in the folder of a split of image folders, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _has_image(folder: Path) -> bool:
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
 
 
 def _coco_sign(root: Path) -> Path | None:

@@ -104,13 +104,17 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> bytes:
                 f"has a polygon of {len(polygon)} numbers; allowed are x and y of three or more points, "
                 "an even number from 6"
             )
-        # Not isinstance, which would let true and false through.
-        if not set(map(type, polygon)) <= {int, float} or not all(map(math.isfinite, polygon)):
+        if not all(map(_is_coordinate, polygon)):
             raise ValueError("has a polygon whose points are not all finite numbers")
         if max(polygon) > FARTHEST or min(polygon) < -FARTHEST:
             raise ValueError(f"has a polygon with a point more than {FARTHEST:,} pixels from its image")
     mask: bytes = mask_api.merge(mask_api.frPyObjects(polygons, height, width))["counts"]
     return mask
+
+
+def _is_coordinate(value: object) -> bool:
+    # Not isinstance, which would let true and false through. A whole number may be too large to become a float.
+    return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def _from_run_lengths(rle: Mapping[str, Any], height: int, width: int) -> bytes:
@@ -119,6 +123,12 @@ def _from_run_lengths(rle: Mapping[str, Any], height: int, width: int) -> bytes:
         raise ValueError(
             f"has RLE of size {size!r}, but its image has height {height} and width {width}; "
             f"allowed is [{height}, {width}]"
+        )
+    others = sorted({type(side).__name__ for side in size} - {"int"})
+    if others:
+        raise ValueError(
+            f"has RLE of size {size!r} with {' and '.join(others)} in it; "
+            f"allowed are whole numbers: [{height}, {width}]"
         )
     if isinstance(counts, list):
         if not all(type(count) is int and count >= 0 for count in counts):

@@ -50,7 +50,7 @@ def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> 
     labels.check(paths[0], label_file(paths[0]))
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
     raw = {"images": images, "categories": categories, "annotations": annotations}
-    return RawSplit(file, file.parent, raw)
+    return RawSplit(file, file.parent, raw, labels.places)
 
 
 def _data_file(root: Path) -> Path:

@@ -25,6 +25,8 @@ class LabelFiles:
         """
         self.classes, self.boxes_only = classes, boxes_only
         self.found, self.faults, self.first_fault = 0, 0, ""
+        # File and line of each object read.
+        self.places: list[tuple[Path, int]] = []
 
     def read(self, file: Path, width: int, height: int) -> list[dict[str, Any]]:
         """Return the objects in a file as COCO annotations without ids; no file means no objects.
@@ -45,6 +47,7 @@ class LabelFiles:
             try:
                 if line.strip():
                     objects.append(_annotation(*self._numbers(line), width, height))
+                    self.places.append((file, number))
             except ValueError as error:
                 self.faults += 1
                 self.first_fault = self.first_fault or f"{file}, line {number}: {error}"

@@ -9,6 +9,7 @@ import torch
 from spinet.data.class_data import ClassDataset
 from spinet.data.class_loader import class_eval_loader
 from spinet.data.class_transforms import ClassEvalTransform
+from spinet.data.findings import some
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.distributed import Processes
 from spinet.errors import SpinetError
@@ -117,14 +118,10 @@ def label_ids(info: ModelInfo, dataset: ClassDataset, where: str) -> tuple[int, 
         return (OTHER, *dataset.category_ids)
     unknown = sorted(id_of.keys() - set(info.class_names)) or sorted(id_of)
     raise SpinetError(
-        f"{where} knows {len(own)} classes ({_few(info.class_names)}), but not all of the {len(asked)} that"
-        f" {dataset.annotation_file} has: {_few(unknown)}"
+        f"{where} knows {len(own)} classes ({some(info.class_names, 3)}), but not all of the {len(asked)} that"
+        f" {dataset.annotation_file} has: {some(unknown, 3)}"
     )
 
 
 def _share(right: list[bool]) -> float:
     return sum(right) / len(right) if right else math.nan
-
-
-def _few(names: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -9,6 +9,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor
 
 from spinet.data.coco import CocoDataset
+from spinet.data.findings import some
 from spinet.data.loader import eval_loader
 from spinet.data.mask_crops import paste_masks
 from spinet.data.masks import Rle, as_rle, read_mask
@@ -255,13 +256,9 @@ def check_classes(info: ModelInfo, dataset: CocoDataset, where: str) -> None:
     asked = dict(zip(dataset.category_ids, dataset.class_names, strict=True))
     if not asked.items() <= known.items():
         raise SpinetError(
-            f"{where} was trained on {len(info.category_ids)} classes ({_few(info.class_names)}), but "
-            f"{dataset.annotation_file} has {len(dataset.category_ids)} ({_few(dataset.class_names)})"
+            f"{where} was trained on {len(info.category_ids)} classes ({some(info.class_names, 3)}), but "
+            f"{dataset.annotation_file} has {len(dataset.category_ids)} ({some(dataset.class_names, 3)})"
         )
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _known(value: float) -> float:

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
+from spinet.arch.baseline import load_network
+from spinet.data.check_anchors import AnchorShapes
 from spinet.data.check_annotations import quick_findings
 from spinet.data.class_data import ClassDataset
 from spinet.data.class_loader import class_train_loader
@@ -22,6 +24,7 @@ from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import Processes
 from spinet.engine.evaluate import evaluate
 from spinet.models.classifier import Classifier
+from spinet.models.factory import available_levels
 
 
 class Photos(Protocol):
@@ -87,6 +90,7 @@ class Detection(Task):
             val,
             image_size=config.data.image_size,
             anchor_scale=config.model.anchor_scale,
+            shapes=anchor_shapes(config.model),
             max_objects=config.data.max_objects,
         )
 
@@ -166,6 +170,7 @@ class Classification(Task):
             data.crop_area,
             horizontal_flip=data.horizontal_flip,
             colour_jitter=data.colour_jitter,
+            vertical_flip=data.vertical_flip,
         )
         return class_train_loader(
             train,
@@ -199,6 +204,16 @@ class Classification(Task):
             bf16=config.uses_bf16(device.type),
             processes=group,
         )
+
+
+def anchor_shapes(model: ModelConfig) -> AnchorShapes:
+    """Return the anchors of a detector with these settings, but for their scale.
+
+    Raises:
+        SpinetError: the architecture is unknown, or its file is missing or not valid.
+    """
+    levels = available_levels(load_network(model.arch))
+    return AnchorShapes(model.octaves, model.aspect_ratios, tuple(sorted(levels)))
 
 
 def task_of(model: ModelConfig) -> Task:
