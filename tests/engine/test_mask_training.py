@@ -138,7 +138,7 @@ def test_masks_without_a_pixel_are_found_before_training(config, kites):
 def test_anchors_are_judged_with_the_octaves_ratios_and_levels_of_the_network():
     model = ModelConfig(head="mask-rcnn", arch="tiny", octaves=1, aspect_ratios=(1.0,))
 
-    assert anchor_shapes(model) == AnchorShapes(1, (1.0,), (3, 4, 5, 6, 7))
+    assert anchor_shapes(model) == AnchorShapes(1, (1.0,), (3, 4, 5))
     assert anchor_shapes(replace(model, arch="resnet50")).levels == (5,)
 
 
