@@ -257,6 +257,7 @@ def test_evaluating_what_is_no_run_is_one_sentence(spinet, tmp_path):
     assert "there is no weights file or run folder" in err
 
 
+@pytest.mark.slow
 def test_a_photo_that_cannot_be_read_is_named_and_the_others_are_done(spinet, tmp_path, digits):
     spinet(*small(digits, tmp_path / "run"))
     folder = tmp_path / "photos"

@@ -63,6 +63,7 @@ def test_every_name_of_the_catalogue_loads_with_a_source_and_survives_its_json(n
 
 
 @given(genotypes(), st.floats(0.0625, 4), st.integers(1, 4), st.text(max_size=8))
+@pytest.mark.slow
 def test_every_valid_architecture_survives_its_json(genotype, width, repeats, name):
     found = Architecture(genotype, Scaling(width=width, repeats=repeats), name, "drawn at random")
 

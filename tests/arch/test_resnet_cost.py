@@ -30,6 +30,7 @@ def torchvisions(name: str, classes: int) -> nn.Module:
 
 @pytest.mark.parametrize(("size", "classes"), [((224, 224), 1000), ((97, 161), 5089)])
 @pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.slow
 def test_resnet_classifiers_cost_what_pytorch_counts_of_torchvisions(name, size, classes):
     assert classifier_cost(name, size, classes) == counted_by_torch(torchvisions(name, classes), *size)
 

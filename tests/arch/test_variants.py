@@ -68,6 +68,7 @@ def test_a_kept_merge_that_the_sequence_makes_a_parent_is_not_summed_twice():
 
 
 @given(genotypes())
+@pytest.mark.slow
 def test_every_graph_survives_every_damage_and_its_json(genotype):
     for how in DAMAGES:
         for dangling in ("drop", "keep", "recompute"):

@@ -417,6 +417,7 @@ def test_a_broken_mask_is_named_with_its_file_and_annotation(tmp_path, write_coc
 # Official boxes are those of the polygons, which are up to some pixels larger than the pixels that they cover.
 @pytest.mark.parametrize(("name", "mean", "most"), [("cocomini", 1, 12), ("nuclei", 0, 0)])
 @pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.slow
 def test_real_masks_are_those_of_the_metric_and_lie_in_their_boxes(real_photos, name, mean, most, split):
     dataset = CocoDataset(real_photos(name), split, masks=True)
 

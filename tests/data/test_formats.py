@@ -56,6 +56,7 @@ def test_the_ground_truth_of_the_three_formats_is_the_same(write):
     assert truths[0]["categories"] == truths[1]["categories"] == truths[2]["categories"]
 
 
+@pytest.mark.slow
 def test_the_same_data_set_given_as_coco_yolo_and_voc_trains_to_bit_equal_losses(digits, tmp_path, spinet):
     splits = {}
     for split in ("train", "val"):

@@ -285,6 +285,7 @@ def pixels_of_cells(low: int, high: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", ["nuclei", "cocomini"])
+@pytest.mark.slow
 def test_real_masks_follow_their_objects_through_the_augmentation(real_photos, name):
     # Compared with the way that no loader can afford: the whole mask is resized and cropped like the image.
     dataset = CocoDataset(real_photos(name), "train", masks=True)

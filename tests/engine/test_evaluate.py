@@ -219,6 +219,7 @@ def with_boxes(results):
 
 
 @pytest.mark.parametrize("name", ["cocomini", "nuclei"])
+@pytest.mark.slow
 def test_every_number_of_masks_equals_pycocotools_on_real_photos(real_photos, name):
     dataset = CocoDataset(real_photos(name), "val").subset(range(30))
     truth = dataset.ground_truth()

@@ -75,6 +75,7 @@ def config(kites: Path) -> TrainConfig:
 
 
 @pytest.mark.parametrize("head", HEADS)
+@pytest.mark.slow
 def test_every_two_stage_head_trains_is_measured_and_loads(config, tmp_path, head):
     config = replace(config, epochs=0.5, eval_epochs=0, model=replace(config.model, head=head))
 
@@ -191,6 +192,7 @@ def test_views_that_make_no_sense_are_one_sentence(spinet, config, tmp_path):
 
 
 @pytest.mark.parametrize("head", HEADS)
+@pytest.mark.slow
 def test_other_classes_start_new_predictors_on_the_old_features(config, kites, tmp_path, head):
     short = replace(config, epochs=0.5, eval_epochs=0, model=replace(config.model, head=head))
     train(short, tmp_path / "first", quiet=True)
@@ -212,6 +214,7 @@ def test_other_classes_start_new_predictors_on_the_old_features(config, kites, t
     assert torch.equal(old[shared], new[shared])
 
 
+@pytest.mark.slow
 def test_masks_are_put_on_a_detector_of_boxes(config, tmp_path, capsys):
     short = replace(config, epochs=0.5, eval_epochs=0, model=replace(config.model, head="faster-rcnn"))
     train(short, tmp_path / "boxes", quiet=True)

@@ -23,6 +23,7 @@ def settings(name, short):
     "size", ["49xs", pytest.param("49s", marks=pytest.mark.slow), pytest.param("49", marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("suffix", ["", "-mg"])
+@pytest.mark.slow
 def test_a_mobile_detector_of_either_source_trains_a_step_and_loads(short, tmp_path, size, suffix):
     config = settings(f"retinanet-spinenet{size}-mobile{suffix}", short)
 

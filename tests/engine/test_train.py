@@ -64,6 +64,7 @@ def test_a_run_without_a_folder_ends_as_one_with_it_and_writes_nothing(config, t
     assert not list(Path.cwd().iterdir())
 
 
+@pytest.mark.slow
 def test_the_result_has_the_losses_of_the_lines_of_metrics_and_the_weights_that_were_evaluated(config, tmp_path):
     result = train(replace(config, log_steps=3), tmp_path, quiet=True)
 
@@ -238,6 +239,7 @@ def test_a_folder_of_other_settings_is_refused_by_the_settings_that_differ(short
     assert (tmp_path / "config.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_settings_that_change_only_speed_may_differ(short, tmp_path):
     train(short, tmp_path, quiet=True)
     train(replace(short, log_steps=7, data=replace(short.data, workers=1)), tmp_path, quiet=True)
@@ -326,6 +328,7 @@ def test_a_run_does_not_go_on_with_other_classes(digits, config, tmp_path):
         train(config, tmp_path / "run", quiet=True)
 
 
+@pytest.mark.slow
 def test_going_on_needs_no_weights_that_the_run_started_from(short, tmp_path):
     train(short, tmp_path / "first", quiet=True)
     again = replace(short, model=replace(short.model, weights=str(tmp_path / "first")))
@@ -379,6 +382,7 @@ def test_an_unknown_device_is_refused():
         pick_device("gpu")
 
 
+@pytest.mark.slow
 def test_weights_to_start_from_are_the_ones_trained_on(short, tmp_path):
     train(short, tmp_path / "first", quiet=True)
     dataset = CocoDataset(Path(short.data.root), "train")

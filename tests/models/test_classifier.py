@@ -31,6 +31,7 @@ def counted_by_torch(model, size):
 
 @pytest.mark.parametrize("classes", [1000, 1001, 5089])
 @pytest.mark.parametrize("name", ["spinenet49s", "spinenet49", "spinenet49s-v1", "spinenet49-mobile"])
+@pytest.mark.slow
 def test_classifiers_cost_what_pytorch_counts(name, classes):
     architecture = load_architecture(name)
     with torch.device("meta"):

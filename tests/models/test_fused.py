@@ -108,6 +108,7 @@ def test_fused_classifiers_agree(aggregation):
 
 
 @pytest.mark.parametrize("cascade", [False, True])
+@pytest.mark.slow
 def test_a_fused_mask_detector_finds_the_same(cascade):
     model = trained(create_rcnn(load_architecture("tiny"), 3, proposals=30, cascade=cascade))
     images = torch.randn(2, 3, 96, 70)

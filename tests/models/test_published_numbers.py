@@ -188,6 +188,7 @@ def test_mobile_detectors_have_the_published_flops_when_batch_norms_count_as_the
     ("name", "giga"),
     [("spinenet49s", 12.33), ("spinenet49", 28.26), ("spinenet96", 46.51), ("spinenet143", 73.81)],
 )
+@pytest.mark.slow
 def test_backbones_have_the_published_multiply_adds_at_640(name, giga):
     assert multiply_adds(meta_backbone(name), 640) == pytest.approx(giga * 1e9, rel=5e-4)
 

@@ -73,6 +73,7 @@ def test_cascade_rcnn_rs_has_the_published_parameters(name, million):
         ("spinenet190", 1536, 1685.7),
     ],
 )
+@pytest.mark.slow
 def test_mask_rcnn_has_the_published_multiply_adds(name, size, giga):
     found = multiply_adds(meta_detector(name, "mask-rcnn"), size)
 

@@ -44,6 +44,7 @@ def test_every_ended_trial_is_in_the_study_with_its_reward_or_as_failed(tmp_path
     assert study_in(url).best_value == max(record.reward for record in records if record.done)
 
 
+@pytest.mark.slow
 def test_exporting_again_adds_only_what_is_new(tmp_path, url):
     maker = JournalMaker().run(4)
     waiting = maker.space.sample(maker.random)
@@ -59,6 +60,7 @@ def test_exporting_again_adds_only_what_is_new(tmp_path, url):
     assert [trial.user_attrs["trial"] for trial in study_in(url).trials] == [*range(7)]
 
 
+@pytest.mark.slow
 def test_parameters_are_the_blocks_of_the_decoded_graph_in_words(tmp_path, url):
     run = JournalMaker().run(3).write(tmp_path / "run")
 
@@ -82,6 +84,7 @@ def test_every_decision_of_every_space_has_a_word_for_each_option(space):
     assert all(len(set(each)) == len(each) for each in options.values())
 
 
+@pytest.mark.slow
 def test_lower_rungs_are_intermediate_values(tmp_path, url):
     maker = JournalMaker()
     choices = maker.space.sample(maker.random)

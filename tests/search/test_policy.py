@@ -36,6 +36,7 @@ def p_value(drawn, possible):
 
 
 @pytest.mark.parametrize("draw", ["space", *NETWORKS])
+@pytest.mark.slow
 def test_before_any_reward_every_point_is_drawn_equally_often(draw):
     strategy = create_strategy("random" if draw == "space" else PolicySettings("test", draw), TINY)
 
@@ -86,6 +87,7 @@ def test_probabilities_of_all_points_sum_to_one_before_and_after_updates(space, 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("space", [EVERY_PHASE, SPACES["spinenet49"]], ids=lambda space: space.name)
+@pytest.mark.slow
 def test_proposals_note_the_probabilities_and_the_entropy_that_learning_computes(space, network):
     policy = learned(space, network)
 

@@ -115,6 +115,7 @@ def test_one_seed_gives_the_same_numbers_in_another_process(task):
     assert {name: there[name] for name in here} == here
 
 
+@pytest.mark.slow
 def test_a_later_rung_trains_longer(task):
     assert task.config(1, 0, 1, 100).epochs == 2 * task.config(0, 0, 1, 100).epochs
     assert measured(task, rung=1)["loss"] != measured(task, rung=0)["loss"]

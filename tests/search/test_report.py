@@ -49,6 +49,7 @@ STATES = {
 
 
 @pytest.mark.parametrize(("make", "figures"), STATES.values(), ids=STATES)
+@pytest.mark.slow
 def test_a_search_in_any_state_gives_one_page_that_needs_no_other_file(tmp_path, make, figures):
     run = make().write(tmp_path / "run", torn='{"event":"tell","tri')
 

@@ -98,6 +98,7 @@ def test_a_search_in_two_halves_writes_the_same_lines_as_one(tmp_path):
     assert len(events(tmp_path / "halves", "session")) == 2
 
 
+@pytest.mark.slow
 def test_cut_off_anywhere_a_search_writes_the_same_lines_as_one_that_was_not(tmp_path):
     failing = Evaluation(nan=0.1, oom=0.2)
     run_search(tmp_path / "whole", evaluate=failing, trials=10, space=FEW)
@@ -194,6 +195,7 @@ def test_best_json_is_written_again_where_a_kill_left_none(tmp_path):
     assert (tmp_path / "best.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_with_replicates_the_best_is_that_of_the_highest_mean(tmp_path):
     differs = 0
     for seed in range(16):

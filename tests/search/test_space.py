@@ -75,6 +75,7 @@ def test_the_size_of_a_small_space_is_the_number_of_its_points():
     assert len(points) == len(set(points)) == SMALL.size()
 
 
+@pytest.mark.slow
 def test_every_point_of_a_small_space_decodes_and_all_genotypes_are_different_but_for_offsets():
     space = replace(SMALL, offsets=(0,), kinds=("bottleneck",))
 

@@ -127,6 +127,7 @@ def test_the_catalogue_entry_is_found_from_the_shapes(name):
         replace(NARROW_MOBILE, width=0.75, stem_channels=6),
     ],
 )
+@pytest.mark.slow
 def test_a_scaling_outside_the_catalogue_is_put_together_from_the_shapes(scaling):
     graph = load_architecture("spinenet49-mobile" if scaling.family == "mobile" else "spinenet49").genotype
     shapes = model_shapes(Architecture(graph, scaling), 5)
@@ -159,6 +160,7 @@ def test_missing_and_surplus_variables_are_listed(tmp_path, tpu):
     )
 
 
+@pytest.mark.slow
 def test_variables_of_another_shape_are_listed(tmp_path, tpu):
     name = "spinenet/sub_policy3/scale_permuted_block_5/batch_normalization_1/gamma"
     path = write_published(tmp_path / "m", *tpu, "tpu", extra={name: np.zeros(5, "float32")})

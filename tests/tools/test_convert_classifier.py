@@ -136,6 +136,7 @@ def test_a_detector_starts_from_the_backbone_of_a_classifier(published, converte
     assert torch.equal(model.classes.predictor.weight, untouched)
 
 
+@pytest.mark.slow
 def test_the_command_line_says_that_it_is_a_classifier(spinet, published, tmp_path):
     out = tmp_path / "w.safetensors"
     code, said, _ = spinet("convert", published[1], "-o", out)

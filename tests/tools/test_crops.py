@@ -219,6 +219,7 @@ def test_the_command_says_that_one_split_alone_trains_nothing(spinet, boxes, tmp
     assert "there are no" not in output
 
 
+@pytest.mark.slow
 def test_real_photos_become_crops_that_train_a_classifier(real_photos, tmp_path):
     report = crop_boxes(real_photos("bccd"), tmp_path / "out", splits=("val",), size=64)
 
