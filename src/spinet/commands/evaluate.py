@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from spinet.commands.console import print_metrics, say, warn
+from spinet.commands.exported import (
+    Arithmetic,
+    guess_lines,
+    load_exported,
+    measure_exported,
+    picture_lines,
+    predict_exported,
+)
 from spinet.errors import SpinetError
 
 if TYPE_CHECKING:
@@ -26,12 +34,14 @@ def evaluate_command(args: list[str]) -> None:
         image_size: int | None = None,
         flip: bool = False,
         scales: tuple[float, ...] = (1.0,),
+        threads: int = 0,
+        precision: Arithmetic = "auto",
         json: bool = False,
     ) -> None:
-        """Print COCO's metrics of a detector, or top-1 and top-5 of a classifier: a run folder or weights file.
+        """Print COCO's metrics of a detector, or top-1 and top-5 of a classifier.
 
         Args:
-            run: Run folder or weights file.
+            run: Run folder, weights file, or file of `spinet export`.
             root: Data set folder; the one that the run was trained on if left out.
             split: Which images.
             batch_size: Images at once.
@@ -40,6 +50,8 @@ def evaluate_command(args: list[str]) -> None:
             image_size: Side of the square that photos are fitted into, pixels; the one of the training if left out.
             flip: Detectors: look at the mirror image of each photo too.
             scales: Detectors: look at each photo at these multiples of the image size, and merge what is found.
+            threads: Exported files: how many compute; 0 leaves it to the runtime.
+            precision: Exported OpenVINO files: the arithmetic; `auto` is what the file was exported for.
             json: Print one line of JSON instead of a table.
         """
         from spinet.engine.checkpoint import read_info
@@ -47,6 +59,15 @@ def evaluate_command(args: list[str]) -> None:
 
         if image_size is not None and image_size < 1:
             raise SpinetError(f"--image-size is {image_size}; allowed is any whole number of pixels from 1")
+        exported = load_exported(run, threads, precision)
+        if exported is not None:
+            if flip or scales != (1.0,) or image_size not in (None, exported.info.image_size):
+                raise SpinetError(
+                    f"{run} was exported for photos of {exported.info.image_size} pixels as they are; "
+                    "--flip, --scales and another --image-size are for run folders and weights files"
+                )
+            print_metrics(measure_exported(exported, run, root, split, batch_size, workers), json)
+            return
         place = pick_device(device)
         if read_info(run).task == "classifier":
             if flip or scales != (1.0,):
@@ -121,25 +142,34 @@ def predict_command(args: list[str]) -> None:
         score: float = 0.3,
         top: int = 5,
         device: str = "auto",
+        threads: int = 0,
+        precision: Arithmetic = "auto",
     ) -> None:
         """Find objects in photos, or guess their classes; write pictures with what was found, and predictions.json.
 
         Args:
-            run: Run folder or weights file.
+            run: Run folder, weights file, or file of `spinet export`.
             photos: Photos and folders of photos.
             out: Folder to write to.
             score: Detections below it are left out.
             top: Guesses of a classifier for each photo.
             device: `auto`, `cpu`, `cuda` ...
+            threads: Exported files: how many compute; 0 leaves it to the runtime.
+            precision: Exported OpenVINO files: the arithmetic; `auto` is what the file was exported for.
         """
         from spinet.engine.checkpoint import read_info
         from spinet.engine.distributed import pick_device
 
         if not photos:
             raise SpinetError("no photo given; name photos or folders of photos after the run")
-        place, unreadable = pick_device(device), 0
-        classifier = read_info(run).task == "classifier"
-        lines = _guesses(run, photos, out, top, place) if classifier else _pictures(run, photos, out, score, place)
+        unreadable = 0
+        exported = load_exported(run, threads, precision)
+        if exported is not None:
+            lines = predict_exported(exported, photos, out, score, top)
+        elif read_info(run).task == "classifier":
+            lines = _guesses(run, photos, out, top, pick_device(device))
+        else:
+            lines = _pictures(run, photos, out, score, pick_device(device))
         for readable, line in lines:
             (say if readable else warn)(line)
             unreadable += not readable
@@ -156,19 +186,14 @@ def _pictures(
     """Detect, and yield whether a photo could be read, with a line about it."""
     from spinet.tools.predict import Predictor, predict_files
 
-    for prediction in predict_files(Predictor.load(run, device), photos, out, score):
-        if prediction.entry is None:
-            yield False, prediction.error
-        else:
-            yield True, f"{prediction.picture}  {_counts(prediction.entry['detections'])}"
+    yield from picture_lines(predict_files(Predictor.load(run, device), photos, out, score))
 
 
 def _guesses(run: Path, photos: list[Path], out: Path, top: int, device: "torch.device") -> Iterator[tuple[bool, str]]:
     """As `_pictures`, for a classifier."""
     from spinet.tools.predict_classes import ClassPredictor, predict_class_files
 
-    for prediction in predict_class_files(ClassPredictor.load(run, device), photos, out, top):
-        yield prediction.entry is not None, str(prediction)
+    yield from guess_lines(predict_class_files(ClassPredictor.load(run, device), photos, out, top))
 
 
 def _trained_on(run: Path) -> str:
@@ -178,8 +203,3 @@ def _trained_on(run: Path) -> str:
     if not (folder / "config.json").is_file():
         raise SpinetError(f"{run} does not say which data it was trained on; pass --data.root DIR")
     return read_config(folder / "config.json").data.root
-
-
-def _counts(detections: list[dict[str, object]]) -> str:
-    classes = [str(found["class"]) for found in detections]
-    return ", ".join(f"{classes.count(name)} {name}" for name in sorted(set(classes))) or "nothing found"

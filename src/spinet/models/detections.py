@@ -76,9 +76,9 @@ def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float
     """
     if not torch.compiler.is_exporting():
         kept: Tensor = batched_nms(boxes, scores, groups, threshold)
-        return kept
-    apart = groups.to(boxes.dtype) * (boxes.max() + 1.0)
-    kept = nms(boxes + apart[:, None], scores, threshold)
+    else:
+        apart = groups.to(boxes.dtype) * (boxes.max() + 1.0)
+        kept = nms(boxes + apart[:, None], scores, threshold)
     return kept
 
 
