@@ -25,7 +25,7 @@ from spinet.tools.export_formats import (
     to_openvino,
     without_raw,
 )
-from spinet.tools.export_graph import Graph, create_graph, letterbox, to_pixels
+from spinet.tools.export_graph import Graph, create_graph, letterbox, prepare, to_pixels
 from spinet.tools.export_manifest import ExportFormat, Manifest, Precision, current_versions
 from spinet.tools.exported_sessions import OnnxSession, OpenVinoSession, ProgramSession
 from spinet.tools.predict import find_images
@@ -92,7 +92,7 @@ def export_model(model: Model, info: ModelInfo, target: Path, options: ExportOpt
     """Do what `export` does, for a network in memory; `target` is the file itself."""
     info = replace(info, image_size=options.image_size or info.image_size)
     photos = _calibration_photos(options.calibration, info) if options.calibration else []
-    graph = create_graph(model)
+    graph, fast = create_graph(model), create_graph(prepare(model))
     manifest = Manifest(info, options.batch_size, graph.output_names, options.precision, current_versions())
     pictures = photos[:: max(len(photos) // (4 * COMPARED), 1)] if photos else photo_like(COMPARED, info.image_size)
     where = str(target)
@@ -100,9 +100,10 @@ def export_model(model: Model, info: ModelInfo, target: Path, options: ExportOpt
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             if options.format == "pt2":
-                agreement, files = _program(graph, manifest, Path(folder), target, pictures)
+                program = capture(fast, manifest)
+                agreement, files = _program(program, graph, manifest, Path(folder), target, pictures)
             else:
-                proto = to_onnx(graph, manifest)
+                proto = to_onnx(fast, manifest)
                 write = _onnx if options.format == "onnx" else _openvino
                 agreement, files = write(proto, graph, manifest, Path(folder), target, pictures, photos)
             for file in files:
@@ -114,10 +115,10 @@ def export_model(model: Model, info: ModelInfo, target: Path, options: ExportOpt
 
 
 def _program(
-    graph: Graph, manifest: Manifest, folder: Path, target: Path, pictures: Sequence[Tensor]
+    program: Any, graph: Graph, manifest: Manifest, folder: Path, target: Path, pictures: Sequence[Tensor]
 ) -> tuple[Agreement, list[Path]]:
     file = folder / target.name
-    save_program(capture(graph, manifest), file, manifest)
+    save_program(program, file, manifest)
     return check(graph, ProgramSession(file, str(target)), pictures, "fp32", str(target)), [file]
 
 
