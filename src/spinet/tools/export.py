@@ -26,7 +26,7 @@ from spinet.tools.export_formats import (
     without_raw,
 )
 from spinet.tools.export_graph import Graph, create_graph, letterbox, prepare, to_pixels
-from spinet.tools.export_manifest import ExportFormat, Manifest, Precision, current_versions
+from spinet.tools.export_manifest import ExportFormat, Manifest, Precision, current_versions, require_packages
 from spinet.tools.exported_sessions import OnnxSession, OpenVinoSession, ProgramSession
 from spinet.tools.predict import find_images
 
@@ -83,6 +83,7 @@ def export(run: Path, out: Path, options: ExportOptions) -> Agreement:
             holds no image, or a package is missing (`pip install 'spinet[export]'`).
     """
     target = _target(out, options.format)
+    require_packages(options.format, options.precision)
     kind = read_info(run).task
     model, info = load_classifier(run) if kind == "classifier" else load_model(run)
     return export_model(model, info, target, options)

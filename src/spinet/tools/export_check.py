@@ -70,7 +70,7 @@ def check(graph: Graph, session: Session, pictures: Sequence[Tensor], precision:
     Raises:
         SpinetError: they differ.
     """
-    batch, raw, cosine, pairs = session.manifest.batch_size, 0.0, 1.0, []
+    batch, raws, cosines, pairs = session.manifest.batch_size, [0.0], [1.0], []
     names = (*graph.output_names, *graph.raw_names)
     for start in range(0, len(pictures), batch):
         chosen = [pictures[(start + index) % len(pictures)] for index in range(batch)]
@@ -81,17 +81,19 @@ def check(graph: Graph, session: Session, pictures: Sequence[Tensor], precision:
         for name in (*graph.raw_names, "probabilities"):
             if name in ours and name in theirs:
                 mine, other = ours[name].float(), theirs[name].float()
-                raw = max(raw, float((mine - other).abs().max() / mine.abs().max().clamp(min=1e-6)))
-                cosine = min(cosine, float(F.cosine_similarity(mine.flatten(), other.flatten(), dim=0)))
+                raws.append(float((mine - other).abs().max() / mine.abs().max().clamp(min=1e-6)))
+                cosines.append(float(F.cosine_similarity(mine.flatten(), other.flatten(), dim=0)))
         if "labels" in ours:
             limit = SURE if precision != "fp32" else 0.0
             pairs += list(zip(split_detections(ours, limit), split_detections(theirs, 0.0), strict=True))
+    # Unlike Python's, torch's `max` and `min` keep what is not a number.
+    raw, cosine = float(torch.tensor(raws).max()), float(torch.tensor(cosines).min())
     exact = precision == "fp32"
     hits = [matches(mine, other, exact) for mine, other in pairs]
     count = sum(len(hit) for hit in hits)
     agreement = Agreement(raw, cosine, count, sum(int(hit.sum()) for hit in hits) / count if count else 1.0)
     same_raw = raw <= RAW if exact else cosine >= COSINE
-    if not same_raw or agreement.matched < (1 - SWAPPED if exact else FOUND_AGAIN) or not raw == raw:
+    if not (same_raw and agreement.matched >= (1 - SWAPPED if exact else FOUND_AGAIN)):
         raise SpinetError(
             f"{where} was not written: it computes something else than the network (raw outputs differ by {raw:.2g} of "
             f"their range, cosine {cosine:.4f}; {agreement.matched:.1%} of {count} detections are found again)"

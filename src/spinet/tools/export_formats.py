@@ -39,7 +39,6 @@ def capture(graph: Graph, manifest: Manifest) -> torch.export.ExportedProgram:
 def to_onnx(graph: Graph, manifest: Manifest) -> Any:
     """Return the graph as an `onnx.ModelProto` with the manifest, and its raw outputs behind those of the manifest."""
     onnx = import_export("onnx", "exporting to ONNX")
-    import_export("onnxscript", "exporting to ONNX")
     program = capture(graph, manifest)
     try:
         with quiet():
@@ -90,7 +89,6 @@ def onnx_bytes(proto: Any) -> bytes:
 def to_openvino(content: bytes, manifest: Manifest) -> Any:
     """Return an ONNX model as an `openvino.Model` with the manifest."""
     openvino = import_export("openvino", "exporting to OpenVINO")
-    # The package has set its name in `sys.modules`; telemetry would want a network.
     model = openvino.convert_model(io.BytesIO(content))
     model.set_rt_info(manifest.to_json(), [KEY])
     return model

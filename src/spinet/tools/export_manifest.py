@@ -79,6 +79,17 @@ def current_versions() -> dict[str, str]:
     return {"spinet": importlib.metadata.version("spinet"), "torch": torch.__version__}
 
 
+def require_packages(format: ExportFormat, precision: Precision) -> None:
+    """Import what an export needs, before it computes for minutes.
+
+    Raises:
+        SpinetError: a package is not installed.
+    """
+    modules = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino"), "pt2": ()}
+    for module in (*modules[format], *(("nncf",) if precision == "int8" else ())):
+        import_export(module, f"exporting to {format} in {precision}")
+
+
 def import_export(module: str, purpose: str) -> Any:
     """Return a module of the extra `export`.
 
