@@ -1,0 +1,163 @@
+"""What the page says in words and tables, as HTML; every name from outside is escaped."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from spinet.arch.baseline import Baseline
+from spinet.arch.catalog import Architecture
+from spinet.arch.cost import Cost, Part, total
+from spinet.arch.draw import draw, draw_pair
+from spinet.arch.head_cost import model_parts
+from spinet.engine.checkpoint import ModelInfo
+from spinet.tools.app_answers import Answer, Photo, above
+from spinet.tools.app_models import AppModel
+from spinet.tools.pictures import class_colour
+
+# Box heads of R-CNNs have a class more, for what is no object.
+_BACKGROUND = ("faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn")
+
+
+def note(text: str) -> str:
+    """A quiet line."""
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def alert(text: str) -> str:
+    """A line that says what went wrong."""
+    return f'<p class="alert" role="alert">{escape(text)}</p>'
+
+
+def photo_line(photo: Photo, answers: Sequence[tuple[AppModel, Answer]]) -> str:
+    """What was looked at, and how long it took."""
+    times = ", ".join(f"{model.name} took {answer.seconds:.2f} s" for model, answer in answers)
+    return note(f"{photo.path.name}, {photo.width} x {photo.height} pixels; {times}")
+
+
+def answer_table(model: AppModel, answer: Answer, threshold: float) -> str:
+    """What was found, in pixels of the photo; of a classifier its guesses, with bars."""
+    heading = f"<h3>{escape(model.name)}</h3>"
+    return heading + (_guesses(answer) if answer.guesses is not None else _objects(answer, threshold))
+
+
+def _guesses(answer: Answer) -> str:
+    assert answer.guesses is not None
+    rows = (
+        (_class_cell(answer.class_names, label), f"{score:.1%}", _bar(score))
+        for score, label in zip(answer.guesses["scores"].tolist(), answer.guesses["labels"].tolist(), strict=True)
+    )
+    return _table(("class", "score", ""), rows)
+
+
+def _objects(answer: Answer, threshold: float) -> str:
+    assert answer.shown is not None
+    assert answer.boxes is not None
+    keep = above(answer, threshold)
+    labels = answer.shown["labels"][keep].tolist()
+    if not labels:
+        return note(f"nothing found with a score of {threshold:.2f} or more")
+    counts = ", ".join(f"{count} {answer.class_names[label]}" for label, count in Counter(labels).most_common())
+    rows = [
+        (_class_cell(answer.class_names, label), f"{score:.2f}", *(f"{value:,.0f}" for value in _xywh(box)))
+        for box, score, label in zip(
+            answer.boxes[keep].tolist(), answer.shown["scores"][keep].tolist(), labels, strict=True
+        )
+    ]
+    return note(counts) + _table(("class", "score", "x", "y", "width", "height"), rows)
+
+
+def _xywh(box: Sequence[float]) -> tuple[float, float, float, float]:
+    return box[0], box[1], box[2] - box[0], box[3] - box[1]
+
+
+def _class_cell(names: Sequence[str], label: int) -> str:
+    red, green, blue = class_colour(label)
+    return f'<span class="dot" style="background: rgb({red},{green},{blue})"></span>{escape(names[label])}'
+
+
+def _bar(share: float) -> str:
+    return f'<div class="bar"><div style="width: {100 * share:.1f}%"></div></div>'
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are HTML already."""
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def drawing(models: Sequence[AppModel]) -> str:
+    """The graph of a model as SVG; of two models one above the other, with what differs marked."""
+    graphs = [model.info.architecture for model in models]
+    drawn = [graph for graph in graphs if isinstance(graph, Architecture)]
+    words = "".join(
+        note(f"{graph.name} is a baseline; it has no graph to draw")
+        for graph in dict.fromkeys(graph for graph in graphs if isinstance(graph, Baseline))
+    )
+    if len(drawn) == 2 and drawn[0] == drawn[1]:
+        words += note(f"both models have the graph and scaling of {drawn[0].name}")
+        drawn = drawn[:1]
+    if drawn:
+        words += f'<div class="drawing">{draw_pair(*drawn) if len(drawn) == 2 else draw(*drawn)}</div>'
+    return words
+
+
+def model_line(model: AppModel) -> str:
+    """What a model is, in one line."""
+    info = model.info
+    classes = f"{len(info.class_names)} classes: {', '.join(info.class_names[:12])}"
+    if len(info.class_names) > 12:
+        classes += " ..."
+    return note(f"{model.name}: {info.model.head} on {info.architecture.name} at {info.image_size} pixels; {classes}")
+
+
+def cost_table(model: AppModel) -> str:
+    """Parameters and multiply-adds of every block, with what leads to it, and of the other parts, with bars."""
+    heading, info = f"<h3>{escape(model.name)}</h3>", model.info
+    if isinstance(info.architecture, Baseline):
+        return heading + note(f"the costs of {info.architecture.name} are not counted part by part: it is a baseline")
+    rows = cost_rows(info)
+    all_parts = total(cost for _, cost in rows)
+    most = max(cost.multiply_adds for _, cost in rows) or 1
+    cells = [
+        (escape(name), _millions(cost.parameters), _millions(cost.multiply_adds), _bar(cost.multiply_adds / most))
+        for name, cost in rows
+    ]
+    cells.append(("all", _millions(all_parts.parameters), _millions(all_parts.multiply_adds), ""))
+    line = f"one image of {info.image_size} x {info.image_size} pixels; multiply-adds are FLOPs in the paper's words"
+    return heading + note(line) + _table(("part", "parameters, M", "multiply-adds, M", ""), cells)
+
+
+def cost_rows(info: ModelInfo) -> list[tuple[str, Cost]]:
+    """Name and cost of each part: blocks with the connections that lead to them, endpoints, parts of the head.
+
+    Raises:
+        SpinetError: the head is unknown.
+    """
+    architecture = info.architecture
+    assert isinstance(architecture, Architecture)
+    parts = model_parts(architecture, info.image_size, info.model.head, _counted_classes(info), _anchors(info))
+    rows = [("first convolution", _sum(parts, "stem"))]
+    for index, block in enumerate(architecture.genotype.all_blocks):
+        own = [part.cost for part in parts if part.index == index and part.kind in ("block", "connection")]
+        if own:
+            end = f", endpoint P{block.level}" if block.endpoint else f", level {block.level}"
+            rows.append((f"block {index}: {block.kind}{end}", total(own)))
+    rows.append(("endpoints", _sum(parts, "endpoint")))
+    return rows + [(part.name, part.cost) for part in parts if part.kind == "head"]
+
+
+def _sum(parts: Iterable[Part], kind: str) -> Cost:
+    return total(part.cost for part in parts if part.kind == kind)
+
+
+def _counted_classes(info: ModelInfo) -> int:
+    return len(info.class_names) + (info.model.head in _BACKGROUND)
+
+
+def _anchors(info: ModelInfo) -> int | None:
+    return None if info.model.head == "classifier" else info.model.octaves * len(info.model.aspect_ratios)
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:,.2f}"

@@ -1,0 +1,28 @@
+"""How the page looks: its colours are those of Gradio's theme, light and dark, and its letters those of the system."""
+
+STYLE = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important; padding: 1rem 1rem 3rem !important; }
+.gradio-container h1 { margin: 0; font-size: 1.6rem; letter-spacing: -.01em; }
+.gradio-container h3 { margin: .25rem 0 .1rem; font-size: 1rem; overflow-wrap: anywhere; }
+.gradio-container .note { margin: 0 0 .4rem; color: var(--body-text-color-subdued); font-size: .875rem;
+  overflow-wrap: anywhere; }
+.gradio-container .alert { margin: 0; padding: .6rem .8rem; border-radius: 8px; font-size: .9rem;
+  overflow-wrap: anywhere; color: #8a1f1f; background: #fdecec; border: 1px solid #f2c4c4; }
+.dark .gradio-container .alert, .gradio-container.dark .alert { color: #ffc9c9; background: #3b1b1f;
+  border-color: #6b2b31; }
+.gradio-container .wide { overflow: auto; max-height: 30rem; }
+.gradio-container .wide table { width: 100%; border-collapse: collapse; font-size: .875rem; line-height: 1.35;
+  font-variant-numeric: tabular-nums; }
+.gradio-container .wide :is(th, td) { padding: .35rem .5rem; text-align: right; white-space: nowrap; border: 0;
+  border-bottom: 1px solid var(--border-color-primary); }
+.gradio-container .wide th { position: sticky; top: 0; background: var(--body-background-fill);
+  color: var(--body-text-color-subdued); font-weight: 600; }
+.gradio-container .wide :is(th, td):first-child { padding-left: 0; text-align: left; white-space: normal; }
+.gradio-container .wide :is(th, td):last-child { padding-right: .25rem; }
+.gradio-container .dot { display: inline-block; width: .7em; height: .7em; margin-right: .45em; border-radius: 50%; }
+.gradio-container .bar { width: 100%; min-width: 70px; height: .6rem; border-radius: 3px;
+  background: var(--border-color-primary); }
+.gradio-container .bar div { height: 100%; min-width: 1px; border-radius: 3px; background: var(--color-accent); }
+.gradio-container .drawing { overflow-x: auto; border-radius: 12px; }
+.gradio-container .drawing svg { display: block; width: 100%; min-width: 760px; height: auto; }
+"""
