@@ -242,7 +242,7 @@ class RetinaNet(nn.Module):
         scores, order = scores.topk(min(candidates, scores.shape[1]), dim=1)
         labels, anchor = order % self.num_classes, order // self.num_classes
         picked = deltas.float().gather(1, anchor[..., None].expand(-1, -1, 4))
-        boxes = self._decode(picked, anchors[anchor], height, width)
+        boxes = self.decode(picked, anchors[anchor], height, width)
         found: list[Detections] = []
         for box, score, label in zip(boxes, scores, labels, strict=True):
             likely = score >= score_threshold
@@ -251,8 +251,8 @@ class RetinaNet(nn.Module):
             found.append({"boxes": box[keep], "scores": score[keep], "labels": label[keep]})
         return found
 
-    def _decode(self, deltas: Tensor, anchors: Tensor, height: int, width: int) -> Tensor:
-        """Boxes XYXY inside the image."""
+    def decode(self, deltas: Tensor, anchors: Tensor, height: int, width: int) -> Tensor:
+        """Boxes `(..., 4)` XYXY inside an image of this size, from offsets and the anchors they belong to."""
         if self.box_coding == "tpu":
             boxes: Tensor = clip_boxes_to_image(decode_boxes_tpu(deltas, anchors), (height - 1, width - 1))
         else:
