@@ -48,6 +48,8 @@ class _Parts:
     second: Any
     threshold: Any
     line: Any
+    columns: tuple[Any, ...]
+    headings: tuple[Any, ...]
     pictures: tuple[Any, ...]
     tables: tuple[Any, ...]
     about: Any
@@ -62,7 +64,7 @@ class _Parts:
 
     @property
     def shown(self) -> list[Any]:
-        return [self.line, *self.pictures, *self.tables]
+        return [self.line, *self.columns, *self.headings, *self.pictures, *self.tables]
 
     @property
     def described(self) -> list[Any]:
@@ -142,21 +144,7 @@ def _lay_out(gr: Any, models: Models, thumbnails: Sequence[Image.Image]) -> _Par
         with gr.Column(scale=3, min_width=280):
             line = gr.HTML(note("Drop a photo, or pick an example."))
             with gr.Row():
-                pictures = tuple(
-                    gr.Image(
-                        label=first,
-                        type="pil",
-                        format="jpeg",
-                        interactive=False,
-                        visible=False,
-                        buttons=["download", "fullscreen"],
-                        min_width=280,
-                        elem_id=f"picture-{side}",
-                    )
-                    for side in range(_SIDES)
-                )
-            with gr.Row():
-                tables = tuple(gr.HTML(visible=False, min_width=280, elem_id=f"table-{side}") for side in range(_SIDES))
+                sides = [_lay_out_side(gr, side) for side in range(_SIDES)]
     with gr.Tab("Architecture"):
         graph = gr.HTML(described.drawing)
     with gr.Tab("Cost"), gr.Row():
@@ -168,22 +156,37 @@ def _lay_out(gr: Any, models: Models, thumbnails: Sequence[Image.Image]) -> _Par
         other,
         threshold,
         line,
-        pictures,
-        tables,
+        *zip(*sides, strict=True),
         about,
         graph,
         costs,
-        path=gr.State(None),
-        session=gr.State(None, time_to_live=_HOUR),
+        gr.State(None),
+        gr.State(None, time_to_live=_HOUR),
     )
+
+
+def _lay_out_side(gr: Any, side: int) -> tuple[Any, Any, Any, Any]:
+    """The room for the answer of one model: column, heading, picture, table."""
+    with gr.Column(min_width=280, visible=False) as column:
+        heading = gr.HTML()
+        picture = gr.Image(
+            show_label=False,
+            type="pil",
+            format="jpeg",
+            interactive=False,
+            buttons=["download", "fullscreen"],
+            elem_id=f"picture-{side}",
+        )
+        table = gr.HTML(elem_id=f"table-{side}")
+    return column, heading, picture, table
 
 
 def _connect(gr: Any, models: Models, parts: _Parts, examples: Sequence[Path]) -> None:
     def show(path: str | None, one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
         found = look(models, (one, other), Path(path) if path else None, session)
         if isinstance(found, str):
-            return [*_shown(gr, View(found), ()), path, None]
-        return [*_shown(gr, view(models, (one, other), found, threshold), (one, other)), path, found]
+            return [*_shown(gr, View(found)), path, None]
+        return [*_shown(gr, view(models, (one, other), found, threshold)), path, found]
 
     def show_example(index: int, one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
         return [None, *show(str(examples[index]), one, other, threshold, session)]
@@ -191,7 +194,7 @@ def _connect(gr: Any, models: Models, parts: _Parts, examples: Sequence[Path]) -
     def redraw(one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
         if session is None or any(model.name not in session.answers for model in chosen(models, (one, other))):
             return [gr.skip() for _ in parts.shown]  # it is being asked, and will be shown then
-        return _shown(gr, view(models, (one, other), session, threshold), (one, other))
+        return _shown(gr, view(models, (one, other), session, threshold))
 
     def describe(one: str, other: str) -> list[Any]:
         found = _describe(models, (one, other))
@@ -202,7 +205,7 @@ def _connect(gr: Any, models: Models, parts: _Parts, examples: Sequence[Path]) -
     results = [*parts.shown, parts.path, parts.session]
     parts.file.upload(show, [parts.file, *settings], results, api_name="look", **_ASKING)
     parts.file.clear(lambda: [None, None], None, [parts.path, parts.session], api_visibility="private").then(
-        lambda: _shown(gr, View(note("Drop a photo, or pick an example.")), ()),
+        lambda: _shown(gr, View(note("Drop a photo, or pick an example."))),
         None,
         parts.shown,
         api_visibility="private",
@@ -228,16 +231,17 @@ def _connect(gr: Any, models: Models, parts: _Parts, examples: Sequence[Path]) -
         choice.change(show, [parts.path, *settings], results, api_visibility="private", **_ASKING)
 
 
-def _shown(gr: Any, found: View, names: Sequence[str]) -> list[Any]:
+def _shown(gr: Any, found: View) -> list[Any]:
     """What the changing parts of the page become."""
-    labels = [name for name in dict.fromkeys(names) if name and name != NOTHING]
-    pictures, tables = [], []
-    for side in range(_SIDES):
-        there = side < len(found.pictures)
-        label = labels[side] if there else ""
-        pictures.append(gr.update(value=found.pictures[side] if there else None, visible=there, label=label))
-        tables.append(gr.update(value=found.tables[side] if there else "", visible=there))
-    return [found.line, *pictures, *tables]
+    missing = _SIDES - len(found.pictures)
+    columns = [gr.update(visible=side < len(found.pictures)) for side in range(_SIDES)]
+    return [
+        found.line,
+        *columns,
+        *[*found.headings, *[""] * missing],
+        *[*found.pictures, *[None] * missing],
+        *[*found.tables, *[""] * missing],
+    ]
 
 
 @dataclass(frozen=True)

@@ -28,16 +28,26 @@ def alert(text: str) -> str:
     return f'<p class="alert" role="alert">{escape(text)}</p>'
 
 
-def photo_line(photo: Photo, answers: Sequence[tuple[AppModel, Answer]]) -> str:
-    """What was looked at, and how long it took."""
-    times = ", ".join(f"{model.name} took {answer.seconds:.2f} s" for model, answer in answers)
-    return note(f"{photo.path.name}, {photo.width} x {photo.height} pixels; {times}")
+def photo_line(photo: Photo) -> str:
+    """What was looked at."""
+    return note(f"{photo.path.name}, {photo.width} x {photo.height} pixels")
 
 
-def answer_table(model: AppModel, answer: Answer, threshold: float) -> str:
+def answer_heading(model: AppModel, answer: Answer, threshold: float) -> str:
+    """Who answered, in which time, and a summary."""
+    heading = f"<h3>{escape(model.name)} <small>{answer.seconds:.2f} s</small></h3>"
+    if answer.guesses is not None:
+        label, score = answer.guesses["labels"].tolist()[0], answer.guesses["scores"].tolist()[0]
+        return heading + note(f"{answer.class_names[label]}, {score:.0%}")
+    assert answer.shown is not None
+    counts = Counter(answer.shown["labels"][above(answer, threshold)].tolist()).most_common()
+    words = ", ".join(f"{count} {answer.class_names[label]}" for label, count in counts)
+    return heading + note(words or f"nothing found with a score of {threshold:.2f} or more")
+
+
+def answer_table(answer: Answer, threshold: float) -> str:
     """What was found, in pixels of the photo; of a classifier its guesses, with bars."""
-    heading = f"<h3>{escape(model.name)}</h3>"
-    return heading + (_guesses(answer) if answer.guesses is not None else _objects(answer, threshold))
+    return _guesses(answer) if answer.guesses is not None else _objects(answer, threshold)
 
 
 def _guesses(answer: Answer) -> str:
@@ -55,15 +65,14 @@ def _objects(answer: Answer, threshold: float) -> str:
     keep = above(answer, threshold)
     labels = answer.shown["labels"][keep].tolist()
     if not labels:
-        return note(f"nothing found with a score of {threshold:.2f} or more")
-    counts = ", ".join(f"{count} {answer.class_names[label]}" for label, count in Counter(labels).most_common())
+        return ""
     rows = [
         (_class_cell(answer.class_names, label), f"{score:.2f}", *(f"{value:,.0f}" for value in _xywh(box)))
         for box, score, label in zip(
             answer.boxes[keep].tolist(), answer.shown["scores"][keep].tolist(), labels, strict=True
         )
     ]
-    return note(counts) + _table(("class", "score", "x", "y", "width", "height"), rows)
+    return _table(("class", "score", "x", "y", "width", "height"), rows)
 
 
 def _xywh(box: Sequence[float]) -> tuple[float, float, float, float]:
@@ -79,11 +88,11 @@ def _bar(share: float) -> str:
     return f'<div class="bar"><div style="width: {100 * share:.1f}%"></div></div>'
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "found") -> str:
     """A table of cells that are HTML already."""
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide {kind}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def drawing(models: Sequence[AppModel]) -> str:
@@ -120,12 +129,12 @@ def cost_table(model: AppModel) -> str:
     all_parts = total(cost for _, cost in rows)
     most = max(cost.multiply_adds for _, cost in rows) or 1
     cells = [
-        (escape(name), _millions(cost.parameters), _millions(cost.multiply_adds), _bar(cost.multiply_adds / most))
+        (escape(name), f"{cost.parameters:,}", _millions(cost.multiply_adds), _bar(cost.multiply_adds / most))
         for name, cost in rows
     ]
-    cells.append(("all", _millions(all_parts.parameters), _millions(all_parts.multiply_adds), ""))
+    cells.append(("all", f"{all_parts.parameters:,}", _millions(all_parts.multiply_adds), ""))
     line = f"one image of {info.image_size} x {info.image_size} pixels; multiply-adds are FLOPs in the paper's words"
-    return heading + note(line) + _table(("part", "parameters, M", "multiply-adds, M", ""), cells)
+    return heading + note(line) + _table(("part", "parameters", "multiply-adds, M", ""), cells, "costs")
 
 
 def cost_rows(info: ModelInfo) -> list[tuple[str, Cost]]:

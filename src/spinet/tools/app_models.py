@@ -14,6 +14,8 @@ from spinet.engine.config import read_config
 from spinet.engine.evaluate import PhotoDetections
 from spinet.errors import SpinetError
 from spinet.models.classifier import Guesses
+from spinet.tools.exported import ExportedClassifier, ExportedDetector
+from spinet.tools.exported_sessions import SUFFIXES, exported_file, open_session
 from spinet.tools.predict import Predictor
 from spinet.tools.predict_classes import ClassPredictor
 
@@ -32,28 +34,39 @@ class AppModel:
         is_classifier: whether it guesses classes instead of finding objects.
     """
 
-    def __init__(self, name: str, path: Path, predictor: Predictor | ClassPredictor) -> None:
+    def __init__(
+        self, name: str, path: Path, predictor: Predictor | ClassPredictor | ExportedDetector | ExportedClassifier
+    ) -> None:
         self.name, self.path, self.info = name, path, predictor.info
-        self.is_classifier = isinstance(predictor, ClassPredictor)
+        self.is_classifier = isinstance(predictor, ClassPredictor | ExportedClassifier)
         self._predictor = predictor
 
     def find(self, image: Tensor) -> PhotoDetections:
         """Find objects in a uint8 RGB photo `(3, H, W)`, in its pixels; all scores from `LOWEST_SCORE`."""
-        assert isinstance(self._predictor, Predictor)
+        assert isinstance(self._predictor, Predictor | ExportedDetector)
         return self._predictor(image, LOWEST_SCORE)
 
     def guess(self, image: Tensor) -> Guesses:
         """Guess the class of a uint8 RGB photo `(3, H, W)`; at most `GUESSES`, best first."""
-        assert isinstance(self._predictor, ClassPredictor)
+        assert isinstance(self._predictor, ClassPredictor | ExportedClassifier)
         return self._predictor(image, min(GUESSES, len(self.info.class_names)))
 
 
-def open_predictor(path: Path, device: torch.device) -> Predictor | ClassPredictor:
-    """Open whatever file or folder answers questions about photos.
+def open_predictor(
+    path: Path, device: torch.device
+) -> Predictor | ClassPredictor | ExportedDetector | ExportedClassifier:
+    """Open whatever file or folder answers questions about photos: run, weights file or exported file.
+
+    An exported file runs where it was exported for; `device` is for the others.
 
     Raises:
-        SpinetError: it is missing, damaged, not one of ours, or a backbone alone.
+        SpinetError: it is missing, damaged, not one of ours, a backbone alone, or needs a runtime that is not there.
     """
+    if not _holds_weights(path) and exported_file(path) is not None:
+        session = open_session(path)
+        if session.manifest.info.task == "classifier":
+            return ExportedClassifier(session)
+        return ExportedDetector(session)
     if read_info(path).task == "classifier":
         return ClassPredictor.load(path, device)
     return Predictor.load(path, device)
@@ -62,8 +75,10 @@ def open_predictor(path: Path, device: torch.device) -> Predictor | ClassPredict
 class Models:
     """The models of a page, by name; those given are opened at once, so that what is missing is known early.
 
+    Exported files in a run folder can be picked too, and are opened when they are.
+
     Attributes:
-        paths: run folder or file of each name, in the order they were given in.
+        paths: run folder or file of each name: those given, then those found.
     """
 
     def __init__(self, paths: Sequence[Path], device: torch.device) -> None:
@@ -74,11 +89,13 @@ class Models:
         """
         if not paths:
             raise SpinetError("no model given; name a run folder or a file, or several")
-        self.paths = dict(zip(short_names(paths), paths, strict=True))
+        inside = [file for path in paths for file in _exported_files(path) if file not in paths]
+        everything = [*paths, *inside]
+        self.paths = dict(zip(short_names(everything), everything, strict=True))
         self._device = device
         self._opened: dict[str, AppModel] = {}
         self._lock = threading.Lock()
-        for name in self.paths:
+        for name in list(self.paths)[: len(paths)]:
             self[name]
 
     def __getitem__(self, name: str) -> AppModel:
@@ -92,6 +109,15 @@ class Models:
     def names(self) -> list[str]:
         """All names, in order."""
         return list(self.paths)
+
+
+def _holds_weights(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("best.safetensors", "last.safetensors"))
+
+
+def _exported_files(path: Path) -> list[Path]:
+    """The exported files that lie in a run folder."""
+    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if _holds_weights(path) else []
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from spinet.errors import SpinetError
 from spinet.tools.app_answers import Answer, Photo, ask, draw_answer, open_photo
-from spinet.tools.app_html import alert, answer_table, note, photo_line
+from spinet.tools.app_html import alert, answer_heading, answer_table, note, photo_line
 from spinet.tools.app_models import AppModel, Models
 
 NOTHING = "nothing"  # what is picked where no second model is wanted
@@ -24,9 +24,10 @@ class Session:
 
 @dataclass(frozen=True)
 class View:
-    """What the page shows: a line about the photo, and for each chosen model a picture and a table."""
+    """What the page shows: a line about the photo, and for each chosen model a heading, a picture and a table."""
 
     line: str
+    headings: tuple[str, ...] = ()
     pictures: tuple[Image.Image | None, ...] = ()
     tables: tuple[str, ...] = ()
 
@@ -65,7 +66,8 @@ def view(models: Models, names: Sequence[str | None], session: Session, threshol
     """Draw what was found; no model is asked."""
     pairs = [(model, session.answers[model.name]) for model in chosen(models, names)]
     return View(
-        photo_line(session.photo, pairs),
+        photo_line(session.photo),
+        tuple(answer_heading(model, answer, threshold) for model, answer in pairs),
         tuple(draw_answer(session.photo, answer, threshold) for _, answer in pairs),
-        tuple(answer_table(model, answer, threshold) for model, answer in pairs),
+        tuple(answer_table(answer, threshold) for _, answer in pairs),
     )

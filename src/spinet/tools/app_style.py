@@ -10,7 +10,13 @@ STYLE = """
   overflow-wrap: anywhere; color: #8a1f1f; background: #fdecec; border: 1px solid #f2c4c4; }
 .dark .gradio-container .alert, .gradio-container.dark .alert { color: #ffc9c9; background: #3b1b1f;
   border-color: #6b2b31; }
-.gradio-container .wide { overflow: auto; max-height: 30rem; }
+.gradio-container > main { width: 100%; }
+.gradio-container h3 small { margin-left: .4rem; font-weight: 400; color: var(--body-text-color-subdued); }
+.gradio-container .html-container { padding: 0 !important; }
+.gradio-container .wide { overflow: auto; }
+.gradio-container .wide.found { max-height: 30rem; }
+.gradio-container .wide.costs :is(th, td):last-child { width: 35%; }
+.gradio-container .wide :is(table, thead, tbody, tr) { border: 0 !important; margin: 0; }
 .gradio-container .wide table { width: 100%; border-collapse: collapse; font-size: .875rem; line-height: 1.35;
   font-variant-numeric: tabular-nums; }
 .gradio-container .wide :is(th, td) { padding: .35rem .5rem; text-align: right; white-space: nowrap; border: 0;
