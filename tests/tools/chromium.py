@@ -94,7 +94,9 @@ class Chromium:
             if value := self.run(script):
                 return value
             time.sleep(0.2)
-        raise TimeoutError(f"{script} is not true after {seconds} s; the page says: {self.run('document.body.innerText')}")
+        raise TimeoutError(
+            f"{script} is not true after {seconds} s; the page says: {self.run('document.body.innerText')}"
+        )
 
     def upload(self, path: Path, selector: str = "input[type=file]") -> None:
         """Give a file to the page, as a user who has picked it."""
@@ -103,7 +105,9 @@ class Chromium:
         self.send("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
 
     def resize(self, width: int, height: int, dark: bool = False) -> None:
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[theme])
 
@@ -127,7 +131,8 @@ class Chromium:
         failed = [
             str(e["params"])
             for e in self.events
-            if e.get("method") in ("Network.loadingFailed", "Runtime.exceptionThrown") and not e["params"].get("canceled")
+            if e.get("method") in ("Network.loadingFailed", "Runtime.exceptionThrown")
+            and not e["params"].get("canceled")
         ]
         return failed + [
             e["params"]["response"]["url"]
