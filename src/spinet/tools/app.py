@@ -227,7 +227,9 @@ def _connect(gr: Any, models: Models, parts: _Parts, examples: Sequence[Path]) -
         **_DRAWING,
     )
     for choice in parts.names:
-        choice.change(describe, parts.names, parts.described, api_visibility="private", **_DRAWING)
+        choice.change(
+            describe, parts.names, parts.described, show_progress="hidden", api_visibility="private", **_DRAWING
+        )
         choice.change(show, [parts.path, *settings], results, api_visibility="private", **_ASKING)
 
 

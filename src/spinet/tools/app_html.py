@@ -133,12 +133,14 @@ def cost_table(model: AppModel) -> str:
         for name, cost in rows
     ]
     cells.append(("all", f"{all_parts.parameters:,}", _millions(all_parts.multiply_adds), ""))
-    line = f"one image of {info.image_size} x {info.image_size} pixels; multiply-adds are FLOPs in the paper's words"
-    return heading + note(line) + _table(("part", "parameters", "multiply-adds, M", ""), cells, "costs")
+    line = f"one image of {info.image_size} x {info.image_size} pixels; MACs are multiply-adds, the paper's FLOPs"
+    return heading + note(line) + _table(("part", "parameters", "MACs, M", ""), cells, "costs")
 
 
 def cost_rows(info: ModelInfo) -> list[tuple[str, Cost]]:
     """Name and cost of each part: blocks with the connections that lead to them, endpoints, parts of the head.
+
+    Blocks are named as they are in the drawing: number, kind and level, P for endpoints.
 
     Raises:
         SpinetError: the head is unknown.
@@ -150,8 +152,8 @@ def cost_rows(info: ModelInfo) -> list[tuple[str, Cost]]:
     for index, block in enumerate(architecture.genotype.all_blocks):
         own = [part.cost for part in parts if part.index == index and part.kind in ("block", "connection")]
         if own:
-            end = f", endpoint P{block.level}" if block.endpoint else f", level {block.level}"
-            rows.append((f"block {index}: {block.kind}{end}", total(own)))
+            level = f"P{block.level}" if block.endpoint else f"L{block.level}"
+            rows.append((f"{index} {block.kind} {level}", total(own)))
     rows.append(("endpoints", _sum(parts, "endpoint")))
     return rows + [(part.name, part.cost) for part in parts if part.kind == "head"]
 

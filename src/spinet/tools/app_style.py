@@ -1,7 +1,9 @@
 """How the page looks: its colours are those of Gradio's theme, light and dark, and its letters those of the system."""
 
 STYLE = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; padding: 1rem 1rem 3rem !important; }
+.gradio-container { box-sizing: border-box; width: 100% !important; max-width: 1240px !important; min-width: 0;
+  margin: 0 auto !important; padding: .5rem .5rem 3rem !important; }
+.gradio-container > .main { box-sizing: border-box; width: 100%; max-width: 100%; min-width: 0; padding: .5rem; }
 .gradio-container h1 { margin: 0; font-size: 1.6rem; letter-spacing: -.01em; }
 .gradio-container h3 { margin: .25rem 0 .1rem; font-size: 1rem; overflow-wrap: anywhere; }
 .gradio-container .note { margin: 0 0 .4rem; color: var(--body-text-color-subdued); font-size: .875rem;
@@ -10,12 +12,12 @@ STYLE = """
   overflow-wrap: anywhere; color: #8a1f1f; background: #fdecec; border: 1px solid #f2c4c4; }
 .dark .gradio-container .alert, .gradio-container.dark .alert { color: #ffc9c9; background: #3b1b1f;
   border-color: #6b2b31; }
-.gradio-container > main { width: 100%; }
 .gradio-container h3 small { margin-left: .4rem; font-weight: 400; color: var(--body-text-color-subdued); }
 .gradio-container .html-container { padding: 0 !important; }
 .gradio-container .wide { overflow: auto; }
 .gradio-container .wide.found { max-height: 30rem; }
 .gradio-container .wide.costs :is(th, td):last-child { width: 35%; }
+.gradio-container .wide.costs td:first-child { white-space: nowrap; }
 .gradio-container .wide :is(table, thead, tbody, tr) { border: 0 !important; margin: 0; }
 .gradio-container .wide table { width: 100%; border-collapse: collapse; font-size: .875rem; line-height: 1.35;
   font-variant-numeric: tabular-nums; }
