@@ -134,6 +134,17 @@ def test_the_costs_add_up_to_the_parameters_of_the_model_in_the_file(tmp_path, h
     assert counted == sum(value.numel() for value in network.parameters())
 
 
+def test_the_box_head_is_counted_for_the_regions_of_the_model():
+    rows = {}
+    for regions in (100, 1000):
+        config = ModelConfig(head="faster-rcnn", arch="tiny", proposals=regions)
+        rows[regions] = dict(cost_rows(ModelInfo(load_architecture("tiny"), config, ("ant",), (1,), 64)))
+
+    few, many = rows[100]["box head"], rows[1000]["box head"]
+    assert many.multiply_adds == 10 * few.multiply_adds
+    assert many.parameters == few.parameters
+
+
 def test_one_model_is_drawn_alone_and_two_with_their_differences(tmp_path):
     files = [tiny_weights(tmp_path / f"{arch}.safetensors", arch=arch) for arch in ("tiny", "spinenet49-quarter")]
     one, other = (Models(files, CPU)[file.name] for file in files)

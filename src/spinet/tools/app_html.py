@@ -8,7 +8,7 @@ from spinet.arch.baseline import Baseline
 from spinet.arch.catalog import Architecture
 from spinet.arch.cost import Cost, Part, total
 from spinet.arch.draw import draw, draw_pair
-from spinet.arch.head_cost import model_parts
+from spinet.arch.head_cost import PROPOSALS, model_parts
 from spinet.engine.checkpoint import ModelInfo
 from spinet.tools.app_answers import Answer, Photo, above
 from spinet.tools.app_models import AppModel
@@ -114,8 +114,9 @@ def drawing(models: Sequence[AppModel]) -> str:
 def model_line(model: AppModel) -> str:
     """What a model is, in one line."""
     info = model.info
-    classes = f"{len(info.class_names)} classes: {', '.join(info.class_names[:12])}"
-    if len(info.class_names) > 12:
+    count = len(info.class_names)
+    classes = f"{count} {'class' if count == 1 else 'classes'}: {', '.join(info.class_names[:12])}"
+    if count > 12:
         classes += " ..."
     return note(f"{model.name}: {info.model.head} on {info.architecture.name} at {info.image_size} pixels; {classes}")
 
@@ -137,6 +138,11 @@ def cost_table(model: AppModel) -> str:
     return heading + note(line) + _table(("part", "parameters", "MACs, M", ""), cells, "costs")
 
 
+def cost_tables(models: Sequence[AppModel]) -> str:
+    """The costs of models beside each other, or below each other where there is no room."""
+    return f'<div class="beside">{"".join(f"<div>{cost_table(model)}</div>" for model in models)}</div>'
+
+
 def cost_rows(info: ModelInfo) -> list[tuple[str, Cost]]:
     """Name and cost of each part: blocks with the connections that lead to them, endpoints, parts of the head.
 
@@ -155,7 +161,14 @@ def cost_rows(info: ModelInfo) -> list[tuple[str, Cost]]:
             level = f"P{block.level}" if block.endpoint else f"L{block.level}"
             rows.append((f"{index} {block.kind} {level}", total(own)))
     rows.append(("endpoints", _sum(parts, "endpoint")))
-    return rows + [(part.name, part.cost) for part in parts if part.kind == "head"]
+    return rows + [(part.name, _of_own_regions(part, info)) for part in parts if part.kind == "head"]
+
+
+def _of_own_regions(part: Part, info: ModelInfo) -> Cost:
+    """Cost of a part of the head; box heads are counted for the published number of regions."""
+    if not part.name.startswith("box head"):
+        return part.cost
+    return Cost(part.cost.parameters, part.cost.multiply_adds * info.model.proposals // PROPOSALS)
 
 
 def _sum(parts: Iterable[Part], kind: str) -> Cost:

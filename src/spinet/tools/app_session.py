@@ -11,6 +11,7 @@ from spinet.tools.app_answers import Answer, Photo, ask, draw_answer, open_photo
 from spinet.tools.app_html import alert, answer_heading, answer_table, note, photo_line
 from spinet.tools.app_models import AppModel, Models
 
+INVITATION = note("Drop a photo, or pick an example.")
 NOTHING = "nothing"  # what is picked where no second model is wanted
 
 
@@ -32,13 +33,22 @@ class View:
     tables: tuple[str, ...] = ()
 
 
+def picked(names: Sequence[str | None]) -> list[str]:
+    """The names of models among those picked, each once.
+
+    >>> picked(["a", NOTHING]), picked(["a", "a"]), picked([None, "b"])
+    (['a'], ['a'], ['b'])
+    """
+    return [name for name in dict.fromkeys(names) if name and name != NOTHING]
+
+
 def chosen(models: Models, names: Sequence[str | None]) -> list[AppModel]:
-    """The models of these names, each once; no name and `NOTHING` are left out.
+    """The models that were picked.
 
     Raises:
         SpinetError: a model cannot be opened.
     """
-    return [models[name] for name in dict.fromkeys(names) if name and name != NOTHING]
+    return [models[name] for name in picked(names)]
 
 
 def look(models: Models, names: Sequence[str | None], path: Path | None, session: Session | None) -> Session | str:
@@ -47,7 +57,7 @@ def look(models: Models, names: Sequence[str | None], path: Path | None, session
     The photo is read only if a model has to be asked.
     """
     if path is None:
-        return note("Drop a photo, or pick an example.")
+        return INVITATION
     try:
         if session is None or session.photo.path != path:
             session = None

@@ -31,6 +31,8 @@ STYLE = """
 .gradio-container .bar { width: 100%; min-width: 70px; height: .6rem; border-radius: 3px;
   background: var(--border-color-primary); }
 .gradio-container .bar div { height: 100%; min-width: 1px; border-radius: 3px; background: var(--color-accent); }
+.gradio-container .beside { display: flex; flex-wrap: wrap; gap: 1.5rem; }
+.gradio-container .beside > div { flex: 1 1 300px; min-width: 0; }
 .gradio-container .drawing { overflow-x: auto; border-radius: 12px; }
 .gradio-container .drawing svg { display: block; width: 100%; min-width: 760px; height: auto; }
 """
