@@ -28,11 +28,15 @@ STYLE = """
 .gradio-container .wide :is(th, td):first-child { padding-left: 0; text-align: left; white-space: normal; }
 .gradio-container .wide :is(th, td):last-child { padding-right: .25rem; }
 .gradio-container .dot { display: inline-block; width: .7em; height: .7em; margin-right: .45em; border-radius: 50%; }
-.gradio-container .bar { width: 100%; min-width: 70px; height: .6rem; border-radius: 3px;
+.gradio-container .bar { width: 100%; min-width: 36px; height: .6rem; border-radius: 3px;
   background: var(--border-color-primary); }
 .gradio-container .bar div { height: 100%; min-width: 1px; border-radius: 3px; background: var(--color-accent); }
 .gradio-container .beside { display: flex; flex-wrap: wrap; gap: 1.5rem; }
 .gradio-container .beside > div { flex: 1 1 300px; min-width: 0; }
 .gradio-container .drawing { overflow-x: auto; border-radius: 12px; }
 .gradio-container .drawing svg { display: block; width: 100%; min-width: 760px; height: auto; }
+@media (max-width: 480px) {
+  .gradio-container .wide :is(th, td) { padding: .35rem .3rem; }
+  .gradio-container .wide.costs :is(th, td):last-child { width: 20%; }
+}
 """
