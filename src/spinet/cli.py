@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from spinet.commands.app import app_command
 from spinet.commands.console import say, warn
 from spinet.commands.convert import convert_command
 from spinet.commands.crop_boxes import crop_boxes_command
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
+    "app": app_command,
     "export": export_command,
     "doctor": doctor_command,
     "crop-boxes": crop_boxes_command,
