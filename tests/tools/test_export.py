@@ -109,12 +109,12 @@ def test_a_graph_sees_exactly_what_the_network_sees_padding_too(detector):
 @pytest.mark.parametrize("background", [False, True])
 def test_a_graph_finds_what_predict_finds_in_fixed_shapes(background):
     model, _ = tiny(background=background)
-    pictures = photo_like(2, SIZE)
+    graph, pictures = create_graph(model), torch.stack(photo_like(2, SIZE))
 
     with torch.no_grad():
-        boxes, scores, labels, *_ = create_graph(model)(torch.stack(pictures))
+        boxes, scores, labels, *_ = graph(pictures)
 
-    for image, expected in enumerate(model.predict(normalised(pictures))):
+    for image, expected in enumerate(model.predict(graph.normalise(pictures))):
         count = len(expected["labels"])
         assert count > 10
         assert labels[image].tolist() == expected["labels"].tolist() + [-1] * (100 - count)

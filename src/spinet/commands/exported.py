@@ -16,17 +16,14 @@ def load_exported(path: Path, threads: int, precision: "Precision") -> "Exported
     Raises:
         SpinetError: the file cannot be used, or threads are asked for a run.
     """
-    from spinet.tools.exported import ExportedClassifier, ExportedDetector
-    from spinet.tools.exported_sessions import exported_file, open_session
+    from spinet.tools.exported import open_exported
+    from spinet.tools.exported_sessions import exported_file
 
     if exported_file(path) is None:
         if threads:
             raise SpinetError(f"--threads is for exported files, and {path} is none")
         return None
-    session = open_session(path, threads, None if precision == "auto" else precision)
-    if session.manifest.info.task == "classifier":
-        return ExportedClassifier(session)
-    return ExportedDetector(session)
+    return open_exported(path, threads, None if precision == "auto" else precision)
 
 
 def measure_exported(

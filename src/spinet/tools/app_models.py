@@ -14,8 +14,8 @@ from spinet.engine.config import read_config
 from spinet.engine.evaluate import PhotoDetections
 from spinet.errors import SpinetError
 from spinet.models.classifier import Guesses
-from spinet.tools.exported import ExportedClassifier, ExportedDetector
-from spinet.tools.exported_sessions import SUFFIXES, exported_file, open_session
+from spinet.tools.exported import ExportedClassifier, ExportedDetector, open_exported
+from spinet.tools.exported_sessions import SUFFIXES, exported_file
 from spinet.tools.predict import Predictor
 from spinet.tools.predict_classes import ClassPredictor
 
@@ -63,10 +63,7 @@ def open_predictor(
         SpinetError: it is missing, damaged, not one of ours, a backbone alone, or needs a runtime that is not there.
     """
     if not _holds_weights(path) and exported_file(path) is not None:
-        session = open_session(path)
-        if session.manifest.info.task == "classifier":
-            return ExportedClassifier(session)
-        return ExportedDetector(session)
+        return open_exported(path)
     if read_info(path).task == "classifier":
         return ClassPredictor.load(path, device)
     return Predictor.load(path, device)

@@ -163,6 +163,14 @@ class ExportedClassifier(Exported):
         return {"scores": best, "labels": labels + first}
 
 
+def open_exported(
+    path: Path, threads: int = 0, precision: Literal["fp32", "bf16"] | None = None
+) -> ExportedDetector | ExportedClassifier:
+    """Open an exported file of any format, whatever it holds; see `Exported.load`."""
+    session = open_session(path, threads, precision)
+    return ExportedClassifier(session) if session.manifest.info.task == "classifier" else ExportedDetector(session)
+
+
 def split_detections(outputs: dict[str, Tensor], score_threshold: float) -> list[Detections]:
     """Take the rows that are detections out of outputs of fixed shapes."""
     found: list[Detections] = []
