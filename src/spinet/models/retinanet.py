@@ -238,7 +238,7 @@ class RetinaNet(nn.Module):
         best, places, labels = best_pairs(logits[..., first:], count)
         picked = deltas.gather(1, places[..., None].expand(-1, -1, 4)).float()
         anchors = self.anchors(height, width, images.device)
-        return Candidates(self._decode(picked, anchors[places], height, width), best.float().sigmoid(), labels + first)
+        return Candidates(self.decode(picked, anchors[places], height, width), best.float().sigmoid(), labels + first)
 
     @torch.no_grad()
     def predict(
@@ -268,7 +268,7 @@ class RetinaNet(nn.Module):
             found.append({"boxes": box[keep], "scores": score[keep], "labels": label[keep]})
         return found
 
-    def _decode(self, deltas: Tensor, anchors: Tensor, height: int, width: int) -> Tensor:
+    def decode(self, deltas: Tensor, anchors: Tensor, height: int, width: int) -> Tensor:
         """Boxes XYXY inside the image."""
         if self.box_coding == "tpu":
             boxes: Tensor = clip_boxes_to_image(decode_boxes_tpu(deltas, anchors), (height - 1, width - 1))
