@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from spinet.commands.benchmark import benchmark_command
 from spinet.commands.console import say, warn
 from spinet.commands.convert import convert_command
 from spinet.commands.crop_boxes import crop_boxes_command
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
+    "benchmark": benchmark_command,
     "doctor": doctor_command,
     "crop-boxes": crop_boxes_command,
     "convert": convert_command,
