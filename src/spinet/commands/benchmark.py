@@ -167,7 +167,5 @@ def _measure_blocks(
         each, count = table.milliseconds[key], keys.count(key)
         shown.add_row(key, str(count), f"{each:.3f}", f"{count * each:.2f}")
     say(shown)
-    say(
-        f"{names[0]} at {image_size} px: {table.latency(architecture):.1f} ms on {table.device}, as the sum of its parts"
-    )
+    say(f"{names[0]} at {image_size} px: {table.latency(architecture):.1f} ms on {table.device}, the sum of its parts")
     say(f"{out}")

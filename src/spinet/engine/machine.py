@@ -48,7 +48,7 @@ def versions() -> dict[str, str]:
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Return what a measurement depends on besides the network; the load average is of now, over 1, 5 and 15 minutes."""
+    """Return what a measurement depends on besides the network; the load average is that of now (1, 5, 15 minutes)."""
     load = [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
     return {
         "device": device_name(device),

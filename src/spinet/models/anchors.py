@@ -122,9 +122,8 @@ def decode_boxes_tpu(deltas: Tensor, anchors: Tensor) -> Tensor:
     Its encoding for training does not count so, and neither does ours.
     """
     # A tensor of the four constants would have to be copied to a GPU in every call, which then waits for it.
-    start, end = anchors.split(2, dim=-1)
-    start, end = decode_boxes(deltas, torch.cat([start, end + 1.0], dim=-1)).split(2, dim=-1)
-    return torch.cat([start, end - 1.0], dim=-1)
+    boxes = decode_boxes(deltas, torch.cat([anchors[..., :2], anchors[..., 2:] + 1.0], dim=-1))
+    return torch.cat([boxes[..., :2], boxes[..., 2:] - 1.0], dim=-1)
 
 
 def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """How fast networks are on this machine, in turn with each other and with what the machine can do at most."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -211,7 +212,7 @@ def entries(name: str, options: BenchmarkOptions, device: torch.device) -> Itera
     subject = Subject.load(name, options.head, options.classes, options.image_size)
     exports: Exports | None = None
     for backend, precision in pairs:
-        if backend in ("eager", "compile"):
+        if backend == "eager" or backend == "compile":
             assert precision != "int8"
             yield torch_entry(subject, backend, precision, images, device)
         else:
@@ -292,14 +293,12 @@ def _line(
     )
 
 
-class threads:  # noqa: N801
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
     """Let PyTorch compute with so many threads for a while; 0 leaves them as they are."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.before = count, torch.get_num_threads()
-
-    def __enter__(self) -> None:
-        torch.set_num_threads(self.count or self.before)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self.before)
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

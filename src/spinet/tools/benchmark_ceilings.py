@@ -91,8 +91,7 @@ def _timed(call: Callable[[], object], device: torch.device) -> Run:
 
 def _openvino_product(side: int, precision: str, threads: int) -> Callable[[], object]:
     openvino = import_export("openvino", "measuring OpenVINO's ceiling")
-    from openvino import opset13 as operators
-
+    operators = import_export("openvino.opset13", "measuring OpenVINO's ceiling")
     random = np.random.default_rng(0)
     rows = operators.parameter([side, side], np.float32)
     weights = operators.constant(random.random((side, side), np.float32))

@@ -166,7 +166,7 @@ def compile_for_shapes(model: nn.Module, device: torch.device) -> None:
     part = model.backbone if isinstance(model, RCNN) else model
     mode = "reduce-overhead" if device.type == "cuda" else None
     # The module's hooks stay outside, where there is a clock to look at.
-    part.forward = torch.compile(part.forward, dynamic=False, mode=mode)  # type: ignore[method-assign]
+    part.forward = torch.compile(part.forward, dynamic=False, mode=mode)
 
 
 def first_call(entry: Entry) -> Callable[[], object]:
