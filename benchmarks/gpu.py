@@ -156,7 +156,7 @@ def losses_without_waiting(plan: Plan, device: torch.device) -> dict[str, Any]:
         losses = model.losses(images, targets)
         torch.stack(list(losses.values())).sum().backward()
     finish(device)
-    return {"checked": device.type == "cuda", "losses": {name: float(value) for name, value in losses.items()}}
+    return {"checked": device.type == "cuda", "losses": {name: float(value.detach()) for name, value in losses.items()}}
 
 
 @contextmanager

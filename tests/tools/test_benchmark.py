@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 
 from spinet.engine.machine import describe_machine
@@ -130,9 +131,7 @@ def test_torchvision_is_measured_in_pytorch_whatever_runs_the_others():
 
 @pytest.mark.slow
 def test_openvino_runs_in_all_precisions_beside_its_own_ceilings(tmp_path):
-    from torchvision.io import write_png
-
-    write_png(torch.randint(256, (3, 50, 70), dtype=torch.uint8), str(tmp_path / "photo.png"))
+    Image.radial_gradient("L").convert("RGB").save(tmp_path / "photo.png")
     options = BenchmarkOptions(
         **SMALL, backends=("openvino",), precisions=("fp32", "bf16", "int8"), calibration=tmp_path
     )

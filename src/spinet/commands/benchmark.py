@@ -58,7 +58,7 @@ def benchmark_command(args: list[str]) -> None:
             precision: One or more; bf16 is not for onnxruntime, int8 for openvino only.
             head: On architectures and baselines.
             classes: Likewise; torchvision's count the background too.
-            threads: Of the CPU; 0 leaves them as they are.
+            threads: Of the CPU, in all runtimes; 0 takes as many as PyTorch does.
             rounds: Measured runs of each.
             warm_up: Runs of each before.
             device: `auto`, `cpu`, `cuda` ...

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -42,7 +42,7 @@ class BenchmarkOptions:
         precisions: of the arithmetic.
         head: on architectures and baselines.
         classes: likewise.
-        threads: of the CPU; 0 leaves them as they are.
+        threads: of the CPU, in all runtimes; 0 takes as many as PyTorch does.
         rounds: measured runs of each.
         warm_up: runs before.
         calibration: folder of photos for int8.
@@ -100,7 +100,7 @@ class Line:
         stages: milliseconds of each stage of a run.
         whole: the stage that is all of them.
         images_per_second: by the median of the whole.
-        ratio: its time by that of the network it is compared with, in each round.
+        ratio: its time for an image by that of the network it is compared with, in each round.
         macs: multiply-adds (the paper's FLOPs) of one image by the architecture, None if unknown.
         work_macs: multiply-adds that one run executes: fused networks do with less; None if unknown.
         macs_per_second: executed, by the median of the network alone; None if unknown.
@@ -188,6 +188,7 @@ def benchmark(
     """
     if not names:
         raise SpinetError("no network given; name architectures, baselines, runs, exported files or torchvision/NAME")
+    options = replace(options, threads=options.threads or torch.get_num_threads())
     with threads(options.threads):
         return measure([entry for name in names for entry in entries(name, options, device)], options, device, each)
 
@@ -242,7 +243,7 @@ def measure(
     peaks = [peak_memory(entry.run, device) for entry in found]
     times = interleave(runs, options.rounds, options.warm_up, each)
     rates = {limit.name: _rate(limit, times[limit.name][STAGE]) for limit in ceilings}
-    base = times[str(first)][found[first].whole]
+    base = [seconds / found[first].images for seconds in times[str(first)][found[first].whole]]
     lines = [
         _line(entry, times[str(place)], base, rates, peak)
         for place, (entry, peak) in enumerate(zip(found, peaks, strict=True))
@@ -266,7 +267,7 @@ def _line(
     entry: Entry, times: dict[str, list[float]], base: list[float], rates: dict[str, float], peak: int | None
 ) -> Line:
     stages = {name: Spread.of([1000 * value for value in values]) for name, values in times.items()}
-    ratio = Spread.of([own / other for own, other in zip(times[entry.whole], base, strict=True)])
+    ratio = Spread.of([own / entry.images / other for own, other in zip(times[entry.whole], base, strict=True)])
     ceiling = ceiling_name(entry.backend, entry.precision)
     speed = share = memory = None
     if entry.work and entry.core in stages:
@@ -295,9 +296,9 @@ def _line(
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let PyTorch compute with so many threads for a while; 0 leaves them as they are."""
+    """Let PyTorch compute with so many threads for a while."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

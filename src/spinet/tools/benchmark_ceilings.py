@@ -48,6 +48,8 @@ def ceiling_name(backend: str, precision: Precision) -> str:
 def matrix_ceiling(name: str, device: torch.device, threads: int, side: int | None = None) -> Ceiling:
     """Return the product of two square matrices.
 
+    On NVIDIA GPUs it is of full fp32, while cuDNN's convolutions round to TF32 unless told otherwise.
+
     Args:
         name: what `ceiling_name` gave.
         device: where PyTorch's is.

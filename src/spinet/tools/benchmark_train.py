@@ -52,6 +52,7 @@ def benchmark_training(
     for what in (*options.backends, *options.precisions):
         if what in ("onnxruntime", "openvino", "int8"):
             raise SpinetError(f"{what} cannot train; allowed are the backends eager and compile in fp32 and bf16")
+    options = replace(options, threads=options.threads or torch.get_num_threads())
     with threads(options.threads):
         found = [
             step_entry(name, backend, precision, options, device)
