@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from spinet.tools.benchmark import BenchmarkOptions, Line, Report
+    from spinet.tools.benchmark_rounds import Spread
 
 
 def benchmark_command(args: list[str]) -> None:
@@ -115,32 +116,46 @@ def _measure(names: list[str], options: "BenchmarkOptions", device: "torch.devic
 
 
 def print_report(report: "Report") -> None:
-    """Print a benchmark: the machine, its ceilings, and a table of all networks."""
+    """Print a benchmark: the machine, its ceilings, the times of all networks, and how far from the limit they are."""
     machine = report.machine
     say(f"{machine['device']}; torch {machine['versions']['torch']}; load {machine['load_average']}")
     for name, rate in report.ceilings.items():
         unit = "GB/s" if name == "memory" else "G multiply-adds/s (GFLOPs in the paper's words)"
         say(f"ceiling, {name}: {rate / 1e9:.1f} {unit}")
     stages = list(dict.fromkeys(stage for line in report.lines for stage in line.stages))
-    headings = ("network", "backend", *(f"{stage} ms" for stage in stages), "images/s", "ratio")
-    table = Table(*headings, "GMACs", "GMACs/s", "of ceiling", "of memory", "peak MB", box=None)
+    times = _table("network", "backend", *(f"{stage} ms" for stage in stages), "images/s", "ratio")
+    work = _table("network", "backend", "GMACs", "GMACs/s", "of ceiling", "of memory", "peak MB")
     for line in report.lines:
-        table.add_row(line.name, f"{line.backend} {line.precision}", *_cells(line, stages))
-    say(table)
+        what = (line.name, f"{line.backend} {line.precision}")
+        found = (line.stages.get(stage) for stage in stages)
+        ratio = f"{line.ratio.median:.2f} ({line.ratio.low:.2f}-{line.ratio.high:.2f})"
+        times.add_row(*what, *map(_time, found), f"{line.images_per_second:.3g}", ratio)
+        work.add_row(*what, *_work(line))
+    # A table that is wider than the screen is easier to read than one whose words are cut.
+    console = Console(highlight=False, soft_wrap=True, width=max(Console().width, 160))
+    console.print(times)
+    console.print(work)
 
 
-def _cells(line: "Line", stages: list[str]) -> list[str]:
-    times = [line.stages.get(stage) for stage in stages]
-    return [
-        *("-" if time is None else f"{time.median:.1f} ({time.low:.1f}-{time.high:.1f})" for time in times),
-        f"{line.images_per_second:.3g}",
-        f"{line.ratio.median:.2f} ({line.ratio.low:.2f}-{line.ratio.high:.2f})",
-        _number(line.macs, 1e9, ".1f"),
+def _table(*headings: str) -> Table:
+    table = Table(box=None)
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    return table
+
+
+def _time(spread: "Spread | None") -> str:
+    return "-" if spread is None else f"{spread.median:.1f} ({spread.low:.1f}-{spread.high:.1f})"
+
+
+def _work(line: "Line") -> tuple[str, ...]:
+    return (
+        _number(line.macs, 1e9, ".2f"),
         _number(line.macs_per_second, 1e9, ".1f"),
         _number(line.share, 1, ".0%"),
         _number(line.memory_share, 1, ".0%"),
         _number(line.peak_bytes, 1e6, ".0f"),
-    ]
+    )
 
 
 def _number(value: float | None, unit: float, shape: str) -> str:
