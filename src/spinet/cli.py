@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from spinet.commands.app import app_command
+from spinet.commands.benchmark import benchmark_command
 from spinet.commands.console import say, warn
 from spinet.commands.convert import convert_command
 from spinet.commands.crop_boxes import crop_boxes_command
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "predict": predict_command,
     "app": app_command,
     "export": export_command,
+    "benchmark": benchmark_command,
     "doctor": doctor_command,
     "crop-boxes": crop_boxes_command,
     "convert": convert_command,
