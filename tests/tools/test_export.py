@@ -390,25 +390,53 @@ def test_a_file_that_differs_leaves_the_one_before_untouched(detector, onnx_file
 
 
 @pytest.mark.slow
-def test_openvino_files_agree_in_fp32_and_find_the_same_in_bf16_and_int8(detector, tmp_path):
+def test_openvino_files_agree_in_fp32_and_find_as_much_in_bf16(detector, tmp_path):
+    pytest.importorskip("openvino")
+
+    full = export_model(*detector, tmp_path / "full" / "model.xml", ExportOptions("openvino"))
+
+    assert full.matched == 1.0
+    image = photo_like(1, 100)[0].permute(2, 0, 1)
+    ours = Predictor(*detector, torch.device("cpu"))(image)
+    half = ExportedDetector.load(tmp_path / "full", precision="bf16")(image)
+    assert abs(len(half["labels"]) - len(ours["labels"])) <= 0.1 * len(ours["labels"])
+
+
+@pytest.fixture
+def calibration(tmp_path):
     pytest.importorskip("openvino")
     pytest.importorskip("nncf")
     photos = tmp_path / "photos"
     photos.mkdir()
     for index, picture in enumerate(photo_like(8, 90)):
         Image.fromarray(picture.numpy()).save(photos / f"{index}.png")
+    return ExportOptions("openvino", precision="int8", calibration=photos)
 
-    full = export_model(*detector, tmp_path / "full" / "model.xml", ExportOptions("openvino"))
-    options = ExportOptions("openvino", precision="int8", calibration=photos)
-    small = export_model(*detector, tmp_path / "small" / "model.xml", options)
 
-    assert full.matched == 1.0
-    assert small.matched > 0.9
+@pytest.mark.slow
+def test_a_classifier_in_eight_bits_guesses_nearly_the_same(calibration, tmp_path):
+    agreement = export_model(*tiny("classifier"), tmp_path / "small" / "model.xml", calibration)
+
+    assert 0.95 <= agreement.cosine < 1.0
     assert open_session(tmp_path / "small").manifest.precision == "int8"
-    image = photo_like(1, 100)[0].permute(2, 0, 1)
-    ours = Predictor(*detector, torch.device("cpu"))(image)
-    half = ExportedDetector.load(tmp_path / "full", precision="bf16")(image)
-    assert abs(len(half["labels"]) - len(ours["labels"])) <= 0.1 * len(ours["labels"])
+
+
+@pytest.mark.slow
+def test_a_detector_that_does_not_survive_eight_bits_is_refused(detector, calibration, tmp_path):
+    # This one was never trained: what it finds hangs on small differences.
+    with pytest.raises(SpinetError, match="was not written: it computes something else"):
+        export_model(*detector, tmp_path / "small" / "model.xml", calibration)
+
+    assert list((tmp_path / "small").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_no_package_reports_the_use_of_exports(tmp_path):
+    pytest.importorskip("openvino")
+    export_model(*tiny("classifier"), tmp_path / "model.xml", ExportOptions("openvino"))
+
+    with pytest.raises(ImportError):
+        importlib.import_module("openvino_telemetry")
 
 
 @pytest.mark.slow
@@ -417,10 +445,11 @@ def test_a_program_of_torch_finds_what_the_network_finds(detector, tmp_path):
 
     export_model(*detector, path, ExportOptions("pt2"))
 
-    images = normalised(photo_like(2, SIZE))
+    images = create_graph(detector[0]).normalise(torch.stack(photo_like(2, SIZE)))
     for theirs, ours in zip(ExportedDetector.load(path).predict(images), detector[0].predict(images), strict=True):
-        assert theirs["labels"].tolist() == ours["labels"].tolist()
-        torch.testing.assert_close(theirs["boxes"], ours["boxes"], rtol=1e-4, atol=1e-2)
+        # Of two nearly equal scores either may come first.
+        assert len(theirs["labels"]) == len(ours["labels"]) > 10
+        assert matches(ours, theirs, exact=True).float().mean() > 0.95
 
 
 @pytest.mark.slow
@@ -460,7 +489,7 @@ def test_masks_are_exported_too(tmp_path, kind):
 def test_an_exported_file_takes_the_place_of_a_run_on_the_command_line(detector, onnx_file, digits, tmp_path, spinet):
     model, info = detector
     weights = tmp_path / "weights.safetensors"
-    names = tuple(str(digit) for digit in range(3))
+    names = ("zero", "one", "two")
     save_weights(weights, model.state_dict(), replace(info, class_names=names, category_ids=(1, 2, 3)), {})
     code, out, error = spinet("export", weights, "-o", tmp_path / "x.onnx")
     assert code == 0, error
@@ -472,6 +501,8 @@ def test_an_exported_file_takes_the_place_of_a_run_on_the_command_line(detector,
     ours, theirs = (json.loads(out) for _, out, _ in results)
     assert theirs["AP"] == pytest.approx(ours["AP"], abs=1e-3)
     photos = next(digits.glob("val*"))
-    code, out, error = spinet("predict", tmp_path / "x.onnx", photos, "--out", tmp_path / "out")
+    settings = ("--batch-size", 3, "--coco-results", tmp_path / "coco.json", "--score", 0.05)
+    code, out, error = spinet("predict", tmp_path / "x.onnx", photos, "--out", tmp_path / "out", *settings)
     assert code == 0, error
-    assert (tmp_path / "out" / "predictions.json").is_file()
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 8
+    assert len(json.loads((tmp_path / "coco.json").read_text())) > 8

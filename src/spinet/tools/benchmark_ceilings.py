@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ import torch
 from spinet.tools.benchmark_rounds import Clock, Run
 from spinet.tools.export_formats import quiet
 from spinet.tools.export_manifest import Precision, import_export
+from spinet.tools.exported_sessions import openvino_settings
 
 # Side of the square matrices, and numbers in each of the three arrays that memory is read from and written to: far more
 # than caches hold.
@@ -59,7 +60,7 @@ def matrix_ceiling(name: str, device: torch.device, threads: int, side: int | No
     side = side or SIDES.get(device.type, SIDES["cpu"])
     backend, precision = name.split()
     if backend == "openvino":
-        product = _openvino_product(side, precision, threads)
+        product = _openvino_product(side, cast(Precision, precision), threads)
     else:
         kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
         first, second = (torch.rand(side, side, device=device).to(kind) for _ in range(2))
@@ -91,7 +92,7 @@ def _timed(call: Callable[[], object], device: torch.device) -> Run:
     return run
 
 
-def _openvino_product(side: int, precision: str, threads: int) -> Callable[[], object]:
+def _openvino_product(side: int, precision: Precision, threads: int) -> Callable[[], object]:
     openvino = import_export("openvino", "measuring OpenVINO's ceiling")
     operators = import_export("openvino.opset13", "measuring OpenVINO's ceiling")
     random = np.random.default_rng(0)
@@ -105,10 +106,3 @@ def _openvino_product(side: int, precision: str, threads: int) -> Callable[[], o
             model = nncf.quantize(model, nncf.Dataset([values]), subset_size=1)
     request = openvino.Core().compile_model(model, "CPU", openvino_settings(precision, threads)).create_infer_request()
     return lambda: request.infer([values], share_inputs=True)
-
-
-def openvino_settings(precision: str, threads: int) -> dict[str, Any]:
-    """Return OpenVINO's settings for the lowest latency, as exported files are run."""
-    hint = "bf16" if precision == "bf16" else "f32"
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
-    return settings | ({"INFERENCE_NUM_THREADS": threads} if threads else {})

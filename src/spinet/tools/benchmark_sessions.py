@@ -10,13 +10,12 @@ from torch import Tensor
 from spinet.data.images import read_image
 from spinet.errors import SpinetError
 from spinet.models.classifier import Classifier
-from spinet.tools.benchmark_ceilings import openvino_settings
 from spinet.tools.benchmark_entries import WHOLE, Entry, Subject, photos, prepare_batch
 from spinet.tools.benchmark_rounds import Clock, Run, count_work
 from spinet.tools.export_formats import onnx_bytes, quantise, to_onnx, to_openvino, without_raw
 from spinet.tools.export_graph import create_graph, letterbox, prepare, to_pixels
 from spinet.tools.export_manifest import Manifest, Precision, current_versions, import_export, require_packages
-from spinet.tools.exported_sessions import OnnxSession, OpenVinoSession, Session, open_session
+from spinet.tools.exported_sessions import OnnxSession, OpenVinoSession, Session, open_session, openvino_settings
 from spinet.tools.predict import find_images
 
 CPU = torch.device("cpu")

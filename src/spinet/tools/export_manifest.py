@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import json
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -91,11 +92,15 @@ def require_packages(format: ExportFormat, precision: Precision) -> None:
 
 
 def import_export(module: str, purpose: str) -> Any:
-    """Return a module of the extra `export`.
+    """Return a module of the extra `export`, which is kept from reporting its use to its makers.
+
+    OpenVINO and NNCF do so by a package that they go on without: each report forks the whole process, and waits for an
+    answer.
 
     Raises:
         SpinetError: the package is not installed.
     """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module(module)
     except ImportError as error:

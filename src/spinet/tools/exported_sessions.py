@@ -76,14 +76,7 @@ class OpenVinoSession:
             raise SpinetError(f"OpenVINO could not read {where}: {_first_line(error)}") from None
         text = network.get_rt_info([KEY]).astype(str) if network.has_rt_info([KEY]) else None
         self.manifest = Manifest.from_json(text, where)
-        wanted: Precision = precision or self.manifest.precision
-        # Some processors would take bf16 unasked.
-        settings: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "bf16" if wanted == "bf16" else "f32",
-        }
-        if threads:
-            settings["INFERENCE_NUM_THREADS"] = threads
+        settings = openvino_settings(precision or self.manifest.precision, threads)
         self._names = [output.any_name for output in network.outputs]
         self._request = core.compile_model(network, "CPU", settings).create_infer_request()
 
@@ -92,6 +85,14 @@ class OpenVinoSession:
         values = self._request.infer({"images": images.numpy()})
         # Copies: the runtime overwrites its own with the next images.
         return {name: torch.from_numpy(value.copy()) for name, value in zip(self._names, values.values(), strict=True)}
+
+
+def openvino_settings(precision: Precision, threads: int) -> dict[str, Any]:
+    """Return OpenVINO's settings for the lowest latency; 0 threads leave it to the runtime."""
+    # Some processors would take bf16 unasked.
+    hint = "bf16" if precision == "bf16" else "f32"
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+    return settings | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
 
 
 class ProgramSession:
