@@ -4,12 +4,15 @@ import os
 import sys
 from collections.abc import Callable
 
+from spinet.commands.app import app_command
+from spinet.commands.benchmark import benchmark_command
 from spinet.commands.console import say, warn
 from spinet.commands.convert import convert_command
 from spinet.commands.crop_boxes import crop_boxes_command
 from spinet.commands.doctor import doctor_command
 from spinet.commands.draw import draw_command
 from spinet.commands.evaluate import evaluate_command, predict_command
+from spinet.commands.export import export_command
 from spinet.commands.search import search_command
 from spinet.commands.show import list_command, show_command
 from spinet.commands.train import demo_command, train_command
@@ -23,6 +26,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
+    "app": app_command,
+    "export": export_command,
+    "benchmark": benchmark_command,
     "doctor": doctor_command,
     "crop-boxes": crop_boxes_command,
     "convert": convert_command,

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from spinet.commands.console import print_metrics, say, warn
+from spinet.commands.exported import load_exported, measure_exported
 from spinet.errors import SpinetError
 
 if TYPE_CHECKING:
     import torch
+
+    from spinet.tools.predict import PhotoDetector
+    from spinet.tools.predict_classes import PhotoClassifier
 
 
 def evaluate_command(args: list[str]) -> None:
@@ -26,12 +30,14 @@ def evaluate_command(args: list[str]) -> None:
         image_size: int | None = None,
         flip: bool = False,
         scales: tuple[float, ...] = (1.0,),
+        threads: int = 0,
+        precision: Literal["fp32", "bf16", "auto"] = "auto",
         json: bool = False,
     ) -> None:
-        """Print COCO's metrics of a detector, or top-1 and top-5 of a classifier: a run folder or weights file.
+        """Print COCO's metrics of a detector, or top-1 and top-5 of a classifier.
 
         Args:
-            run: Run folder or weights file.
+            run: Run folder, weights file, or file of `spinet export`.
             root: Data set folder; the one that the run was trained on if left out.
             split: Which images.
             batch_size: Images at once.
@@ -40,6 +46,8 @@ def evaluate_command(args: list[str]) -> None:
             image_size: Side of the square that photos are fitted into, pixels; the one of the training if left out.
             flip: Detectors: look at the mirror image of each photo too.
             scales: Detectors: look at each photo at these multiples of the image size, and merge what is found.
+            threads: Exported files: how many compute; 0 leaves it to the runtime.
+            precision: Exported OpenVINO files: the arithmetic; `auto` is what the file was exported for.
             json: Print one line of JSON instead of a table.
         """
         from spinet.engine.checkpoint import read_info
@@ -47,6 +55,17 @@ def evaluate_command(args: list[str]) -> None:
 
         if image_size is not None and image_size < 1:
             raise SpinetError(f"--image-size is {image_size}; allowed is any whole number of pixels from 1")
+        exported = load_exported(run, threads, precision)
+        if exported is None and precision != "auto":
+            raise SpinetError(f"--precision is for exported files, and {run} is none")
+        if exported is not None:
+            if flip or scales != (1.0,) or image_size not in (None, exported.info.image_size):
+                raise SpinetError(
+                    f"{run} was exported for photos of {exported.info.image_size} pixels as they are; "
+                    "--flip, --scales and another --image-size are for run folders and weights files"
+                )
+            print_metrics(measure_exported(exported, run, root, split, batch_size, workers), json)
+            return
         place = pick_device(device)
         if read_info(run).task == "classifier":
             if flip or scales != (1.0,):
@@ -122,34 +141,46 @@ def predict_command(args: list[str]) -> None:
         top: int = 5,
         device: str = "auto",
         batch_size: int = 1,
-        precision: Literal["fp32", "bf16", "auto"] = "fp32",
+        precision: Literal["fp32", "bf16", "auto"] | None = None,
+        threads: int = 0,
         coco_results: Path | None = None,
         frames: int | None = None,
     ) -> None:
         """Find objects in photos and videos, or guess the classes of photos; write pictures, videos and JSON.
 
         Args:
-            run: Run folder or weights file.
+            run: Run folder, weights file, or file of `spinet export`.
             photos: Photos, folders of photos, videos, and cameras (camera:0).
             out: Folder to write to.
             score: Detections below it are left out.
             top: Guesses of a classifier for each photo.
             device: `auto`, `cpu`, `cuda` ...
             batch_size: Photos or frames at once.
-            precision: Of a detector's network; `auto` measures which is fastest here.
+            precision: Of a detector's network: fp32 if left out; `auto` measures which is fastest here. Of an exported
+                OpenVINO file: what it was exported for if left out or `auto`.
+            threads: Exported files: how many compute; 0 leaves it to the runtime.
             coco_results: File to write the detections of photos to in COCO's results format too.
             frames: Stop after so many frames of a video; a camera goes on until Ctrl-C otherwise.
         """
         from spinet.engine.checkpoint import read_info
         from spinet.engine.distributed import pick_device
+        from spinet.tools.exported import ExportedClassifier
+        from spinet.tools.predict import Predictor
+        from spinet.tools.predict_classes import ClassPredictor
 
         if not photos:
             raise SpinetError("no photo given; name photos, folders of photos or videos after the run")
-        place, unreadable = pick_device(device), 0
-        if read_info(run).task == "classifier":
-            lines = _guesses(run, photos, out, top, place)
+        exported = load_exported(run, threads, precision or "auto")
+        if isinstance(exported, ExportedClassifier):
+            lines = _guesses(exported, photos, out, top)
+        elif exported is not None:
+            lines = _pictures(exported, photos, out, score, batch_size, coco_results, frames)
+        elif read_info(run).task == "classifier":
+            lines = _guesses(ClassPredictor.load(run, pick_device(device)), photos, out, top)
         else:
-            lines = _pictures(run, photos, out, score, place, batch_size, precision, coco_results, frames)
+            predictor = Predictor.load(run, pick_device(device), precision or "fp32")
+            lines = _pictures(predictor, photos, out, score, batch_size, coco_results, frames)
+        unreadable = 0
         for readable, line in lines:
             (say if readable else warn)(line)
             unreadable += not readable
@@ -160,21 +191,18 @@ def predict_command(args: list[str]) -> None:
 
 
 def _pictures(
-    run: Path,
+    predictor: "PhotoDetector",
     photos: list[Path],
     out: Path,
     score: float,
-    device: "torch.device",
     batch_size: int,
-    precision: Literal["fp32", "bf16", "auto"],
     coco_results: Path | None,
     frames: int | None,
 ) -> Iterator[tuple[bool, str]]:
     """Detect, and yield whether a photo could be read, with a line about it."""
-    from spinet.tools.predict import Predictor, predict_files
+    from spinet.tools.predict import predict_files
     from spinet.tools.video import is_video, predict_video, video_outputs
 
-    predictor = Predictor.load(run, device, precision)
     videos = [path for path in photos if is_video(path)]
     files = [path for path in photos if path not in videos]
     if files:
@@ -191,11 +219,11 @@ def _pictures(
         yield True, "  ".join(map(str, video_outputs(video, out)))
 
 
-def _guesses(run: Path, photos: list[Path], out: Path, top: int, device: "torch.device") -> Iterator[tuple[bool, str]]:
+def _guesses(predictor: "PhotoClassifier", photos: list[Path], out: Path, top: int) -> Iterator[tuple[bool, str]]:
     """As `_pictures`, for a classifier."""
-    from spinet.tools.predict_classes import ClassPredictor, predict_class_files
+    from spinet.tools.predict_classes import predict_class_files
 
-    for prediction in predict_class_files(ClassPredictor.load(run, device), photos, out, top):
+    for prediction in predict_class_files(predictor, photos, out, top):
         yield prediction.entry is not None, str(prediction)
     yield True, str(out / "predictions.json")
 

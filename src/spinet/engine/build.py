@@ -1,14 +1,53 @@
 """From settings to a network, with untrained weights."""
 
+from typing import Protocol
+
+from torch import Tensor
+
 from spinet.arch.baseline import Network
 from spinet.engine.config import ModelConfig
-from spinet.models.classifier import Classifier
+from spinet.models.classifier import Classifier, Guesses
+from spinet.models.detections import Detections
 from spinet.models.factory import BackboneSettings, create_classifier, create_rcnn, create_retinanet
 from spinet.models.rcnn import RCNN
 from spinet.models.retinanet import RetinaNet
 
 Detector = RetinaNet | RCNN
 Model = Detector | Classifier
+
+
+class Runnable(Protocol):
+    """What measuring asks of a network, and of an exported file in the place of one."""
+
+    @property
+    def training(self) -> bool:
+        """Whether it is in training mode."""
+        ...
+
+    def eval(self) -> object:
+        """Leave training mode."""
+        ...
+
+    def train(self, mode: bool) -> object:
+        """Enter training mode, or leave it."""
+        ...
+
+
+class AnyDetector(Runnable, Protocol):
+    """What finds objects in images: RetinaNet, an R-CNN, an exported file."""
+
+    def predict(self, images: Tensor, *, score_threshold: float = ...) -> list[Detections]:
+        """Find objects in normalised images `(N, 3, H, W)`."""
+        ...
+
+
+class AnyClassifier(Runnable, Protocol):
+    """What guesses the classes of images: a classifier, an exported file."""
+
+    def predict(self, images: Tensor, top: int = ...) -> Guesses:
+        """Guess the classes of normalised images `(N, 3, H, W)`, best first."""
+        ...
+
 
 MASK_HEADS = ("mask-rcnn", "cascade-mask-rcnn")
 CASCADE_HEADS = ("cascade-rcnn", "cascade-mask-rcnn")

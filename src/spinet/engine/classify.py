@@ -10,10 +10,10 @@ from spinet.data.class_data import ClassDataset
 from spinet.data.class_loader import class_eval_loader
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.findings import some
+from spinet.engine.build import AnyClassifier
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.distributed import Processes
 from spinet.errors import SpinetError
-from spinet.models.classifier import Classifier
 
 TOP = 5
 # What stands for a class of the model that the data set has not.
@@ -21,7 +21,7 @@ OTHER = -1
 
 
 def evaluate_classes(
-    model: Classifier,
+    model: AnyClassifier,
     dataset: ClassDataset,
     *,
     image_size: int,

@@ -15,7 +15,7 @@ from spinet.data.mask_crops import paste_masks
 from spinet.data.masks import Rle, as_rle, read_mask
 from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform
-from spinet.engine.build import Detector
+from spinet.engine.build import AnyDetector, Detector
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.distributed import Processes
 from spinet.errors import SpinetError
@@ -85,7 +85,7 @@ def coco_results(detections: Iterable[Detections], batch: Batch, category_ids: t
 
 
 def detect(
-    model: Detector,
+    model: AnyDetector,
     dataset: CocoDataset,
     *,
     image_size: int,
@@ -184,7 +184,7 @@ def _with_masks(ground_truth: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def evaluate(
-    model: Detector,
+    model: AnyDetector,
     dataset: CocoDataset,
     *,
     image_size: int,

@@ -121,8 +121,9 @@ def decode_boxes_tpu(deltas: Tensor, anchors: Tensor) -> Tensor:
 
     Its encoding for training does not count so, and neither does ours.
     """
-    inclusive = anchors.new_tensor([0.0, 0.0, 1.0, 1.0])
-    return decode_boxes(deltas, anchors + inclusive) - inclusive
+    # A tensor of the four constants would have to be copied to a GPU in every call, which then waits for it.
+    boxes = decode_boxes(deltas, torch.cat([anchors[..., :2], anchors[..., 2:] + 1.0], dim=-1))
+    return torch.cat([boxes[..., :2], boxes[..., 2:] - 1.0], dim=-1)
 
 
 def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from typing import NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
 
 
 class Detections(TypedDict):
@@ -97,6 +97,25 @@ def fill_up(rows: Tensor, length: int, value: float = 0.0) -> Tensor:
     return torch.cat([rows, rows.new_full((length, *rows.shape[1:]), value)])[:length]
 
 
+def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
+    """Return the places of the boxes that stay, best first: of two that overlap in one group, the better one.
+
+    An exported graph has no loop over the groups: there they are moved apart instead.
+
+    Args:
+        boxes: `(C, 4)` XYXY, not negative.
+        scores: `(C,)`.
+        groups: `(C,)`, not negative.
+        threshold: overlap from which the lower goes.
+    """
+    if not torch.compiler.is_exporting():
+        kept: Tensor = batched_nms(boxes, scores, groups, threshold)
+    else:
+        apart = groups.to(boxes.dtype) * (boxes.max() + 1.0)
+        kept = nms(boxes + apart[:, None], scores, threshold)
+    return kept
+
+
 def select_detections(boxes: Tensor, scores: Tensor, labels: Tensor, limits: Limits) -> Found:
     """Choose among the candidates of each image.
 
@@ -109,7 +128,7 @@ def select_detections(boxes: Tensor, scores: Tensor, labels: Tensor, limits: Lim
     chosen = []
     for box, score, label in zip(boxes, scores, labels, strict=True):
         # Low scores never suppress higher ones, so that they can go afterwards, when the shapes are fixed.
-        keep = batched_nms(box, score, label, limits.nms_threshold)
+        keep = nms_by_group(box, score, label, limits.nms_threshold)
         best = fill_up(score[keep], limits.max_detections, -1.0)
         real = best >= max(limits.score_threshold, 0.0)
         corners, kinds = (fill_up(values[keep], limits.max_detections) for values in (box, label))

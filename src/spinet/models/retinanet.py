@@ -232,13 +232,16 @@ class RetinaNet(nn.Module):
             count: pairs of an image; fewer if there are not so many.
         """
         logits, deltas = self(images)
-        height, width = images.shape[-2:]
+        return self.choose(logits, deltas, images.shape[-2], images.shape[-1], count)
+
+    def choose(self, logits: Tensor, deltas: Tensor, height: int, width: int, count: int = 5000) -> Candidates:
+        """Choose the candidates among what `forward` gave for images of this size; see `candidates`."""
         first = 1 if self.background else 0
         # The sigmoid keeps the order, so that it can wait until few are left.
         best, places, labels = best_pairs(logits[..., first:], count)
         picked = deltas.gather(1, places[..., None].expand(-1, -1, 4)).float()
-        anchors = self.anchors(height, width, images.device)
-        return Candidates(self._decode(picked, anchors[places], height, width), best.float().sigmoid(), labels + first)
+        anchors = self.anchors(height, width, logits.device)
+        return Candidates(self.decode(picked, anchors[places], height, width), best.float().sigmoid(), labels + first)
 
     @torch.no_grad()
     def predict(
@@ -268,8 +271,8 @@ class RetinaNet(nn.Module):
             found.append({"boxes": box[keep], "scores": score[keep], "labels": label[keep]})
         return found
 
-    def _decode(self, deltas: Tensor, anchors: Tensor, height: int, width: int) -> Tensor:
-        """Boxes XYXY inside the image."""
+    def decode(self, deltas: Tensor, anchors: Tensor, height: int, width: int) -> Tensor:
+        """Boxes `(..., 4)` XYXY inside an image of this size, from offsets and the anchors they belong to."""
         if self.box_coding == "tpu":
             boxes: Tensor = clip_boxes_to_image(decode_boxes_tpu(deltas, anchors), (height - 1, width - 1))
         else:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import clip_boxes_to_image
 
 from spinet.models.anchors import decode_boxes, encode_boxes, match_anchors
 from spinet.models.blocks import Activation, Conv2d, activation_function
-from spinet.models.detections import fill_up
+from spinet.models.detections import fill_up, nms_by_group
 from spinet.models.losses import mean_huber_loss
 from spinet.models.regions import sample_balanced
 
@@ -129,7 +129,7 @@ def propose(
     level = torch.cat([torch.full_like(order[0], index) for index, (_, order) in enumerate(kept)])
     found, real = [], []
     for own, likely in zip(boxes, scores, strict=True):
-        keep = batched_nms(own, likely, level, NMS_THRESHOLD)
+        keep = nms_by_group(own, likely, level, NMS_THRESHOLD)
         found.append(fill_up(own[keep], proposals))
         real.append(fill_up(torch.ones_like(keep, dtype=torch.bool), proposals))
     return torch.stack(found), torch.stack(real)

@@ -5,7 +5,6 @@ the sum leaves out, such as the additions between connections, is little; measur
 """
 
 import json
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from spinet.arch.catalog import Architecture
 from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.engine.machine import device_name, finish
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.backbone import PermutedBlock, SpineNet
@@ -44,17 +44,13 @@ class Stopwatch:
         """Return how long one call takes."""
         times = []
         for call in range(self.warm_up + self.repeats):
-            self._finish()
+            finish(self.device)
             started = time.perf_counter()
             work()
-            self._finish()
+            finish(self.device)
             if call >= self.warm_up:
                 times.append(1000 * (time.perf_counter() - started))
         return round(median(times), 4)
-
-    def _finish(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 def measure_latency(
@@ -91,12 +87,31 @@ def measure_latency(
     stride = 2 ** max(space.outputs)
     parts = _Parts(space, -(-image_size // stride) * stride, Stopwatch(where, repeats, warm_up))
     times = {**parts.stem(), **parts.blocks(), **parts.connections(), "head": parts.head(num_classes)}
-    name = torch.cuda.get_device_name(where) if where.type == "cuda" else _processor()
+    name = device_name(where)
     table = LatencyTable(times, image_size, name)
     versions = {"torch": torch.__version__, "spinet": spinet_version()}
     plain = {"space": space.name, "device": name, "image_size": image_size, "versions": versions}
     write_atomically(path, json.dumps({**plain, "milliseconds": times}, indent=1) + "\n")
     return table
+
+
+def space_of(architecture: Architecture) -> Space:
+    """Return the smallest space that an architecture's blocks are all in, so that its parts can be measured.
+
+    Raises:
+        SpinetError: its graph is one that no space holds.
+    """
+    genotype = architecture.genotype
+    return Space(
+        f"blocks of {architecture.name}",
+        genotype.stem,
+        tuple(block.level for block in genotype.blocks if not block.endpoint),
+        tuple(block.level for block in genotype.blocks if block.endpoint),
+        window=0,
+        kinds=tuple(dict.fromkeys(block.kind for block in genotype.blocks)),
+        dangling=genotype.dangling,
+        scaling=architecture.scaling,
+    )
 
 
 class _Parts:
@@ -172,14 +187,3 @@ class _Parts:
 
     def _time(self, module: nn.Module, *inputs: object) -> float:
         return self.stopwatch.milliseconds(lambda: module(*inputs))
-
-
-def _processor() -> str:
-    """Name of the CPU, and the threads that torch uses of it."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {torch.get_num_threads()} threads"

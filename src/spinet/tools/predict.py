@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from PIL import Image
@@ -32,13 +32,30 @@ class Prepared:
 
     Attributes:
         image: uint8 RGB `(3, H, W)`.
-        pixels: the network's input `(3, S, S)`.
+        pixels: the network's input: normalised `(3, S, S)`, or for an exported file uint8 RGB `(S, S, 3)`.
         scale: `(2,)`, (x, y): input divided by photo.
     """
 
     image: Tensor
     pixels: Tensor
     scale: Tensor
+
+
+class PhotoDetector(Protocol):
+    """What finds objects in photos of any size: a network of ours, or an exported file."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Its classes and settings."""
+        ...
+
+    def prepare(self, image: Tensor) -> Prepared:
+        """Fit a uint8 RGB photo `(3, H, W)` into its input."""
+        ...
+
+    def find(self, photos: Sequence[Prepared], score_threshold: float = ...) -> list[PhotoDetections]:
+        """Find objects in a batch of prepared photos."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -78,8 +95,7 @@ class Predictor:
         Raises:
             SpinetError: it has no pixel.
         """
-        if image.numel() == 0:
-            raise SpinetError(f"the image has {image.shape[-1]} x {image.shape[-2]} pixels; it needs at least 1 x 1")
+        check_photo(image)
         return Prepared(image, *EvalTransform(self.info.image_size)(image))
 
     def find(self, photos: Sequence[Prepared], score_threshold: float = 0.3) -> list[PhotoDetections]:
@@ -90,6 +106,12 @@ class Predictor:
             in_photo(own, photo.scale, photo.image.shape[-2], photo.image.shape[-1])
             for own, photo in zip(found, photos, strict=True)
         ]
+
+
+def check_photo(image: Tensor) -> None:
+    """Raise unless a photo `(3, H, W)` has pixels."""
+    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
+        raise SpinetError(f"an image of shape {tuple(image.shape)} has no pixels to look at; (3, H, W) is allowed")
 
 
 @dataclass(frozen=True)
@@ -123,7 +145,7 @@ def find_images(paths: list[Path]) -> list[Path]:
 
 
 def predict_files(
-    predictor: Predictor,
+    predictor: PhotoDetector,
     paths: list[Path],
     out: Path,
     score_threshold: float = 0.3,
@@ -175,7 +197,7 @@ def predict_files(
         write_atomically(coco_results, json.dumps(results) + "\n")
 
 
-def _read(predictor: Predictor, path: Path) -> tuple[Path, Prepared | SpinetError]:
+def _read(predictor: PhotoDetector, path: Path) -> tuple[Path, Prepared | SpinetError]:
     try:
         return path, predictor.prepare(read_image(path))
     except SpinetError as error:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,19 @@ from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.classifier import Classifier, Guesses
 from spinet.tools.predict import find_images
+
+
+class PhotoClassifier(Protocol):
+    """What guesses the classes of photos of any size: a network of ours, or an exported file."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Its classes and settings."""
+        ...
+
+    def __call__(self, image: Tensor, top: int = ...) -> Guesses:
+        """Guess the class of a uint8 RGB photo `(3, H, W)`; scores and labels are `(top,)`, best first."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,7 @@ class ClassPrediction:
 
 
 def predict_class_files(
-    predictor: ClassPredictor, paths: list[Path], out: Path, top: int = 5
+    predictor: PhotoClassifier, paths: list[Path], out: Path, top: int = 5
 ) -> Iterator[ClassPrediction]:
     """Guess the classes of photos, one by one, and write `predictions.json` at the end.
 

@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 from spinet.errors import SpinetError
 from spinet.tools.ahead import ahead
 from spinet.tools.pictures import draw_detections
-from spinet.tools.predict import Predictor, Prepared, detections_json
+from spinet.tools.predict import PhotoDetector, Prepared, detections_json
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv")
 CAMERA = "camera:"
@@ -67,7 +67,7 @@ def video_outputs(source: Path | str, out: Path) -> tuple[Path, Path]:
 
 
 def predict_video(
-    predictor: Predictor,
+    predictor: PhotoDetector,
     source: Path | str,
     out: Path,
     score_threshold: float = 0.3,
@@ -116,7 +116,7 @@ def predict_video(
 Frame = tuple[int, float, Prepared]
 
 
-def _prepared(av: Any, container: Any, predictor: Predictor, source: str, frames: int | None) -> Iterator[Frame]:
+def _prepared(av: Any, container: Any, predictor: PhotoDetector, source: str, frames: int | None) -> Iterator[Frame]:
     """Frames with their numbers and seconds.
 
     Raises:

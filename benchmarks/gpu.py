@@ -1,0 +1,176 @@
+"""All that is worth knowing of a GPU: latencies beside the paper's, throughput, training, and what waits for the host.
+
+The paper's latencies are those of whole pipelines on a V100 (Table 4). On a machine without a GPU `--smoke` runs
+everything at tiny sizes.
+
+usage: python benchmarks/gpu.py OUT [--device cuda] [--data.root DIR] [--rounds R] [--smoke]
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from spinet.commands.benchmark import print_report
+from spinet.engine.config import OptimConfig
+from spinet.engine.distributed import pick_device
+from spinet.engine.machine import describe_machine, finish
+from spinet.engine.optim import create_optimizer
+from spinet.errors import SpinetError
+from spinet.files import write_atomically
+from spinet.tools.benchmark import BenchmarkOptions, Report, benchmark, measure
+from spinet.tools.benchmark_entries import Entry, Subject
+from spinet.tools.benchmark_rounds import Clock
+from spinet.tools.benchmark_train import benchmark_training, make_targets
+
+PEER = "torchvision/retinanet_resnet50_fpn"
+# Milliseconds of SpineNet's RetinaNets on a V100 at batch 1 (paper, Table 4).
+PAPER = {("spinenet49s", 640): 11.7, ("spinenet49", 640): 15.3, ("spinenet49", 896): 34.3}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run.
+
+    Attributes:
+        latencies: networks and image sizes at batch 1.
+        networks: beside torchvision's, for throughput and training.
+        size: of their images, pixels.
+        throughput: images at once.
+        training: images of a step.
+        options: of all.
+    """
+
+    latencies: tuple[tuple[str, int], ...]
+    networks: tuple[str, ...]
+    size: int
+    throughput: int
+    training: int
+    options: BenchmarkOptions
+
+
+FULL = Plan(tuple(PAPER), ("spinenet49s", "spinenet49"), 640, 32, 16, BenchmarkOptions())
+SMOKE = Plan((("tiny", 64),), ("tiny",), 64, 2, 2, BenchmarkOptions(classes=3, ceiling_side=64, ceiling_numbers=2**12))
+
+
+def main(
+    out: tyro.conf.Positional[Path],
+    device: str = "auto",
+    root: Annotated[str, tyro.conf.arg(name="data.root")] = "",
+    rounds: int = 50,
+    smoke: bool = False,
+) -> None:
+    """Measure everything, and write OUT after each part, so that a part that fails takes no other with it.
+
+    Args:
+        out: JSON file to write.
+        device: Where; `auto` takes the GPU where there is one.
+        root: Data set folder, to measure loading too.
+        rounds: Measured runs of each.
+        smoke: Tiny sizes, to see that all of it runs.
+    """
+    place = pick_device(device)
+    plan = SMOKE if smoke else FULL
+    plan = replace(plan, options=replace(plan.options, rounds=rounds))
+    results: dict[str, Any] = {"machine": describe_machine(place)}
+    for name, part in parts(plan, place, root, smoke).items():
+        print(f"== {name}", flush=True)
+        try:
+            found = part()
+        except (SpinetError, RuntimeError) as error:
+            found = {"error": str(error).strip().splitlines()[0]}
+        if isinstance(found, Report):
+            print_report(found)
+            found = json.loads(found.to_json())
+        else:
+            print(json.dumps(found), flush=True)
+        results[name] = found
+        write_atomically(out, json.dumps(results, indent=1) + "\n")
+
+
+def parts(plan: Plan, device: torch.device, root: str, smoke: bool) -> dict[str, Callable[[], Any]]:
+    """Return what is measured, by name."""
+    # On GPUs compiled networks run as CUDA graphs; compiling takes a CPU minutes, which is no smoke test.
+    both = replace(plan.options, backends=("eager",) if smoke else ("eager", "compile"), precisions=("bf16",))
+    batches = replace(both, image_size=plan.size, batch_size=plan.throughput)
+    steps = replace(both, image_size=plan.size, batch_size=plan.training)
+    names = [*plan.networks, PEER]
+    latency = {
+        f"latency of {name} at {size}, paper {PAPER.get((name, size), '-')} ms": lambda name=name, size=size: benchmark(
+            [name], replace(both, image_size=size, precisions=("fp32", "bf16")), device
+        )
+        for name, size in plan.latencies
+    }
+    return {
+        **latency,
+        "throughput": lambda: benchmark(names, batches, device),
+        "training": lambda: benchmark_training(names, steps, device, root),
+        "optimiser": lambda: measure(optimisers(plan, device), plan.options, device),
+        "losses do not wait for the host": lambda: losses_without_waiting(plan, device),
+    }
+
+
+def optimisers(plan: Plan, device: torch.device) -> list[Entry]:
+    """Return updates of a network's weights: each weight by itself, in groups, and in one kernel."""
+    model = Subject.load(plan.networks[0], "retinanet", plan.options.classes, plan.size).model.to(device)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    groups = create_optimizer(model, OptimConfig()).param_groups
+    kinds = {"one by one": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
+    found = []
+    for name, kind in kinds.items():
+        weights = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in groups]
+        optimizer = torch.optim.SGD(weights, lr=0.0, momentum=0.9, **kind)
+        found.append(
+            Entry(f"SGD {name}", "eager", "fp32", _update(optimizer, device), 1, whole="update", core="update")
+        )
+    return found
+
+
+def _update(optimizer: torch.optim.Optimizer, device: torch.device) -> Callable[[], dict[str, float]]:
+    clock = Clock(device)
+
+    def run() -> dict[str, float]:
+        clock.start()
+        optimizer.step()
+        clock.lap("update")
+        return clock.stages
+
+    return run
+
+
+def losses_without_waiting(plan: Plan, device: torch.device) -> dict[str, Any]:
+    """Compute losses and gradients while PyTorch raises wherever the host would wait for the GPU."""
+    options = replace(plan.options, image_size=plan.size, batch_size=plan.training)
+    model: Any = Subject.load(plan.networks[0], "retinanet", options.classes, plan.size).model.to(device).train()
+    images = torch.randn(plan.training, 3, plan.size, plan.size, device=device)
+    targets = make_targets(options, False, device)
+    # Anchors go to the GPU once for each size of image.
+    losses = model.losses(images, targets)
+    with no_waiting(device):
+        losses = model.losses(images, targets)
+        torch.stack(list(losses.values())).sum().backward()
+    finish(device)
+    return {"checked": device.type == "cuda", "losses": {name: float(value.detach()) for name, value in losses.items()}}
+
+
+@contextmanager
+def no_waiting(device: torch.device) -> Iterator[None]:
+    """Have PyTorch raise where the host waits for a GPU; on CPUs there is nothing to wait for."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,73 @@
+"""What computes: its name, its clock, and what has to stand beside every measured number."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Packages whose version changes how long something takes.
+PACKAGES = ("spinet", "torch", "torchvision", "onnxruntime", "openvino", "nncf")
+
+
+def finish(device: torch.device) -> None:
+    """Wait until a device has done what it was asked to; CPUs have when a call returns."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def processor() -> str:
+    """Return the name of the CPU."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or of the CPU and how many threads torch uses of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{processor()}, {torch.get_num_threads()} threads"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of all packages that compute, as far as they are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Return what a measurement depends on besides the network; the load average is that of now (1, 5, 15 minutes)."""
+    load = [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
+    return {
+        "device": device_name(device),
+        "cpu": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions(),
+        "commit": _commit(),
+        "load_average": load,
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout that this file lies in, with a + where it was changed; None elsewhere."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

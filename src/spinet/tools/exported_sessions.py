@@ -1,0 +1,164 @@
+"""Running the files of each format: grey levels in, the outputs by their names."""
+
+import contextlib
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from spinet.errors import SpinetError
+from spinet.tools.export_manifest import KEY, ExportFormat, Manifest, Precision, import_export
+
+SUFFIXES: dict[str, ExportFormat] = {".onnx": "onnx", ".xml": "openvino", ".pt2": "pt2"}
+
+
+class Session(Protocol):
+    """A file that is ready to run.
+
+    Attributes:
+        manifest: what the file says about itself.
+    """
+
+    manifest: Manifest
+
+    def run(self, images: Tensor) -> dict[str, Tensor]:
+        """Map uint8 RGB `(N, S, S, 3)` to all outputs by name; N and S are those of the manifest."""
+        ...
+
+
+class OnnxSession:
+    """A file in onnxruntime, on the CPU.
+
+    Args:
+        model: a path or the bytes of the file.
+        where: names the file in errors.
+        threads: how many compute; 0 leaves it to the runtime.
+    """
+
+    def __init__(self, model: Path | bytes, where: str, threads: int = 0) -> None:
+        runtime = import_export("onnxruntime", "running an ONNX file")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            source = model if isinstance(model, bytes) else str(model)
+            self._session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no common class
+            raise SpinetError(f"onnxruntime could not read {where}: {_first_line(error)}") from None
+        self.manifest = Manifest.from_json(self._session.get_modelmeta().custom_metadata_map.get(KEY), where)
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    def run(self, images: Tensor) -> dict[str, Tensor]:
+        """See `Session`."""
+        values = self._session.run(None, {"images": images.numpy()})
+        return {name: torch.from_numpy(value) for name, value in zip(self._names, values, strict=True)}
+
+
+class OpenVinoSession:
+    """A file in OpenVINO, on the CPU, for the lowest latency.
+
+    Args:
+        model: a path, or an `openvino.Model`.
+        where: names the file in errors.
+        threads: how many compute; 0 leaves it to the runtime.
+        precision: of the arithmetic; the manifest's if None. What is quantised stays so.
+    """
+
+    def __init__(
+        self, model: Any, where: str, threads: int = 0, precision: Literal["fp32", "bf16"] | None = None
+    ) -> None:
+        openvino = import_export("openvino", "running an OpenVINO file")
+        core = openvino.Core()
+        try:
+            network = core.read_model(model) if isinstance(model, Path) else model
+        except RuntimeError as error:
+            raise SpinetError(f"OpenVINO could not read {where}: {_first_line(error)}") from None
+        text = network.get_rt_info([KEY]).astype(str) if network.has_rt_info([KEY]) else None
+        self.manifest = Manifest.from_json(text, where)
+        settings = openvino_settings(precision or self.manifest.precision, threads)
+        self._names = [output.any_name for output in network.outputs]
+        self._request = core.compile_model(network, "CPU", settings).create_infer_request()
+
+    def run(self, images: Tensor) -> dict[str, Tensor]:
+        """See `Session`."""
+        values = self._request.infer({"images": images.numpy()})
+        # Copies: the runtime overwrites its own with the next images.
+        return {name: torch.from_numpy(value.copy()) for name, value in zip(self._names, values.values(), strict=True)}
+
+
+def openvino_settings(precision: Precision, threads: int) -> dict[str, Any]:
+    """Return OpenVINO's settings for the lowest latency; 0 threads leave it to the runtime."""
+    # Some processors would take bf16 unasked.
+    hint = "bf16" if precision == "bf16" else "f32"
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+    return settings | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
+
+
+class ProgramSession:
+    """A program of `torch.export`, on any device of PyTorch's.
+
+    Args:
+        path: the file.
+        where: names it in errors.
+        threads: how many compute, in this whole process; 0 leaves it as it is.
+    """
+
+    def __init__(self, path: Path, where: str, threads: int = 0) -> None:
+        import torchvision  # noqa: F401  (its operators are in the program)
+
+        if threads:
+            torch.set_num_threads(threads)
+        extra = {KEY: ""}
+        try:
+            program = torch.export.load(path, extra_files=extra)
+        except Exception as error:  # whatever a damaged archive makes of it
+            raise SpinetError(f"PyTorch could not read {where}: {_first_line(error)}") from None
+        self.manifest = Manifest.from_json(extra[KEY], where)
+        self._program = program.module()
+
+    @torch.no_grad()
+    def run(self, images: Tensor) -> dict[str, Tensor]:
+        """See `Session`."""
+        return dict(zip(self.manifest.outputs, self._program(images), strict=False))
+
+
+def exported_file(path: Path) -> Path | None:
+    """Return the exported file that a path means, itself or the .xml file in an OpenVINO folder; None if it is none."""
+    if path.suffix in SUFFIXES:
+        return path
+    with contextlib.suppress(OSError):
+        inside = sorted(path.glob("*.xml")) if path.is_dir() else []
+        if len(inside) == 1:
+            return inside[0]
+    return None
+
+
+def open_session(path: Path, threads: int = 0, precision: Literal["fp32", "bf16"] | None = None) -> Session:
+    """Open an exported file of any format.
+
+    Raises:
+        SpinetError: it is missing, damaged, not ours or of another version, its runtime is not installed, or it does
+            not compute in `precision`.
+    """
+    file = exported_file(path)
+    if file is None:
+        raise SpinetError(f"{path} is no exported file; allowed are {', '.join(SUFFIXES)} and folders with one .xml")
+    if not file.is_file():
+        raise SpinetError(f"there is no exported file {path}")
+    if threads < 0:
+        raise SpinetError(f"threads is {threads}; allowed is 1 or more, or 0 to leave it to the runtime")
+    kind = SUFFIXES[file.suffix]
+    if kind == "openvino":
+        if not file.with_suffix(".bin").is_file():
+            raise SpinetError(f"{file} lacks its other half, {file.with_suffix('.bin').name}, beside it")
+        return OpenVinoSession(file, str(path), threads, precision)
+    if precision == "bf16":
+        raise SpinetError(f"{path} computes in fp32; bf16 is for files of --format openvino")
+    if kind == "onnx":
+        return OnnxSession(file, str(path), threads)
+    return ProgramSession(file, str(path), threads)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
