@@ -11,7 +11,7 @@ from torch.nn import functional
 from spinet.tools.benchmark_rounds import Clock, Run
 from spinet.tools.export_formats import quiet
 from spinet.tools.export_manifest import Precision, import_export
-from spinet.tools.exported_sessions import openvino_settings
+from spinet.tools.exported_sessions import openvino_core, openvino_settings
 
 # Side of the square matrices, and numbers in each of the three arrays that memory is read from and written to: far more
 # than caches hold.
@@ -119,5 +119,5 @@ def _openvino_product(side: int, precision: Precision, threads: int) -> Callable
         nncf = import_export("nncf", "computing in 8-bit integers")
         with quiet():
             model = nncf.quantize(model, nncf.Dataset([values]), subset_size=1)
-    request = openvino.Core().compile_model(model, "CPU", openvino_settings(precision, threads)).create_infer_request()
+    request = openvino_core().compile_model(model, "CPU", openvino_settings(precision, threads)).create_infer_request()
     return lambda: request.infer([values], share_inputs=True)
