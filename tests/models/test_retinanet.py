@@ -4,6 +4,7 @@ import shutil
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
 from spinet.arch.catalog import load_architecture
@@ -160,6 +161,19 @@ def test_the_losses_reach_every_parameter(activation):
     untouched = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert untouched == []
     assert all(weight.grad.isfinite().all() for weight in model.parameters())
+
+
+def test_the_losses_and_their_gradients_never_wait_for_a_value_from_the_device(tiny_detector):
+    targets = {"boxes": torch.tensor([[[8.0, 8, 40, 40]]]), "labels": torch.tensor([[1]])}
+    tiny_detector.losses(torch.zeros(1, 3, 64, 64), targets)
+
+    # Tensors without values: whatever has to look at one fails.
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+        images = fake.from_tensor(torch.zeros(2, 3, 64, 64))
+        targets = {name: fake.from_tensor(value.repeat_interleave(2, 0)) for name, value in targets.items()}
+        torch.stack(list(tiny_detector.losses(images, targets).values())).sum().backward()
+        with pytest.raises(RuntimeError):
+            targets["labels"].sum().item()
 
 
 def test_a_few_steps_of_plain_descent_lower_both_losses(tiny_detector):
