@@ -14,8 +14,9 @@ from spinet.arch.catalog import load_architecture
 from spinet.data.check_anchors import AnchorShapes
 from spinet.engine.build import create_model
 from spinet.engine.checkpoint import load_model
+from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-from spinet.engine.step import Stepper, compile_network
+from spinet.engine.step import Stepper
 from spinet.engine.task import Detection, Segmentation, anchor_shapes
 from spinet.engine.train import train
 from spinet.errors import SpinetError
@@ -261,7 +262,7 @@ def test_compiling_reaches_every_kind_of_network(config, head):
 
     network = create_model(load_architecture("tiny"), replace(config.model, head=head), 1)
     torch._dynamo.reset()
-    compile_network(network, backend)
+    compile_for_training(network, backend)
     masks = {"masks": torch.ones(2, 1, 112, 112, dtype=torch.uint8)} if head == "mask-rcnn" else {}
     boxes = torch.tensor([[[8.0, 8.0, 40.0, 40.0]]]).repeat(2, 1, 1)
     network.losses(torch.rand(2, 3, 64, 64), {"boxes": boxes, "labels": torch.zeros(2, 1, dtype=torch.int64), **masks})

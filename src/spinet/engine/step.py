@@ -1,8 +1,7 @@
 """One optimiser step: learning rate, forward and backward passes, clipping, update, average."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +9,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from spinet.data.stream import Batch
 from spinet.engine.build import Model
+from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import TrainConfig
 from spinet.engine.distributed import Processes, synchronise_batch_norm
 from spinet.engine.optim import clip_gradients, learning_rate
 from spinet.engine.state import TrainState
 from spinet.errors import OutOfMemory, SpinetError
-from spinet.models.rcnn import RCNN
 
 
 class Stepper:
@@ -43,7 +42,7 @@ class Stepper:
         self.steps, self.epoch_steps = steps, epoch_steps
         self.bf16 = config.uses_bf16(device.type)
         if config.compile:
-            compile_network(state.model)
+            compile_for_training(state.model)
         self.network: nn.Module = _Losses(state.model)
         if group.count > 1:
             self.network = synchronise_batch_norm(self.network, device)
@@ -114,15 +113,6 @@ class Stepper:
                 "take a larger --data.image-size or more images a part"
             )
         return error
-
-
-def compile_network(model: Model, backend: str | Callable[..., Any] = "inductor") -> None:
-    """Compile what is called as a whole: a network, or the parts of an R-CNN, whose regions are of many counts."""
-    parts: list[nn.Module] = [model]
-    if isinstance(model, RCNN):
-        parts = [model.backbone, model.regions, *model.stages, *([model.masks] if model.masks else [])]
-    for part in parts:
-        part.compile(backend=backend)
 
 
 class _Losses(nn.Module):

@@ -14,6 +14,7 @@ from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.transforms import EvalTransform
 from spinet.engine.build import Model
 from spinet.engine.checkpoint import ModelInfo, load_classifier, load_model, read_info
+from spinet.engine.compiling import compile_for_inference
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
 from spinet.models.classifier import Classifier
@@ -139,7 +140,7 @@ def torch_entry(
     else:
         watch(clock, model, model)
     if backend == "compile":
-        compile_for_shapes(model, device)
+        compile_for_inference(model, device)
 
     @torch.no_grad()
     def run() -> dict[str, float]:
@@ -156,17 +157,6 @@ def watch(clock: Clock, first: nn.Module, last: nn.Module | None) -> None:
     first.register_forward_pre_hook(lambda *_: clock.lap("pre"))
     if last is not None:
         last.register_forward_hook(lambda *_: clock.lap("network"))
-
-
-def compile_for_shapes(model: nn.Module, device: torch.device) -> None:
-    """Have a network compiled at its first call, for shapes that stay; on GPUs as CUDA graphs.
-
-    Of an R-CNN the backbone alone is: what follows has other shapes for every image.
-    """
-    part = model.backbone if isinstance(model, RCNN) else model
-    mode = "reduce-overhead" if device.type == "cuda" else None
-    # The module's hooks stay outside, where there is a clock to look at.
-    part.forward = torch.compile(part.forward, dynamic=False, mode=mode)
 
 
 def first_call(entry: Entry) -> Callable[[], object]:

@@ -39,6 +39,12 @@ def create_peer(name: str, classes: int, image_size: int) -> nn.Module:
     return model
 
 
+def compile_peer(model: Any) -> None:
+    """Have the backbone compiled at its first call, and the head of a one-stage detector."""
+    for part in (model.backbone, *((model.head,) if hasattr(model, "head") else ())):
+        part.forward = torch.compile(part.forward, dynamic=False)
+
+
 def peer_entry(
     name: str,
     backend: Literal["eager", "compile"],
@@ -52,7 +58,7 @@ def peer_entry(
 
     Args:
         name: `torchvision/NAME`.
-        backend: what runs it; compiled are the backbone, and the head where it is one.
+        backend: what runs it; `compile_peer` says what is compiled.
         precision: bf16 is autocast.
         images: photos `(3, H, W)`, uint8.
         device: where.
@@ -72,8 +78,7 @@ def peer_entry(
     one_stage = hasattr(model, "head")
     watch(clock, model.backbone, model.head if one_stage else None)
     if backend == "compile":
-        for part in (model.backbone, *((model.head,) if one_stage else ())):
-            part.forward = torch.compile(part.forward, dynamic=False)
+        compile_peer(model)
 
     def run() -> dict[str, float]:
         clock.start()

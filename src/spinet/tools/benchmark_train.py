@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from spinet.engine.build import MASK_HEADS
+from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 from spinet.engine.distributed import Processes
 from spinet.engine.optim import clip_gradients, create_optimizer
 from spinet.engine.task import task_of
 from spinet.errors import SpinetError
-from spinet.models.retinanet import RetinaNet
 from spinet.tools.benchmark import BenchmarkOptions, Report, measure, threads
 from spinet.tools.benchmark_entries import Entry, Subject
-from spinet.tools.benchmark_peers import PREFIX, create_peer
+from spinet.tools.benchmark_peers import PREFIX, compile_peer, create_peer
 from spinet.tools.benchmark_rounds import Clock, count_work
 from spinet.tools.export_manifest import Precision
 from spinet.tools.exported_sessions import exported_file
@@ -79,12 +79,19 @@ def step_entry(name: str, backend: str, precision: Precision, options: Benchmark
     if name.startswith(PREFIX):
         model: Any = create_peer(name, options.classes, options.image_size).to(device).train()
         losses = peer_losses(model, images, targets)
+        if backend == "compile":
+            compile_peer(model)
     else:
         subject = Subject.load(name, options.head, options.classes, options.image_size)
         model, macs = subject.model.to(device).train(), subject.macs()
         model.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
-        losses = own_losses(model, images, targets, options, backend == "compile")
+        if backend == "compile":
+            compile_for_training(model)
+
+        def losses() -> dict[str, Tensor]:
+            return cast(dict[str, Tensor], model.losses(images, targets))
+
     optimizer = create_optimizer(model, OptimConfig())
     clock = Clock(device)
 
@@ -124,19 +131,6 @@ def make_targets(options: BenchmarkOptions, masks: bool, device: torch.device) -
     if masks:
         targets["masks"] = torch.ones(count, OBJECTS, 112, 112, dtype=torch.uint8, device=device)
     return targets
-
-
-def own_losses(
-    model: Any, images: Tensor, targets: dict[str, Tensor], options: BenchmarkOptions, compiled: bool
-) -> Losses:
-    """Return the losses of a network of ours as a call."""
-    if isinstance(model, RetinaNet) or options.head == "classifier":
-        call = torch.compile(model.losses, dynamic=False) if compiled else model.losses
-    else:
-        if compiled:
-            model.backbone.forward = torch.compile(model.backbone.forward, dynamic=False)
-        call = model.losses
-    return lambda: cast(dict[str, Tensor], call(images, targets))
 
 
 def peer_losses(model: Any, images: Tensor, targets: dict[str, Tensor]) -> Losses:
