@@ -5,6 +5,7 @@ it is several times faster on a CPU; normalising is linear, so only the rounding
 The padding is laid around the normalised image and so is still zero, the mean colour.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -106,7 +107,8 @@ class TrainTransform:
             image, boxes = image.flip(-2), _mirror(boxes, 1, image.shape[-2])
 
         low, high = self.scale_jitter
-        image, scale = _resize_long_side(image, self.image_size * (low + (high - low) * jitter))
+        length = self.image_size * (low + (high - low) * jitter)
+        image, scale = _resize(image, length / max(image.shape[-2:]))
         left = int(x_draw * max(image.shape[-1] - self.image_size, 0))
         top = int(y_draw * max(image.shape[-2] - self.image_size, 0))
         image = image[:, top : top + self.image_size, left : left + self.image_size]
@@ -117,21 +119,30 @@ class TrainTransform:
         boxes = boxes.clamp(min=0).minimum(torch.tensor([width, height, width, height]))
         kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
         placement = Placement(size, flipped, scale, torch.tensor([left, top]), kept)
-        return _normalise_and_pad(image, self.image_size), boxes[kept], placement
+        return _normalise_and_pad(image, self.image_size, self.image_size), boxes[kept], placement
 
 
 @dataclass(frozen=True)
 class EvalTransform:
-    """Long side to `image_size`, normalise, pad at the bottom and right; nothing random.
+    """As large as fits into `image_size`, normalise, pad at the bottom and right; nothing random.
+
+    Attributes:
+        image_size: side of the square output in pixels, or its (height, width), as exported files may have them.
 
     Raises:
         SpinetError: the size is not positive.
     """
 
-    image_size: int
+    image_size: int | tuple[int, int]
 
     def __post_init__(self) -> None:
-        _check_size(self.image_size)
+        for size in self.shape:
+            _check_size(size)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
 
     def __call__(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Transform one image.
@@ -143,8 +154,8 @@ class EvalTransform:
             float32 `(3, S, S)` and the scale `(2,)` as (x, y): a box of the output divided by (x, y, x, y) is
             a box of the input.
         """
-        image, scale = _resize_long_side(image, self.image_size)
-        return _normalise_and_pad(image, self.image_size), scale
+        image, scale = _resize(image, fitting_factor(image.shape[-2:], self.shape))
+        return _normalise_and_pad(image, *self.shape), scale
 
 
 def _check_size(image_size: int) -> None:
@@ -159,17 +170,25 @@ def _mirror(boxes: Tensor, axis: int, length: int) -> Tensor:
     return mirrored
 
 
-def _resize_long_side(image: Tensor, length: float) -> tuple[Tensor, Tensor]:
+def fitting_factor(size: Sequence[int], shape: tuple[int, int]) -> float:
+    """Return by what an image of `size` (height, width) is multiplied to be as large as fits into `shape`.
+
+    >>> fitting_factor((720, 1280), (640, 640)), fitting_factor((720, 1280), (180, 640))
+    (0.5, 0.25)
+    """
+    return min(shape[0] / size[0], shape[1] / size[1])
+
+
+def _resize(image: Tensor, factor: float) -> tuple[Tensor, Tensor]:
     """Return the resized image and the exact (x, y) scale after rounding to whole pixels."""
     height, width = image.shape[-2:]
-    factor = length / max(height, width)
     new_height, new_width = max(round(height * factor), 1), max(round(width * factor), 1)
     resized: Tensor = functional.resize(image, [new_height, new_width], antialias=True)
     return resized, torch.tensor([new_width / width, new_height / height])
 
 
-def _normalise_and_pad(image: Tensor, size: int) -> Tensor:
-    padded = torch.zeros(3, size, size)
+def _normalise_and_pad(image: Tensor, height: int, width: int) -> Tensor:
+    padded = torch.zeros(3, height, width)
     mean, std = (255 * torch.tensor(values).view(3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
     padded[:, : image.shape[-2], : image.shape[-1]].copy_(image).sub_(mean).div_(std)
     return padded

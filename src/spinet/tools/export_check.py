@@ -42,17 +42,17 @@ class Agreement:
     matched: float
 
 
-def photo_like(count: int, size: int) -> list[Tensor]:
+def photo_like(count: int, height: int, width: int) -> list[Tensor]:
     """Make pictures with soft shapes, edges and noise, the last ones with padding, always the same ones."""
     generator = torch.Generator().manual_seed(0)
     pictures = []
     for index in range(count):
-        total = torch.zeros(3, size, size)
+        total = torch.zeros(3, height, width)
         for cells in (2, 5, 13, 31):
             noise = torch.randn(1, 3, cells, cells, generator=generator)
-            total += F.interpolate(noise, (size, size), mode="bicubic" if cells < 13 else "nearest")[0]
+            total += F.interpolate(noise, (height, width), mode="bicubic" if cells < 13 else "nearest")[0]
         picture = (128 + 40 * total).clamp(0, 255).byte().permute(1, 2, 0).contiguous()
-        picture[size - (size * index) // (2 * count) :] = torch.tensor(PAD_COLOUR, dtype=torch.uint8)
+        picture[height - (height * index) // (2 * count) :] = torch.tensor(PAD_COLOUR, dtype=torch.uint8)
         pictures.append(picture)
     return pictures
 
@@ -63,7 +63,7 @@ def check(graph: Graph, session: Session, pictures: Sequence[Tensor], precision:
     Args:
         graph: the network.
         session: the file; where it gives raw outputs too, they are compared.
-        pictures: uint8 RGB `(S, S, 3)`.
+        pictures: uint8 RGB `(H, W, 3)`.
         precision: in fp32 all has to be equal but for rounding; else nearly all that is surely found is found again.
         where: names the file in errors.
 

@@ -23,7 +23,7 @@ class Session(Protocol):
     manifest: Manifest
 
     def run(self, images: Tensor) -> dict[str, Tensor]:
-        """Map uint8 RGB `(N, S, S, 3)` to all outputs by name; N and S are those of the manifest."""
+        """Map uint8 RGB `(N, H, W, 3)` to all outputs by name; N, H and W are those of the manifest."""
         ...
 
 

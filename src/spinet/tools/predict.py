@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -17,13 +17,11 @@ from spinet.data.transforms import EvalTransform
 from spinet.engine.build import Detector
 from spinet.engine.checkpoint import ModelInfo, load_model
 from spinet.engine.evaluate import PhotoDetections, in_photo
-from spinet.errors import SpinetError, unknown_name
+from spinet.errors import SpinetError
 from spinet.files import write_atomically
-from spinet.models.formats import EXACT, HALF, Format, best_format
+from spinet.models.formats import Precision, fuse_in
 from spinet.tools.ahead import ahead
 from spinet.tools.pictures import draw_detections
-
-Precision = Literal["fp32", "bf16", "auto"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Prepared:
 
     Attributes:
         image: uint8 RGB `(3, H, W)`.
-        pixels: the network's input: normalised `(3, S, S)`, or for an exported file uint8 RGB `(S, S, 3)`.
+        pixels: the network's input: normalised `(3, S, S)`, or for an exported file uint8 RGB `(H, W, 3)`.
         scale: `(2,)`, (x, y): input divided by photo.
     """
 
@@ -78,11 +76,8 @@ class Predictor:
         Raises:
             SpinetError: the file is missing, damaged, or not one of ours, or the precision is unknown.
         """
-        if precision not in get_args(Precision):
-            raise unknown_name("precision", precision, get_args(Precision))
         model, info = load_model(path, device)
-        chosen: Format = {"fp32": EXACT, "bf16": HALF}.get(precision) or best_format(model, info.image_size, device)
-        return cls(model.fused(dtype=chosen.dtype, channels_last=chosen.channels_last), info, device)
+        return cls(fuse_in(precision, model, info.image_size, device), info, device)
 
     def __call__(self, image: Tensor, score_threshold: float = 0.3) -> PhotoDetections:
         """Find objects in a uint8 RGB photo `(3, H, W)`; boxes and masks come in its own pixels."""
