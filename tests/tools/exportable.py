@@ -16,12 +16,13 @@ PHOTO_SIZES = [(1, 1), (64, 64), (63, 65), (7, 300), (300, 7), (480, 640), (33, 
 PHOTO_SIZES += [(613, 37)]
 
 
-def tiny(head: str = "retinanet", classes: int = 3, image_size: int = SIZE, **settings):
-    """Build a network that finds something everywhere, and its description."""
+def tiny(head: str = "retinanet", shape: tuple[int, int] = (SIZE, SIZE), **settings):
+    """Build a network that finds something everywhere in images of a shape, and its description."""
     torch.manual_seed(0)
+    classes = 3
     names = tuple(f"class {label}" for label in range(classes))
     model_config = ModelConfig(arch="tiny", head=head, **settings)
-    info = ModelInfo(load_architecture("tiny"), model_config, names, tuple(range(10, 10 + 5 * classes, 5)), image_size)
+    info = ModelInfo(load_architecture("tiny"), model_config, names, tuple(range(10, 10 + 5 * classes, 5)), max(shape))
     model = info.create_model().train()
     with torch.no_grad():
         if head == "retinanet":
@@ -33,7 +34,7 @@ def tiny(head: str = "retinanet", classes: int = 3, image_size: int = SIZE, **se
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = None
         if head in ("retinanet", "classifier"):
-            model(normalised(photo_like(4, image_size, image_size)))
+            model(normalised(photo_like(4, *shape)))
     return model.eval(), info
 
 

@@ -48,7 +48,10 @@ def export_command(args: list[str]) -> None:
         agreement = export(run, out, options)
         parts = [f"{agreement.matched:.1%} of {agreement.detections} detections"] if agreement.detections else []
         parts += [f"raw outputs within {agreement.raw:.1e} of their range"] if agreement.raw else []
-        say(f"compared with the network: {', '.join(parts) or 'equal'}")
+        nothing = (
+            "nothing was found in the pictures, so nothing was compared; see what `spinet evaluate` says of the file"
+        )
+        say(f"compared with the network: {', '.join(parts) or nothing}")
         say(f"{out}")
 
     tyro.cli(command, args=args, prog="spinet export")

@@ -128,7 +128,8 @@ def _program(
 ) -> tuple[Agreement, list[Path]]:
     file = folder / target.name
     save_program(program, file, manifest)
-    return check(graph, ProgramSession(file, str(target)), pictures, "fp32", str(target)), [file]
+    session = ProgramSession(file, str(target), raw_names=graph.raw_names)
+    return check(graph, session, pictures, "fp32", str(target)), [file]
 
 
 def _onnx(
