@@ -1,17 +1,13 @@
 """OpenVINO files of lower precision: they find what the network finds, or are not written."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
 from exportable import tiny
 from PIL import Image
 
-from spinet.data.coco import CocoDataset
 from spinet.engine.checkpoint import save_weights
-from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-from spinet.engine.train import train
 from spinet.errors import SpinetError
 from spinet.tools.export import ExportOptions, export, export_model
 from spinet.tools.export_check import photo_like
@@ -20,26 +16,11 @@ from spinet.tools.exported_sessions import open_session
 from spinet.tools.predict import Predictor
 
 pytestmark = pytest.mark.slow
-LEARNING = OptimConfig(lr=0.05, lr_batch=8, schedule="cosine", warmup_epochs=2, ema_decay=0.9)
 
 
 @pytest.fixture(autouse=True)
 def _openvino():
     pytest.importorskip("openvino")
-
-
-@pytest.fixture(scope="module")
-def learnt(digits, tmp_path_factory):
-    """A run that knows the 16 photos that it was trained on by heart."""
-    run = tmp_path_factory.mktemp("learnt") / "run"
-    data = DataConfig(
-        root=str(digits), image_size=64, workers=0, cache_images=True, scale_jitter=(1.0, 1.0), horizontal_flip=False
-    )
-    model = ModelConfig(arch="tiny", bn_momentum=0.1)
-    config = TrainConfig(model=model, data=data, optim=LEARNING, epochs=150, batch_size=8, eval_epochs=0, device="cpu")
-    result = train(replace(config, save_seconds=1e9), run, val_set=CocoDataset(digits, "train"), quiet=True)
-    assert result.last["AP"] > 0.8
-    return run
 
 
 def test_a_file_in_fp32_computes_in_bf16_where_it_is_asked_to(tmp_path):

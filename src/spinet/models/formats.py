@@ -26,6 +26,12 @@ HALF = Format(torch.bfloat16, channels_last=True)
 PLAIN = Format(torch.float32, channels_last=False)
 
 
+def check_precision(precision: str) -> None:
+    """Raise a SpinetError for a precision that is not known."""
+    if precision not in get_args(Precision):
+        raise unknown_name("precision", precision, get_args(Precision))
+
+
 def fuse_in(precision: Precision, model: M, image_size: int, device: torch.device) -> M:
     """Return a copy of a network for inference only, as `Predictor` and `spinet predict` run it.
 
@@ -38,8 +44,7 @@ def fuse_in(precision: Precision, model: M, image_size: int, device: torch.devic
     Raises:
         SpinetError: the precision is unknown.
     """
-    if precision not in get_args(Precision):
-        raise unknown_name("precision", precision, get_args(Precision))
+    check_precision(precision)
     chosen = {"fp32": EXACT, "bf16": HALF}.get(precision) or best_format(model, image_size, device)
     return fuse(model, **chosen._asdict())
 

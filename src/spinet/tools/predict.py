@@ -19,7 +19,7 @@ from spinet.engine.checkpoint import ModelInfo, load_model
 from spinet.engine.evaluate import PhotoDetections, in_photo
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
-from spinet.models.formats import Precision, fuse_in
+from spinet.models.formats import Precision, check_precision, fuse_in
 from spinet.tools.ahead import ahead
 from spinet.tools.pictures import draw_detections
 
@@ -76,6 +76,7 @@ class Predictor:
         Raises:
             SpinetError: the file is missing, damaged, or not one of ours, or the precision is unknown.
         """
+        check_precision(precision)
         model, info = load_model(path, device)
         return cls(fuse_in(precision, model, info.image_size, device), info, device)
 

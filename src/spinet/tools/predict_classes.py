@@ -15,7 +15,7 @@ from spinet.engine.checkpoint import ModelInfo, load_classifier
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.classifier import Classifier, Guesses
-from spinet.models.formats import Precision, fuse_in
+from spinet.models.formats import Precision, check_precision, fuse_in
 from spinet.tools.predict import find_images
 
 
@@ -47,6 +47,7 @@ class ClassPredictor:
         Raises:
             SpinetError: it is missing, damaged, or holds no classifier, or the precision is unknown.
         """
+        check_precision(precision)
         model, info = load_classifier(path, device)
         return cls(fuse_in(precision, model, info.image_size, device), info, device)
 
