@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -114,6 +115,23 @@ def test_low_precision_has_to_find_the_same_class_in_about_the_same_place():
     assert matches(ours, ours | {"labels": torch.tensor([2])}, exact=False).tolist() == [False]
 
 
+def test_lower_precision_whose_raw_outputs_are_unlike_the_networks_is_refused(detector):
+    model, info = detector
+    other = Eager(model, info)
+    names = (*other.graph.output_names, *other.graph.raw_names)
+
+    @torch.no_grad()
+    def shuffled(images):
+        outputs = dict(zip(names, other.graph(images), strict=True))
+        # Of the same mean and spread, which is what most of the angle between logits comes from.
+        return outputs | {"class_logits": outputs["class_logits"].flip(1)}
+
+    other.run = shuffled
+
+    with pytest.raises(SpinetError, match="computes something else.* are a fairer test: --calibration DIR"):
+        check(other.graph, other, photo_like(2, SIZE, SIZE), "bf16", "model.xml")
+
+
 # --- the manifest ---
 
 
@@ -154,6 +172,7 @@ def test_a_file_without_a_manifest_says_which_command_makes_one():
     [
         ({"precision": "bf16"}, "bf16 is for --format openvino; onnx files compute in fp32"),
         ({"format": "openvino", "precision": "int8"}, "pass --calibration DIR"),
+        ({"calibration": Path("photos")}, "--calibration is for --int8 and --precision bf16"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"image_size": 0}, "image_size is 0"),
         ({"image_size": (64, 0)}, "image_size is 0"),

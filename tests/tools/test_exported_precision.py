@@ -38,9 +38,9 @@ def test_a_file_in_fp32_computes_in_bf16_where_it_is_asked_to(tmp_path):
 def test_a_trained_detector_survives_lower_precision_and_scores_close(learnt, digits, tmp_path, spinet, precision):
     if precision == "int8":
         pytest.importorskip("nncf")
-    photos = digits / "train" if precision == "int8" else None
+    options = ExportOptions("openvino", precision=precision, calibration=digits / "train")
 
-    agreement = export(learnt, tmp_path / "small", ExportOptions("openvino", precision=precision, calibration=photos))
+    agreement = export(learnt, tmp_path / "small", options)
 
     assert agreement.detections >= 4
     assert agreement.matched >= 0.9
@@ -52,6 +52,14 @@ def test_a_trained_detector_survives_lower_precision_and_scores_close(learnt, di
     assert theirs["AP50"] == pytest.approx(ours["AP50"], abs=0.02)
     # Sixteen channels and boxes of sixteen pixels: in 8 bits the corners move by a pixel.
     assert theirs["AP75"] == pytest.approx(ours["AP75"], abs=0.1)
+
+
+def test_without_photos_bf16_is_judged_by_raw_outputs_not_by_which_of_many_boxes_are_the_best_hundred(learnt, tmp_path):
+    agreement = export(learnt, tmp_path / "small", ExportOptions("openvino", precision="bf16"))
+
+    assert agreement.detections == 0
+    assert agreement.cosine > 0.99
+    assert 0 < agreement.raw < 0.1
 
 
 @pytest.mark.parametrize("head", ["mask-rcnn", "cascade-mask-rcnn"])

@@ -38,7 +38,8 @@ def export_command(args: list[str]) -> None:
             batch_size: Images N that the file takes at once.
             precision: OpenVINO: arithmetic that the file asks its runtime for.
             int8: OpenVINO: 8-bit integers where NNCF allows them.
-            calibration: Folder of photos like those that the file will see, for --int8; 300 of them are used.
+            calibration: Folder of photos like those that the file will see: --int8 takes ranges of values from 300 of
+                them, and --precision bf16 is compared on some.
         """
         from spinet.tools.export import ExportOptions, export
 

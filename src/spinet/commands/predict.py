@@ -75,7 +75,8 @@ def predict_command(args: list[str]) -> None:
             (say if readable else warn)(line)
             unreadable += not readable
         if unreadable:
-            raise SpinetError(f"{unreadable} photos could not be read; the others were done")
+            photos_of = "photo" if unreadable == 1 else "photos"
+            raise SpinetError(f"{unreadable} {photos_of} could not be read; the others were done")
 
     tyro.cli(command, args=args, prog="spinet predict")
 

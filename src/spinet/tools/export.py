@@ -43,7 +43,7 @@ class ExportOptions:
         image_size: side of the square input in pixels, or its height and width; the one of the training if None.
         batch_size: images that the file takes at once.
         precision: `"bf16"` and `"int8"` are OpenVINO's.
-        calibration: folder of photos like those that the file will see, for `"int8"`.
+        calibration: folder of photos like those that the file will see: for `"int8"`, and to compare `"bf16"` on.
 
     Raises:
         SpinetError: the options do not fit together.
@@ -63,8 +63,10 @@ class ExportOptions:
             raise SpinetError(f"{self.precision} is for --format openvino; {self.format} files compute in fp32")
         if self.precision == "int8" and self.calibration is None:
             raise SpinetError("8-bit integers need photos to find the ranges of values; pass --calibration DIR")
-        if self.calibration is not None and self.precision != "int8":
-            raise SpinetError("--calibration is for --int8; nothing else is calibrated")
+        if self.calibration is not None and self.precision == "fp32":
+            raise SpinetError(
+                "--calibration is for --int8 and --precision bf16; fp32 needs no photos to be compared on"
+            )
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -157,15 +159,18 @@ def _openvino(
     pictures: Sequence[Tensor],
     photos: Sequence[Tensor],
 ) -> tuple[Agreement, list[Path]]:
-    where = str(target)
-    full = OpenVinoSession(to_openvino(onnx_bytes(proto), manifest), where, precision="fp32")
-    agreement = check(graph, full, pictures, "fp32", where)
+    where, precision = str(target), manifest.precision
+    whole = to_openvino(onnx_bytes(proto), manifest)
+    agreement = check(graph, OpenVinoSession(whole, where, precision="fp32"), pictures, "fp32", where)
     model = to_openvino(onnx_bytes(without_raw(proto, manifest.outputs)), manifest)
-    if manifest.precision == "int8":
-        model = quantise(model, photos, manifest)
+    if precision == "int8":
+        files = save_openvino(quantise(model, photos, manifest), folder, target.stem)
+        return check(graph, OpenVinoSession(files[-1], where), pictures, precision, where, photos=True), files
     files = save_openvino(model, folder, target.stem)
-    last = check(graph, OpenVinoSession(files[-1], where), pictures, manifest.precision, where)
-    return (agreement if manifest.precision == "fp32" else last), files
+    check(graph, OpenVinoSession(files[-1], where, precision="fp32"), pictures, "fp32", where)
+    if precision == "bf16":
+        agreement = check(graph, OpenVinoSession(whole, where), pictures, precision, where, photos=bool(photos))
+    return agreement, files
 
 
 def _target(out: Path, wanted: ExportFormat) -> Path:
