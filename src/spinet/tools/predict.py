@@ -21,6 +21,7 @@ from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.formats import Precision, check_precision, fuse_in
 from spinet.tools.ahead import ahead
+from spinet.tools.detections_json import coco_entries, detections_json
 from spinet.tools.pictures import draw_detections
 
 
@@ -183,7 +184,7 @@ def predict_files(
                 continue
             own = next(found)
             entries.append(_entry(path, photo.image, own, predictor.info))
-            results += [{"image_id": image_ids[path], **each} for each in _results(own, predictor.info)]
+            results += [{"image_id": image_ids[path], **each} for each in coco_entries(own, predictor.info)]
             picture = out / f"{_free_name(path.stem, taken)}.jpg"
             drawn = draw_detections(to_pil_image(photo.image), own, predictor.info.class_names)
             write_atomically(picture, _jpeg(drawn))
@@ -218,29 +219,6 @@ def _batches(
 def _image_ids(files: Sequence[Path]) -> list[int]:
     numbers = [int(file.stem) for file in files if file.stem.isascii() and file.stem.isdigit()]
     return numbers if len(set(numbers)) == len(files) else list(range(1, len(files) + 1))
-
-
-def _results(found: PhotoDetections, info: ModelInfo) -> list[dict[str, Any]]:
-    """What was found in COCO's results format, without the image: boxes are (x, y, width, height), masks RLE."""
-    boxes = found["boxes"].clone()
-    boxes[:, 2:] -= boxes[:, :2]
-    results: list[dict[str, Any]] = [
-        {"category_id": info.category_ids[label], "bbox": box, "score": score}
-        for box, score, label in zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
-    ]
-    for result, mask in zip(results, found.get("masks", ()), strict=False):
-        result["segmentation"] = mask
-    return results
-
-
-def detections_json(found: PhotoDetections, info: ModelInfo) -> list[dict[str, Any]]:
-    """What was found, for people to read: as in COCO's results format, rounded, and with the names of the classes."""
-    names = [info.class_names[label] for label in found["labels"].tolist()]
-    return [
-        result
-        | {"class": name, "score": round(result["score"], 4), "bbox": [round(value, 2) for value in result["bbox"]]}
-        for name, result in zip(names, _results(found, info), strict=True)
-    ]
 
 
 def _entry(path: Path, image: Tensor, found: PhotoDetections, info: ModelInfo) -> dict[str, Any]:
