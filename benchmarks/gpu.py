@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ import torch
 import tyro
 
 from spinet.commands.benchmark import print_report
+from spinet.data.rendering import RawImages, develop, gather
+from spinet.data.transforms import IMAGE_STD, TrainTransform
 from spinet.engine.config import OptimConfig
 from spinet.engine.distributed import pick_device
 from spinet.engine.machine import describe_machine, finish
@@ -111,6 +114,8 @@ def parts(plan: Plan, device: torch.device, root: str, smoke: bool) -> dict[str,
         "throughput": lambda: benchmark(names, batches, device),
         "training": lambda: benchmark_training(names, steps, device, root),
         "optimiser": lambda: measure(optimisers(plan, device), plan.options, device),
+        "augmentation": lambda: measure(augmentations(plan, device), plan.options, device),
+        "augmentation does not wait for the host": lambda: augmentation_without_waiting(plan, device),
         "losses do not wait for the host": lambda: losses_without_waiting(plan, device),
     }
 
@@ -142,6 +147,56 @@ def _update(optimizer: torch.optim.Optimizer, device: torch.device) -> Callable[
         return clock.stages
 
     return run
+
+
+def augmentations(plan: Plan, device: torch.device) -> list[Entry]:
+    """Return the augmentation of a training batch whose photos are decoded, by one worker and by the device."""
+    raw = raw_batch(plan, 0.0)
+
+    def run(place: torch.device) -> dict[str, float]:
+        clock = Clock(place)
+        clock.start()
+        raw.to(place, non_blocking=True)
+        clock.lap("render")
+        return clock.stages
+
+    places = {"a worker": torch.device("cpu"), "the device": device}
+    return [
+        Entry(
+            f"rendered by {name}", "loader", "fp32", partial(run, place), plan.training, whole="render", core="render"
+        )
+        for name, place in places.items()
+    ]
+
+
+def raw_batch(plan: Plan, colour_jitter: float) -> RawImages:
+    """Make up photos of COCO's usual shape, pinned where there is a GPU, and how they are augmented."""
+    torch.manual_seed(0)
+    transform = TrainTransform(plan.size, colour_jitter=colour_jitter)
+    height, width = 3 * plan.size // 4, plan.size
+    pairs = []
+    for _ in range(plan.training):
+        photo = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8).permute(2, 0, 1)
+        pairs.append(develop(photo, transform.place((height, width), torch.zeros(0, 4))[0], rendered=False))
+    raw = gather(*zip(*pairs, strict=True))
+    assert isinstance(raw, RawImages)
+    return raw.pin_memory() if torch.cuda.is_available() else raw
+
+
+def augmentation_without_waiting(plan: Plan, device: torch.device) -> dict[str, Any]:
+    """Augment while PyTorch raises wherever the host would wait for the GPU; tell the differences from the CPU."""
+    found: dict[str, Any] = {"checked": device.type == "cuda"}
+    for jitter in (0.0, 0.4):
+        raw = raw_batch(plan, jitter)
+        with no_waiting(device):
+            images = raw.to(device, non_blocking=True)
+        # In grey levels again.
+        levels = 255 * torch.tensor(IMAGE_STD).view(3, 1, 1) * (images.cpu() - raw.to(torch.device("cpu"))).abs()
+        found[f"colour jitter {jitter}"] = {
+            "most levels": round(float(levels.max())),
+            "share that differs": float((levels > 0.5).float().mean()),
+        }
+    return found
 
 
 def losses_without_waiting(plan: Plan, device: torch.device) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from class_folders import write_folders
 from spinet.data.class_data import ClassDataset
 from spinet.data.class_loader import class_eval_loader, class_train_loader
 from spinet.data.class_transforms import ClassEvalTransform, ClassTrainTransform
+from spinet.data.rendering import RawImages
 from spinet.data.stream import Batch
 from spinet.errors import SpinetError
 
@@ -81,6 +82,20 @@ def test_worker_processes_change_nothing(dataset):
     assert equal(batches(dataset, 4, workers=2), batches(dataset, 4))
     loaders = [class_eval_loader(dataset, ClassEvalTransform(16), batch_size=2, workers=count) for count in (0, 2)]
     assert equal(*map(list, loaders))
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_images_rendered_later_are_those_that_the_workers_would_render(dataset, workers):
+    transform = ClassTrainTransform(16, colour_jitter=0.4, vertical_flip=True)
+    streams = [
+        itertools.islice(class_train_loader(dataset, transform, batch_size=4, seed=1, workers=count, rendered=done), 6)
+        for done, count in ((True, 0), (False, workers))
+    ]
+
+    for finished, raw in zip(*streams, strict=True):
+        assert isinstance(raw.images, RawImages)
+        assert equal([finished], [raw._replace(images=raw.images.to(torch.device("cpu")))])
+        assert torch.equal(finished.sizes, raw.sizes)
 
 
 def test_the_streams_leave_torchs_global_generator_alone(dataset):

@@ -3,7 +3,7 @@ import torch
 from torchvision.transforms.v2 import functional
 
 from spinet.data.class_transforms import ClassTrainTransform
-from spinet.data.colours import jitter_colours
+from spinet.data.colours import Colours, change_colours, draw_colours
 from spinet.data.transforms import TrainTransform
 from spinet.errors import SpinetError
 
@@ -14,19 +14,25 @@ def photo():
 
 def test_no_strength_changes_and_draws_nothing():
     before = torch.random.get_rng_state()
-    assert torch.equal(jitter_colours(photo(), 0.0), photo())
+    assert draw_colours(0.0) is None
+    assert torch.equal(change_colours(photo(), None), photo())
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_the_three_factors_are_uniform_around_one():
     torch.manual_seed(3)
     brightness, contrast, saturation = (1 + 0.4 * (2 * torch.rand(3) - 1)).tolist()
-    expected = functional.adjust_contrast(functional.adjust_brightness(photo(), brightness), contrast)
-    expected = functional.adjust_saturation(expected, saturation)
     assert all(0.6 <= factor <= 1.4 for factor in (brightness, contrast, saturation))
 
     torch.manual_seed(3)
-    assert torch.equal(jitter_colours(photo(), 0.4), expected)
+    assert draw_colours(0.4) == (brightness, contrast, saturation)
+
+
+def test_brightness_changes_first_then_contrast_then_saturation():
+    expected = functional.adjust_contrast(functional.adjust_brightness(photo(), 1.2), 0.7)
+    expected = functional.adjust_saturation(expected, 1.3)
+
+    assert torch.equal(change_colours(photo(), Colours(1.2, 0.7, 1.3)), expected)
 
 
 def test_boxes_and_crops_are_those_of_the_same_training_without_it():

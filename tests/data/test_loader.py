@@ -11,6 +11,7 @@ from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader, train_loader
 from spinet.data.mask_crops import crop_masks, paste_masks
 from spinet.data.masks import decode_columns
+from spinet.data.rendering import RawImages
 from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform, TrainTransform
 from spinet.errors import SpinetError
@@ -232,6 +233,22 @@ def test_a_batch_without_objects_has_room_for_a_mask(tmp_path, write_coco):
     assert batch.targets["masks"].shape == (2, 1, 112, 112)
 
 
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_images_rendered_later_are_those_that_the_workers_would_render(shapes, workers):
+    transform = TrainTransform(40, vertical_flip=True, colour_jitter=0.4)
+    streams = [
+        itertools.islice(train_loader(shapes, transform, batch_size=2, seed=1, workers=count, rendered=rendered), 6)
+        for rendered, count in ((True, 0), (False, workers))
+    ]
+
+    for finished, raw in zip(*streams, strict=True):
+        assert isinstance(raw.images, RawImages)
+        assert raw.images.pixels.shape == (2 * 3 * 40 * 30,)
+        assert len(raw.images) == 2
+        assert equal([finished], [raw._replace(images=raw.images.to(torch.device("cpu")))])
+        assert torch.equal(finished.targets["masks"], raw.targets["masks"])
+
+
 def test_workers_bring_the_same_masks(shapes):
     here, there = batches(shapes, 3), batches(shapes, 3, workers=2)
 
@@ -266,7 +283,8 @@ def test_masks_are_flipped_and_cropped_as_the_image_is(seed, vertical):
     transform = TrainTransform(size, scale_jitter=(scale, scale), vertical_flip=vertical)
 
     torch.manual_seed(seed)
-    image, moved, placement = transform.place(mask.expand(3, -1, -1) * 255, boxes)
+    placement, moved, _ = transform.place((height, width), boxes)
+    image = placement.render(mask.expand(3, -1, -1) * 255)
     crops = placement.flip(crop_masks([encoded(mask)] * len(moved), placement.back(moved), height, width, side=112))
 
     shown = (image[0] > 0).to(torch.uint8)
@@ -295,7 +313,8 @@ def test_real_masks_follow_their_objects_through_the_augmentation(real_photos, n
         for mask, box in list(zip(sample.masks, sample.boxes, strict=True))[:8]:
             whole = torch.from_numpy(decode_columns(mask, sample.height, sample.width, 0, sample.width)).T
             torch.manual_seed(index)
-            image, moved, placement = transform.place(whole.expand(3, -1, -1) * 255, box[None])
+            placement, moved, _ = transform.place((sample.height, sample.width), box[None])
+            image = placement.render(whole.expand(3, -1, -1) * 255)
             if len(moved) == 0 or (moved[0, 2:] - moved[0, :2]).min() < 8:
                 continue
             size = (sample.height, sample.width)

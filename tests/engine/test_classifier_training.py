@@ -99,6 +99,15 @@ def test_a_classifier_goes_on_from_another_with_a_new_dense_layer(config, tmp_pa
     assert not torch.equal(found["dense.weight"], source["dense.weight"])
 
 
+def test_a_classifier_augmented_on_the_device_ends_bit_equal(config, tmp_path):
+    config = replace(config, epochs=1, data=replace(config.data, colour_jitter=0.3))
+    train(config, tmp_path / "workers", quiet=True)
+    train(replace(config, data=replace(config.data, augment_on="device")), tmp_path / "device", quiet=True)
+
+    first, second = (load_file(tmp_path / name / "last.safetensors") for name in ("workers", "device"))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
 def test_photos_of_a_classifier_are_turned_upside_down_where_the_settings_say_so(config):
     group = Processes(0, 1, 0)
     shown = []

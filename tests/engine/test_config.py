@@ -40,6 +40,7 @@ def test_settings_left_out_take_their_defaults():
             '{"model": {"activation": "gelu"}}',
             "unknown value of model.activation 'gelu', did you mean 'relu'?",
         ),
+        ('{"data": {"augment_on": "gpu"}}', "unknown value of data.augment_on 'gpu'. Known: device, workers"),
         ('{"epochs": 20}', r"optim.drops: the drops \(30.0, 10.0\) epochs before the end begin before training does"),
         ('{"model": {"octaves": 0}}', "setting model.octaves: 0 is not between 1 and 100"),
         ('{"model": {"aspect_ratios": []}}', r"setting model.aspect_ratios: \(\) are not one or more finite numbers"),

@@ -93,6 +93,16 @@ def test_every_two_stage_head_trains_is_measured_and_loads(config, tmp_path, hea
 
 
 @pytest.mark.slow
+def test_a_mask_training_augmented_on_the_device_ends_bit_equal(config, tmp_path):
+    config = replace(config, epochs=1)
+    train(config, tmp_path / "workers", quiet=True)
+    train(replace(config, data=replace(config.data, augment_on="device", workers=2)), tmp_path / "device", quiet=True)
+
+    first, second = (load_file(tmp_path / name / "last.safetensors") for name in ("workers", "device"))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.mark.slow
 def test_a_mask_training_stopped_and_started_again_ends_bit_equal(config, tmp_path, monkeypatch):
     train(config, tmp_path / "whole", quiet=True)
     step = Stepper.step

@@ -118,6 +118,32 @@ def test_loader_processes_change_nothing(short, tmp_path):
     assert_same_end(tmp_path / "none", tmp_path / "two")
 
 
+@pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_augmenting_on_the_device_ends_bit_equal_also_when_stopped_and_started_again(
+    config, tmp_path, stop_at, accumulate
+):
+    data = replace(config.data, vertical_flip=True, colour_jitter=0.3)
+    config = replace(config, epochs=1, data=data, accumulate=accumulate)
+    train(config, tmp_path / "workers", quiet=True)
+    on_device = replace(config, data=replace(data, augment_on="device", cache_images=False, workers=accumulate - 1))
+
+    stop_at(2)
+    with pytest.raises(KeyboardInterrupt):
+        train(on_device, tmp_path / "device", quiet=True)
+    stop_at(None)
+    train(on_device, tmp_path / "device", quiet=True)
+
+    assert_same_end(tmp_path / "workers", tmp_path / "device")
+
+
+def test_a_run_keeps_to_where_it_augments(short, tmp_path):
+    # On a GPU resizing rounds differently.
+    train(short, tmp_path, quiet=True)
+
+    with pytest.raises(SpinetError, match="data.augment_on was 'workers', now 'device'"):
+        train(replace(short, data=replace(short.data, augment_on="device")), tmp_path, quiet=True)
+
+
 def test_training_in_process_leaves_the_callers_random_numbers_alone(short, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -126,20 +152,30 @@ def test_training_in_process_leaves_the_callers_random_numbers_alone(short, tmp_
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("stop_after", [1, 5])
-def test_a_run_stopped_and_started_again_ends_bit_equal(config, tmp_path, monkeypatch, stop_after):
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Return a function that has trainings stop after they save at a step, or go on to their end again."""
+    save = TrainState.save
+
+    def stop_after(step):
+        def saved(state, run):
+            save(state, run)
+            if state.step == step:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(TrainState, "save", saved)
+
+    return stop_after
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_run_stopped_and_started_again_ends_bit_equal(config, tmp_path, stop_at, step):
     train(config, tmp_path / "whole", quiet=True)
 
-    def stop(state, run):
-        save(state, run)
-        if state.step == stop_after:
-            raise KeyboardInterrupt
-
-    save = TrainState.save
-    monkeypatch.setattr(TrainState, "save", stop)
+    stop_at(step)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "parts", quiet=True)
-    monkeypatch.undo()
+    stop_at(None)
     train(config, tmp_path / "parts", quiet=True)
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
 

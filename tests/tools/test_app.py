@@ -17,6 +17,7 @@ from spinet.tools.app_answers import ask, draw_answer, open_photo
 from spinet.tools.app_html import answer_heading, answer_table, cost_rows, cost_table, drawing, model_line
 from spinet.tools.app_models import AppModel, Models, example_photos, short_names
 from spinet.tools.app_session import NOTHING, Session, look, view
+from spinet.tools.export import ExportOptions, export
 from spinet.tools.pictures import class_colour
 from spinet.tools.predict import Predictor
 
@@ -207,6 +208,22 @@ def test_exported_files_in_a_run_folder_can_be_picked_and_are_opened_then(tmp_pa
 
     assert found.names == ["run", "model.onnx"]
     assert look(found, ("model.onnx",), photo(tmp_path / "a.png"), None).startswith('<p class="alert"')
+
+
+@pytest.mark.slow
+def test_an_exported_file_in_the_run_folder_guesses_what_the_run_guesses_and_says_what_it_is(tmp_path):
+    run = tmp_path / "run"
+    tiny_weights(run / "best.safetensors", "classifier")
+    export(run, run / "model.pt2", ExportOptions(format="pt2"))
+    found = Models([run], CPU)
+
+    first = look(found, ("run", "model.pt2"), photo(tmp_path / "a.png"), None)
+
+    assert isinstance(first, Session)
+    ours, theirs = (first.answers[name] for name in ("run", "model.pt2"))
+    assert answer_table(ours, 0.0) == answer_table(theirs, 0.0) != ""
+    assert ", PyTorch; " in model_line(found["run"])
+    assert ", pt2 fp32; " in model_line(found["model.pt2"])
 
 
 def test_examples_are_photos_of_the_val_split_of_the_run(tmp_path, digits):

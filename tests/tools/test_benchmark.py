@@ -12,7 +12,7 @@ from spinet.errors import SpinetError
 from spinet.search.constraints import LatencyTable
 from spinet.tools import export_manifest
 from spinet.tools.benchmark import BenchmarkOptions, Report, benchmark
-from spinet.tools.benchmark_ceilings import MEMORY, STAGE, ceiling_name, matrix_ceiling, memory_ceiling
+from spinet.tools.benchmark_ceilings import MEMORY, STAGE, _torch_products, fastest, matrix_ceilings, memory_ceiling
 from spinet.tools.benchmark_entries import Subject, photos, prepare_batch
 from spinet.tools.benchmark_peers import create_peer, peer_names
 from spinet.tools.benchmark_rounds import Clock, Spread, count_work, interleave, peak_memory
@@ -81,14 +81,14 @@ def test_a_fused_network_executes_no_more_than_the_architecture_counts(report):
 
 def test_every_number_of_a_report_is_positive_and_medians_lie_between_quartiles(report):
     assert [line.name for line in report.lines] == ["tiny", "spinenet49-quarter"]
-    assert set(report.ceilings) == {"torch fp32", MEMORY}
+    assert {"fp32, torch.mm", "fp32, torch convolution", MEMORY} <= set(report.ceilings)
     assert all(rate > 0 for rate in report.ceilings.values())
     for line in report.lines:
         assert set(line.stages) == {"pipeline", "pre", "network", "post"}
         assert all(0 < spread.low <= spread.median <= spread.high for spread in line.stages.values())
         assert line.stages["network"].high <= line.stages["pipeline"].high
         assert line.images_per_second == pytest.approx(1000 / line.stages["pipeline"].median)
-        assert line.share == pytest.approx(line.macs_per_second / report.ceilings["torch fp32"])
+        assert line.share == pytest.approx(line.macs_per_second / report.ceilings[fastest("fp32", report.ceilings)])
     assert report.lines[0].ratio == Spread(1.0, 1.0, 1.0, 2)
     assert report.lines[1].ratio.median > 0
 
@@ -136,17 +136,27 @@ def test_openvino_runs_in_all_precisions_beside_its_own_ceilings(tmp_path):
         **SMALL, backends=("openvino",), precisions=("fp32", "bf16", "int8"), calibration=tmp_path
     )
     report = benchmark(["tiny"], options, CPU)
-    assert [line.ceiling for line in report.lines] == ["openvino fp32", "openvino bf16", "openvino int8"]
+    assert [line.ceiling for line in report.lines] == [
+        fastest(precision, report.ceilings) for precision in options.precisions
+    ]
+    assert report.lines[2].ceiling == "int8, OpenVINO"
     assert all(line.share is not None and line.share > 0 for line in report.lines)
 
 
 def test_ceilings_are_counted_in_multiply_adds_and_bytes():
-    product, memory = matrix_ceiling("torch fp32", CPU, 1, side=16), memory_ceiling(CPU, numbers=1000)
-    assert product.amount == 16**3
+    memory = memory_ceiling(CPU, numbers=1000)
     assert memory.amount == 12_000
-    assert product.run()[STAGE] > 0
     assert memory.run()[STAGE] > 0
-    assert ceiling_name("openvino", "int8") == "openvino int8"
+    products = list(matrix_ceilings("fp32", CPU, 1, side=16))
+    assert {product.name for product in products} >= {"fp32, torch.mm", "fp32, torch convolution"}
+    for product in products:
+        assert product.amount == 16**3
+        assert product.run()[STAGE] > 0
+
+
+def test_a_product_as_a_convolution_is_the_product():
+    products = _torch_products(8, torch.float32, CPU)
+    torch.testing.assert_close(products["torch convolution"]()[0, :, :, 0].T, products["torch.mm"]())
 
 
 def test_photos_are_larger_than_what_the_network_sees():
@@ -257,7 +267,7 @@ def test_the_command_prints_a_table_or_json_and_writes_a_file(spinet, tmp_path, 
     words = ("benchmark", "tiny", "--image-size", "64", "--classes", "3", "--rounds", "1", "--warm-up", "0")
     file = tmp_path / "x.json"
     _, shown, _ = spinet(*words, "--out", file)
-    assert "ceiling, torch fp32" in shown
+    assert "ceiling, fp32, torch.mm" in shown
     assert "tiny" in shown
     assert Report.from_json(file.read_text(), "x").lines[0].name == "tiny"
     assert json.loads(spinet(*words, "--json")[1])["lines"][0]["name"] == "tiny"

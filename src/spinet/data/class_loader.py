@@ -1,13 +1,21 @@
 """Batches of images and their classes: an endless stream for training, and all images once for evaluation."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from spinet.data.class_data import ClassDataset
 from spinet.data.class_transforms import ClassEvalTransform, ClassTrainTransform
+from spinet.data.rendering import View, develop, gather
 from spinet.data.stream import Batch, Stream, check_numbers, ordered_positions, seeded, shuffled_positions
+
+
+class _Item(NamedTuple):
+    size: tuple[int, int]
+    image: Tensor
+    view: View | None = None
 
 
 def class_train_loader(
@@ -20,6 +28,7 @@ def class_train_loader(
     rank: int = 0,
     world_size: int = 1,
     workers: int = 0,
+    rendered: bool = True,
 ) -> Iterator[Batch]:
     """Return an endless stream of shuffled, augmented batches, with "labels" int64 `(N,)` as targets.
 
@@ -35,6 +44,7 @@ def class_train_loader(
         rank: number of this process.
         world_size: number of processes.
         workers: processes that load images; 0 loads in this one.
+        rendered: whether images come finished; otherwise as `RawImages`, which the training device renders.
 
     Raises:
         SpinetError: at once for a number below 1; from the stream for an image that cannot be read.
@@ -48,7 +58,7 @@ def class_train_loader(
         rank=rank,
         world_size=world_size,
     )
-    return iter(Stream(_TrainBatch(dataset, transform, seed), positions, workers))
+    return iter(Stream(_TrainBatch(dataset, transform, seed, rendered), positions, workers))
 
 
 def class_eval_loader(
@@ -83,17 +93,19 @@ def class_eval_loader(
 class _TrainBatch:
     """Loads the batch at some (epoch, index) pairs."""
 
-    def __init__(self, dataset: ClassDataset, transform: ClassTrainTransform, seed: int) -> None:
-        self.dataset, self.transform, self.seed = dataset, transform, seed
+    def __init__(self, dataset: ClassDataset, transform: ClassTrainTransform, seed: int, rendered: bool) -> None:
+        self.dataset, self.transform, self.seed, self.rendered = dataset, transform, seed, rendered
 
     def __call__(self, pairs: Sequence[tuple[int, int]]) -> Batch:
-        images, sizes = [], []
-        for epoch, index in pairs:
-            image = self.dataset.image(index)
-            sizes.append(image.shape[-2:])
-            with seeded(self.seed, epoch, index):
-                images.append(self.transform(image))
-        return _batch(self.dataset, [index for _, index in pairs], images, sizes)
+        items = [self._item(epoch, index) for epoch, index in pairs]
+        return _batch(self.dataset, [index for _, index in pairs], items)
+
+    def _item(self, epoch: int, index: int) -> _Item:
+        photo = self.dataset.image(index)
+        height, width = photo.shape[-2:]
+        with seeded(self.seed, epoch, index):
+            view = self.transform.view(height, width)
+        return _Item((height, width), *develop(photo, view, self.rendered))
 
 
 class _EvalBatch:
@@ -103,20 +115,19 @@ class _EvalBatch:
         self.dataset, self.transform = dataset, transform
 
     def __call__(self, indices: Sequence[int]) -> Batch:
-        images, sizes = [], []
-        for index in indices:
-            image = self.dataset.image(index)
-            sizes.append(image.shape[-2:])
-            images.append(self.transform(image))
-        return _batch(self.dataset, indices, images, sizes)
+        return _batch(self.dataset, indices, [self._item(index) for index in indices])
+
+    def _item(self, index: int) -> _Item:
+        photo = self.dataset.image(index)
+        return _Item((photo.shape[-2], photo.shape[-1]), self.transform(photo))
 
 
-def _batch(dataset: ClassDataset, indices: Sequence[int], images: list[Tensor], sizes: list[torch.Size]) -> Batch:
+def _batch(dataset: ClassDataset, indices: Sequence[int], items: list[_Item]) -> Batch:
     samples = [dataset.samples[index] for index in indices]
     return Batch(
-        images=torch.stack(images),
+        images=gather([item.image for item in items], [item.view for item in items]),
         targets={"labels": torch.tensor([sample.label for sample in samples])},
         image_ids=torch.tensor([sample.image_id for sample in samples]),
         scales=torch.ones(len(samples), 2),
-        sizes=torch.tensor(sizes),
+        sizes=torch.tensor([item.size for item in items]),
     )

@@ -8,14 +8,15 @@ TensorFlow's `sample_distorted_bounding_box` draws ratio and height.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from spinet.data.colours import check_strength, jitter_colours
-from spinet.data.transforms import EvalTransform
+from spinet.data.colours import Colours, change_colours, check_strength, draw_colours
+from spinet.data.rendering import shrinks_too_much
+from spinet.data.transforms import EvalTransform, normalise_and_pad
 from spinet.errors import SpinetError
 
 # Side of the centre crop as a share of the image's short side: 224 / 256.
@@ -30,6 +31,37 @@ class Window(NamedTuple):
     left: int
     height: int
     width: int
+
+
+class ClassView(NamedTuple):
+    """What an augmentation does to an image.
+
+    Attributes:
+        window: the part that is seen.
+        mirrored: left to right, after the resizing.
+        colours: what becomes of its colours then.
+        turned: upside down, last.
+        side: of the square output, in pixels.
+    """
+
+    window: Window
+    mirrored: bool
+    colours: Colours | None
+    turned: bool
+    side: int
+
+    def prepared(self, image: Tensor) -> tuple[Tensor, Self]:
+        """See `View`: only the part that is seen goes on, resized if it is far too large."""
+        part = functional.crop(image, *self.window)
+        if shrinks_too_much(self.window[2:], (self.side, self.side)):
+            part = _resized(part, Window(0, 0, *self.window[2:]), self.side)
+        return part, self._replace(window=Window(0, 0, part.shape[-2], part.shape[-1]))
+
+    def render(self, image: Tensor) -> Tensor:
+        """See `View`."""
+        part = _resized(image, self.window, self.side)
+        part = change_colours(part.flip(-1) if self.mirrored else part, self.colours)
+        return normalise_and_pad(part.flip(-2) if self.turned else part, self.side)
 
 
 @dataclass(frozen=True)
@@ -71,17 +103,20 @@ class ClassTrainTransform:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Transform one image, uint8 `(3, H, W)`, to float32 `(3, S, S)`."""
+        return self.view(image.shape[-2], image.shape[-1]).render(image)
+
+    def view(self, height: int, width: int) -> ClassView:
+        """Decide what a call would do to an image of which only the size is known."""
         # Always as many draws, so that switching the flip off leaves the crops as they were.
         draws = torch.rand(TRIES, 4)
         mirrored = float(torch.rand(1)) < 0.5
-        window = random_window(image.shape[-2], image.shape[-1], self.crop_area, self.crop_ratio, draws.tolist())
-        part = _resized(image, window, self.image_size)
-        if self.horizontal_flip and mirrored:
-            part = part.flip(-1)
-        part = jitter_colours(part, self.colour_jitter)
+        window = random_window(height, width, self.crop_area, self.crop_ratio, draws.tolist())
+        colours = draw_colours(self.colour_jitter)
         # Drawn last, so that the views without it are those of before there was one.
         turned = float(torch.rand(1)) < 0.5
-        return _normalised(part.flip(-2) if self.vertical_flip and turned else part)
+        return ClassView(
+            window, self.horizontal_flip and mirrored, colours, self.vertical_flip and turned, self.image_size
+        )
 
 
 @dataclass(frozen=True)
@@ -99,7 +134,8 @@ class ClassEvalTransform:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Transform one image, uint8 `(3, H, W)`, to float32 `(3, S, S)`."""
-        return _normalised(_resized(image, centre_window(image.shape[-2], image.shape[-1]), self.image_size))
+        window = centre_window(image.shape[-2], image.shape[-1])
+        return normalise_and_pad(_resized(image, window, self.image_size), self.image_size)
 
 
 def centre_window(height: int, width: int) -> Window:
@@ -142,8 +178,3 @@ def random_window(
 def _resized(image: Tensor, window: Window, size: int) -> Tensor:
     part: Tensor = functional.resized_crop(image, *window, [size, size], antialias=True)
     return part
-
-
-def _normalised(image: Tensor) -> Tensor:
-    # Of the right size already, so that this transform only normalises.
-    return EvalTransform(image.shape[-1])(image)[0]

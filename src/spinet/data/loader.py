@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spinet.data.coco import CocoDataset
 from spinet.data.mask_crops import CROP_SIDE, crop_masks
+from spinet.data.rendering import View, develop, gather
 from spinet.data.stream import Batch, Stream, check_numbers, ordered_positions, seeded, shuffled_positions
 from spinet.data.transforms import EvalTransform, TrainTransform
 
@@ -21,6 +22,7 @@ class _Item(NamedTuple):
     scale: Tensor
     size: tuple[int, int]
     masks: Tensor | None
+    view: View | None = None
 
 
 def train_loader(
@@ -34,6 +36,7 @@ def train_loader(
     world_size: int = 1,
     workers: int = 0,
     max_objects: int = 100,
+    rendered: bool = True,
 ) -> Iterator[Batch]:
     """Return an endless stream of shuffled, augmented batches.
 
@@ -54,6 +57,7 @@ def train_loader(
         world_size: number of processes.
         workers: processes that load images; 0 loads in this one.
         max_objects: an image's objects after these are dropped, as in the paper's code.
+        rendered: whether images come finished; otherwise as `RawImages`, which the training device renders.
 
     Raises:
         SpinetError: at once for a number below 1; from the stream for an image that cannot be read.
@@ -67,7 +71,7 @@ def train_loader(
         rank=rank,
         world_size=world_size,
     )
-    return iter(Stream(_TrainBatch(dataset, transform, seed, max_objects), positions, workers))
+    return iter(Stream(_TrainBatch(dataset, transform, seed, max_objects, rendered), positions, workers))
 
 
 def eval_loader(
@@ -102,25 +106,27 @@ def eval_loader(
 class _TrainBatch:
     """Loads the batch at some (epoch, index) pairs."""
 
-    def __init__(self, dataset: CocoDataset, transform: TrainTransform, seed: int, max_objects: int) -> None:
-        self.dataset, self.transform, self.seed, self.max_objects = dataset, transform, seed, max_objects
+    def __init__(
+        self, dataset: CocoDataset, transform: TrainTransform, seed: int, max_objects: int, rendered: bool
+    ) -> None:
+        self.dataset, self.transform, self.seed = dataset, transform, seed
+        self.max_objects, self.rendered = max_objects, rendered
 
     def __call__(self, pairs: Sequence[tuple[int, int]]) -> Batch:
         return _collate([self._item(epoch, index) for epoch, index in pairs], self.max_objects)
 
     def _item(self, epoch: int, index: int) -> _Item:
         sample = self.dataset.samples[index]
-        image = self.dataset.image(index)
-        with seeded(self.seed, epoch, index):
-            image, boxes, placement = self.transform.place(image, sample.boxes)
         size = (sample.height, sample.width)
+        with seeded(self.seed, epoch, index):
+            placement, boxes, kept = self.transform.place(size, sample.boxes)
+        image, view = develop(self.dataset.image(index), placement, self.rendered)
         masks = None
         if sample.masks is not None:
             # No more than the batch will hold.
-            seen = list(compress(sample.masks, placement.kept.tolist()))[: self.max_objects]
+            seen = list(compress(sample.masks, kept.tolist()))[: self.max_objects]
             masks = placement.flip(crop_masks(seen, placement.back(boxes[: self.max_objects]), *size))
-        labels = sample.labels[placement.kept]
-        return _Item(image, boxes, labels, sample.image_id, torch.ones(2), size, masks)
+        return _Item(image, boxes, sample.labels[kept], sample.image_id, torch.ones(2), size, masks, view)
 
 
 class _EvalBatch:
@@ -155,7 +161,7 @@ def _collate(items: list[_Item], max_objects: int | None) -> Batch:
             targets.setdefault("masks", torch.zeros(len(items), room, CROP_SIDE, CROP_SIDE, dtype=torch.uint8))
             targets["masks"][row, :count] = item.masks[:count]
     return Batch(
-        images=torch.stack([item.image for item in items]),
+        images=gather([item.image for item in items], [item.view for item in items]),
         targets=targets,
         image_ids=torch.tensor([item.image_id for item in items]),
         scales=torch.stack([item.scale for item in items]),

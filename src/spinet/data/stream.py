@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from spinet.data.rendering import RawImages
 from spinet.errors import SpinetError
 
 
@@ -17,7 +18,7 @@ class Batch(NamedTuple):
     """N images and what is to be learnt from them.
 
     Attributes:
-        images: float32 `(N, 3, S, S)`.
+        images: float32 `(N, 3, S, S)`; for training also what becomes that by `.to(device)`, on the device.
         targets: for detectors "boxes" float32 `(N, M, 4)`, XYXY in pixels of `images`, zero where padded, "labels"
             int64 `(N, M)`, -1 where padded, and where masks are loaded "masks" uint8 `(N, M, B, B)`, each the object
             inside its box. M is the next power of two at or above the largest number of objects, so that a compiled
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
         sizes: int64 `(N, 2)`, (height, width) of the image in the file.
     """
 
-    images: Tensor
+    images: Tensor | RawImages
     targets: dict[str, Tensor]
     image_ids: Tensor
     scales: Tensor

@@ -97,6 +97,9 @@ class DataConfig:
     """Keep decoded images in memory; for small data sets."""
     workers: int = 2
     """Processes that load images; 0 loads in the training process."""
+    augment_on: Literal["workers", "device"] = "workers"
+    """Where training images are resized, cropped and coloured: in the processes that load them, or on the device that
+    trains, for machines whose processors cannot keep up with their GPU. The same up to rounding; on CPUs bit-equal."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What the training loop has to know of the kind of network that it trains."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -60,10 +61,22 @@ class Task(ABC):
         """Look for what ruins a training, without opening images."""
 
     @abstractmethod
+    def loader(self, config: TrainConfig, train: Any) -> Callable[..., Iterator[Batch]]:
+        """Return the loader of augmented batches, which is still to be told which batches, and how."""
+
     def batches(
         self, config: TrainConfig, train: Any, *, part_size: int, first_batch: int, group: Processes
     ) -> Iterator[Batch]:
         """Return this process's endless stream of batches of `part_size` images."""
+        return self.loader(config, train)(
+            batch_size=part_size,
+            seed=config.seed,
+            first_batch=first_batch,
+            rank=group.rank,
+            world_size=group.count,
+            workers=config.data.workers,
+            rendered=config.data.augment_on == "workers",
+        )
 
     @abstractmethod
     def evaluate(
@@ -94,25 +107,13 @@ class Detection(Task):
             max_objects=config.data.max_objects,
         )
 
-    def batches(
-        self, config: TrainConfig, train: CocoDataset, *, part_size: int, first_batch: int, group: Processes
-    ) -> Iterator[Batch]:
+    def loader(self, config: TrainConfig, train: CocoDataset) -> Callable[..., Iterator[Batch]]:
         """See `Task`."""
         data = config.data
         transform = TrainTransform(
             data.image_size, data.scale_jitter, data.horizontal_flip, data.vertical_flip, data.colour_jitter
         )
-        return train_loader(
-            train,
-            transform,
-            batch_size=part_size,
-            seed=config.seed,
-            first_batch=first_batch,
-            rank=group.rank,
-            world_size=group.count,
-            workers=data.workers,
-            max_objects=data.max_objects,
-        )
+        return partial(train_loader, train, transform, max_objects=data.max_objects)
 
     def evaluate(
         self,
@@ -160,9 +161,7 @@ class Classification(Task):
         del config, train, val
         return []
 
-    def batches(
-        self, config: TrainConfig, train: ClassDataset, *, part_size: int, first_batch: int, group: Processes
-    ) -> Iterator[Batch]:
+    def loader(self, config: TrainConfig, train: ClassDataset) -> Callable[..., Iterator[Batch]]:
         """See `Task`."""
         data = config.data
         transform = ClassTrainTransform(
@@ -172,16 +171,7 @@ class Classification(Task):
             colour_jitter=data.colour_jitter,
             vertical_flip=data.vertical_flip,
         )
-        return class_train_loader(
-            train,
-            transform,
-            batch_size=part_size,
-            seed=config.seed,
-            first_batch=first_batch,
-            rank=group.rank,
-            world_size=group.count,
-            workers=data.workers,
-        )
+        return partial(class_train_loader, train, transform)
 
     def evaluate(
         self,

@@ -23,7 +23,8 @@ from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.blocks import count_parameters
 
-# Settings that change how fast a run goes but not where it ends; a resumed run may change them.
+# Settings that change how fast a run goes but not where it ends; a resumed run may change them. `data.augment_on` is
+# none of them, because GPUs resize with other rounding.
 HARMLESS = ("data.workers", "data.cache_images", "log_steps", "save_seconds", "device")
 
 

@@ -118,7 +118,8 @@ def model_line(model: AppModel) -> str:
     classes = f"{count} {'class' if count == 1 else 'classes'}: {', '.join(info.class_names[:12])}"
     if count > 12:
         classes += " ..."
-    return note(f"{model.name}: {info.model.head} on {info.architecture.name} at {info.image_size} pixels; {classes}")
+    network = f"{info.model.head} on {info.architecture.name} at {info.image_size} pixels"
+    return note(f"{model.name}: {network}, {model.runs_as}; {classes}")
 
 
 def cost_table(model: AppModel) -> str:

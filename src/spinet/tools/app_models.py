@@ -32,6 +32,7 @@ class AppModel:
         path: the run folder or file.
         info: what its file says about it.
         is_classifier: whether it guesses classes instead of finding objects.
+        runs_as: what computes it, and how precisely where it is an exported file.
     """
 
     def __init__(
@@ -39,6 +40,11 @@ class AppModel:
     ) -> None:
         self.name, self.path, self.info = name, path, predictor.info
         self.is_classifier = isinstance(predictor, ClassPredictor | ExportedClassifier)
+        self.runs_as = "PyTorch"
+        if isinstance(predictor, ExportedDetector | ExportedClassifier):
+            file = exported_file(path)
+            assert file is not None
+            self.runs_as = f"{SUFFIXES[file.suffix]} {predictor.session.manifest.precision}"
         self._predictor = predictor
 
     def find(self, image: Tensor) -> PhotoDetections:

@@ -14,7 +14,7 @@ from spinet.data.stream import check_numbers
 from spinet.engine.machine import describe_machine
 from spinet.errors import SpinetError, unknown_name
 from spinet.files import write_atomically
-from spinet.tools.benchmark_ceilings import MEMORY, STAGE, Ceiling, ceiling_name, matrix_ceiling, memory_ceiling
+from spinet.tools.benchmark_ceilings import MEMORY, STAGE, Ceiling, fastest, matrix_ceilings, memory_ceiling
 from spinet.tools.benchmark_entries import Backend, Entry, Subject, first_call, photos, torch_entry
 from spinet.tools.benchmark_peers import PREFIX, peer_entry
 from spinet.tools.benchmark_rounds import Spread, interleave, peak_memory
@@ -104,7 +104,7 @@ class Line:
         macs: multiply-adds (the paper's FLOPs) of one image by the architecture, None if unknown.
         work_macs: multiply-adds that one run executes: fused networks do with less; None if unknown.
         macs_per_second: executed, by the median of the network alone; None if unknown.
-        ceiling: that this is a share of: a matrix product.
+        ceiling: that this is a share of: the fastest matrix product in this precision; None if unknown.
         share: of the ceiling; None if unknown.
         memory_share: of the machine's memory bandwidth, if every operator's tensors came from and went to memory.
         peak_bytes: most memory that a run takes beyond what was taken before; None if unknown.
@@ -121,7 +121,7 @@ class Line:
     macs: int | None
     work_macs: int | None
     macs_per_second: float | None
-    ceiling: str
+    ceiling: str | None
     share: float | None
     memory_share: float | None
     peak_bytes: int | None
@@ -234,9 +234,9 @@ def measure(
     """
     first = _compared_with(found, options.against)
     machine = describe_machine(device)
-    wanted = dict.fromkeys(ceiling_name(entry.backend, entry.precision) for entry in found if entry.work)
-    ceilings = [matrix_ceiling(name, device, options.threads, options.ceiling_side) for name in wanted]
-    ceilings.append(memory_ceiling(device, options.ceiling_numbers))
+    ceilings = [memory_ceiling(device, options.ceiling_numbers)]
+    for precision in dict.fromkeys(entry.precision for entry in found if entry.work):
+        ceilings += matrix_ceilings(precision, device, options.threads, options.ceiling_side)
     runs = {str(place): entry.run for place, entry in enumerate(found)} | {limit.name: limit.run for limit in ceilings}
     for entry in found:
         first_call(entry)()
@@ -268,11 +268,10 @@ def _line(
 ) -> Line:
     stages = {name: Spread.of([1000 * value for value in values]) for name, values in times.items()}
     ratio = Spread.of([own / entry.images / other for own, other in zip(times[entry.whole], base, strict=True)])
-    ceiling = ceiling_name(entry.backend, entry.precision)
-    speed = share = memory = None
+    ceiling = speed = share = memory = None
     if entry.work and entry.core in stages:
         seconds = stages[entry.core].median / 1000
-        speed = entry.work.macs / seconds
+        speed, ceiling = entry.work.macs / seconds, fastest(entry.precision, rates)
         share = speed / rates[ceiling]
         memory = entry.work.bytes / seconds / rates[MEMORY]
     return Line(

@@ -1,16 +1,17 @@
 """How fast this machine multiplies matrices and moves memory, measured in turn with what is compared with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from importlib.util import find_spec
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from spinet.tools.benchmark_rounds import Clock, Run
 from spinet.tools.export_formats import quiet
 from spinet.tools.export_manifest import Precision, import_export
-from spinet.tools.exported_sessions import openvino_settings
+from spinet.tools.exported_sessions import openvino_core, openvino_settings
 
 # Side of the square matrices, and numbers in each of the three arrays that memory is read from and written to: far more
 # than caches hold.
@@ -25,7 +26,7 @@ class Ceiling:
     """Something that a machine can do at most so fast.
 
     Attributes:
-        name: `MEMORY`, or by `ceiling_name` a matrix product.
+        name: `MEMORY`, or of a matrix product its precision and the library that computes it.
         run: does it once.
         amount: multiply-adds, or bytes, of one run.
     """
@@ -35,41 +36,40 @@ class Ceiling:
     amount: int
 
 
-def ceiling_name(backend: str, precision: Precision) -> str:
-    """Return the name of the matrix product that a backend's convolutions are compared with.
+def matrix_ceilings(
+    precision: Precision, device: torch.device, threads: int, side: int | None = None
+) -> Iterator[Ceiling]:
+    """Make the product of two square matrices, by every library that is here: a machine's rate is that of the fastest.
 
-    OpenVINO has its own; onnxruntime is compared with PyTorch's (oneDNN's on CPUs).
-
-    >>> ceiling_name("onnxruntime", "fp32"), ceiling_name("openvino", "bf16")
-    ('torch fp32', 'openvino bf16')
-    """
-    return f"{'openvino' if backend == 'openvino' else 'torch'} {precision}"
-
-
-def matrix_ceiling(name: str, device: torch.device, threads: int, side: int | None = None) -> Ceiling:
-    """Return the product of two square matrices.
-
-    On NVIDIA GPUs it is of full fp32, while cuDNN's convolutions round to TF32 unless told otherwise.
+    Which one that is depends on the processor. On NVIDIA GPUs fp32 is full fp32, while cuDNN's convolutions round to
+    TF32 unless told otherwise.
 
     Args:
-        name: what `ceiling_name` gave.
-        device: where PyTorch's is.
+        precision: of the arithmetic; the sums of int8 are kept in more.
+        device: on CPUs OpenVINO takes part if it is installed.
         threads: of OpenVINO's; 0 leaves it to the runtime.
         side: of the matrices.
+
+    Raises:
+        SpinetError: int8, and OpenVINO or NNCF is not installed.
     """
     side = side or SIDES.get(device.type, SIDES["cpu"])
-    backend, precision = name.split()
-    if backend == "openvino":
-        product = _openvino_product(side, cast(Precision, precision), threads)
-    else:
-        kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-        first, second = (torch.rand(side, side, device=device).to(kind) for _ in range(2))
-        out = torch.empty_like(first)
+    products: dict[str, Callable[[], object]] = {}
+    if precision != "int8":
+        products |= _torch_products(side, {"fp32": torch.float32, "bf16": torch.bfloat16}[precision], device)
+    if device.type == "cpu" and (precision == "int8" or find_spec("openvino")):
+        products["OpenVINO"] = _openvino_product(side, precision, threads)
+    for library, product in products.items():
+        yield Ceiling(f"{precision}, {library}", _timed(product, device), side**3)
 
-        def product() -> object:
-            return torch.mm(first, second, out=out)
 
-    return Ceiling(name, _timed(product, device), side**3)
+def fastest(precision: str, rates: Mapping[str, float]) -> str:
+    """Return the name of the fastest product of a precision.
+
+    >>> fastest("fp32", {"fp32, OpenVINO": 2.0, "fp32, torch.mm": 1.0, "bf16, OpenVINO": 4.0})
+    'fp32, OpenVINO'
+    """
+    return max((name for name in rates if name.startswith(f"{precision},")), key=rates.__getitem__)
 
 
 def memory_ceiling(device: torch.device, numbers: int | None = None) -> Ceiling:
@@ -92,6 +92,21 @@ def _timed(call: Callable[[], object], device: torch.device) -> Run:
     return run
 
 
+def _torch_products(side: int, kind: torch.dtype, device: torch.device) -> dict[str, Callable[[], object]]:
+    first, second = (torch.rand(side, side, device=device).to(kind) for _ in range(2))
+    out = torch.empty_like(first)
+    # The same product as a 1x1 convolution: on CPUs it goes to oneDNN, where torch.mm in fp32 goes to the BLAS.
+    pixels, weights = first.T[None, :, :, None], second.T[:, :, None, None].contiguous()
+
+    def mm() -> object:
+        return torch.mm(first, second, out=out)
+
+    def convolution() -> object:
+        return functional.conv2d(pixels, weights)
+
+    return {"torch.mm": mm, "torch convolution": convolution}
+
+
 def _openvino_product(side: int, precision: Precision, threads: int) -> Callable[[], object]:
     openvino = import_export("openvino", "measuring OpenVINO's ceiling")
     operators = import_export("openvino.opset13", "measuring OpenVINO's ceiling")
@@ -104,5 +119,5 @@ def _openvino_product(side: int, precision: Precision, threads: int) -> Callable
         nncf = import_export("nncf", "computing in 8-bit integers")
         with quiet():
             model = nncf.quantize(model, nncf.Dataset([values]), subset_size=1)
-    request = openvino.Core().compile_model(model, "CPU", openvino_settings(precision, threads)).create_infer_request()
+    request = openvino_core().compile_model(model, "CPU", openvino_settings(precision, threads)).create_infer_request()
     return lambda: request.infer([values], share_inputs=True)

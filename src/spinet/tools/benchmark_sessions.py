@@ -14,8 +14,15 @@ from spinet.tools.benchmark_entries import WHOLE, Entry, Subject, photos, prepar
 from spinet.tools.benchmark_rounds import Clock, Run, count_work
 from spinet.tools.export_formats import onnx_bytes, quantise, to_onnx, to_openvino, without_raw
 from spinet.tools.export_graph import create_graph, letterbox, prepare, to_pixels
-from spinet.tools.export_manifest import Manifest, Precision, current_versions, import_export, require_packages
-from spinet.tools.exported_sessions import OnnxSession, OpenVinoSession, Session, open_session, openvino_settings
+from spinet.tools.export_manifest import Manifest, Precision, current_versions, require_packages
+from spinet.tools.exported_sessions import (
+    OnnxSession,
+    OpenVinoSession,
+    Session,
+    open_session,
+    openvino_core,
+    openvino_settings,
+)
 from spinet.tools.predict import find_images
 
 CPU = torch.device("cpu")
@@ -76,10 +83,9 @@ class Exports:
         whole = OpenVinoSession(model, name, self.threads)
         if not self.graph.raw_names:
             return whole, None
-        openvino = import_export("openvino", "running an OpenVINO file")
         raw = to_openvino(onnx_bytes(without_raw(self._proto, self.graph.raw_names)), manifest)
         settings = openvino_settings(manifest.precision, self.threads)
-        request = openvino.Core().compile_model(self._small(raw, manifest), "CPU", settings).create_infer_request()
+        request = openvino_core().compile_model(self._small(raw, manifest), "CPU", settings).create_infer_request()
         return whole, lambda images: request.infer([images.numpy()], share_inputs=True)
 
     def _small(self, model: Any, manifest: Manifest) -> Any:

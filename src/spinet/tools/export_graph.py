@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional
 
-from spinet.data.transforms import IMAGE_MEAN, IMAGE_STD, fitting_factor
+from spinet.data.transforms import IMAGE_MEAN, IMAGE_STD, fit
 from spinet.engine.build import Detector, Model
 from spinet.models.classifier import Classifier
 from spinet.models.detections import Limits, select_detections
@@ -120,8 +120,7 @@ def letterbox(image: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
         (x, y): input divided by photo.
     """
     height, width = image.shape[-2:]
-    factor = fitting_factor((height, width), shape)
-    rows, columns = max(round(height * factor), 1), max(round(width * factor), 1)
+    rows, columns = fit((height, width), shape)
     fitted = torch.tensor(PAD_COLOUR, dtype=torch.uint8).repeat(*shape, 1)
     fitted[:rows, :columns] = functional.resize(image, [rows, columns], antialias=True).permute(1, 2, 0)
     return fitted, torch.tensor([columns / width, rows / height])

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -69,8 +70,7 @@ class OpenVinoSession:
     def __init__(
         self, model: Any, where: str, threads: int = 0, precision: Literal["fp32", "bf16"] | None = None
     ) -> None:
-        openvino = import_export("openvino", "running an OpenVINO file")
-        core = openvino.Core()
+        core = openvino_core()
         try:
             network = core.read_model(model) if isinstance(model, Path) else model
         except RuntimeError as error:
@@ -86,6 +86,20 @@ class OpenVinoSession:
         values = self._request.infer({"images": images.numpy()})
         # Copies: the runtime overwrites its own with the next images.
         return {name: torch.from_numpy(value.copy()) for name, value in zip(self._names, values.values(), strict=True)}
+
+
+@cache
+def openvino_core() -> Any:
+    """Return OpenVINO's `Core`, one for the whole process, which stays.
+
+    Every Core gives its thread another stack for signal handlers, and takes it away in the end. When an older one ends
+    first, what it has restored is a stack that is gone, and the next signal with a handler, such as the end of a data
+    loader's process, kills this process without a word (OpenVINO 2026.4, intel_cpu plugin).
+
+    Raises:
+        SpinetError: OpenVINO is not installed.
+    """
+    return import_export("openvino", "computing with OpenVINO").Core()
 
 
 def openvino_settings(precision: Precision, threads: int) -> dict[str, Any]:
