@@ -11,8 +11,9 @@ from spinet.commands.convert import convert_command
 from spinet.commands.crop_boxes import crop_boxes_command
 from spinet.commands.doctor import doctor_command
 from spinet.commands.draw import draw_command
-from spinet.commands.evaluate import evaluate_command, predict_command
+from spinet.commands.evaluate import evaluate_command
 from spinet.commands.export import export_command
+from spinet.commands.predict import predict_command
 from spinet.commands.search import search_command
 from spinet.commands.show import list_command, show_command
 from spinet.commands.train import demo_command, train_command

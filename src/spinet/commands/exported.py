@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 from spinet.errors import SpinetError
 
 if TYPE_CHECKING:
+    from spinet.models.formats import Precision
     from spinet.tools.exported import ExportedClassifier, ExportedDetector
-    from spinet.tools.predict import Precision
 
 
-def load_exported(path: Path, threads: int, precision: "Precision") -> "ExportedDetector | ExportedClassifier | None":
+def load_exported(
+    path: Path, threads: int, precision: "Precision | None"
+) -> "ExportedDetector | ExportedClassifier | None":
     """Open an exported file; None where `path` is a run folder or weights file.
 
     Raises:
@@ -45,16 +47,11 @@ def measure_exported(
 
     if not root:
         raise SpinetError(f"{path} does not say which data it was trained on; pass --data.root DIR")
-    settings: dict[str, Any] = {
-        "image_size": model.info.image_size,
-        "batch_size": batch_size,
-        "device": torch.device("cpu"),
-        "workers": workers,
-    }
+    settings: dict[str, Any] = {"batch_size": batch_size, "device": torch.device("cpu"), "workers": workers}
     if isinstance(model, ExportedDetector):
         dataset = CocoDataset(Path(root), split)
         check_classes(model.info, dataset, str(path))
-        return evaluate(model, dataset, category_ids=model.info.category_ids, **settings)
+        return evaluate(model, dataset, image_size=model.shape, category_ids=model.info.category_ids, **settings)
     classes = ClassDataset(Path(root), split)
     ids = label_ids(model.info, classes, str(path))
-    return evaluate_classes(model, classes, category_ids=ids, **settings)
+    return evaluate_classes(model, classes, image_size=model.info.image_size, category_ids=ids, **settings)

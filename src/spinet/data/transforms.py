@@ -144,7 +144,7 @@ class TrainTransform:
         jitter, x_draw, y_draw, horizontal_draw, vertical_draw = torch.rand(5).tolist()
         flipped = (self.horizontal_flip and horizontal_draw < 0.5, self.vertical_flip and vertical_draw < 0.5)
         low, high = self.scale_jitter
-        resized = _fitted(size, self.image_size * (low + (high - low) * jitter))
+        resized = _multiplied(size, self.image_size * (low + (high - low) * jitter) / max(size))
         left = int(x_draw * max(resized[1] - self.image_size, 0))
         top = int(y_draw * max(resized[0] - self.image_size, 0))
         colours = draw_colours(self.colour_jitter)
@@ -156,16 +156,20 @@ class TrainTransform:
 
 @dataclass(frozen=True)
 class EvalTransform:
-    """Long side to `image_size`, normalise, pad at the bottom and right; nothing random.
+    """As large as fits into `image_size`, normalise, pad at the bottom and right; nothing random.
+
+    Attributes:
+        image_size: side of the square output in pixels, or its (height, width), as exported files may have them.
 
     Raises:
         SpinetError: the size is not positive.
     """
 
-    image_size: int
+    image_size: int | tuple[int, int]
 
     def __post_init__(self) -> None:
-        _check_size(self.image_size)
+        for size in shape_of(self.image_size):
+            _check_size(size)
 
     def __call__(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Transform one image.
@@ -178,13 +182,27 @@ class EvalTransform:
             a box of the input.
         """
         size = (image.shape[-2], image.shape[-1])
-        fitted = _fitted(size, self.image_size)
+        fitted = fit(size, shape_of(self.image_size))
         return normalise_and_pad(_resize(image, fitted), self.image_size), _scale(size, fitted)
 
 
-def normalise_and_pad(image: Tensor, size: int) -> Tensor:
+def shape_of(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of what is given by the side of a square, or as they are."""
+    return (image_size, image_size) if isinstance(image_size, int) else image_size
+
+
+def fit(size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of an image of `size` when it is made as large as fits into `shape`.
+
+    >>> fit((720, 1280), (640, 640)), fit((720, 1280), (180, 640))
+    ((360, 640), (180, 320))
+    """
+    return _multiplied(size, min(shape[0] / size[0], shape[1] / size[1]))
+
+
+def normalise_and_pad(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     """Turn uint8 `(3, H, W)` into the upper left part of float32 `(3, S, S)`; around it is the mean colour."""
-    padded = torch.zeros(3, size, size, device=image.device)
+    padded = torch.zeros(3, *shape_of(size), device=image.device)
     # A copy that blocks would wait for all that the device has still to do.
     mean, std = (
         (255 * torch.tensor(values).view(3, 1, 1)).to(image.device, non_blocking=True)
@@ -206,9 +224,8 @@ def _mirror(boxes: Tensor, axis: int, length: int) -> Tensor:
     return mirrored
 
 
-def _fitted(size: tuple[int, int], length: float) -> tuple[int, int]:
-    """Return (height, width) in whole pixels when the long side becomes `length`."""
-    factor = length / max(size)
+def _multiplied(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    """Return (height, width) times a factor, in whole pixels."""
     return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
 
 

@@ -88,7 +88,7 @@ def detect(
     model: AnyDetector,
     dataset: CocoDataset,
     *,
-    image_size: int,
+    image_size: int | tuple[int, int],
     batch_size: int,
     device: torch.device,
     workers: int = 0,
@@ -98,6 +98,7 @@ def detect(
 ) -> list[CocoResult]:
     """Run `model` over every image of `dataset`, split among the processes, and return all COCO results.
 
+    `image_size` is the side of the square that photos are fitted into, or its height and width, in pixels.
     `category_ids` are those of the model's labels if it knows other classes too; these are left out.
     """
     processes = processes or Processes()
@@ -187,7 +188,7 @@ def evaluate(
     model: AnyDetector,
     dataset: CocoDataset,
     *,
-    image_size: int,
+    image_size: int | tuple[int, int],
     batch_size: int,
     device: torch.device,
     workers: int = 0,
@@ -195,7 +196,7 @@ def evaluate(
     processes: Processes | None = None,
     category_ids: tuple[int, ...] | None = None,
 ) -> dict[str, float]:
-    """Return COCO's metrics of `model` on `dataset`; the same in every process. See `detect` for `category_ids`.
+    """Return COCO's metrics of `model` on `dataset`; the same in every process. See `detect` for the arguments.
 
     Those of masks are among them where the model finds masks; `dataset` has to have them in its file then.
 

@@ -107,7 +107,8 @@ def photos(count: int, image_size: int) -> list[Tensor]:
     """Make square uint8 RGB photos `(3, H, W)`, larger than the network's images."""
     from spinet.tools.export_check import photo_like
 
-    return [photo.permute(2, 0, 1).contiguous() for photo in photo_like(count, round(PHOTO * image_size))]
+    side = round(PHOTO * image_size)
+    return [photo.permute(2, 0, 1).contiguous() for photo in photo_like(count, side, side)]
 
 
 def prepare_batch(subject: Subject, images: Sequence[Tensor], device: torch.device) -> Tensor:

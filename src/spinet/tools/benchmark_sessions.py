@@ -56,7 +56,9 @@ class Exports:
             SpinetError: the runtime is not installed, or there are no photos to calibrate with.
         """
         require_packages("onnx" if backend == "onnxruntime" else "openvino", precision)
-        manifest = Manifest(self.subject.info, len(self.images), self.graph.output_names, precision, current_versions())
+        info, names = self.subject.info, self.graph.output_names
+        shape = (info.image_size, info.image_size)
+        manifest = Manifest(info, shape, len(self.images), names, precision, current_versions())
         if self._proto is None:
             self._proto = to_onnx(self.graph, manifest)
         run = self._onnx if backend == "onnxruntime" else self._openvino
@@ -106,9 +108,11 @@ def file_entry(path: Path, image_size: int, threads: int) -> Entry:
     """
     session = open_session(path, threads)
     manifest = session.manifest
-    size, precision = manifest.info.image_size, manifest.precision
-    if size != image_size:
-        raise SpinetError(f"{path} takes images of {size} pixels only; --image-size {size} is allowed")
+    (height, width), size, precision = manifest.shape, image_size, manifest.precision
+    if height != width:
+        raise SpinetError(f"{path} takes images of {height} x {width} pixels; squares alone are measured")
+    if height != size:
+        raise SpinetError(f"{path} takes images of {height} pixels only; --image-size {height} is allowed")
     torch.manual_seed(0)
     subject = Subject(str(path), manifest.info.create_model().eval(), manifest.info)
     images = photos(manifest.batch_size, size)
@@ -121,7 +125,7 @@ def pixels(subject: Subject, images: Sequence[Tensor]) -> Tensor:
     """Resize and pad photos to uint8 `(N, S, S, 3)`; exported networks normalise themselves."""
     if isinstance(subject.model, Classifier):
         return to_pixels(prepare_batch(subject, images, CPU))
-    return torch.stack([letterbox(image, subject.info.image_size)[0] for image in images])
+    return torch.stack([letterbox(image, (subject.info.image_size, subject.info.image_size))[0] for image in images])
 
 
 def session_run(session: Session, batch: Callable[[], Tensor], network: Callable[[], object] | None) -> Run:

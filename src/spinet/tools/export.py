@@ -40,31 +40,38 @@ class ExportOptions:
 
     Attributes:
         format: of the file.
-        image_size: side of the square input, pixels; the one of the training if None.
+        image_size: side of the square input in pixels, or its height and width; the one of the training if None.
         batch_size: images that the file takes at once.
         precision: `"bf16"` and `"int8"` are OpenVINO's.
-        calibration: folder of photos like those that the file will see, for `"int8"`.
+        calibration: folder of photos like those that the file will see: for `"int8"`, and to compare `"bf16"` on.
 
     Raises:
         SpinetError: the options do not fit together.
     """
 
     format: ExportFormat = "onnx"
-    image_size: int | None = None
+    image_size: int | tuple[int, int] | None = None
     batch_size: int = 1
     precision: Precision = "fp32"
     calibration: Path | None = None
 
     def __post_init__(self) -> None:
         check_numbers(batch_size=self.batch_size)
-        if self.image_size is not None:
-            check_numbers(image_size=self.image_size)
+        for size in self.shape or ():
+            check_numbers(image_size=size)
         if self.precision != "fp32" and self.format != "openvino":
             raise SpinetError(f"{self.precision} is for --format openvino; {self.format} files compute in fp32")
         if self.precision == "int8" and self.calibration is None:
             raise SpinetError("8-bit integers need photos to find the ranges of values; pass --calibration DIR")
-        if self.calibration is not None and self.precision != "int8":
-            raise SpinetError("--calibration is for --int8; nothing else is calibrated")
+        if self.calibration is not None and self.precision == "fp32":
+            raise SpinetError(
+                "--calibration is for --int8 and --precision bf16; fp32 needs no photos to be compared on"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of the input; None for those of the training."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
 
 
 def export(run: Path, out: Path, options: ExportOptions) -> Agreement:
@@ -91,11 +98,14 @@ def export(run: Path, out: Path, options: ExportOptions) -> Agreement:
 
 def export_model(model: Model, info: ModelInfo, target: Path, options: ExportOptions) -> Agreement:
     """Do what `export` does, for a network in memory; `target` is the file itself."""
-    info = replace(info, image_size=options.image_size or info.image_size)
-    photos = _calibration_photos(options.calibration, info) if options.calibration else []
+    shape = options.shape or (info.image_size, info.image_size)
+    if info.task == "classifier" and shape[0] != shape[1]:
+        raise SpinetError(f"a classifier looks at a square; --image-size {shape[0]} {shape[1]} is for detectors")
+    info = replace(info, image_size=max(shape))
+    photos = _calibration_photos(options.calibration, info, shape) if options.calibration else []
     graph, fast = create_graph(model), create_graph(prepare(model))
-    manifest = Manifest(info, options.batch_size, graph.output_names, options.precision, current_versions())
-    pictures = photos[:: max(len(photos) // (4 * COMPARED), 1)] if photos else photo_like(COMPARED, info.image_size)
+    manifest = Manifest(info, shape, options.batch_size, graph.output_names, options.precision, current_versions())
+    pictures = photos[:: max(len(photos) // (4 * COMPARED), 1)] if photos else photo_like(COMPARED, *shape)
     where = str(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +130,8 @@ def _program(
 ) -> tuple[Agreement, list[Path]]:
     file = folder / target.name
     save_program(program, file, manifest)
-    return check(graph, ProgramSession(file, str(target)), pictures, "fp32", str(target)), [file]
+    session = ProgramSession(file, str(target), raw_names=graph.raw_names)
+    return check(graph, session, pictures, "fp32", str(target)), [file]
 
 
 def _onnx(
@@ -148,15 +159,18 @@ def _openvino(
     pictures: Sequence[Tensor],
     photos: Sequence[Tensor],
 ) -> tuple[Agreement, list[Path]]:
-    where = str(target)
-    full = OpenVinoSession(to_openvino(onnx_bytes(proto), manifest), where, precision="fp32")
-    agreement = check(graph, full, pictures, "fp32", where)
+    where, precision = str(target), manifest.precision
+    whole = to_openvino(onnx_bytes(proto), manifest)
+    agreement = check(graph, OpenVinoSession(whole, where, precision="fp32"), pictures, "fp32", where)
     model = to_openvino(onnx_bytes(without_raw(proto, manifest.outputs)), manifest)
-    if manifest.precision == "int8":
-        model = quantise(model, photos, manifest)
+    if precision == "int8":
+        files = save_openvino(quantise(model, photos, manifest), folder, target.stem)
+        return check(graph, OpenVinoSession(files[-1], where), pictures, precision, where, photos=True), files
     files = save_openvino(model, folder, target.stem)
-    last = check(graph, OpenVinoSession(files[-1], where), pictures, manifest.precision, where)
-    return (agreement if manifest.precision == "fp32" else last), files
+    check(graph, OpenVinoSession(files[-1], where, precision="fp32"), pictures, "fp32", where)
+    if precision == "bf16":
+        agreement = check(graph, OpenVinoSession(whole, where), pictures, precision, where, photos=bool(photos))
+    return agreement, files
 
 
 def _target(out: Path, wanted: ExportFormat) -> Path:
@@ -169,16 +183,16 @@ def _target(out: Path, wanted: ExportFormat) -> Path:
     return out
 
 
-def _calibration_photos(folder: Path, info: ModelInfo) -> list[Tensor]:
+def _calibration_photos(folder: Path, info: ModelInfo, shape: tuple[int, int]) -> list[Tensor]:
     """Read photos as the network sees them, at most 300, evenly from the whole folder."""
     if folder.is_file():
         raise SpinetError(f"the calibration folder {folder} is a file")
     files = find_images([folder])
     chosen = [files[place * len(files) // min(len(files), CALIBRATED)] for place in range(min(len(files), CALIBRATED))]
-    return [_seen(read_image(file), info) for file in chosen]
+    return [_seen(read_image(file), info, shape) for file in chosen]
 
 
-def _seen(image: Tensor, info: ModelInfo) -> Tensor:
+def _seen(image: Tensor, info: ModelInfo, shape: tuple[int, int]) -> Tensor:
     if info.task == "classifier":
         return to_pixels(ClassEvalTransform(info.image_size)(image)[None])[0]
-    return letterbox(image, info.image_size)[0]
+    return letterbox(image, shape)[0]

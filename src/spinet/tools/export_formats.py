@@ -28,8 +28,7 @@ def quiet() -> Iterator[None]:
 
 def capture(graph: Graph, manifest: Manifest) -> torch.export.ExportedProgram:
     """Return the graph as PyTorch's own program, of fixed batch and image size."""
-    size = manifest.info.image_size
-    example = torch.zeros(manifest.batch_size, size, size, 3, dtype=torch.uint8)
+    example = torch.zeros(manifest.batch_size, *manifest.shape, 3, dtype=torch.uint8)
     with torch.no_grad(), quiet():
         # What the network remembers of image sizes would be remembered as parts of the graph.
         graph(example)
@@ -99,7 +98,7 @@ def quantise(model: Any, pictures: Sequence[Tensor], manifest: Manifest) -> Any:
 
     Args:
         model: `openvino.Model`, in float.
-        pictures: uint8 RGB `(S, S, 3)`, from which the ranges of values are taken.
+        pictures: uint8 RGB `(H, W, 3)`, from which the ranges of values are taken.
         manifest: of the new model.
     """
     nncf = import_export("nncf", "exporting in 8-bit integers")

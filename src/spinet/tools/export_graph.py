@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional
 
-from spinet.data.transforms import IMAGE_MEAN, IMAGE_STD
+from spinet.data.transforms import IMAGE_MEAN, IMAGE_STD, fit
 from spinet.engine.build import Detector, Model
 from spinet.models.classifier import Classifier
 from spinet.models.detections import Limits, select_detections
@@ -53,7 +53,7 @@ class DetectorGraph(nn.Module):
         self.raw_names = ("class_logits", "box_offsets") if isinstance(model, RetinaNet) else ()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Find objects in uint8 RGB images `(N, S, S, 3)`.
+        """Find objects in uint8 RGB images `(N, H, W, 3)`.
 
         Returns:
             Boxes `(N, 100, 4)` XYXY in pixels of the input, scores `(N, 100)` and labels `(N, 100)`, best first, filled
@@ -99,7 +99,7 @@ def prepare(model: Model) -> Model:
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Turn normalised images `(N, 3, S, S)` back into the grey levels `(N, S, S, 3)` that they were made of.
+    """Turn normalised images `(N, 3, H, W)` back into the grey levels `(N, H, W, 3)` that they were made of.
 
     >>> to_pixels(torch.zeros(1, 3, 1, 1)).tolist()
     [[[[124, 116, 104]]]]
@@ -108,20 +108,19 @@ def to_pixels(images: Tensor) -> Tensor:
     return (images.cpu() * std + mean).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
 
 
-def letterbox(image: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Fit a photo into the square that an exported detector takes, as `data.transforms.EvalTransform` does.
+def letterbox(image: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Fit a photo into what an exported detector takes, as `data.transforms.EvalTransform` does.
 
     Args:
         image: uint8 RGB `(3, H, W)`.
-        size: side of the square, pixels.
+        shape: height and width of the input, pixels.
 
     Returns:
-        uint8 RGB `(size, size, 3)`, the photo in the upper left corner and `PAD_COLOUR` around it, and the scale `(2,)`
-        as (x, y): square divided by photo.
+        uint8 RGB `(*shape, 3)`, the photo in the upper left corner and `PAD_COLOUR` around it, and the scale `(2,)` as
+        (x, y): input divided by photo.
     """
     height, width = image.shape[-2:]
-    factor = size / max(height, width)
-    rows, columns = max(round(height * factor), 1), max(round(width * factor), 1)
-    square = torch.tensor(PAD_COLOUR, dtype=torch.uint8).repeat(size, size, 1)
-    square[:rows, :columns] = functional.resize(image, [rows, columns], antialias=True).permute(1, 2, 0)
-    return square, torch.tensor([columns / width, rows / height])
+    rows, columns = fit((height, width), shape)
+    fitted = torch.tensor(PAD_COLOUR, dtype=torch.uint8).repeat(*shape, 1)
+    fitted[:rows, :columns] = functional.resize(image, [rows, columns], antialias=True).permute(1, 2, 0)
+    return fitted, torch.tensor([columns / width, rows / height])

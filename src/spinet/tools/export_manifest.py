@@ -17,8 +17,8 @@ ExportFormat = Literal["onnx", "openvino", "pt2"]
 
 # The key of the manifest in the metadata that each format has a place for, and the version of all this.
 KEY = "spinet"
-FORMAT = "spinet-export-1"
-INPUT = "uint8 RGB (N, S, S, 3), detectors: photo fitted into the upper left corner, (124, 116, 104) around it"
+FORMAT = "spinet-export-2"
+INPUT = "uint8 RGB (N, H, W, 3), detectors: photo fitted into the upper left corner, (124, 116, 104) around it"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Manifest:
     """Description inside an exported file.
 
     Attributes:
-        info: architecture, settings, classes with their ids; `image_size` is the side of the file's own input.
+        info: architecture, settings, classes with their ids; `image_size` is the long side of the file's own input.
+        shape: height and width of this input, pixels.
         batch_size: images that the file takes at once, always as many.
         outputs: names of the outputs, in their order.
         precision: what its arithmetic is meant to be; `"bf16"` is a hint to the runtime.
@@ -34,6 +35,7 @@ class Manifest:
     """
 
     info: ModelInfo
+    shape: tuple[int, int]
     batch_size: int
     outputs: tuple[str, ...]
     precision: Precision
@@ -62,8 +64,10 @@ class Manifest:
                 )
             if content["precision"] not in get_args(Precision):
                 raise unknown_name("precision", str(content["precision"]), get_args(Precision))
+            height, width = map(int, content["shape"])
             return cls(
                 ModelInfo.from_metadata(content["model"], where),
+                (height, width),
                 int(content["batch_size"]),
                 tuple(content["outputs"]),
                 content["precision"],

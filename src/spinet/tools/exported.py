@@ -55,8 +55,19 @@ class Exported:
 
     @property
     def info(self) -> ModelInfo:
-        """What the file says about its network; `image_size` is the side of its input."""
+        """What the file says about its network; `image_size` is the long side of its input."""
         return self.session.manifest.info
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the file's input, pixels."""
+        return self.session.manifest.shape
+
+    @property
+    def size(self) -> str:
+        """The same for people: one number if it is a square."""
+        height, width = self.shape
+        return str(height) if height == width else f"{height} x {width}"
 
     def eval(self) -> Self:
         """Return itself, as networks do: there is nothing to switch."""
@@ -73,17 +84,17 @@ class Exported:
         return self
 
     def run(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Map any number of images, uint8 RGB `(B, S, S, 3)`, to the file's outputs.
+        """Map any number of images, uint8 RGB `(B, H, W, 3)`, to the file's outputs.
 
         The file takes batches of one size; the last one is filled up with grey, and what it finds there left out.
 
         Raises:
             SpinetError: there is no image, or the images have another size than the file takes.
         """
-        size, batch = self.info.image_size, self.session.manifest.batch_size
-        if len(pixels) == 0 or tuple(pixels.shape[1:]) != (size, size, 3):
+        (height, width), batch = self.shape, self.session.manifest.batch_size
+        if len(pixels) == 0 or tuple(pixels.shape[1:]) != (height, width, 3):
             raise SpinetError(
-                f"images of shape {tuple(pixels.shape)} were given to a file exported for (N, {size}, {size}, 3)"
+                f"images of shape {tuple(pixels.shape)} were given to a file exported for (N, {height}, {width}, 3)"
             )
         parts = []
         for part in torch.split(pixels, batch):
@@ -117,7 +128,7 @@ class ExportedDetector(Exported):
             SpinetError: it has no pixel.
         """
         check_photo(image)
-        return Prepared(image, *letterbox(image, self.info.image_size))
+        return Prepared(image, *letterbox(image, self.shape))
 
     def find(self, photos: Sequence[Prepared], score_threshold: float = 0.3) -> list[PhotoDetections]:
         """Find objects in any number of prepared photos."""
@@ -128,10 +139,10 @@ class ExportedDetector(Exported):
         ]
 
     def predict(self, images: Tensor, *, score_threshold: float = Limits().score_threshold) -> list[Detections]:
-        """Find objects in normalised images `(B, 3, S, S)`, as evaluation makes them.
+        """Find objects in normalised images `(B, 3, H, W)`, as evaluation makes them.
 
         Args:
-            images: as `data.transforms.EvalTransform` makes them, for S see `info.image_size`.
+            images: as `data.transforms.EvalTransform` makes them, of the file's `shape`.
             score_threshold: detections below it are left out; the file itself leaves out those below 0.05.
         """
         return split_detections(self.run(to_pixels(images)), score_threshold)

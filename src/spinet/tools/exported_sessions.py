@@ -1,6 +1,7 @@
 """Running the files of each format: grey levels in, the outputs by their names."""
 
 import contextlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,7 +25,7 @@ class Session(Protocol):
     manifest: Manifest
 
     def run(self, images: Tensor) -> dict[str, Tensor]:
-        """Map uint8 RGB `(N, S, S, 3)` to all outputs by name; N and S are those of the manifest."""
+        """Map uint8 RGB `(N, H, W, 3)` to all outputs by name; N, H and W are those of the manifest."""
         ...
 
 
@@ -116,9 +117,10 @@ class ProgramSession:
         path: the file.
         where: names it in errors.
         threads: how many compute, in this whole process; 0 leaves it as it is.
+        raw_names: of outputs behind those of the manifest, where they are wanted too.
     """
 
-    def __init__(self, path: Path, where: str, threads: int = 0) -> None:
+    def __init__(self, path: Path, where: str, threads: int = 0, raw_names: Sequence[str] = ()) -> None:
         import torchvision  # noqa: F401  (its operators are in the program)
 
         if threads:
@@ -129,12 +131,13 @@ class ProgramSession:
         except Exception as error:  # whatever a damaged archive makes of it
             raise SpinetError(f"PyTorch could not read {where}: {_first_line(error)}") from None
         self.manifest = Manifest.from_json(extra[KEY], where)
+        self._names = (*self.manifest.outputs, *raw_names)
         self._program = program.module()
 
     @torch.no_grad()
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """See `Session`."""
-        return dict(zip(self.manifest.outputs, self._program(images), strict=False))
+        return dict(zip(self._names, self._program(images), strict=False))
 
 
 def exported_file(path: Path) -> Path | None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -17,13 +17,12 @@ from spinet.data.transforms import EvalTransform
 from spinet.engine.build import Detector
 from spinet.engine.checkpoint import ModelInfo, load_model
 from spinet.engine.evaluate import PhotoDetections, in_photo
-from spinet.errors import SpinetError, unknown_name
+from spinet.errors import SpinetError
 from spinet.files import write_atomically
-from spinet.models.formats import EXACT, HALF, Format, best_format
+from spinet.models.formats import Precision, check_precision, fuse_in
 from spinet.tools.ahead import ahead
+from spinet.tools.detections_json import coco_entries, detections_json
 from spinet.tools.pictures import draw_detections
-
-Precision = Literal["fp32", "bf16", "auto"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Prepared:
 
     Attributes:
         image: uint8 RGB `(3, H, W)`.
-        pixels: the network's input: normalised `(3, S, S)`, or for an exported file uint8 RGB `(S, S, 3)`.
+        pixels: the network's input: normalised `(3, S, S)`, or for an exported file uint8 RGB `(H, W, 3)`.
         scale: `(2,)`, (x, y): input divided by photo.
     """
 
@@ -78,11 +77,9 @@ class Predictor:
         Raises:
             SpinetError: the file is missing, damaged, or not one of ours, or the precision is unknown.
         """
-        if precision not in get_args(Precision):
-            raise unknown_name("precision", precision, get_args(Precision))
+        check_precision(precision)
         model, info = load_model(path, device)
-        chosen: Format = {"fp32": EXACT, "bf16": HALF}.get(precision) or best_format(model, info.image_size, device)
-        return cls(model.fused(dtype=chosen.dtype, channels_last=chosen.channels_last), info, device)
+        return cls(fuse_in(precision, model, info.image_size, device), info, device)
 
     def __call__(self, image: Tensor, score_threshold: float = 0.3) -> PhotoDetections:
         """Find objects in a uint8 RGB photo `(3, H, W)`; boxes and masks come in its own pixels."""
@@ -187,7 +184,7 @@ def predict_files(
                 continue
             own = next(found)
             entries.append(_entry(path, photo.image, own, predictor.info))
-            results += [{"image_id": image_ids[path], **each} for each in _results(own, predictor.info)]
+            results += [{"image_id": image_ids[path], **each} for each in coco_entries(own, predictor.info)]
             picture = out / f"{_free_name(path.stem, taken)}.jpg"
             drawn = draw_detections(to_pil_image(photo.image), own, predictor.info.class_names)
             write_atomically(picture, _jpeg(drawn))
@@ -222,29 +219,6 @@ def _batches(
 def _image_ids(files: Sequence[Path]) -> list[int]:
     numbers = [int(file.stem) for file in files if file.stem.isascii() and file.stem.isdigit()]
     return numbers if len(set(numbers)) == len(files) else list(range(1, len(files) + 1))
-
-
-def _results(found: PhotoDetections, info: ModelInfo) -> list[dict[str, Any]]:
-    """What was found in COCO's results format, without the image: boxes are (x, y, width, height), masks RLE."""
-    boxes = found["boxes"].clone()
-    boxes[:, 2:] -= boxes[:, :2]
-    results: list[dict[str, Any]] = [
-        {"category_id": info.category_ids[label], "bbox": box, "score": score}
-        for box, score, label in zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
-    ]
-    for result, mask in zip(results, found.get("masks", ()), strict=False):
-        result["segmentation"] = mask
-    return results
-
-
-def detections_json(found: PhotoDetections, info: ModelInfo) -> list[dict[str, Any]]:
-    """What was found, for people to read: as in COCO's results format, rounded, and with the names of the classes."""
-    names = [info.class_names[label] for label in found["labels"].tolist()]
-    return [
-        result
-        | {"class": name, "score": round(result["score"], 4), "bbox": [round(value, 2) for value in result["bbox"]]}
-        for name, result in zip(names, _results(found, info), strict=True)
-    ]
 
 
 def _entry(path: Path, image: Tensor, found: PhotoDetections, info: ModelInfo) -> dict[str, Any]:

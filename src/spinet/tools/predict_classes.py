@@ -15,6 +15,7 @@ from spinet.engine.checkpoint import ModelInfo, load_classifier
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.classifier import Classifier, Guesses
+from spinet.models.formats import Precision, check_precision, fuse_in
 from spinet.tools.predict import find_images
 
 
@@ -40,14 +41,15 @@ class ClassPredictor:
     device: torch.device
 
     @classmethod
-    def load(cls, path: Path, device: torch.device) -> "ClassPredictor":
-        """Read a run folder or weights file.
+    def load(cls, path: Path, device: torch.device, precision: Precision = "fp32") -> "ClassPredictor":
+        """Read a run folder or weights file, and fuse its network; `precision` as for `Predictor`.
 
         Raises:
-            SpinetError: it is missing, damaged, or holds no classifier.
+            SpinetError: it is missing, damaged, or holds no classifier, or the precision is unknown.
         """
+        check_precision(precision)
         model, info = load_classifier(path, device)
-        return cls(model, info, device)
+        return cls(fuse_in(precision, model, info.image_size, device), info, device)
 
     def __call__(self, image: Tensor, top: int = 5) -> Guesses:
         """Guess the class of a uint8 RGB photo `(3, H, W)`; scores and labels are `(top,)`, best first."""

@@ -16,8 +16,9 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from spinet.errors import SpinetError
 from spinet.tools.ahead import ahead
+from spinet.tools.detections_json import detections_json
 from spinet.tools.pictures import draw_detections
-from spinet.tools.predict import PhotoDetector, Prepared, detections_json
+from spinet.tools.predict import PhotoDetector, Prepared
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv")
 CAMERA = "camera:"
