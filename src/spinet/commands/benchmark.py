@@ -127,14 +127,13 @@ def print_report(report: "Report") -> None:
     work = _table("network", "backend", "GMACs", "GMACs/s", "of ceiling", "of memory", "peak MB")
     for line in report.lines:
         what = (line.name, f"{line.backend} {line.precision}")
-        found = (line.stages.get(stage) for stage in stages)
-        ratio = f"{line.ratio.median:.2f} ({line.ratio.low:.2f}-{line.ratio.high:.2f})"
-        times.add_row(*what, *map(_time, found), f"{line.images_per_second:.3g}", ratio)
+        found = (_spread(line.stages.get(stage), ".1f") for stage in stages)
+        times.add_row(*what, *found, f"{line.images_per_second:.3g}", _spread(line.ratio, ".3f"))
         work.add_row(*what, *_work(line))
-    # A table that is wider than the screen is easier to read than one whose words are cut.
-    console = Console(highlight=False, soft_wrap=True, width=max(Console().width, 160))
-    console.print(times)
-    console.print(work)
+    for table in (times, work):
+        # A table that is wider than the screen is easier to read than one whose words are cut.
+        width = Console(width=10_000).measure(table).maximum
+        Console(highlight=False, soft_wrap=True, width=width).print(table)
 
 
 def _table(*headings: str) -> Table:
@@ -144,8 +143,11 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _time(spread: "Spread | None") -> str:
-    return "-" if spread is None else f"{spread.median:.1f} ({spread.low:.1f}-{spread.high:.1f})"
+def _spread(spread: "Spread | None", shape: str) -> str:
+    if spread is None:
+        return "-"
+    median, low, high = (format(value, shape) for value in (spread.median, spread.low, spread.high))
+    return f"{median} ({low}-{high})"
 
 
 def _work(line: "Line") -> tuple[str, ...]:

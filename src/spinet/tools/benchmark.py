@@ -100,7 +100,8 @@ class Line:
         stages: milliseconds of each stage of a run.
         whole: the stage that is all of them.
         images_per_second: by the median of the whole.
-        ratio: its time for an image by that of the network it is compared with, in each round.
+        ratio: its time for an image by that of the network it is compared with, in each round; None for what is no
+            network.
         macs: multiply-adds (the paper's FLOPs) of one image by the architecture, None if unknown.
         work_macs: multiply-adds that one run executes: fused networks do with less; None if unknown.
         macs_per_second: executed, by the median of the network alone; None if unknown.
@@ -117,7 +118,7 @@ class Line:
     stages: dict[str, Spread]
     whole: str
     images_per_second: float
-    ratio: Spread
+    ratio: Spread | None
     macs: int | None
     work_macs: int | None
     macs_per_second: float | None
@@ -134,7 +135,7 @@ class Report:
     Attributes:
         options: settings as plain values.
         machine: see `engine.machine.describe_machine`; "load_average_after" is that of the end.
-        ceilings: multiply-adds a second of the matrix products, bytes a second of the memory, as medians.
+        ceilings: multiply-adds a second of the matrix products, bytes a second of the memory.
         lines: one for each network and way to run it.
     """
 
@@ -159,7 +160,8 @@ class Report:
             lines = []
             for line in data["lines"]:
                 stages = {name: Spread(**spread) for name, spread in line["stages"].items()}
-                lines.append(Line(**line | {"stages": stages, "ratio": Spread(**line["ratio"])}))
+                ratio = Spread(**line["ratio"]) if line["ratio"] else None
+                lines.append(Line(**line | {"stages": stages, "ratio": ratio}))
             return cls(data["options"], data["machine"], data["ceilings"], tuple(lines))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SpinetError(f"{where} is not a benchmark that this version wrote: {error!r:.100}") from None
@@ -243,9 +245,10 @@ def measure(
     peaks = [peak_memory(entry.run, device) for entry in found]
     times = interleave(runs, options.rounds, options.warm_up, each)
     rates = {limit.name: _rate(limit, times[limit.name][STAGE]) for limit in ceilings}
-    base = [seconds / found[first].images for seconds in times[str(first)][found[first].whole]]
+    whole = found[first].whole
+    base = [seconds / found[first].images for seconds in times[str(first)][whole]]
     lines = [
-        _line(entry, times[str(place)], base, rates, peak)
+        _line(entry, times[str(place)], base if entry.whole == whole else None, rates, peak)
         for place, (entry, peak) in enumerate(zip(found, peaks, strict=True))
     ]
     machine["load_average_after"] = describe_machine(device)["load_average"]
@@ -260,14 +263,16 @@ def _compared_with(found: Sequence[Entry], name: str) -> int:
 
 
 def _rate(limit: Ceiling, seconds: list[float]) -> float:
-    return limit.amount / Spread.of(seconds).median
+    # The quicker quartile: a ceiling is what can be reached, not what is usual.
+    return limit.amount / Spread.of(seconds).low
 
 
 def _line(
-    entry: Entry, times: dict[str, list[float]], base: list[float], rates: dict[str, float], peak: int | None
+    entry: Entry, times: dict[str, list[float]], base: list[float] | None, rates: dict[str, float], peak: int | None
 ) -> Line:
     stages = {name: Spread.of([1000 * value for value in values]) for name, values in times.items()}
-    ratio = Spread.of([own / entry.images / other for own, other in zip(times[entry.whole], base, strict=True)])
+    own = [seconds / entry.images for seconds in times[entry.whole]]
+    ratio = Spread.of([mine / other for mine, other in zip(own, base, strict=True)]) if base else None
     ceiling = speed = share = memory = None
     if entry.work and entry.core in stages:
         seconds = stages[entry.core].median / 1000

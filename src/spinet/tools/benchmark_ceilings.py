@@ -17,6 +17,7 @@ from spinet.tools.exported_sessions import openvino_core, openvino_settings
 # than caches hold.
 SIDES = {"cpu": 2048, "cuda": 8192}
 NUMBERS = {"cpu": 2**24, "cuda": 2**28}
+REPEATS = 3
 STAGE = "ceiling"
 MEMORY = "memory"
 
@@ -60,7 +61,7 @@ def matrix_ceilings(
     if device.type == "cpu" and (precision == "int8" or find_spec("openvino")):
         products["OpenVINO"] = _openvino_product(side, precision, threads)
     for library, product in products.items():
-        yield Ceiling(f"{precision}, {library}", _timed(product, device), side**3)
+        yield Ceiling(f"{precision}, {library}", _timed(product, device), REPEATS * side**3)
 
 
 def fastest(precision: str, rates: Mapping[str, float]) -> str:
@@ -76,7 +77,8 @@ def memory_ceiling(device: torch.device, numbers: int | None = None) -> Ceiling:
     """Return `a = b + s * c` over long arrays: two read, one written (McCalpin's STREAM, "triad")."""
     count = numbers or NUMBERS.get(device.type, NUMBERS["cpu"])
     first, second, out = (torch.zeros(count, device=device) for _ in range(3))
-    return Ceiling(MEMORY, _timed(lambda: torch.add(first, second, alpha=3.0, out=out), device), 3 * 4 * count)
+    triad = _timed(lambda: torch.add(first, second, alpha=3.0, out=out), device)
+    return Ceiling(MEMORY, triad, REPEATS * 3 * 4 * count)
 
 
 def _timed(call: Callable[[], object], device: torch.device) -> Run:
@@ -84,8 +86,11 @@ def _timed(call: Callable[[], object], device: torch.device) -> Run:
 
     @torch.no_grad()
     def run() -> dict[str, float]:
-        clock.start()
+        # What ran before has left other numbers in the caches, and the processor at another clock.
         call()
+        clock.start()
+        for _ in range(REPEATS):
+            call()
         clock.lap(STAGE)
         return clock.stages
 
