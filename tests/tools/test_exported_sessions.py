@@ -2,6 +2,16 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from exportable import SIZE, tiny
+
+from spinet.errors import SpinetError
+from spinet.tools.export_formats import capture
+from spinet.tools.export_graph import create_graph
+from spinet.tools.export_manifest import Manifest, current_versions
+from spinet.tools.exported_sessions import move_program, open_session
+
+META = torch.device("meta")
 
 PROGRAM = """
 import gc
@@ -36,3 +46,36 @@ def test_signals_are_still_handled_when_openvino_networks_end_in_the_order_they_
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def program(head: str) -> torch.export.ExportedProgram:
+    model, info = tiny(head)
+    graph = create_graph(model)
+    return capture(graph, Manifest(info, (SIZE, SIZE), 1, graph.output_names, "fp32", current_versions()))
+
+
+@pytest.mark.slow
+def test_a_program_that_moves_to_another_device_leaves_nothing_behind():
+    moved = program("classifier")
+    moved = move_program(moved, META)
+
+    # Tensors of two devices would not be computed with.
+    (probabilities,) = moved.module()(torch.zeros(1, SIZE, SIZE, 3, dtype=torch.uint8, device=META))
+
+    assert probabilities.device == META
+    assert probabilities.shape == (1, 3)
+
+
+@pytest.mark.slow
+def test_a_detector_that_moves_makes_its_anchors_there_too():
+    moved = move_program(program("retinanet"), META)
+
+    # Non-maximum suppression is what has no meaning without values; all before it was computed there.
+    with pytest.raises(RuntimeError, match="torchvision::nms"):
+        moved.module()(torch.zeros(1, SIZE, SIZE, 3, dtype=torch.uint8, device=META))
+
+
+def test_files_that_run_on_the_cpu_alone_say_so(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"")
+    with pytest.raises(SpinetError, match=r"a\.onnx runs on the CPU here; meta is for files of --format pt2"):
+        open_session(tmp_path / "a.onnx", device=META)

@@ -1,6 +1,7 @@
 """Options of `spinet predict` and `spinet evaluate` that do nothing for a kind of network are refused."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from small_models import tiny_weights
 
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.engine.checkpoint import save_weights
+from spinet.tools.export import ExportOptions, export_model
+from spinet.tools.predict import Predictor
 from spinet.tools.predict_classes import ClassPredictor
 
 
@@ -115,3 +118,36 @@ def test_the_precision_of_a_run_asks_for_its_fused_form(tmp_path, spinet):
         error
         == f"spinet: error: --precision is for exported files, and {path} is none; with --fused it is for runs too\n"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+# torch 2.11 compiles through parts of its own that it has deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("head", ["retinanet", "faster-rcnn"])
+def test_a_compiled_network_finds_the_same(tmp_path, head):
+    model, info = tiny(head)
+    save_weights(tmp_path / "d.safetensors", model.state_dict(), info, {})
+    photo = noise(64, 64)
+
+    plain, compiled = (
+        Predictor.load(tmp_path / "d.safetensors", torch.device("cpu"), compiled=compiled)(photo, 0.05)
+        for compiled in (False, True)
+    )
+
+    assert len(plain["boxes"]) > 0
+    for name in ("boxes", "scores", "labels"):
+        torch.testing.assert_close(compiled[name], plain[name], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_compiling_is_for_runs_and_an_exported_program_takes_a_device(tmp_path, photo, spinet):
+    path = tmp_path / "c.pt2"
+    export_model(*tiny("classifier"), path, ExportOptions("pt2"))
+
+    code, _, error = spinet("predict", path, photo, "--compile")
+    assert (code, error.count("\n")) == (1, 1)
+    assert "--compile is for runs and weights files" in error
+
+    code, _, error = spinet("predict", path, photo, "-o", tmp_path / "out", "--device", "cpu")
+    assert code == 0, error

@@ -56,7 +56,7 @@ def evaluate_command(args: list[str]) -> None:
 
         if image_size is not None and image_size < 1:
             raise SpinetError(f"--image-size is {image_size}; allowed is any whole number of pixels from 1")
-        exported = load_exported(run, threads, precision)
+        exported = load_exported(run, threads, precision, device)
         if exported is None and precision and not fused:
             raise SpinetError(f"--precision is for exported files, and {run} is none; with --fused it is for runs too")
         if exported is not None:

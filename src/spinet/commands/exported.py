@@ -11,21 +11,24 @@ if TYPE_CHECKING:
 
 
 def load_exported(
-    path: Path, threads: int, precision: "Precision | None"
+    path: Path, threads: int, precision: "Precision | None", device: str
 ) -> "ExportedDetector | ExportedClassifier | None":
     """Open an exported file; None where `path` is a run folder or weights file.
 
     Raises:
         SpinetError: the file cannot be used, or threads are asked for a run.
     """
+    from spinet.engine.distributed import pick_device
     from spinet.tools.exported import open_exported
     from spinet.tools.exported_sessions import exported_file
 
-    if exported_file(path) is None:
+    file = exported_file(path)
+    if file is None:
         if threads:
             raise SpinetError(f"--threads is for exported files, and {path} is none")
         return None
-    return open_exported(path, threads, None if precision == "auto" else precision)
+    place = pick_device("cpu" if device == "auto" and file.suffix != ".pt2" else device)
+    return open_exported(path, threads, None if precision == "auto" else precision, place)
 
 
 def measure_exported(

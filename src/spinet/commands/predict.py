@@ -24,9 +24,10 @@ def predict_command(args: list[str]) -> None:
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("predictions"),
         score: float | None = None,
         top: int | None = None,
-        device: str | None = None,
+        device: str = "auto",
         batch_size: int | None = None,
         precision: Literal["fp32", "bf16", "auto"] | None = None,
+        compile: bool = False,
         threads: int = 0,
         coco_results: Path | None = None,
         frames: int | None = None,
@@ -39,10 +40,12 @@ def predict_command(args: list[str]) -> None:
             out: Folder to write to.
             score: Detectors: what is found with less is left out; 0.3 if not given.
             top: Classifiers: guesses for each photo; 5 if not given.
-            device: Runs and weights files: `cpu`, `cuda` ..., or `auto`, as if not given.
+            device: `auto`, `cpu`, `cuda` ...; exported files that are no .pt2 run on the CPU.
             batch_size: Detectors: photos or frames at once; 1 if not given.
             precision: Of a run's network: fp32 if not given; `auto` measures which is fastest here. Of an exported
                 OpenVINO file: what it was exported for if not given or `auto`.
+            compile: Runs and weights files: compile the network with torch.compile, on GPUs as a CUDA graph. The first
+                photo takes a minute, and so does each batch of another size.
             threads: Exported files: how many compute; 0 leaves it to the runtime.
             coco_results: Detectors: file to write what was found in photos to in COCO's results format too.
             frames: Videos: stop after so many frames; a camera goes on until Ctrl-C otherwise.
@@ -55,18 +58,18 @@ def predict_command(args: list[str]) -> None:
 
         if not photos:
             raise SpinetError("no photo given; name photos, folders of photos or videos after the run")
-        exported = load_exported(run, threads, precision)
-        if exported is not None and device is not None:
-            raise SpinetError(f"--device is for runs and weights files; {run} runs where it was exported for")
+        exported = load_exported(run, threads, precision, device)
+        if exported is not None and compile:
+            raise SpinetError(f"--compile is for runs and weights files; {run} was compiled when it was exported")
         if (exported.info if exported else read_info(run)).task == "classifier":
             others = {"score": score, "batch-size": batch_size, "coco-results": coco_results, "frames": frames}
             _refuse(others, f"for detectors, and {run} holds a classifier")
-            guesser = exported or ClassPredictor.load(run, pick_device(device or "auto"), precision or "fp32")
+            guesser = exported or ClassPredictor.load(run, pick_device(device), precision or "fp32", compile)
             assert not isinstance(guesser, ExportedDetector)
             lines = _guesses(guesser, photos, out, 5 if top is None else top)
         else:
             _refuse({"top": top}, f"for classifiers, and {run} holds a detector")
-            finder = exported or Predictor.load(run, pick_device(device or "auto"), precision or "fp32")
+            finder = exported or Predictor.load(run, pick_device(device), precision or "fp32", compile)
             assert not isinstance(finder, ExportedClassifier)
             score, batch_size = 0.3 if score is None else score, 1 if batch_size is None else batch_size
             lines = _pictures(finder, photos, out, score, batch_size, coco_results, frames)

@@ -15,7 +15,7 @@ from spinet.engine.evaluate import PhotoDetections
 from spinet.errors import SpinetError
 from spinet.models.classifier import Guesses
 from spinet.tools.exported import ExportedClassifier, ExportedDetector, open_exported
-from spinet.tools.exported_sessions import SUFFIXES, exported_file
+from spinet.tools.exported_sessions import CPU, SUFFIXES, exported_file
 from spinet.tools.predict import Predictor
 from spinet.tools.predict_classes import ClassPredictor
 
@@ -63,13 +63,14 @@ def open_predictor(
 ) -> Predictor | ClassPredictor | ExportedDetector | ExportedClassifier:
     """Open whatever file or folder answers questions about photos: run, weights file or exported file.
 
-    An exported file runs where it was exported for; `device` is for the others.
+    Exported files that are no .pt2 run on the CPU; `device` is for the others.
 
     Raises:
         SpinetError: it is missing, damaged, not one of ours, a backbone alone, or needs a runtime that is not there.
     """
-    if not _holds_weights(path) and exported_file(path) is not None:
-        return open_exported(path)
+    file = None if _holds_weights(path) else exported_file(path)
+    if file is not None:
+        return open_exported(path, device=device if file.suffix == ".pt2" else CPU)
     if read_info(path).task == "classifier":
         return ClassPredictor.load(path, device)
     return Predictor.load(path, device)

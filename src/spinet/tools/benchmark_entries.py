@@ -112,13 +112,13 @@ def photos(count: int, image_size: int) -> list[Tensor]:
 
 
 def prepare_batch(subject: Subject, images: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Resize, pad and normalise photos to a batch `(N, 3, S, S)`, as evaluation does."""
+    """Resize, pad and normalise photos to a batch `(N, 3, S, S)`, as `Predictor` does."""
     size = subject.info.image_size
     if isinstance(subject.model, Classifier):
         classified = ClassEvalTransform(size)
-        return torch.stack([classified(image) for image in images]).to(device)
+        return torch.stack([classified(image.to(device)) for image in images])
     fitted = EvalTransform(size)
-    return torch.stack([fitted(image)[0] for image in images]).to(device)
+    return torch.stack([fitted(image.to(device))[0] for image in images])
 
 
 def torch_entry(

@@ -15,7 +15,7 @@ from spinet.errors import SpinetError
 from spinet.models.classifier import Guesses
 from spinet.models.detections import Detections, Limits
 from spinet.tools.export_graph import letterbox, to_pixels
-from spinet.tools.exported_sessions import Session, open_session
+from spinet.tools.exported_sessions import CPU, Session, open_session
 from spinet.tools.predict import Prepared, check_photo
 
 
@@ -32,18 +32,25 @@ class Exported:
     training: bool = False
 
     @classmethod
-    def load(cls, path: Path, threads: int = 0, precision: Literal["fp32", "bf16"] | None = None) -> Self:
+    def load(
+        cls,
+        path: Path,
+        threads: int = 0,
+        precision: Literal["fp32", "bf16"] | None = None,
+        device: torch.device = CPU,
+    ) -> Self:
         """Open an exported file of any format.
 
         Args:
             path: .onnx, .xml or .pt2 file, or the folder of an .xml file.
             threads: how many compute; 0 leaves it to the runtime.
             precision: of OpenVINO's arithmetic; what the file was exported for if None.
+            device: of .pt2 files; the others run on the CPU.
 
         Raises:
             SpinetError: it is missing, damaged, of another version or for another task, or its runtime is missing.
         """
-        exported = cls(open_session(path, threads, precision))
+        exported = cls(open_session(path, threads, precision, device))
         if exported.info.task != cls.task():
             raise SpinetError(f"{path} holds a {exported.info.task}, but a {cls.task()} is asked for")
         return exported
@@ -175,10 +182,13 @@ class ExportedClassifier(Exported):
 
 
 def open_exported(
-    path: Path, threads: int = 0, precision: Literal["fp32", "bf16"] | None = None
+    path: Path,
+    threads: int = 0,
+    precision: Literal["fp32", "bf16"] | None = None,
+    device: torch.device = CPU,
 ) -> ExportedDetector | ExportedClassifier:
     """Open an exported file of any format, whatever it holds; see `Exported.load`."""
-    session = open_session(path, threads, precision)
+    session = open_session(path, threads, precision, device)
     return ExportedClassifier(session) if session.manifest.info.task == "classifier" else ExportedDetector(session)
 
 

@@ -8,10 +8,12 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.export.passes import move_to_device_pass
 
 from spinet.errors import SpinetError
 from spinet.tools.export_manifest import KEY, ExportFormat, Manifest, Precision, import_export
 
+CPU = torch.device("cpu")
 SUFFIXES: dict[str, ExportFormat] = {".onnx": "onnx", ".xml": "openvino", ".pt2": "pt2"}
 
 
@@ -118,9 +120,17 @@ class ProgramSession:
         where: names it in errors.
         threads: how many compute, in this whole process; 0 leaves it as it is.
         raw_names: of outputs behind those of the manifest, where they are wanted too.
+        device: where it runs, whatever it was exported on.
     """
 
-    def __init__(self, path: Path, where: str, threads: int = 0, raw_names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        where: str,
+        threads: int = 0,
+        raw_names: Sequence[str] = (),
+        device: torch.device = CPU,
+    ) -> None:
         import torchvision  # noqa: F401  (its operators are in the program)
 
         if threads:
@@ -132,12 +142,20 @@ class ProgramSession:
             raise SpinetError(f"PyTorch could not read {where}: {_first_line(error)}") from None
         self.manifest = Manifest.from_json(extra[KEY], where)
         self._names = (*self.manifest.outputs, *raw_names)
-        self._program = program.module()
+        self._device = device
+        self._program = (program if device.type == "cpu" else move_program(program, device)).module()
 
     @torch.no_grad()
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """See `Session`."""
-        return dict(zip(self._names, self._program(images), strict=False))
+        values = (value.cpu() for value in self._program(images.to(self._device)))
+        return dict(zip(self._names, values, strict=False))
+
+
+def move_program(program: torch.export.ExportedProgram, device: torch.device) -> torch.export.ExportedProgram:
+    """Return a program with its weights, and all that it makes anew, on a device."""
+    moved: torch.export.ExportedProgram = move_to_device_pass(program, str(device))
+    return moved
 
 
 def exported_file(path: Path) -> Path | None:
@@ -151,12 +169,17 @@ def exported_file(path: Path) -> Path | None:
     return None
 
 
-def open_session(path: Path, threads: int = 0, precision: Literal["fp32", "bf16"] | None = None) -> Session:
+def open_session(
+    path: Path,
+    threads: int = 0,
+    precision: Literal["fp32", "bf16"] | None = None,
+    device: torch.device = CPU,
+) -> Session:
     """Open an exported file of any format.
 
     Raises:
         SpinetError: it is missing, damaged, not ours or of another version, its runtime is not installed, or it does
-            not compute in `precision`.
+            not compute in `precision` or on `device`.
     """
     file = exported_file(path)
     if file is None:
@@ -166,6 +189,8 @@ def open_session(path: Path, threads: int = 0, precision: Literal["fp32", "bf16"
     if threads < 0:
         raise SpinetError(f"threads is {threads}; allowed is 1 or more, or 0 to leave it to the runtime")
     kind = SUFFIXES[file.suffix]
+    if kind != "pt2" and device.type != "cpu":
+        raise SpinetError(f"{path} runs on the CPU here; {device} is for files of --format pt2")
     if kind == "openvino":
         if not file.with_suffix(".bin").is_file():
             raise SpinetError(f"{file} lacks its other half, {file.with_suffix('.bin').name}, beside it")
@@ -174,7 +199,7 @@ def open_session(path: Path, threads: int = 0, precision: Literal["fp32", "bf16"
         raise SpinetError(f"{path} computes in fp32; bf16 is for files of --format openvino")
     if kind == "onnx":
         return OnnxSession(file, str(path), threads)
-    return ProgramSession(file, str(path), threads)
+    return ProgramSession(file, str(path), threads, device=device)
 
 
 def _first_line(error: Exception) -> str:

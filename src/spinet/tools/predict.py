@@ -16,6 +16,7 @@ from spinet.data.images import IMAGE_SUFFIXES, read_image
 from spinet.data.transforms import EvalTransform
 from spinet.engine.build import Detector
 from spinet.engine.checkpoint import ModelInfo, load_model
+from spinet.engine.compiling import compile_for_inference
 from spinet.engine.evaluate import PhotoDetections, in_photo
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
@@ -66,20 +67,26 @@ class Predictor:
     device: torch.device
 
     @classmethod
-    def load(cls, path: Path, device: torch.device, precision: Precision = "fp32") -> "Predictor":
+    def load(
+        cls, path: Path, device: torch.device, precision: Precision = "fp32", compiled: bool = False
+    ) -> "Predictor":
         """Read a run folder or weights file, and fuse its network.
 
         Args:
             path: the run folder or weights file.
             device: where to compute.
             precision: of the network: `"fp32"`, `"bf16"`, or `"auto"`, the fastest after a few measured runs.
+            compiled: whether torch.compile compiles it at the first photo, which takes a minute.
 
         Raises:
             SpinetError: the file is missing, damaged, or not one of ours, or the precision is unknown.
         """
         check_precision(precision)
         model, info = load_model(path, device)
-        return cls(fuse_in(precision, model, info.image_size, device), info, device)
+        model = fuse_in(precision, model, info.image_size, device)
+        if compiled:
+            compile_for_inference(model, device)
+        return cls(model, info, device)
 
     def __call__(self, image: Tensor, score_threshold: float = 0.3) -> PhotoDetections:
         """Find objects in a uint8 RGB photo `(3, H, W)`; boxes and masks come in its own pixels."""
@@ -93,11 +100,11 @@ class Predictor:
             SpinetError: it has no pixel.
         """
         check_photo(image)
-        return Prepared(image, *EvalTransform(self.info.image_size)(image))
+        return Prepared(image, *EvalTransform(self.info.image_size)(image.to(self.device)))
 
     def find(self, photos: Sequence[Prepared], score_threshold: float = 0.3) -> list[PhotoDetections]:
         """Find objects in a batch of prepared photos."""
-        pixels = torch.stack([photo.pixels for photo in photos]).to(self.device)
+        pixels = torch.stack([photo.pixels for photo in photos])
         found = self.model.predict(pixels, score_threshold=score_threshold)
         return [
             in_photo(own, photo.scale, photo.image.shape[-2], photo.image.shape[-1])

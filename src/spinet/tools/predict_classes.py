@@ -12,6 +12,7 @@ from torch import Tensor
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.images import read_image
 from spinet.engine.checkpoint import ModelInfo, load_classifier
+from spinet.engine.compiling import compile_for_inference
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.classifier import Classifier, Guesses
@@ -41,20 +42,25 @@ class ClassPredictor:
     device: torch.device
 
     @classmethod
-    def load(cls, path: Path, device: torch.device, precision: Precision = "fp32") -> "ClassPredictor":
-        """Read a run folder or weights file, and fuse its network; `precision` as for `Predictor`.
+    def load(
+        cls, path: Path, device: torch.device, precision: Precision = "fp32", compiled: bool = False
+    ) -> "ClassPredictor":
+        """Read a run folder or weights file, and fuse its network; arguments as for `Predictor`.
 
         Raises:
             SpinetError: it is missing, damaged, or holds no classifier, or the precision is unknown.
         """
         check_precision(precision)
         model, info = load_classifier(path, device)
-        return cls(fuse_in(precision, model, info.image_size, device), info, device)
+        model = fuse_in(precision, model, info.image_size, device)
+        if compiled:
+            compile_for_inference(model, device)
+        return cls(model, info, device)
 
     def __call__(self, image: Tensor, top: int = 5) -> Guesses:
         """Guess the class of a uint8 RGB photo `(3, H, W)`; scores and labels are `(top,)`, best first."""
-        prepared = ClassEvalTransform(self.info.image_size)(image)
-        found = self.model.predict(prepared[None].to(self.device), top=top)
+        prepared = ClassEvalTransform(self.info.image_size)(image.to(self.device))
+        found = self.model.predict(prepared[None], top=top)
         return {"scores": found["scores"][0].cpu(), "labels": found["labels"][0].cpu()}
 
 
