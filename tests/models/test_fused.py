@@ -12,6 +12,7 @@ from spinet.errors import SpinetError
 from spinet.models.factory import create_backbone, create_classifier, create_rcnn, create_retinanet
 from spinet.models.folding import fold_conv, fold_linear, fold_traced
 from spinet.models.fused import fuse
+from spinet.models.fused_backbone import Exit
 
 # Rounding: what outputs may differ by, in shares of their largest value.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 0.1}
@@ -184,6 +185,19 @@ def test_a_connection_upwards_convolves_before_it_upsamples():
         return sum(work)
 
     assert total(model.fused()) < 0.99 * total(model)
+
+
+def test_connections_that_leave_one_block_share_their_first_convolution():
+    model = trained(create_backbone(narrow("spinenet49"), (3, 5)).double())
+    fused, images = model.fused(), torch.randn(2, 3, 64, 64).double()
+
+    exits = [part for part in fused.modules() if isinstance(part, Exit)]
+    sources = [each.source for each in exits]
+    assert len({each.conv for each in exits}) == len(set(sources)) < len(sources)
+    for each in exits:
+        alone = sources.count(each.source) == 1
+        assert (each.part is None) == alone
+    assert_same(model, fused, images, 1e-12)
 
 
 def test_a_model_in_training_mode_and_whole_numbers_are_refused(tiny_detector):

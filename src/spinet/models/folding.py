@@ -63,7 +63,7 @@ def with_weights(layer: M, weight: Tensor, bias: Tensor) -> M:
     made.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
     made.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
     if isinstance(made, nn.Conv2d):
-        made.in_channels = weight.shape[1] * made.groups
+        made.out_channels, made.in_channels = weight.shape[0], weight.shape[1] * made.groups
     return made
 
 

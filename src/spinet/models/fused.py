@@ -2,7 +2,8 @@
 
 All rewriting is exact but for rounding. Batch norms go into the layers before them. The last 1x1 convolution of a
 connection goes before nearest upsampling, because picking pixels and mixing channels commute. 1x1 convolutions whose
-results are added become one on features side by side, and parents of one level are added before they are upsampled.
+results are added become one on features side by side, those that leave one block become one that is shared, and parents
+of one level are added before they are upsampled.
 """
 
 import copy

@@ -1,5 +1,9 @@
 """Parts of backbones for inference only; see `spinet.models.fused`."""
 
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -52,28 +56,69 @@ class FusedMBConv(nn.Module):
         return output.add_(features) if self.residual else output
 
 
+class Exit(nn.Module):
+    """What a connection does to the features of the block that it leaves: its first 1x1 convolution, if it has one.
+
+    Connections that leave one block may share it, each taking a part of its output: then it is computed by the first
+    and kept for the others among the features, under a number below 0.
+    """
+
+    def __init__(self, source: int, conv: nn.Module) -> None:
+        super().__init__()
+        self.source = source
+        self.conv = conv
+        self.part: slice | None = None
+
+    def forward(self, features: dict[int, Tensor]) -> Tensor:
+        """Map the blocks' `(N, in, H, W)` to `(N, inner, H, W)` of this connection."""
+        if self.part is None:
+            found: Tensor = self.conv(features[self.source])
+            return found
+        place = -1 - self.source
+        if place not in features:
+            features[place] = self.conv(features[self.source])
+        # A copy without gaps, in the format of the whole: convolutions on a part of something are slow.
+        return features[place][:, self.part].clone()
+
+
 class Path(nn.Module):
     """A connection without its last 1x1 convolution: to the target's resolution where that is coarser."""
 
-    def __init__(self, resample: Resample | SeparableResample, rewrite: Rewriter) -> None:
+    def __init__(self, source: int, resample: Resample | SeparableResample, rewrite: Rewriter) -> None:
         super().__init__()
-        self.reduce: nn.Module = nn.Identity()
+        self.exit = Exit(source, nn.Identity())
         self.down: nn.Module = nn.Identity() if resample.down is None else rewrite(resample.down)
         self.pool_mode: PoolMode | None = None
         if isinstance(resample, Resample):
-            self.reduce = rewrite(resample.reduce)
+            self.exit = Exit(source, rewrite(resample.reduce))
             self.pool_mode = None if resample.down is None else resample.pool_mode
 
-    def forward(self, features: Tensor, size: Size) -> Tensor:
-        """Map `(N, in, H, W)` to `(N, inner, *size)`, or to `(N, inner, H, W)` on the way up."""
-        features = self.reduce(features)
-        before = features.shape[-1]
-        features = self.down(features)
+    def forward(self, features: dict[int, Tensor], size: Size) -> Tensor:
+        """Map the blocks' `(N, in, H, W)` to `(N, inner, *size)`, or to `(N, inner, H, W)` on the way up."""
+        flow: Tensor = self.exit(features)
+        before = flow.shape[-1]
+        flow = self.down(flow)
         if self.pool_mode is None:
-            return features
+            return flow
         if self.pool_mode in ONE_POOL:
-            features = tpu_pool(features, before, size[1], self.pool_mode)
-        return pool_to(features, size, self.pool_mode)
+            flow = tpu_pool(flow, before, size[1], self.pool_mode)
+        return pool_to(flow, size, self.pool_mode)
+
+
+def share_exits(exits: Iterable[Exit]) -> None:
+    """Make one convolution of those of all connections that leave a block: its features are then read once."""
+    leaving: dict[tuple[int, object], list[Any]] = {}
+    for each in exits:
+        if isinstance(each.conv, FoldedConv) and each.part is None:
+            leaving.setdefault((each.source, each.conv.activation), []).append(each)
+    for group in leaving.values():
+        if len(group) > 1:
+            convs = [each.conv.conv for each in group]
+            weight, bias = (torch.cat([conv.get_parameter(name) for conv in convs]) for name in ("weight", "bias"))
+            shared = FoldedConv(with_weights(convs[0], weight, bias), group[0].conv.activation)
+            ends = list(accumulate(conv.out_channels for conv in convs))
+            for each, start, end in zip(group, [0, *ends], ends, strict=False):
+                each.conv, each.part = shared, slice(start, end)
 
 
 class Joint(nn.Module):
@@ -85,7 +130,7 @@ class Joint(nn.Module):
 
     def __init__(self, resamples: dict[str, Resample | SeparableResample], down: bool, rewrite: Rewriter) -> None:
         super().__init__()
-        self.paths = nn.ModuleDict({name: Path(resample, rewrite) for name, resample in resamples.items()})
+        self.paths = nn.ModuleList(Path(int(name), resample, rewrite) for name, resample in resamples.items())
         convs = [fold_conv(resample.expand.conv, resample.expand.norm) for resample in resamples.values()]
         inner = sum(conv.in_channels for conv in convs)
         self.joined = len(convs) > 1 and inner <= convs[0].out_channels
@@ -98,7 +143,7 @@ class Joint(nn.Module):
 
     def forward(self, features: dict[int, Tensor], size: Size) -> Tensor:
         """Fuse earlier `features` into `(N, out, *size)`, in memory of its own."""
-        flows = [path(features[int(name)], size) for name, path in self.paths.items()]
+        flows = [path(features, size) for path in self.paths]
         if self.down:
             flows = [resize(flow, size) for flow in flows]
         if self.joined:
@@ -143,6 +188,7 @@ def fuse_spinenet(module: SpineNet, rewrite: Rewriter) -> nn.Module:
             module.blocks[name] = FusedPermutedBlock(block, int(name), module.genotype, rewrite)
         else:
             module.blocks[name] = rewrite(block)
+    share_exits(part for part in module.modules() if isinstance(part, Exit))
     stem = nn.Sequential(rewrite.entry(), rewrite(module.stem))
     return exchange(module, stem=stem, endpoints=rewrite(module.endpoints))
 
