@@ -100,7 +100,7 @@ class Predictor:
             SpinetError: it has no pixel.
         """
         check_photo(image)
-        return Prepared(image, *EvalTransform(self.info.image_size)(image.to(self.device)))
+        return Prepared(image, *EvalTransform(self.info.image_size)(image, self.device))
 
     def find(self, photos: Sequence[Prepared], score_threshold: float = 0.3) -> list[PhotoDetections]:
         """Find objects in a batch of prepared photos."""
