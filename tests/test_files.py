@@ -7,7 +7,7 @@ import time
 import pytest
 
 from spinet.errors import SpinetError, unknown_name
-from spinet.files import write_atomically
+from spinet.files import refuse_replacing, write_atomically
 
 
 def test_a_file_is_written_with_its_folders(tmp_path):
@@ -69,3 +69,20 @@ for turn in range(10**6):
 def test_the_nearest_name_is_offered():
     assert "did you mean 'spinenet49'?" in str(unknown_name("architecture", "spinnet49", ["spinenet49", "tiny"]))
     assert "did you mean" not in str(unknown_name("architecture", "xyz", ["spinenet49", "tiny"]))
+
+
+def test_an_output_may_take_the_place_of_no_source_by_whatever_name(tmp_path):
+    source, link, folder = tmp_path / "a", tmp_path / "link", tmp_path / "x"
+    source.write_text("mine")
+    link.symlink_to(source)
+    folder.mkdir()
+
+    refuse_replacing([tmp_path / "b", tmp_path / "c"], [source, tmp_path / "gone"])
+    for output, original in ((source, source), (source, link), (folder / ".." / "a", source)):
+        with pytest.raises(SpinetError, match="is one of the originals; choose another folder"):
+            refuse_replacing([output], [original])
+
+
+def test_two_outputs_of_one_name_are_refused(tmp_path):
+    with pytest.raises(SpinetError, match="would be written twice"):
+        refuse_replacing([tmp_path / "b", tmp_path / "b"], [])

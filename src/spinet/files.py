@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,33 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             f"could not write {path} ({len(data):,} bytes): {error.strerror}"
             + ("; the file there before is untouched" if path.is_file() else "")
         ) from error
+
+
+def refuse_replacing(outputs: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Make sure that no output takes the place of a source, or of another output.
+
+    Raises:
+        SpinetError: one does.
+    """
+    originals = {identity for source in sources if (identity := _identity(source)) is not None}
+    taken: set[Path] = set()
+    for output in outputs:
+        if _identity(output) in originals:
+            raise SpinetError(f"{output} would be written over, and it is one of the originals; choose another folder")
+        if output in taken:
+            raise SpinetError(
+                f"{output} would be written twice, for two originals of this name; do one after the other"
+            )
+        taken.add(output)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from all others, whatever names and links lead to it; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def read_json(path: Path, what: str, build: Callable[[Any], T]) -> T:

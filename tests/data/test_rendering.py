@@ -4,10 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from spinet.data.class_transforms import ClassTrainTransform
+from spinet.data.class_transforms import ClassEvalTransform, ClassTrainTransform
 from spinet.data.rendering import RawImages, View, develop, gather
-from spinet.data.transforms import TrainTransform
+from spinet.data.transforms import EvalTransform, TrainTransform
 
 CPU = torch.device("cpu")
 SIDES = st.integers(1, 130)
@@ -101,3 +102,26 @@ def test_a_part_that_a_gpu_could_not_shrink_travels_shrunk():
 
     assert part.shape == (3, 24, 24)
     assert torch.equal(rest.render(part), view.render(image))
+
+
+class ResizedOn(TorchDispatchMode):
+    """Notes on which devices images are resized."""
+
+    def __init__(self):
+        super().__init__()
+        self.devices = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "upsample" in str(func):
+            self.devices.append(args[0].device.type)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("transform", [EvalTransform(24), ClassEvalTransform(24)])
+@pytest.mark.parametrize(("side", "where"), [(30 * 24, "meta"), (40 * 24, "cpu")])
+def test_a_photo_to_be_predicted_is_resized_on_the_device_unless_a_gpu_could_not(transform, side, where):
+    with ResizedOn() as noted:
+        found = transform(photo(side, side), torch.device("meta"))
+
+    assert noted.devices == [where]
+    assert (found if isinstance(found, torch.Tensor) else found[0]).device.type == "meta"

@@ -53,3 +53,20 @@ def test_of_equal_pairs_no_more_are_chosen_than_asked_for_and_none_twice():
 
     assert best.shape == (1, 20)
     assert len(set(zip(chosen[0].tolist(), labels[0].tolist(), strict=True))) == 20
+
+
+def test_scores_below_the_threshold_change_nothing_wherever_they_are():
+    generator = torch.Generator().manual_seed(2)
+    corners = torch.rand(1, 400, 2, generator=generator) * 30
+    boxes = torch.cat([corners, corners + 1 + 9 * torch.rand(1, 400, 2, generator=generator)], dim=2)
+    scores, labels = torch.rand(1, 400, generator=generator), torch.randint(0, 3, (1, 400), generator=generator)
+    # One lies where those that are left out wait.
+    boxes[0, 0], scores[0, 0], labels[0, 0] = torch.tensor([0.0, 0.0, 1.0, 1.0]), 0.51, 0
+    limits = Limits(score_threshold=0.5)
+    likely = scores[0] >= 0.5
+
+    found = select_detections(boxes, scores, labels, limits)
+
+    expected = select_detections(boxes[:, likely], scores[:, likely], labels[:, likely], limits)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
+    assert 10 < (found[2] >= 0).sum() < likely.sum()

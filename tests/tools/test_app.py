@@ -200,6 +200,17 @@ def test_models_have_short_names_and_none_is_given_twice(tmp_path):
         short_names([tmp_path / "x", tmp_path / "x"])
 
 
+def test_an_exported_file_of_a_run_folder_may_be_named_too_however_its_path_is_written(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    tiny_weights(tmp_path / "run" / "best.safetensors")
+    (tmp_path / "run" / "model.onnx").write_bytes(b"damaged")
+    monkeypatch.chdir(tmp_path)
+
+    # What is damaged is opened, so it is not told to be there twice.
+    with pytest.raises(SpinetError, match="onnxruntime could not read"):
+        Models([Path("run"), tmp_path / "run" / "model.onnx"], CPU)
+
+
 def test_exported_files_in_a_run_folder_can_be_picked_and_are_opened_then(tmp_path):
     tiny_weights(tmp_path / "run" / "best.safetensors")
     (tmp_path / "run" / "model.onnx").write_bytes(b"damaged")

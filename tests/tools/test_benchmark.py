@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from small_models import tiny_weights
 from torch import nn
 
 from spinet.engine.machine import describe_machine
@@ -289,3 +290,26 @@ def test_blocks_are_measured_as_the_table_that_a_search_reads(spinet, tmp_path):
     )
     assert "the sum of its parts" in shown
     assert LatencyTable.load(file).image_size == 64
+
+
+@pytest.mark.parametrize("head", ["retinanet", "mask-rcnn", "classifier"])
+def test_a_run_is_trained_on_its_own_head_and_classes_whatever_the_options_are(tmp_path, head):
+    run = tiny_weights(tmp_path / "run" / "best.safetensors", head).parent
+    options = BenchmarkOptions(**SMALL | {"head": "faster-rcnn", "classes": 91, "batch_size": 2})
+
+    report = benchmark_training([str(run)], options, CPU)
+
+    assert report.lines[0].stages["backward"].median > 0
+
+
+def test_a_batch_too_small_to_train_on_is_one_sentence():
+    with pytest.raises(SpinetError, match="a batch norm got a single value"):
+        benchmark_training(["spinenet49-quarter"], BenchmarkOptions(**SMALL), CPU)
+
+
+@pytest.mark.parametrize("option", [("--backend", "openvino"), ("--batch-size", "2"), ("--precision", "bf16")])
+def test_options_that_a_table_of_blocks_would_not_heed_are_refused(spinet, tmp_path, option):
+    code, _, error = spinet("benchmark", "tiny", "--blocks", "--out", tmp_path / "b.json", *option)
+
+    assert code == 1
+    assert "are for whole networks" in error

@@ -245,6 +245,12 @@ def test_no_package_reports_the_use_of_exports(monkeypatch):
         importlib.import_module("openvino_telemetry")
 
 
+def test_an_exported_file_is_not_exported_again(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"")
+    with pytest.raises(SpinetError, match="is an exported file already; name the run"):
+        export(tmp_path / "a.onnx", tmp_path / "b.onnx", ExportOptions())
+
+
 def test_the_name_of_a_file_has_to_end_as_its_format_asks(run_file, tmp_path):
     with pytest.raises(SpinetError, match="--format pt2 writes a file that ends in .pt2, not"):
         export(run_file, tmp_path / "x.onnx", ExportOptions("pt2"))

@@ -9,7 +9,7 @@ from spinet.errors import SpinetError
 from spinet.tools.export_formats import capture
 from spinet.tools.export_graph import create_graph
 from spinet.tools.export_manifest import Manifest, current_versions
-from spinet.tools.exported_sessions import move_program, open_session
+from spinet.tools.exported_sessions import exported_file, move_program, open_session
 
 META = torch.device("meta")
 
@@ -79,3 +79,21 @@ def test_files_that_run_on_the_cpu_alone_say_so(tmp_path):
     (tmp_path / "a.onnx").write_bytes(b"")
     with pytest.raises(SpinetError, match=r"a\.onnx runs on the CPU here; meta is for files of --format pt2"):
         open_session(tmp_path / "a.onnx", device=META)
+
+
+def test_a_run_folder_means_its_weights_whatever_was_exported_into_it(tmp_path):
+    (tmp_path / "model.xml").write_text("<net/>")
+    assert exported_file(tmp_path) == tmp_path / "model.xml"
+
+    (tmp_path / "last.safetensors").write_bytes(b"")
+    assert exported_file(tmp_path) is None
+    assert exported_file(tmp_path / "model.xml") == tmp_path / "model.xml"
+
+
+def test_a_damaged_openvino_file_says_what_is_wrong_and_not_where_in_the_runtime(tmp_path):
+    pytest.importorskip("openvino", reason="OpenVINO needs the extra export")
+    (tmp_path / "x.xml").write_text("not a model")
+    (tmp_path / "x.bin").write_bytes(b"")
+
+    with pytest.raises(SpinetError, match=r"OpenVINO could not read .*x\.xml: Unable to read the model"):
+        open_session(tmp_path / "x.xml")

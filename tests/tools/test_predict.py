@@ -80,6 +80,16 @@ def test_photos_of_one_name_from_two_folders_do_not_overwrite_each_other(predict
     assert all(picture.is_file() for picture in pictures)
 
 
+def test_photos_are_not_replaced_by_their_pictures(predictor, tmp_path):
+    source = photo(tmp_path / "x.jpg", (50, 50))
+    before = source.read_bytes()
+
+    with pytest.raises(SpinetError, match=r"x\.jpg would be written over"):
+        list(predict_files(predictor, [tmp_path], tmp_path))
+
+    assert source.read_bytes() == before
+
+
 def test_a_folder_means_its_images_in_order(tmp_path):
     for name in ("b.JPG", "a.png"):
         photo(tmp_path / name, (8, 8))

@@ -10,7 +10,7 @@ from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
 from spinet.tools.predict import Predictor
-from spinet.tools.video import device_of, is_video, predict_video
+from spinet.tools.video import check_outputs, device_of, is_video, predict_video
 
 av = pytest.importorskip("av")
 
@@ -126,3 +126,18 @@ def test_a_missing_extra_is_named(predictor, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(SpinetError, match=r"pip install 'spinet\[video\]'"):
         list(predict_video(predictor, tmp_path / "a.mp4", tmp_path / "out"))
+
+
+def test_a_video_is_not_replaced_by_its_annotated_one(predictor, tmp_path):
+    source = film(tmp_path / "walk.mp4")
+    before = source.read_bytes()
+
+    with pytest.raises(SpinetError, match=r"walk\.mp4 would be written over"):
+        list(predict_video(predictor, source, tmp_path))
+
+    assert source.read_bytes() == before
+
+
+def test_two_videos_of_one_name_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(SpinetError, match="would be written twice"):
+        check_outputs([tmp_path / "a" / "walk.avi", "camera:0", tmp_path / "b" / "walk.mp4"], tmp_path / "out")

@@ -80,6 +80,11 @@ def benchmark_command(args: list[str]) -> None:
         if blocks:
             if train or json:
                 raise SpinetError("--blocks writes a table of parts; --train and --json are for whole networks")
+            if (backend, precision, batch_size, head) != (("eager",), ("fp32",), 1, "retinanet"):
+                raise SpinetError(
+                    "--blocks measures single images in eager fp32 with RetinaNet's head; "
+                    "--backend, --precision, --batch-size and --head are for whole networks"
+                )
             _measure_blocks(names, image_size, place, classes, rounds, out)
             return
         from spinet.tools.benchmark import BenchmarkOptions

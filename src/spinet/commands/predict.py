@@ -102,12 +102,13 @@ def _pictures(
 ) -> Iterator[tuple[bool, str]]:
     """Detect, and yield whether a photo could be read, with a line about it."""
     from spinet.tools.predict import predict_files
-    from spinet.tools.video import is_video, predict_video, video_outputs
+    from spinet.tools.video import check_outputs, is_video, predict_video, video_outputs
 
     videos = [path for path in photos if is_video(path)]
     files = [path for path in photos if path not in videos]
     _refuse({} if videos else {"frames": frames}, "for videos and cameras, and none is named")
     _refuse({} if files else {"coco-results": coco_results}, "for photos, and none is named")
+    check_outputs(videos, out)
     if files:
         found = predict_files(predictor, files, out, score, batch_size=batch_size, coco_results=coco_results)
         for prediction in found:

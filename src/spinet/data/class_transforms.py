@@ -132,10 +132,12 @@ class ClassEvalTransform:
     def __post_init__(self) -> None:
         EvalTransform(self.image_size)
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """Transform one image, uint8 `(3, H, W)`, to float32 `(3, S, S)`."""
-        window = centre_window(image.shape[-2], image.shape[-1])
-        return normalise_and_pad(_resized(image, window, self.image_size), self.image_size)
+    def __call__(self, image: Tensor, device: torch.device | None = None) -> Tensor:
+        """Transform one image, uint8 `(3, H, W)`, to float32 `(3, S, S)`; `device` as for `EvalTransform`."""
+        window, place = centre_window(image.shape[-2], image.shape[-1]), device or image.device
+        if not shrinks_too_much(window[2:], (self.image_size, self.image_size)):
+            image = image.to(place)
+        return normalise_and_pad(_resized(image, window, self.image_size).to(place), self.image_size)
 
 
 def centre_window(height: int, width: int) -> Window:

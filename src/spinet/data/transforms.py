@@ -171,11 +171,12 @@ class EvalTransform:
         for size in shape_of(self.image_size):
             _check_size(size)
 
-    def __call__(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, image: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
         """Transform one image.
 
         Args:
             image: uint8 `(3, H, W)`.
+            device: where; an image that a GPU could not shrink goes there resized. Where the image is if None.
 
         Returns:
             float32 `(3, S, S)` and the scale `(2,)` as (x, y): a box of the output divided by (x, y, x, y) is
@@ -183,7 +184,10 @@ class EvalTransform:
         """
         size = (image.shape[-2], image.shape[-1])
         fitted = fit(size, shape_of(self.image_size))
-        return normalise_and_pad(_resize(image, fitted), self.image_size), _scale(size, fitted)
+        place = device or image.device
+        if not shrinks_too_much(size, fitted):
+            image = image.to(place)
+        return normalise_and_pad(_resize(image, fitted).to(place), self.image_size), _scale(size, fitted)
 
 
 def shape_of(image_size: int | tuple[int, int]) -> tuple[int, int]:

@@ -32,6 +32,8 @@ Task = Literal["detector", "classifier", "backbone"]
 FORMAT = "spinet-1"
 BACKBONE = "backbone."
 MASK_HEAD = "masks."
+# In a run folder, the better ones first.
+WEIGHTS = ("best.safetensors", "last.safetensors")
 
 # Heads that differ by masks alone.
 SHARED_HEADS = ({"faster-rcnn", "mask-rcnn"}, {"cascade-rcnn", "cascade-mask-rcnn"})
@@ -118,6 +120,11 @@ def save_weights(path: Path, weights: dict[str, Tensor], info: ModelInfo, notes:
     write_atomically(path, save(tensors, {**info.to_metadata(), "notes": json.dumps(finite)}))
 
 
+def holds_weights(path: Path) -> bool:
+    """Whether a path is a folder with weights in it, as run folders are."""
+    return any((path / name).is_file() for name in WEIGHTS)
+
+
 def weights_file(path: Path) -> Path:
     """Return the weights file that a path means: itself, or the best (else the last) one of a run folder.
 
@@ -126,7 +133,7 @@ def weights_file(path: Path) -> Path:
     """
     if path.is_file():
         return path
-    for name in ("best.safetensors", "last.safetensors"):
+    for name in WEIGHTS:
         if (path / name).is_file():
             return path / name
     if path.is_dir():

@@ -64,10 +64,16 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout that this file lies in, with a + where it was changed; None elsewhere."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    """Return the commit of the checkout that this file belongs to, with a + where it was changed; None elsewhere."""
+    file = Path(__file__)
+    # An installed package may lie inside the checkout of something else.
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        _git(file.parent, "ls-files", "--error-unmatch", file.name)
+        return _git(file.parent, "describe", "--always", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -127,8 +127,12 @@ def select_detections(boxes: Tensor, scores: Tensor, labels: Tensor, limits: Lim
     """
     chosen = []
     for box, score, label in zip(boxes, scores, labels, strict=True):
-        # Low scores never suppress higher ones, so that they can go afterwards, when the shapes are fixed.
-        keep = nms_by_group(box, score, label, limits.nms_threshold)
+        # Low scores never suppress higher ones, so that they can go afterwards, when the shapes are fixed. Until then
+        # they share one box, where the first suppresses all others: time goes with the square of what stays.
+        likely = score >= max(limits.score_threshold, 0.0)
+        unit = torch.cat([torch.zeros_like(box[:, :2]), torch.ones_like(box[:, 2:])], dim=1)
+        places, groups = torch.where(likely[:, None], box, unit), torch.where(likely, label, 0)
+        keep = nms_by_group(places, score, groups, limits.nms_threshold)
         best = fill_up(score[keep], limits.max_detections, -1.0)
         real = best >= max(limits.score_threshold, 0.0)
         corners, kinds = (fill_up(values[keep], limits.max_detections) for values in (box, label))

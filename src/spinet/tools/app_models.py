@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spinet.data.class_data import ClassDataset
 from spinet.data.coco import CocoDataset
-from spinet.engine.checkpoint import read_info
+from spinet.engine.checkpoint import holds_weights, read_info
 from spinet.engine.config import read_config
 from spinet.engine.evaluate import PhotoDetections
 from spinet.errors import SpinetError
@@ -68,7 +68,7 @@ def open_predictor(
     Raises:
         SpinetError: it is missing, damaged, not one of ours, a backbone alone, or needs a runtime that is not there.
     """
-    file = None if _holds_weights(path) else exported_file(path)
+    file = exported_file(path)
     if file is not None:
         return open_exported(path, device=device if file.suffix == ".pt2" else CPU)
     if read_info(path).task == "classifier":
@@ -93,7 +93,8 @@ class Models:
         """
         if not paths:
             raise SpinetError("no model given; name a run folder or a file, or several")
-        inside = [file for path in paths for file in _exported_files(path) if file not in paths]
+        given = {path.absolute() for path in paths}
+        inside = [file for path in paths for file in _exported_files(path) if file.absolute() not in given]
         everything = [*paths, *inside]
         self.paths = dict(zip(short_names(everything), everything, strict=True))
         self._device = device
@@ -115,13 +116,9 @@ class Models:
         return list(self.paths)
 
 
-def _holds_weights(path: Path) -> bool:
-    return any((path / name).is_file() for name in ("best.safetensors", "last.safetensors"))
-
-
 def _exported_files(path: Path) -> list[Path]:
     """The exported files that lie in a run folder."""
-    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if _holds_weights(path) else []
+    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if holds_weights(path) else []
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

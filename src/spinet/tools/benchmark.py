@@ -15,7 +15,7 @@ from spinet.engine.machine import describe_machine
 from spinet.errors import SpinetError, unknown_name
 from spinet.files import write_atomically
 from spinet.tools.benchmark_ceilings import MEMORY, STAGE, Ceiling, fastest, matrix_ceilings, memory_ceiling
-from spinet.tools.benchmark_entries import Backend, Entry, Subject, first_call, photos, torch_entry
+from spinet.tools.benchmark_entries import Backend, Entry, Subject, explained, photos, torch_entry
 from spinet.tools.benchmark_peers import PREFIX, peer_entry
 from spinet.tools.benchmark_rounds import Spread, interleave, peak_memory
 from spinet.tools.benchmark_sessions import Exports, file_entry
@@ -241,7 +241,8 @@ def measure(
         ceilings += matrix_ceilings(precision, device, options.threads, options.ceiling_side)
     runs = {str(place): entry.run for place, entry in enumerate(found)} | {limit.name: limit.run for limit in ceilings}
     for entry in found:
-        first_call(entry)()
+        with explained(entry.name, entry.backend, entry.precision, entry.images):
+            entry.run()
     peaks = [peak_memory(entry.run, device) for entry in found]
     times = interleave(runs, options.rounds, options.warm_up, each)
     rates = {limit.name: _rate(limit, times[limit.name][STAGE]) for limit in ceilings}

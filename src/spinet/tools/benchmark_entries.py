@@ -1,6 +1,7 @@
 """What takes part in a benchmark: each network, as each backend runs it, from a photo to detections."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -55,11 +56,6 @@ class Entry:
     work: Work | None = None
     whole: str = WHOLE
     core: str = "network"
-
-    @property
-    def label(self) -> str:
-        """Name, backend and precision."""
-        return f"{self.name}, {self.backend} {self.precision}"
 
 
 @dataclass(frozen=True)
@@ -132,7 +128,7 @@ def torch_entry(
     kind = {"fp32": EXACT, "bf16": HALF}[precision]
     model = subject.model.to(device).fused(dtype=kind.dtype, channels_last=kind.channels_last)
     batch = prepare_batch(subject, images, device)
-    with torch.no_grad():
+    with torch.no_grad(), explained(subject.name, backend, precision, len(images)):
         work = count_work(lambda: model(batch))
     clock = Clock(device)
     if isinstance(model, RCNN):
@@ -160,20 +156,23 @@ def watch(clock: Clock, first: nn.Module, last: nn.Module | None) -> None:
         last.register_forward_hook(lambda *_: clock.lap("network"))
 
 
-def first_call(entry: Entry) -> Callable[[], object]:
-    """Return an entry's run, whose failures, as a compiler's, become a sentence."""
-
-    def call() -> object:
-        try:
-            return entry.run()
-        except SpinetError:
+@contextlib.contextmanager
+def explained(name: str, backend: str, precision: str, images: int) -> Iterator[None]:
+    """Make a sentence of what goes wrong when a network runs for the first time, where the cause is known."""
+    label = f"{name}, {backend} {precision}"
+    try:
+        yield
+    except SpinetError:
+        raise
+    except Exception as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise SpinetError(f"{label}: {images} images do not fit into the GPU's memory") from None
+        if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+            raise SpinetError(
+                f"{label}: a batch norm got a single value, which it cannot train on; take a larger --image-size or "
+                "--batch-size"
+            ) from None
+        if backend != "compile":
             raise
-        except Exception as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise SpinetError(f"{entry.label}: {entry.images} images do not fit into the GPU's memory") from None
-            if entry.backend != "compile":
-                raise
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise SpinetError(f"{entry.label}: torch.compile cannot compile it here: {reason:.200}") from None
-
-    return call
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SpinetError(f"{label}: torch.compile cannot compile it here: {reason:.200}") from None

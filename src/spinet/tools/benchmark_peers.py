@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spinet.errors import unknown_name
-from spinet.tools.benchmark_entries import WHOLE, Entry, watch
+from spinet.tools.benchmark_entries import WHOLE, Entry, explained, watch
 from spinet.tools.benchmark_rounds import Clock, count_work
 
 PREFIX = "torchvision/"
@@ -73,7 +73,8 @@ def peer_entry(
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             return model([image.to(device).float() / 255 for image in images])
 
-    work = count_work(detect)
+    with explained(name, backend, precision, len(images)):
+        work = count_work(detect)
     # Proposals of an R-CNN cannot be told from its network; a one-stage detector ends with its head.
     one_stage = hasattr(model, "head")
     watch(clock, model.backbone, model.head if one_stage else None)

@@ -16,7 +16,7 @@ from spinet.engine.optim import clip_gradients, create_optimizer
 from spinet.engine.task import task_of
 from spinet.errors import SpinetError
 from spinet.tools.benchmark import BenchmarkOptions, Report, measure, threads
-from spinet.tools.benchmark_entries import Entry, Subject
+from spinet.tools.benchmark_entries import Entry, Subject, explained
 from spinet.tools.benchmark_peers import PREFIX, compile_peer, create_peer
 from spinet.tools.benchmark_rounds import Clock, count_work
 from spinet.tools.export_manifest import Precision
@@ -73,17 +73,19 @@ def step_entry(name: str, backend: str, precision: Precision, options: Benchmark
     """
     if exported_file(Path(name)) is not None:
         raise SpinetError(f"{name} is an exported file, which cannot be trained; name the run that it came from")
-    targets = make_targets(options, options.head in MASK_HEADS, device)
     images = torch.randn(options.batch_size, 3, options.image_size, options.image_size, device=device)
     macs = None
     if name.startswith(PREFIX):
         model: Any = create_peer(name, options.classes, options.image_size).to(device).train()
-        losses = peer_losses(model, images, targets)
+        losses = peer_losses(model, images, make_targets(options, options.head in MASK_HEADS, device))
         if backend == "compile":
             compile_peer(model)
     else:
         subject = Subject.load(name, options.head, options.classes, options.image_size)
         model, macs = subject.model.to(device).train(), subject.macs()
+        # A run has a head and classes of its own.
+        head, classes = subject.info.model.head, len(subject.info.class_names)
+        targets = make_targets(replace(options, head=head, classes=classes), head in MASK_HEADS, device)
         model.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
         if backend == "compile":
@@ -109,7 +111,8 @@ def step_entry(name: str, backend: str, precision: Precision, options: Benchmark
         return clock.total(STEP)
 
     # What is compiled cannot be counted, and computes the same.
-    work = None if backend == "compile" else count_work(run)
+    with explained(name, backend, precision, options.batch_size):
+        work = None if backend == "compile" else count_work(run)
     return Entry(name, backend, precision, run, options.batch_size, macs, work, whole=STEP, core=STEP)
 
 

@@ -27,7 +27,7 @@ from spinet.tools.export_formats import (
 )
 from spinet.tools.export_graph import Graph, create_graph, letterbox, prepare, to_pixels
 from spinet.tools.export_manifest import ExportFormat, Manifest, Precision, current_versions, require_packages
-from spinet.tools.exported_sessions import OnnxSession, OpenVinoSession, ProgramSession
+from spinet.tools.exported_sessions import OnnxSession, OpenVinoSession, ProgramSession, exported_file
 from spinet.tools.predict import find_images
 
 # Pictures that a file is compared on, and photos that the ranges of 8-bit values are taken from.
@@ -90,6 +90,8 @@ def export(run: Path, out: Path, options: ExportOptions) -> Agreement:
             holds no image, or a package is missing (`pip install 'spinet[export]'`).
     """
     target = _target(out, options.format)
+    if exported_file(run) is not None:
+        raise SpinetError(f"{run} is an exported file already; name the run that it came from")
     require_packages(options.format, options.precision)
     kind = read_info(run).task
     model, info = load_classifier(run) if kind == "classifier" else load_model(run)

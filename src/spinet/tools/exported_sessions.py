@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
+from spinet.engine.checkpoint import holds_weights
 from spinet.errors import SpinetError
 from spinet.tools.export_manifest import KEY, ExportFormat, Manifest, Precision, import_export
 
@@ -159,9 +160,14 @@ def move_program(program: torch.export.ExportedProgram, device: torch.device) ->
 
 
 def exported_file(path: Path) -> Path | None:
-    """Return the exported file that a path means, itself or the .xml file in an OpenVINO folder; None if it is none."""
-    if path.suffix in SUFFIXES:
+    """Return the exported file that a path means, itself or the .xml file in an OpenVINO folder; None if it is none.
+
+    A run folder means its weights, whatever was exported into it.
+    """
+    if path.suffix in SUFFIXES and not path.is_dir():
         return path
+    if holds_weights(path):
+        return None
     with contextlib.suppress(OSError):
         inside = sorted(path.glob("*.xml")) if path.is_dir() else []
         if len(inside) == 1:
@@ -203,4 +209,6 @@ def open_session(
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    """Return the first line that says something; OpenVINO says first where in its code it failed."""
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith(("Exception from ", "Check '"))]
+    return (lines or [type(error).__name__])[0][:200]

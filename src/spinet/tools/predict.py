@@ -19,7 +19,7 @@ from spinet.engine.checkpoint import ModelInfo, load_model
 from spinet.engine.compiling import compile_for_inference
 from spinet.engine.evaluate import PhotoDetections, in_photo
 from spinet.errors import SpinetError
-from spinet.files import write_atomically
+from spinet.files import refuse_replacing, write_atomically
 from spinet.models.formats import Precision, check_precision, fuse_in
 from spinet.tools.ahead import ahead
 from spinet.tools.detections_json import coco_entries, detections_json
@@ -100,7 +100,7 @@ class Predictor:
             SpinetError: it has no pixel.
         """
         check_photo(image)
-        return Prepared(image, *EvalTransform(self.info.image_size)(image.to(self.device)))
+        return Prepared(image, *EvalTransform(self.info.image_size)(image, self.device))
 
     def find(self, photos: Sequence[Prepared], score_threshold: float = 0.3) -> list[PhotoDetections]:
         """Find objects in a batch of prepared photos."""
@@ -172,11 +172,14 @@ def predict_files(
             or two the same, the place of the photo in the list, from 1.
 
     Raises:
-        SpinetError: a path does not exist, the batch size is below 1, or the output cannot be written.
+        SpinetError: a path does not exist, the batch size is below 1, a picture would take the place of a photo, or
+            the output cannot be written.
     """
     if batch_size < 1:
         raise SpinetError(f"the batch size is {batch_size}; allowed is 1 or more photos")
     files = find_images(paths)
+    names: set[str] = set()
+    refuse_replacing([out / f"{_free_name(file.stem, names)}.jpg" for file in files], files)
     image_ids = dict(zip(files, _image_ids(files), strict=True))
     entries: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []

@@ -59,7 +59,7 @@ class ClassPredictor:
 
     def __call__(self, image: Tensor, top: int = 5) -> Guesses:
         """Guess the class of a uint8 RGB photo `(3, H, W)`; scores and labels are `(top,)`, best first."""
-        prepared = ClassEvalTransform(self.info.image_size)(image.to(self.device))
+        prepared = ClassEvalTransform(self.info.image_size)(image, self.device)
         found = self.model.predict(prepared[None], top=top)
         return {"scores": found["scores"][0].cpu(), "labels": found["labels"][0].cpu()}
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +15,7 @@ from PIL import Image
 from torchvision.transforms.v2.functional import to_pil_image
 
 from spinet.errors import SpinetError
+from spinet.files import refuse_replacing
 from spinet.tools.ahead import ahead
 from spinet.tools.detections_json import detections_json
 from spinet.tools.pictures import draw_detections
@@ -67,6 +68,16 @@ def video_outputs(source: Path | str, out: Path) -> tuple[Path, Path]:
     return out / f"{stem}.mp4", out / f"{stem}.jsonl"
 
 
+def check_outputs(sources: Sequence[Path | str], out: Path) -> None:
+    """Make sure that no annotated video takes the place of a source, or of another annotated one.
+
+    Raises:
+        SpinetError: one does.
+    """
+    files = [Path(source) for source in sources if not str(source).startswith(CAMERA)]
+    refuse_replacing([video_outputs(source, out)[0] for source in sources], files)
+
+
 def predict_video(
     predictor: PhotoDetector,
     source: Path | str,
@@ -89,9 +100,11 @@ def predict_video(
         frames: stop after so many.
 
     Raises:
-        SpinetError: PyAV is not installed, or the video cannot be opened or ends in the middle.
+        SpinetError: PyAV is not installed, the video cannot be opened or ends in the middle, or would be replaced by
+            the annotated one.
     """
     av = _import_av()
+    check_outputs([source], out)
     try:
         name, kind = device_of(str(source))
         container = av.open(name, format=kind)
