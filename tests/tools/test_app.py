@@ -237,6 +237,17 @@ def test_an_exported_file_in_the_run_folder_guesses_what_the_run_guesses_and_say
     assert ", pt2 fp32; " in model_line(found["model.pt2"])
 
 
+@pytest.mark.slow
+def test_a_file_for_strips_says_what_it_takes(tmp_path):
+    tiny_weights(tmp_path / "run" / "best.safetensors")
+    export(tmp_path / "run", tmp_path / "strip.pt2", ExportOptions(format="pt2", image_size=(32, 64)))
+
+    model = Models([tmp_path / "strip.pt2"], CPU)["strip.pt2"]
+
+    assert "at 32 x 64 pixels" in model_line(model)
+    assert "this file takes 32 x 64" in cost_table(model)
+
+
 def test_examples_are_photos_of_the_val_split_of_the_run(tmp_path, digits):
     tiny_weights(tmp_path / "run" / "best.safetensors")
     config = TrainConfig(model=ModelConfig(arch="tiny"), data=DataConfig(root=str(digits)))

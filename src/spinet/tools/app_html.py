@@ -118,7 +118,7 @@ def model_line(model: AppModel) -> str:
     classes = f"{count} {'class' if count == 1 else 'classes'}: {', '.join(info.class_names[:12])}"
     if count > 12:
         classes += " ..."
-    network = f"{info.model.head} on {info.architecture.name} at {info.image_size} pixels"
+    network = f"{info.model.head} on {info.architecture.name} at {model.size} pixels"
     return note(f"{model.name}: {network}, {model.runs_as}; {classes}")
 
 
@@ -136,6 +136,8 @@ def cost_table(model: AppModel) -> str:
     ]
     cells.append(("all", f"{all_parts.parameters:,}", _millions(all_parts.multiply_adds), ""))
     line = f"one image of {info.image_size} x {info.image_size} pixels; MACs are multiply-adds, the paper's FLOPs"
+    if model.size != str(info.image_size):
+        line += f"; this file takes {model.size} and does with less"
     return heading + note(line) + _table(("part", "parameters", "MACs, M", ""), cells, "costs")
 
 

@@ -33,6 +33,7 @@ class AppModel:
         info: what its file says about it.
         is_classifier: whether it guesses classes instead of finding objects.
         runs_as: what computes it, and how precisely where it is an exported file.
+        size: of its images, pixels: the side of squares, or height x width.
     """
 
     def __init__(
@@ -40,11 +41,12 @@ class AppModel:
     ) -> None:
         self.name, self.path, self.info = name, path, predictor.info
         self.is_classifier = isinstance(predictor, ClassPredictor | ExportedClassifier)
-        self.runs_as = "PyTorch"
+        self.runs_as, self.size = "PyTorch", str(predictor.info.image_size)
         if isinstance(predictor, ExportedDetector | ExportedClassifier):
             file = exported_file(path)
             assert file is not None
             self.runs_as = f"{SUFFIXES[file.suffix]} {predictor.session.manifest.precision}"
+            self.size = predictor.size
         self._predictor = predictor
 
     def find(self, image: Tensor) -> PhotoDetections:
