@@ -7,10 +7,12 @@ import pytest
 import torch
 from exportable import PHOTO_SIZES, SIZE, noise, tiny
 
+from spinet.arch.catalog import load_architecture
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.coco import CocoDataset
 from spinet.data.transforms import EvalTransform
-from spinet.engine.checkpoint import save_weights
+from spinet.engine.checkpoint import ModelInfo, save_weights
+from spinet.engine.config import ModelConfig
 from spinet.engine.evaluate import evaluate, in_photo
 from spinet.errors import SpinetError
 from spinet.tools.export import ExportOptions, export_model
@@ -245,3 +247,16 @@ def test_a_strip_is_exported_and_measured_on_the_command_line(strip_detector, di
         evaluate(strip_detector[0], dataset, **settings)["AR100"], abs=1e-3
     )
     assert "was exported for photos of 48 x 96 pixels as they are" in refused[2]
+
+
+@pytest.mark.parametrize("kind", RUNTIMES)
+def test_a_file_that_finds_nothing_at_all_says_nothing(tmp_path, kind):
+    pytest.importorskip(RUNTIMES[kind])
+    path = tmp_path / f"shy.{SUFFIXES[kind]}"
+    info = ModelInfo(load_architecture("tiny"), ModelConfig(arch="tiny"), ("ant",), (1,), SIZE)
+    # Untrained, no score reaches 0.05.
+    export_model(info.create_model().eval(), info, path, ExportOptions(kind))
+
+    found = ExportedDetector.load(path)(noise(SIZE, SIZE), 0.05)
+
+    assert len(found["boxes"]) == len(found["scores"]) == len(found["labels"]) == 0

@@ -3,6 +3,7 @@
 from typing import NamedTuple, NotRequired, TypedDict
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
@@ -127,11 +128,14 @@ def select_detections(boxes: Tensor, scores: Tensor, labels: Tensor, limits: Lim
     """
     chosen = []
     for box, score, label in zip(boxes, scores, labels, strict=True):
+        # Two of nothing, in groups of their own, always stay: a program of torch.export fails where fewer do.
+        box, label, score = F.pad(box, (0, 0, 0, 2)), F.pad(label, (0, 2)), F.pad(score, (0, 2), value=-1.0)
         # Low scores never suppress higher ones, so that they can go afterwards, when the shapes are fixed. Until then
         # they share one box, where the first suppresses all others: time goes with the square of what stays.
         likely = score >= max(limits.score_threshold, 0.0)
         unit = torch.cat([torch.zeros_like(box[:, :2]), torch.ones_like(box[:, 2:])], dim=1)
         places, groups = torch.where(likely[:, None], box, unit), torch.where(likely, label, 0)
+        groups = torch.cat([groups[:-2], groups.max() + torch.tensor([1, 2], device=groups.device)])
         keep = nms_by_group(places, score, groups, limits.nms_threshold)
         best = fill_up(score[keep], limits.max_detections, -1.0)
         real = best >= max(limits.score_threshold, 0.0)
