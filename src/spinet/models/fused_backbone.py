@@ -107,10 +107,11 @@ class Path(nn.Module):
 
 def share_exits(exits: Iterable[Exit]) -> None:
     """Make one convolution of those of all connections that leave a block: its features are then read once."""
-    leaving: dict[tuple[int, object], list[Any]] = {}
+    # All connections of a network have one activation.
+    leaving: dict[int, list[Any]] = {}
     for each in exits:
         if isinstance(each.conv, FoldedConv) and each.part is None:
-            leaving.setdefault((each.source, each.conv.activation), []).append(each)
+            leaving.setdefault(each.source, []).append(each)
     for group in leaving.values():
         if len(group) > 1:
             convs = [each.conv.conv for each in group]

@@ -19,6 +19,7 @@ from spinet.data.coco import CocoDataset
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 from spinet.engine.evaluate import mean_loss
+from spinet.engine.machine import threads
 from spinet.engine.train import TrainResult, train
 from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError
 from spinet.models.classifier import Classifier
@@ -76,7 +77,7 @@ class ProxyTask:
             SpinetError: the data or the settings cannot work.
         """
         started = time.monotonic()
-        with _threads(self.threads), _memory_errors():
+        with threads(self.threads), _memory_errors():
             data = open_data(self.root, self.proxy)
             info = self._info(genotype, base, data.train)
             config = self.config(rung, seed, accumulate, len(data.train))
@@ -230,16 +231,6 @@ def curve(losses: tuple[tuple[int, float], ...], points: int = CURVE_POINTS) -> 
         means.append(total / (done - first))
         start = end
     return means
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

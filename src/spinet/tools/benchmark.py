@@ -1,6 +1,5 @@
 """How fast networks are on this machine, in turn with each other and with what the machine can do at most."""
 
-import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +10,7 @@ import torch
 
 from spinet.arch.head_cost import Head
 from spinet.data.stream import check_numbers
-from spinet.engine.machine import describe_machine
+from spinet.engine.machine import describe_machine, threads
 from spinet.errors import SpinetError, unknown_name
 from spinet.files import write_atomically
 from spinet.tools.benchmark_ceilings import MEMORY, STAGE, Ceiling, fastest, matrix_ceilings, memory_ceiling
@@ -297,14 +296,3 @@ def _line(
         memory,
         peak,
     )
-
-
-@contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let PyTorch compute with so many threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -12,10 +12,11 @@ from spinet.engine.build import MASK_HEADS
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 from spinet.engine.distributed import Processes
+from spinet.engine.machine import threads
 from spinet.engine.optim import clip_gradients, create_optimizer
 from spinet.engine.task import task_of
 from spinet.errors import SpinetError
-from spinet.tools.benchmark import BenchmarkOptions, Report, measure, threads
+from spinet.tools.benchmark import BenchmarkOptions, Report, measure
 from spinet.tools.benchmark_entries import Entry, Subject, explained
 from spinet.tools.benchmark_peers import PREFIX, compile_peer, create_peer
 from spinet.tools.benchmark_rounds import Clock, count_work
