@@ -16,13 +16,13 @@ from textwrap import wrap
 import numpy as np
 import torch
 
+from replay import Landscape, Replays, compare, landscape, picked
+from reward_table import RewardTable, load_table
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
-from spinet.search.replay import Landscape, Replays, compare, landscape, picked
-from spinet.search.statistics import Interval, bootstrap, kendall, precision_at_top, regret_of_top1, spearman
-from spinet.search.strategies import STRATEGIES
-from spinet.search.surrogate import describe, skill
-from spinet.search.table import RewardTable, load_table
+from spinet.nas.settings import STRATEGIES
+from spinet.report.statistics import Interval, bootstrap, kendall, precision_at_top, regret_of_top1, spearman
+from surrogate import describe, skill
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 ARROW = "\N{RIGHTWARDS ARROW}"

@@ -7,8 +7,9 @@ import random
 import sys
 import time
 
+from spinet.arch.block_spec import BlockSpec
 from spinet.arch.catalog import Architecture
-from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.arch.genotype import Genotype
 from spinet.arch.head_cost import model_cost
 from spinet.arch.scaling import Scaling
 

@@ -17,6 +17,10 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from spinet.benchmark.benchmark import BenchmarkOptions, Report, benchmark, measure
+from spinet.benchmark.entries import Entry, Subject
+from spinet.benchmark.rounds import Clock
+from spinet.benchmark.train import benchmark_training, make_targets
 from spinet.commands.benchmark import print_report
 from spinet.data.rendering import RawImages, develop, gather
 from spinet.data.transforms import IMAGE_STD, TrainTransform
@@ -26,10 +30,6 @@ from spinet.engine.machine import describe_machine, finish
 from spinet.engine.optim import create_optimizer
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
-from spinet.tools.benchmark import BenchmarkOptions, Report, benchmark, measure
-from spinet.tools.benchmark_entries import Entry, Subject
-from spinet.tools.benchmark_rounds import Clock
-from spinet.tools.benchmark_train import benchmark_training, make_targets
 
 PEER = "torchvision/retinanet_resnet50_fpn"
 # Milliseconds of SpineNet's RetinaNets on a V100 at batch 1 (paper, Table 4).

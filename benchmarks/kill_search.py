@@ -22,15 +22,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.arch.block_spec import BlockSpec
+from spinet.arch.genotype import Genotype
 from spinet.errors import NotFinite, OutOfMemory
-from spinet.search.config import SearchConfig
-from spinet.search.executors import InProcess
-from spinet.search.journal import NAME, REPRODUCIBLE, Event, read_journal
-from spinet.search.processes import Processes
-from spinet.search.run import search
-from spinet.search.space import Choices, Space
-from spinet.search.trial import Outcome, Proposal, Trial
+from spinet.nas.config import SearchConfig
+from spinet.nas.journal import NAME, REPRODUCIBLE, Event, read_journal
+from spinet.nas.run import search
+from spinet.nas.space import Choices, Space
+from spinet.nas.trial import Outcome, Proposal, Trial
+from spinet.workers.executors import InProcess
+from spinet.workers.processes import Processes
 
 STEM = (BlockSpec(2, "bottleneck"), BlockSpec(2, "bottleneck"))
 # Small, so that some draws are duplicates of others.

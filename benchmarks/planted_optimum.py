@@ -1,4 +1,4 @@
-"""How near the strategies come to a planted optimum, SpineNet-49, by noisy rewards (tests/search/planted.py).
+"""How near the strategies come to a planted optimum, SpineNet-49, by noisy rewards (tests/support/planted.py).
 
 usage: python benchmarks/planted_optimum.py [--samples 2000] [--seeds 5] [--in-flight 1] [STRATEGY ...]
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from spinet.search.strategies import STRATEGIES
+from spinet.nas.settings import STRATEGIES
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "search"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 from planted import best_of, reward_statistics, search_planted, settings_of
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from spinet.arch.baseline import Baseline, load_network
+from resnet_cost import SHAPES, classifier_cost, mask_rcnn_cost
+from spinet.arch.baseline import Baseline
 from spinet.arch.budgets import BUDGETS
-from spinet.arch.catalog import Architecture, load_architecture
+from spinet.arch.catalog import Architecture, load_architecture, load_network
 from spinet.arch.cost import Cost, total
 from spinet.arch.head_cost import Head, model_cost, model_parts
-from spinet.arch.resnet_cost import SHAPES, classifier_cost, mask_rcnn_cost
 from spinet.arch.scaling import Scaling
 from spinet.models.blocks import count_parameters
 from spinet.models.factory import create_retinanet
@@ -248,7 +248,7 @@ network that can be built here beside ours, at the end those that the paper quot
 are multiply-adds, in thousand millions (B); ours are those of convolutions and dense layers, where the published ones
 count batch norms and activations too, some 0.1 %. Parameters are trainable ones, in millions (M).
 `spinet show NAME --image-size SIZE --head HEAD` prints the counts of a SpineNet part by part;
-`spinet.arch.resnet_cost` counts ResNets.
+`resnet_cost` counts ResNets.
 """
 
 V1_NOTE = """The first version's networks are not those of the release. Its parameters follow from one difference:

@@ -29,10 +29,10 @@ from spinet.arch.catalog import load_architecture
 from spinet.arch.genotype import Genotype
 from spinet.arch.graph_hash import graph_hash
 from spinet.errors import SpinetError
-from spinet.search.proxies import load_proxy
-from spinet.search.proxy import ProxyTask
-from spinet.search.space import Space
-from spinet.search.spaces import load_space
+from spinet.nas.proxies import load_proxy
+from spinet.nas.proxy import ProxyTask
+from spinet.nas.space import Space
+from spinet.nas.spaces import load_space
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import tyro
 
 from spinet.arch.catalog import Architecture
 from spinet.errors import SpinetError
-from spinet.search.constraints import default_constraints
-from spinet.search.spaces import load_space
+from spinet.nas.constraints import default_constraints
+from spinet.nas.spaces import load_space
 
 
 def main(space: str = "spinenet49", draws: int = 1_000_000, seed: int = 0) -> None:

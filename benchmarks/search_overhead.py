@@ -21,16 +21,16 @@ from random import Random
 from typing import Any
 
 from spinet.arch.genotype import Genotype
-from spinet.search.config import SearchConfig
-from spinet.search.constraints import default_constraints
-from spinet.search.executors import InProcess
-from spinet.search.journal import NAME, Journal, read_journal
-from spinet.search.resume import resume
-from spinet.search.run import search
-from spinet.search.space import Space
-from spinet.search.spaces import SPACES
-from spinet.search.status import summary
-from spinet.search.trial import Outcome, Proposal, Trial
+from spinet.nas.config import SearchConfig
+from spinet.nas.constraints import default_constraints
+from spinet.nas.journal import NAME, Journal, read_journal
+from spinet.nas.resume import resume
+from spinet.nas.run import search
+from spinet.nas.space import Space
+from spinet.nas.spaces import SPACES
+from spinet.nas.status import summary
+from spinet.nas.trial import Outcome, Proposal, Trial
+from spinet.workers.executors import InProcess
 
 
 class NullSearch:

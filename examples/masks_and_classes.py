@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spinet import load_recipe, train
 from spinet.data.demo import make_demo_dataset
-from spinet.tools.crops import crop_boxes
+from spinet.predict.crops import crop_boxes
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/example")
 epochs = float(sys.argv[2]) if len(sys.argv) > 2 else 5.0

@@ -9,8 +9,8 @@ from PIL import Image
 
 from spinet import cli
 from spinet.arch.baseline import BASELINES
+from spinet.arch.block_spec import EXPANSION
 from spinet.arch.catalog import Architecture, load_architecture, names
-from spinet.arch.genotype import EXPANSION
 from spinet.recipes import RECIPES
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from spinet.arch.baseline import load_network
+from spinet.arch.catalog import load_network
 from spinet.engine.build import create_model
 from spinet.engine.config import differences
 from spinet.errors import SpinetError

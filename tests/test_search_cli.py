@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from spinet.arch.catalog import Architecture, load_architecture
-from spinet.search.constraints import part_keys
-from spinet.search.history import load_history
-from spinet.search.proxies import PROXIES
-from spinet.search.spaces import SPACES
+from spinet.nas.constraints import part_keys
+from spinet.nas.history import load_history
+from spinet.nas.proxies import PROXIES
+from spinet.nas.spaces import SPACES
 
 SMALL = replace(PROXIES["tiny"], name="mini", image_size=64, rungs=(0.2,))
 

@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spinet.arch.block_spec import BlockSpec
     from spinet.arch.catalog import Architecture, load_architecture
-    from spinet.arch.genotype import BlockSpec, Genotype
+    from spinet.arch.genotype import Genotype
     from spinet.arch.scaling import Scaling
     from spinet.engine.checkpoint import load_backbone, load_classifier, load_model
     from spinet.engine.config import TrainConfig
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from spinet.models.drop_in import TorchvisionBackbone
     from spinet.models.factory import create_backbone, create_classifier, create_retinanet
     from spinet.models.retinanet import RetinaNet
+    from spinet.predict.predict import Predictor
     from spinet.recipes import load_recipe
-    from spinet.tools.predict import Predictor
 
 _HOMES = {
     "Architecture": "arch.catalog",
-    "BlockSpec": "arch.genotype",
+    "BlockSpec": "arch.block_spec",
     "Classifier": "models.classifier",
     "Genotype": "arch.genotype",
-    "Predictor": "tools.predict",
+    "Predictor": "predict.predict",
     "RetinaNet": "models.retinanet",
     "Scaling": "arch.scaling",
     "SpineNet": "models.backbone",

@@ -1,7 +1,7 @@
 import pytest
 
-from spinet.arch.baseline import BASELINES, RESNETS, Baseline, is_baseline, load_network, network_from_json
-from spinet.arch.catalog import load_architecture, names
+from spinet.arch.baseline import BASELINES, RESNETS, Baseline, is_baseline
+from spinet.arch.catalog import load_architecture, load_network, names, network_from_json
 from spinet.errors import SpinetError
 
 

@@ -10,14 +10,15 @@ from random_genotypes import genotypes
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from spinet.arch.block_spec import BlockSpec
 from spinet.arch.budgets import BUDGETS
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.cost import Cost, backbone_cost, backbone_parts, total
-from spinet.arch.draw_routes import edges_of
-from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.arch.genotype import Genotype
 from spinet.arch.head_cost import HEADS, model_cost, model_parts
 from spinet.arch.scaling import Scaling
 from spinet.arch.variants import damage
+from spinet.draw.routes import edges_of
 from spinet.errors import SpinetError
 from spinet.models.backbone import SpineNet
 from spinet.models.blocks import count_parameters

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from random_genotypes import genotypes
 
+from spinet.arch.block_spec import BlockSpec
 from spinet.arch.catalog import load_architecture
-from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.arch.genotype import Genotype
 from spinet.errors import SpinetError
 
 STEM = (BlockSpec(2, "residual"), BlockSpec(2, "residual"))

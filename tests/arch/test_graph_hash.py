@@ -3,10 +3,11 @@ from random import Random
 
 import pytest
 
+from spinet.arch.block_spec import BlockSpec
 from spinet.arch.catalog import load_architecture, names
-from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.arch.genotype import Genotype
 from spinet.arch.graph_hash import graph_hash
-from spinet.search.spaces import SPACES
+from spinet.nas.spaces import SPACES
 
 
 def renumbered(genotype, random):

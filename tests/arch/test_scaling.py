@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spinet.arch.genotype import BlockSpec
+from spinet.arch.block_spec import BlockSpec
 from spinet.arch.published import PUBLISHED, SMALL
 from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError

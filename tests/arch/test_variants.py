@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from random_genotypes import genotypes
 
+from spinet.arch.block_spec import BlockSpec
 from spinet.arch.budgets import BUDGETS
 from spinet.arch.catalog import Architecture, load_architecture
-from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import Scaling
 from spinet.arch.variants import damage, with_kind
 from spinet.errors import SpinetError

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from spinet.arch.catalog import load_architecture
-from spinet.data.check_anchors import AnchorShapes
+from spinet.doctor.anchors import AnchorShapes
 from spinet.engine.build import create_model
 from spinet.engine.checkpoint import load_model
 from spinet.engine.compiling import compile_for_training

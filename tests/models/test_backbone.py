@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spinet.arch.block_spec import EXPANSION, BlockSpec
 from spinet.arch.catalog import load_architecture, names
-from spinet.arch.genotype import EXPANSION, BlockSpec, Genotype
+from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import Scaling
 from spinet.arch.variants import damage, with_kind
 from spinet.errors import SpinetError

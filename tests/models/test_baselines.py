@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from spinet.arch.baseline import BASELINES, Baseline, load_network
+from spinet.arch.baseline import BASELINES, Baseline
+from spinet.arch.catalog import load_network
 from spinet.errors import SpinetError
 from spinet.models.baselines import BaselineBackbone
 from spinet.models.blocks import ConvBN, count_parameters

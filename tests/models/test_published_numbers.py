@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from spinet.arch.block_spec import BlockSpec
 from spinet.arch.catalog import load_architecture, names
-from spinet.arch.genotype import BlockSpec
 from spinet.arch.published import PUBLISHED
 from spinet.models.backbone import SpineNet
 from spinet.models.blocks import count_parameters

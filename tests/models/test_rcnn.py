@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import box_iou
 
-from spinet.arch.baseline import load_network
-from spinet.arch.catalog import load_architecture
+from spinet.arch.catalog import load_architecture, load_network
 from spinet.errors import SpinetError
 from spinet.models.anchors import encode_boxes
 from spinet.models.blocks import count_parameters

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from spinet.arch.baseline import load_network
-from spinet.arch.catalog import load_architecture
+from spinet.arch.catalog import load_architecture, load_network
 from spinet.arch.head_cost import DETECTIONS, PROPOSALS, Head, model_cost
 from spinet.models.blocks import count_parameters
 from spinet.models.factory import create_rcnn

@@ -3,10 +3,8 @@
 import json
 import re
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.genotype import check_keys
 from spinet.errors import SpinetError, unknown_name
 
@@ -73,8 +71,24 @@ class Baseline:
         """Return the description as JSON text."""
         return json.dumps({"baseline": asdict(self)}, indent=2) + "\n"
 
+    @classmethod
+    def from_name(cls, name: str) -> Self:
+        """Return the baseline of a name for which `is_baseline` is true."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return cls(body=name, neck="none")
+        return cls(body=match["body"], neck="nas-fpn" if match["neck"] == "nas-fpn" else "fpn")
 
-Network = Architecture | Baseline
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """Read the value of the key `baseline` that `to_json` wrote.
+
+        Raises:
+            SpinetError: a key is missing or unknown, or a value is invalid.
+        """
+        check_keys("baseline", data, ("body",), [field.name for field in fields(cls)])
+        return cls(**data)
+
 
 BASELINES = tuple(f"{body}-{neck}" for neck in NECKS for body in RESNETS)
 
@@ -86,52 +100,3 @@ def is_baseline(name: str) -> bool:
     [True, True, True, False]
     """
     return name in BASELINES or name in RESNETS or (name.startswith(TIMM) and _NAME.fullmatch(name) is not None)
-
-
-def load_network(name_or_path: str | Path) -> Network:
-    """Return the baseline of a name, else what `load_architecture` returns for it.
-
-    Raises:
-        SpinetError: the name is unknown, or the file is missing or not valid.
-    """
-    text = str(name_or_path)
-    if text in RESNETS:
-        return Baseline(body=text, neck="none")
-    if is_baseline(text):
-        found = _NAME.fullmatch(text)
-        assert found is not None
-        neck: Neck = "nas-fpn" if found["neck"] == "nas-fpn" else "fpn"
-        return Baseline(body=found["body"], neck=neck)
-    if text.endswith(NECKS) and not Path(text).is_file():
-        raise unknown_name("baseline", text, (*BASELINES, f"{TIMM}NAME-fpn", f"{TIMM}NAME-nas-fpn"))
-    path = Path(text)
-    if text not in names() and path.is_file() and _holds_baseline(path):
-        return network_from_json(path.read_text(encoding="utf-8"), text)
-    return load_architecture(name_or_path)
-
-
-def network_from_json(text: str, where: str) -> Network:
-    """Read what `to_json` of an architecture or a baseline wrote; `where` names it in errors.
-
-    Raises:
-        SpinetError: the text is not JSON or not a valid network.
-    """
-    try:
-        data: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        data = None  # Architecture.from_json says what is wrong
-    if not isinstance(data, dict) or "baseline" not in data:
-        return Architecture.from_json(text, where)
-    try:
-        check_keys("network", data, required=("baseline",))
-        check_keys("baseline", data["baseline"], ("body",), [field.name for field in fields(Baseline)])
-        return Baseline(**data["baseline"])
-    except SpinetError as error:
-        raise SpinetError(f"{where}: {error}") from None
-
-
-def _holds_baseline(path: Path) -> bool:
-    try:
-        return '"baseline"' in path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return False

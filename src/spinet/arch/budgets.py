@@ -6,7 +6,8 @@ are made of, that is, the space in which they were searched.
 
 from dataclasses import dataclass
 
-from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.arch.block_spec import BlockSpec
+from spinet.arch.genotype import Genotype
 
 # Every scale-permuted network has one output block of each of these levels.
 OUTPUT_LEVELS = (3, 4, 5, 6, 7)

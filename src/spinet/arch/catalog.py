@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from spinet.arch.baseline import BASELINES, NECKS, TIMM, Baseline, is_baseline
 from spinet.arch.genotype import Genotype, check_keys
 from spinet.arch.published import PUBLISHED, SMALL
 from spinet.arch.scaling import Scaling
@@ -68,6 +69,9 @@ class Architecture:
         write_atomically(path, self.to_json())
 
 
+Network = Architecture | Baseline
+
+
 def names() -> list[str]:
     """Names of all architectures that ship with the package."""
     return [*PUBLISHED, *SMALL]
@@ -92,6 +96,49 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     except UnicodeDecodeError:
         raise SpinetError(f"could not read the architecture file {text}: it is not text") from None
     return Architecture.from_json(content, text)
+
+
+def load_network(name_or_path: str | Path) -> Network:
+    """Return the baseline of a name, else what `load_architecture` returns for it.
+
+    Raises:
+        SpinetError: the name is unknown, or the file is missing or not valid.
+    """
+    text = str(name_or_path)
+    if is_baseline(text):
+        return Baseline.from_name(text)
+    path = Path(text)
+    if text.endswith(NECKS) and not path.is_file():
+        raise unknown_name("baseline", text, (*BASELINES, f"{TIMM}NAME-fpn", f"{TIMM}NAME-nas-fpn"))
+    if text not in names() and path.is_file() and _holds_baseline(path):
+        return network_from_json(path.read_text(encoding="utf-8"), text)
+    return load_architecture(name_or_path)
+
+
+def network_from_json(text: str, where: str) -> Network:
+    """Read what `to_json` of an architecture or a baseline wrote; `where` names it in errors.
+
+    Raises:
+        SpinetError: the text is not JSON or not a valid network.
+    """
+    try:
+        data: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None  # Architecture.from_json says what is wrong
+    if not isinstance(data, dict) or "baseline" not in data:
+        return Architecture.from_json(text, where)
+    try:
+        check_keys("network", data, required=("baseline",))
+        return Baseline.from_dict(data["baseline"])
+    except SpinetError as error:
+        raise SpinetError(f"{where}: {error}") from None
+
+
+def _holds_baseline(path: Path) -> bool:
+    try:
+        return '"baseline"' in path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _shipped(name: str) -> Architecture:

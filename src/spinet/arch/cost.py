@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from spinet.arch.block_spec import BlockSpec
 from spinet.arch.catalog import Architecture
-from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import Scaling
 
 Size = tuple[int, int]

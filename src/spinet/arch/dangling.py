@@ -1,13 +1,11 @@
 """The rules by which blocks that feed nothing join an endpoint (`Genotype.dangling`; paper section 3.3)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from spinet.arch.genotype import BlockSpec
+from spinet.arch.block_spec import BlockSpec
 
 
-def merges_tf(blocks: Sequence["BlockSpec"]) -> dict[int, tuple[int, ...]]:
+def merges_tf(blocks: Sequence[BlockSpec]) -> dict[int, tuple[int, ...]]:
     """Return what joins each endpoint by the released code: whatever fits and has no consumer when it is built."""
     consumers = [0] * len(blocks)
     merges: dict[int, tuple[int, ...]] = {}
@@ -30,7 +28,7 @@ def merges_tf(blocks: Sequence["BlockSpec"]) -> dict[int, tuple[int, ...]]:
     return merges
 
 
-def merges_paper(blocks: Sequence["BlockSpec"]) -> dict[int, tuple[int, ...]]:
+def merges_paper(blocks: Sequence[BlockSpec]) -> dict[int, tuple[int, ...]]:
     """Return what joins each endpoint by the paper: intermediate blocks of its level that nothing uses at all."""
     used = {parent for block in blocks for parent in block.parents}
     dangling = [i for i, block in enumerate(blocks) if i not in used and block.parents and not block.endpoint]

@@ -9,43 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from spinet.arch.block_spec import EXPANSION, MAX_LEVEL, MIN_LEVEL, BlockSpec
 from spinet.arch.dangling import merges_paper, merges_tf
 from spinet.errors import SpinetError, unknown_name
 
 Dangling = Literal["tf", "paper", "none"]
 Damage = Literal["none", "short", "long", "sequential"]
 
-MIN_LEVEL, MAX_LEVEL = 1, 7
-
 # Where the stem's blocks begin: behind the first convolution, or behind the max-pool that follows it.
 STEM_LEVELS = (1, 2)
-
-# Channels that a block gives, in channels of its level.
-EXPANSION = {"residual": 1, "bottleneck": 4, "resnext32x4d": 4, "resnext32x8d": 4, "mbconv": 1}
-
-
-@dataclass(frozen=True, slots=True)
-class BlockSpec:
-    """One block: `level` (stride `2 ** level`), `kind`, the two blocks that feed it, and whether it is an endpoint.
-
-    Stem blocks have no parents. `merges` are blocks that join it besides, where no rule finds them
-    (`dangling="none"`).
-    """
-
-    level: int
-    kind: str
-    parents: tuple[int, ...] = ()
-    endpoint: bool = False
-    merges: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "parents", tuple(self.parents))
-        object.__setattr__(self, "merges", tuple(self.merges))
-
-    @property
-    def expansion(self) -> int:
-        """Output channels divided by the channels of the level (`Scaling.channels`)."""
-        return EXPANSION[self.kind]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from spinet.arch.genotype import BlockSpec, check_keys
+from spinet.arch.block_spec import BlockSpec
+from spinet.arch.genotype import check_keys
 from spinet.errors import SpinetError, unknown_name
 
 Family = Literal["spinenet", "mobile"]

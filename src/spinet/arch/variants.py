@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Literal, get_args
 
-from spinet.arch.genotype import EXPANSION, BlockSpec, Damage, Genotype
+from spinet.arch.block_spec import EXPANSION, BlockSpec
+from spinet.arch.genotype import Damage, Genotype
 from spinet.errors import SpinetError, unknown_name
 
 DamageDangling = Literal["drop", "keep", "recompute"]

@@ -29,9 +29,9 @@ def app_command(args: list[str]) -> None:
         """
         if not 1 <= port <= 65535:
             raise SpinetError(f"--port is {port}; allowed are 1 to 65535")
+        from spinet.app.models import Models, example_photos
+        from spinet.app.serve import build_page, import_gradio, serve
         from spinet.engine.distributed import pick_device
-        from spinet.tools.app import build_page, import_gradio, serve
-        from spinet.tools.app_models import Models, example_photos
 
         import_gradio()
         opened = Models(models, pick_device(device))

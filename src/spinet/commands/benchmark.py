@@ -17,8 +17,8 @@ from spinet.errors import SpinetError
 if TYPE_CHECKING:
     import torch
 
-    from spinet.tools.benchmark import BenchmarkOptions, Line, Report
-    from spinet.tools.benchmark_rounds import Spread
+    from spinet.benchmark.benchmark import BenchmarkOptions, Line, Report
+    from spinet.benchmark.rounds import Spread
 
 
 def benchmark_command(args: list[str]) -> None:
@@ -87,7 +87,7 @@ def benchmark_command(args: list[str]) -> None:
                 )
             _measure_blocks(names, image_size, place, classes, rounds, out)
             return
-        from spinet.tools.benchmark import BenchmarkOptions
+        from spinet.benchmark.benchmark import BenchmarkOptions
 
         options = BenchmarkOptions(
             image_size, batch_size, backend, precision, head, classes, threads, rounds, warm_up, calibration, against
@@ -106,8 +106,8 @@ def benchmark_command(args: list[str]) -> None:
 
 
 def _measure(names: list[str], options: "BenchmarkOptions", device: "torch.device", train: bool, root: str) -> "Report":
-    from spinet.tools.benchmark import benchmark
-    from spinet.tools.benchmark_train import benchmark_training
+    from spinet.benchmark.benchmark import benchmark
+    from spinet.benchmark.train import benchmark_training
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("rounds", total=options.rounds + options.warm_up)
@@ -174,8 +174,8 @@ def _measure_blocks(
 ) -> None:
     """Write the table of an architecture's parts, and print it by what they take of the network."""
     from spinet.arch.catalog import load_architecture
-    from spinet.search.constraints import part_keys
-    from spinet.search.latency import measure_latency, space_of
+    from spinet.nas.constraints import part_keys
+    from spinet.nas.latency import measure_latency, space_of
 
     if len(names) != 1 or out is None:
         raise SpinetError("--blocks measures one architecture and writes a table; give one NAME and --out FILE.json")

@@ -32,7 +32,7 @@ def convert_command(args: list[str]) -> None:
             bn_eps: Epsilon of batch norm; the source's usual one if left out.
             image_size: Side of the images it was trained on; the published model's if left out.
         """
-        from spinet.tools.convert import convert
+        from spinet.convert.convert import convert
 
         found = convert(path, arch=arch, activation=activation, bn_eps=bn_eps, image_size=image_size)
         found.save(out)

@@ -11,7 +11,7 @@ from rich.table import Table
 from spinet.commands.console import say
 
 if TYPE_CHECKING:
-    from spinet.tools.crops import CropReport
+    from spinet.predict.crops import CropReport
 
 
 def crop_boxes_command(args: list[str]) -> None:
@@ -35,7 +35,7 @@ def crop_boxes_command(args: list[str]) -> None:
             size: Crops with a longer side are made smaller, to this many pixels.
             min_side: Boxes with a shorter side are left out, pixels.
         """
-        from spinet.tools.crops import SPLITS, crop_boxes
+        from spinet.predict.crops import SPLITS, crop_boxes
 
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -16,8 +16,8 @@ from rich.table import Table
 from spinet.commands.console import say
 
 if TYPE_CHECKING:
-    from spinet.data.check_anchors import SizeTable
-    from spinet.data.doctor import Report
+    from spinet.doctor.anchors import SizeTable
+    from spinet.doctor.examine import Report
 
 
 def doctor_command(args: list[str]) -> None:
@@ -49,7 +49,7 @@ def doctor_command(args: list[str]) -> None:
             workers: Threads that decode images.
             json: Print one JSON object instead.
         """
-        from spinet.data.doctor import examine
+        from spinet.doctor.examine import examine
         from spinet.engine.task import anchor_shapes
         from spinet.errors import SpinetError
         from spinet.recipes import load_recipe

@@ -27,8 +27,8 @@ def draw_command(args: list[str]) -> None:
             out: File to write: .svg, .png or .html.
             all: Draw the whole catalogue as one .html page.
         """
-        from spinet.arch.draw import draw, draw_pair
-        from spinet.arch.draw_page import draw_catalogue
+        from spinet.draw.architecture import draw, draw_pair
+        from spinet.draw.catalogue_page import draw_catalogue
 
         if all == bool(archs) or len(archs) > 2:
             raise SpinetError(f"draw takes one name, two names, or --all alone; found {len(archs)} names")
@@ -47,6 +47,6 @@ def draw_command(args: list[str]) -> None:
 
 
 def _png(svg: str) -> bytes:
-    from spinet.tools.raster import svg_to_png
+    from spinet.draw.raster import svg_to_png
 
     return svg_to_png(svg)

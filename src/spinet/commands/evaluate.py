@@ -12,7 +12,7 @@ from spinet.errors import SpinetError
 if TYPE_CHECKING:
     import torch
 
-    from spinet.models.formats import Precision
+    from spinet.fuse.formats import Precision
 
 
 def evaluate_command(args: list[str]) -> None:
@@ -95,7 +95,7 @@ def _measure_boxes(
     from spinet.engine.checkpoint import load_model
     from spinet.engine.evaluate import check_classes
     from spinet.engine.tta import Views, evaluate_views
-    from spinet.models.formats import fuse_in
+    from spinet.fuse.formats import fuse_in
 
     views = Views(flip, scales)
     model, info = load_model(run, device)
@@ -128,7 +128,7 @@ def _measure_classes(
     from spinet.data.class_data import ClassDataset
     from spinet.engine.checkpoint import load_classifier
     from spinet.engine.classify import evaluate_classes, label_ids
-    from spinet.models.formats import fuse_in
+    from spinet.fuse.formats import fuse_in
 
     model, info = load_classifier(run, device)
     if fused:

@@ -41,7 +41,7 @@ def export_command(args: list[str]) -> None:
             calibration: Folder of photos like those that the file will see: --int8 takes ranges of values from 300 of
                 them, and --precision bf16 is compared on some.
         """
-        from spinet.tools.export import ExportOptions, export
+        from spinet.deploy.export import ExportOptions, export
 
         if int8 and precision != "fp32":
             raise SpinetError("--int8 and --precision bf16 are two precisions; one is allowed")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from spinet.errors import SpinetError
 
 if TYPE_CHECKING:
-    from spinet.models.formats import Precision
-    from spinet.tools.exported import ExportedClassifier, ExportedDetector
+    from spinet.deploy.exported import ExportedClassifier, ExportedDetector
+    from spinet.fuse.formats import Precision
 
 
 def load_exported(
@@ -18,9 +18,9 @@ def load_exported(
     Raises:
         SpinetError: the file cannot be used, or threads are asked for a run.
     """
+    from spinet.deploy.exported import open_exported
+    from spinet.deploy.sessions import exported_file
     from spinet.engine.distributed import pick_device
-    from spinet.tools.exported import open_exported
-    from spinet.tools.exported_sessions import exported_file
 
     file = exported_file(path)
     if file is None:
@@ -44,9 +44,9 @@ def measure_exported(
 
     from spinet.data.class_data import ClassDataset
     from spinet.data.coco import CocoDataset
+    from spinet.deploy.exported import ExportedDetector
     from spinet.engine.classify import evaluate_classes, label_ids
     from spinet.engine.evaluate import check_classes, evaluate
-    from spinet.tools.exported import ExportedDetector
 
     if not root:
         raise SpinetError(f"{path} does not say which data it was trained on; pass --data.root DIR")

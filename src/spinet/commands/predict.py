@@ -11,8 +11,8 @@ from spinet.commands.exported import load_exported
 from spinet.errors import SpinetError
 
 if TYPE_CHECKING:
-    from spinet.tools.predict import PhotoDetector
-    from spinet.tools.predict_classes import PhotoClassifier
+    from spinet.predict.predict import PhotoDetector
+    from spinet.predict.predict_classes import PhotoClassifier
 
 
 def predict_command(args: list[str]) -> None:
@@ -50,11 +50,11 @@ def predict_command(args: list[str]) -> None:
             coco_results: Detectors: file to write what was found in photos to in COCO's results format too.
             frames: Videos: stop after so many frames; a camera goes on until Ctrl-C otherwise.
         """
+        from spinet.deploy.exported import ExportedClassifier, ExportedDetector
         from spinet.engine.checkpoint import read_info
         from spinet.engine.distributed import pick_device
-        from spinet.tools.exported import ExportedClassifier, ExportedDetector
-        from spinet.tools.predict import Predictor
-        from spinet.tools.predict_classes import ClassPredictor
+        from spinet.predict.predict import Predictor
+        from spinet.predict.predict_classes import ClassPredictor
 
         if not photos:
             raise SpinetError("no photo given; name photos, folders of photos or videos after the run")
@@ -101,8 +101,8 @@ def _pictures(
     frames: int | None,
 ) -> Iterator[tuple[bool, str]]:
     """Detect, and yield whether a photo could be read, with a line about it."""
-    from spinet.tools.predict import predict_files
-    from spinet.tools.video import check_outputs, is_video, predict_video, video_outputs
+    from spinet.predict.predict import predict_files
+    from spinet.predict.video import check_outputs, is_video, predict_video, video_outputs
 
     videos = [path for path in photos if is_video(path)]
     files = [path for path in photos if path not in videos]
@@ -125,7 +125,7 @@ def _pictures(
 
 def _guesses(predictor: "PhotoClassifier", photos: list[Path], out: Path, top: int) -> Iterator[tuple[bool, str]]:
     """As `_pictures`, for a classifier."""
-    from spinet.tools.predict_classes import predict_class_files
+    from spinet.predict.predict_classes import predict_class_files
 
     for prediction in predict_class_files(predictor, photos, out, top):
         yield prediction.entry is not None, str(prediction)

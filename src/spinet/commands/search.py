@@ -16,12 +16,12 @@ from spinet.commands.console import say
 from spinet.errors import SpinetError, unknown_name
 
 if TYPE_CHECKING:
-    from spinet.search.constraints import Constraint
-    from spinet.search.evaluation import Evaluate
-    from spinet.search.executors import TrialExecutor
-    from spinet.search.proxies import Proxy
-    from spinet.search.space import Space
-    from spinet.search.strategies import Settings
+    from spinet.nas.constraints import Constraint
+    from spinet.nas.evaluation import Evaluate
+    from spinet.nas.proxies import Proxy
+    from spinet.nas.settings import Settings
+    from spinet.nas.space import Space
+    from spinet.workers.executors import TrialExecutor
 
 _EXECUTORS = ("auto", "in-process", "processes", "ray")
 
@@ -30,7 +30,7 @@ _Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 def search_command(args: list[str]) -> None:
     """Find a backbone of your own; status, report and export look at a search."""
-    from spinet.search.spaces import SPACES
+    from spinet.nas.spaces import SPACES
 
     if args and args[0] in _LOOKS:
         _LOOKS[args[0]](args[1:])
@@ -102,12 +102,12 @@ def _search(
         threads: CPU threads of each trial; its reward hangs on them in the last bits.
         zero_cost: Record scores of the untrained networks beside the rewards.
     """
-    from spinet.search.config import SearchConfig
-    from spinet.search.proxies import load_proxy
-    from spinet.search.proxy import ProxyTask, open_data
-    from spinet.search.run import search
-    from spinet.search.spaces import load_space
-    from spinet.search.strategies import create_strategy
+    from spinet.nas.config import SearchConfig
+    from spinet.nas.proxies import load_proxy
+    from spinet.nas.proxy import ProxyTask, open_data
+    from spinet.nas.run import search
+    from spinet.nas.spaces import load_space
+    from spinet.nas.strategies import create_strategy
 
     searched = _space(space, scaling, window)
     task = load_proxy(proxy)
@@ -146,7 +146,7 @@ def _search(
 
 def _space(name: str, scaling: str, window: int | None) -> "Space":
     from spinet.arch.catalog import load_architecture
-    from spinet.search.spaces import load_space
+    from spinet.nas.spaces import load_space
 
     space = load_space(name)
     if scaling:
@@ -155,8 +155,8 @@ def _space(name: str, scaling: str, window: int | None) -> "Space":
 
 
 def _settings(strategy: str, halving: int, proxy: "Proxy", seed: int) -> "Settings":
-    from spinet.search.proxies import PROXIES
-    from spinet.search.strategies import STRATEGIES, HalvingSettings, PolicySettings
+    from spinet.nas.proxies import PROXIES
+    from spinet.nas.settings import STRATEGIES, HalvingSettings, PolicySettings
 
     if strategy not in STRATEGIES:
         raise unknown_name("strategy", strategy, STRATEGIES)
@@ -173,7 +173,7 @@ def _settings(strategy: str, halving: int, proxy: "Proxy", seed: int) -> "Settin
 
 
 def _constraints(space: "Space", texts: tuple[str, ...], table: Path | None) -> "tuple[Constraint, ...]":
-    from spinet.search.constraints import default_constraints, parse_constraint
+    from spinet.nas.constraints import default_constraints, parse_constraint
 
     if not texts:
         return default_constraints(space)
@@ -182,7 +182,7 @@ def _constraints(space: "Space", texts: tuple[str, ...], table: Path | None) -> 
 
 def _with_latency(evaluate: "Evaluate", space: "Space", path: Path) -> "Evaluate":
     from spinet.arch.catalog import Architecture
-    from spinet.search.constraints import LatencyTable, WithLatency
+    from spinet.nas.constraints import LatencyTable, WithLatency
 
     table = LatencyTable.load(path)
     # A table of another space is refused before anything is trained.
@@ -194,7 +194,7 @@ def _gpus(asked: tuple[str, ...], workers: int, address: str | None) -> tuple[st
     """Return the GPUs that so many workers use: those asked for or all that are visible, no more than workers."""
     import torch
 
-    from spinet.search.processes import visible_gpus
+    from spinet.workers.processes import visible_gpus
 
     if asked == ("none",):
         return ()
@@ -208,7 +208,7 @@ def _gpus(asked: tuple[str, ...], workers: int, address: str | None) -> tuple[st
 
 def _cuda(gpu: str) -> str:
     """Return torch's name, in this process, of a GPU that CUDA_VISIBLE_DEVICES names so."""
-    from spinet.search.processes import visible_gpus
+    from spinet.workers.processes import visible_gpus
 
     return f"cuda:{visible_gpus().index(gpu)}"
 
@@ -229,7 +229,7 @@ def _executor(
     address: str | None,
     threads: int,
 ) -> "TrialExecutor":
-    from spinet.search.executors import InProcess, check_executor
+    from spinet.workers.executors import InProcess, check_executor
 
     check_executor(name, workers, timeout)
     if threads < 1:
@@ -239,11 +239,11 @@ def _executor(
             raise SpinetError(f"in-process has one worker, not {workers}; take --executor processes")
         return InProcess(timeout, f"GPU {gpus[0]}" if gpus else f"cpu, {threads} threads each")
     if name == "ray":
-        from spinet.search.ray_executor import RayExecutor
+        from spinet.workers.ray_executor import RayExecutor
 
         # A trial trains on one GPU, or on a share of one.
         return RayExecutor(workers, timeout, cpus=threads, gpus=min(1.0, len(gpus) / workers), address=address)
-    from spinet.search.processes import Processes
+    from spinet.workers.processes import Processes
 
     return Processes(workers, timeout, gpus, threads)
 
@@ -258,7 +258,7 @@ def _status(args: list[str]) -> None:
             run: Folder of the search.
             json_: Print JSON.
         """
-        from spinet.search.status import status_text, summary
+        from spinet.nas.status import status_text, summary
 
         found = summary(run)
         if json_:
@@ -279,7 +279,7 @@ def _report(args: list[str]) -> None:
             run: Folder of the search.
             out: File to write; RUN/report.html if left out.
         """
-        from spinet.search.report import write_report
+        from spinet.report.report import write_report
 
         say(str(write_report(run, out)))
 
@@ -297,7 +297,7 @@ def _export(args: list[str]) -> None:
             optuna: Storage, such as sqlite:///search.db.
             name: Name of the study; that of the folder if left out.
         """
-        from spinet.search.optuna_export import export_optuna
+        from spinet.report.optuna_export import export_optuna
 
         say(f"{export_optuna(run, optuna, name)} trials in {optuna}")
 
@@ -323,7 +323,7 @@ def _latency(args: list[str]) -> None:
             device: `cpu`, `cuda` ...
             scaling: Architecture whose scaling the networks shall have; the space's own if left out.
         """
-        from spinet.search.latency import measure_latency
+        from spinet.nas.latency import measure_latency
 
         table = measure_latency(_space(space, scaling, None), out, image_size=image_size, device=device)
         say(f"{len(table.milliseconds)} parts on {table.device}: {out}")

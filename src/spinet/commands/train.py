@@ -50,8 +50,8 @@ def demo_command(args: list[str]) -> None:
         """
         from spinet.data.demo import make_demo_dataset
         from spinet.engine.train import train
+        from spinet.predict.predict import Predictor, find_images, predict_files
         from spinet.recipes import RECIPES
-        from spinet.tools.predict import Predictor, find_images, predict_files
 
         say("making the data set: handwritten digits on photos")
         root = make_demo_dataset(folder / "data", train_images=1000, val_images=100)

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from spinet.arch.baseline import Network
+from spinet.arch.catalog import Network
 from spinet.engine.config import ModelConfig
 from spinet.models.classifier import Classifier, Guesses
 from spinet.models.detections import Detections

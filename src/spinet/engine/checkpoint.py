@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from spinet.arch.baseline import Network, network_from_json
+from spinet.arch.catalog import Network, network_from_json
 from spinet.engine.build import Detector, Model, backbone_settings, create_model
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.errors import SpinetError

@@ -8,9 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
-from spinet.arch.baseline import load_network
-from spinet.data.check_anchors import AnchorShapes
-from spinet.data.check_annotations import quick_findings
+from spinet.arch.catalog import load_network
 from spinet.data.class_data import ClassDataset
 from spinet.data.class_loader import class_train_loader
 from spinet.data.class_transforms import ClassTrainTransform
@@ -19,6 +17,8 @@ from spinet.data.findings import Finding
 from spinet.data.loader import train_loader
 from spinet.data.stream import Batch
 from spinet.data.transforms import TrainTransform
+from spinet.doctor.anchors import AnchorShapes
+from spinet.doctor.annotations import quick_findings
 from spinet.engine.build import MASK_HEADS, Detector
 from spinet.engine.classify import evaluate_classes
 from spinet.engine.config import ModelConfig, TrainConfig

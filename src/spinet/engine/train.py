@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from spinet.arch.baseline import load_network
+from spinet.arch.catalog import load_network
 from spinet.data.findings import Finding, refuse
 from spinet.data.stream import Batch
 from spinet.engine.build import Model

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spinet.arch.genotype import BlockSpec, Genotype
+from spinet.arch.block_spec import BlockSpec
+from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError, unknown_name
 from spinet.models.blocks import (
@@ -51,13 +51,6 @@ class Backbone(nn.Module):
         """Map images `(N, in, H, W)` to `{level: (N, out_channels, H / 2**level, W / 2**level)}`, rounded up."""
         features: dict[int, Tensor] = super().__call__(images)
         return features
-
-    def fused(self, *, dtype: torch.dtype | None = None, channels_last: bool = False) -> Self:
-        """Return a copy for inference only that computes the same faster; see `spinet.models.fused.fuse`."""
-        # Rewriting knows all networks, and so none of them can know it before it is asked for.
-        from spinet.models.fused import fuse
-
-        return fuse(self, dtype=dtype, channels_last=channels_last)
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Image classification on the features of a backbone (paper section 4.2, Table 11; tensorflow/tpu heads.py)."""
 
-from typing import Literal, Self, TypedDict, get_args
+from typing import Literal, TypedDict, get_args
 
 import torch
 import torch.nn.functional as F
@@ -68,13 +68,6 @@ class Classifier(nn.Module):
         """Map normalised images `(N, 3, H, W)`, of any size, to logits `(N, num_classes)`."""
         logits: Tensor = self.dense(self._vector(self.backbone(images)))
         return logits
-
-    def fused(self, *, dtype: torch.dtype | None = None, channels_last: bool = False) -> Self:
-        """Return a copy for inference only that computes the same faster; see `spinet.models.fused.fuse`."""
-        # Rewriting knows all networks, and so none of them can know it before it is asked for.
-        from spinet.models.fused import fuse
-
-        return fuse(self, dtype=dtype, channels_last=channels_last)
 
     def losses(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the cross entropy of a batch by its name, `"class"`.

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from spinet.arch.baseline import NO_NECK, Baseline, Network, load_network
+from spinet.arch.baseline import NO_NECK, Baseline
+from spinet.arch.catalog import Network, load_network
 from spinet.arch.head_cost import region_head_channels
 from spinet.errors import SpinetError
 from spinet.models.anchors import BoxCoding

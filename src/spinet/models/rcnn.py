@@ -6,7 +6,6 @@ sample and counts from the corners.
 """
 
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -146,13 +145,6 @@ class RCNN(nn.Module):
             return tuple(found)
         masks = self._masks(features, region_rows(found.boxes), found.labels.flatten())
         return (*found, torch.unflatten(masks, 0, found.labels.shape))
-
-    def fused(self, *, dtype: torch.dtype | None = None, channels_last: bool = False) -> Self:
-        """Return a copy for inference only that computes the same faster; see `spinet.models.fused.fuse`."""
-        # Rewriting knows all networks, and so none of them can know it before it is asked for.
-        from spinet.models.fused import fuse
-
-        return fuse(self, dtype=dtype, channels_last=channels_last)
 
     def anchors(self, height: int, width: int, device: torch.device) -> list[Tensor]:
         """Anchors `(A, 4)` XYXY of each level of an image of this size."""

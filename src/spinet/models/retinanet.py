@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -183,13 +182,6 @@ class RetinaNet(nn.Module):
         """
         features = self.backbone(pad_to_multiple(images, self.size_multiple))
         return self.classes(features, self.num_classes), self.boxes(features, 4)
-
-    def fused(self, *, dtype: torch.dtype | None = None, channels_last: bool = False) -> Self:
-        """Return a copy for inference only that computes the same faster; see `spinet.models.fused.fuse`."""
-        # Rewriting knows all networks, and so none of them can know it before it is asked for.
-        from spinet.models.fused import fuse
-
-        return fuse(self, dtype=dtype, channels_last=channels_last)
 
     def anchors(self, height: int, width: int, device: torch.device) -> Tensor:
         """Anchors `(A, 4)` XYXY of an image of this size, in the order of `forward`'s outputs."""

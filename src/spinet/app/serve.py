@@ -1,0 +1,153 @@
+"""The page: a photo, what models find in it, their graphs and costs. Gradio draws it; it asks for nothing outside."""
+
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torchvision.transforms.v2 import functional
+
+from spinet.app.layout import HOUR, SIDES, Parts, describe, lay_out
+from spinet.app.models import Models
+from spinet.app.session import INVITATION, Session, View, look, picked, view
+from spinet.app.style import STYLE
+from spinet.data.images import read_image
+from spinet.errors import SpinetError
+
+_THUMBNAIL = 160
+# Large photos are read and asked about one after the other, which bounds memory; drawing is cheap.
+_ASKING: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "asking"}
+_DRAWING: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "drawing"}
+
+
+def import_gradio() -> Any:
+    """Return Gradio, which is told to report nothing to anybody.
+
+    Raises:
+        SpinetError: it is not installed.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        return importlib.import_module("gradio")
+    except ImportError:
+        raise SpinetError("the page needs gradio, which is not installed: pip install 'spinet[app]'") from None
+
+
+def build_page(models: Models, examples: Sequence[Path] = ()) -> Any:
+    """Build the page, without serving it.
+
+    Args:
+        models: what can be asked; the first one is picked at the start.
+        examples: photos to try it on.
+
+    Raises:
+        SpinetError: Gradio is not installed.
+    """
+    gr = import_gradio()
+    small = [(path, picture) for path in examples if (picture := _thumbnail(path))]
+    with gr.Blocks(title="Spinet", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
+        parts = lay_out(gr, models, [picture for _, picture in small])
+        _connect(gr, models, parts, [path for path, _ in small])
+    return page
+
+
+def serve(page: Any, host: str = "127.0.0.1", port: int = 7860) -> str:
+    """Serve the page in threads of this process until `page.close()`; return its address.
+
+    Raises:
+        SpinetError: the port is taken, or there is no such address on this machine.
+    """
+    gr = import_gradio()
+    letters = [gr.themes.Font(name) for name in ("system-ui", "Helvetica", "Arial", "sans-serif")]
+    figures = [gr.themes.Font(name) for name in ("ui-monospace", "Menlo", "Consolas", "monospace")]
+    page.queue(max_size=200)
+    try:
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=letters, font_mono=figures),
+            css=STYLE,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            ssr_mode=False,
+            run_history=False,
+            enable_monitoring=False,
+            footer_links=[],
+            max_file_size="1gb",
+            state_session_capacity=200,
+        )
+    except OSError as error:
+        raise SpinetError(f"{host}:{port} cannot be listened on: {error}; another --port may be free") from None
+    return str(address)
+
+
+def _connect(gr: Any, models: Models, parts: Parts, examples: Sequence[Path]) -> None:
+    def show(path: str | None, one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
+        found = look(models, (one, other), Path(path) if path else None, session)
+        if isinstance(found, str):
+            return [*_shown(gr, View(found)), path, None]
+        return [*_shown(gr, view(models, (one, other), found, threshold)), path, found]
+
+    def show_example(index: int, one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
+        return [None, *show(str(examples[index]), one, other, threshold, session)]
+
+    def redraw(one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
+        if session is None or any(name not in session.answers for name in picked((one, other))):
+            return [gr.skip() for _ in parts.shown]  # a model is being asked; this follows then
+        return _shown(gr, view(models, (one, other), session, threshold))
+
+    def tell(one: str, other: str) -> list[Any]:
+        found = describe(models, (one, other))
+        return [found.about, found.drawing, found.costs, gr.update(visible=found.detectors)]
+
+    # One sign of work above, and one on each picture, instead of one on all that will change.
+    asking: dict[str, Any] = {**_ASKING, "show_progress_on": [parts.line, *parts.pictures]}
+    settings = [*parts.names, parts.threshold, parts.session]
+    results = [*parts.shown, parts.path, parts.session]
+    answered = [parts.file.upload(show, [parts.file, *settings], results, api_name="look", **asking)]
+    parts.file.clear(lambda: [None, None], None, [parts.path, parts.session], api_visibility="private").then(
+        lambda: _shown(gr, View(INVITATION)),
+        None,
+        parts.shown,
+        api_visibility="private",
+    )
+    answered.append(
+        parts.examples.click(
+            show_example, [parts.examples, *settings], [parts.file, *results], api_visibility="private", **asking
+        )
+    )
+    for choice in parts.names:
+        choice.change(tell, parts.names, parts.described, show_progress="hidden", api_visibility="private", **_DRAWING)
+        answered.append(choice.change(show, [parts.path, *settings], results, api_visibility="private", **asking))
+    drawing: dict[str, Any] = {"inputs": settings, "outputs": parts.shown, "show_progress": "hidden", **_DRAWING}
+    parts.threshold.change(redraw, trigger_mode="always_last", api_name="redraw", **drawing)
+    for event in answered:
+        # The threshold may have moved while the model was asked.
+        event.then(redraw, api_visibility="private", **drawing)
+
+
+def _shown(gr: Any, found: View) -> list[Any]:
+    """What the changing parts of the page become."""
+    missing = SIDES - len(found.pictures)
+    columns = [gr.update(visible=side < len(found.pictures)) for side in range(SIDES)]
+    return [
+        found.line,
+        *columns,
+        *[*found.headings, *[""] * missing],
+        *[*found.pictures, *[None] * missing],
+        *[*found.tables, *[""] * missing],
+    ]
+
+
+def _thumbnail(path: Path) -> Image.Image | None:
+    """A small picture of an example; None where it cannot be read."""
+    to_picture: Callable[[Any], Image.Image] = functional.to_pil_image
+    try:
+        picture = to_picture(read_image(path))
+    except SpinetError:
+        return None
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return picture

@@ -1,0 +1,83 @@
+"""What happens on the page: a photo comes, a model is picked, the threshold moves; plain values in and out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+
+from spinet.app.answers import Answer, Photo, ask, draw_answer, open_photo
+from spinet.app.html import alert, answer_heading, answer_table, note, photo_line
+from spinet.app.models import AppModel, Models
+from spinet.errors import SpinetError
+
+INVITATION = note("Drop a photo, or pick an example.")
+NOTHING = "nothing"  # what is picked where no second model is wanted
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the page remembers of one visitor: the photo, and what each model has said about it."""
+
+    photo: Photo
+    answers: dict[str, Answer]
+
+
+@dataclass(frozen=True)
+class View:
+    """What the page shows: a line about the photo, and for each chosen model a heading, a picture and a table."""
+
+    line: str
+    headings: tuple[str, ...] = ()
+    pictures: tuple[Image.Image | None, ...] = ()
+    tables: tuple[str, ...] = ()
+
+
+def picked(names: Sequence[str | None]) -> list[str]:
+    """The names of models among those picked, each once.
+
+    >>> picked(["a", NOTHING]), picked(["a", "a"]), picked([None, "b"])
+    (['a'], ['a'], ['b'])
+    """
+    return [name for name in dict.fromkeys(names) if name and name != NOTHING]
+
+
+def chosen(models: Models, names: Sequence[str | None]) -> list[AppModel]:
+    """The models that were picked.
+
+    Raises:
+        SpinetError: a model cannot be opened.
+    """
+    return [models[name] for name in picked(names)]
+
+
+def look(models: Models, names: Sequence[str | None], path: Path | None, session: Session | None) -> Session | str:
+    """Ask the chosen models that have not been asked about the photo; return the new session, or HTML about a fault.
+
+    The photo is read only if a model has to be asked.
+    """
+    if path is None:
+        return INVITATION
+    try:
+        if session is None or session.photo.path != path:
+            session = None
+        known = session.answers if session else {}
+        missing = [model for model in chosen(models, names) if model.name not in known]
+        if session is not None and not missing:
+            return session
+        photo, image = open_photo(path)
+        answers = {model.name: ask(model, photo, image) for model in missing}
+        return replace(session, answers=known | answers) if session else Session(photo, answers)
+    except SpinetError as error:
+        return alert(str(error))
+
+
+def view(models: Models, names: Sequence[str | None], session: Session, threshold: float) -> View:
+    """Draw what was found; no model is asked."""
+    pairs = [(model, session.answers[model.name]) for model in chosen(models, names)]
+    return View(
+        photo_line(session.photo),
+        tuple(answer_heading(model, answer, threshold) for model, answer in pairs),
+        tuple(draw_answer(session.photo, answer, threshold) for _, answer in pairs),
+        tuple(answer_table(answer, threshold) for _, answer in pairs),
+    )

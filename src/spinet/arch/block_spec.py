@@ -1,0 +1,32 @@
+"""One block of a graph, as plain data."""
+
+from dataclasses import dataclass
+
+MIN_LEVEL, MAX_LEVEL = 1, 7
+
+# Channels that a block gives, in channels of its level.
+EXPANSION = {"residual": 1, "bottleneck": 4, "resnext32x4d": 4, "resnext32x8d": 4, "mbconv": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSpec:
+    """One block: `level` (stride `2 ** level`), `kind`, the two blocks that feed it, and whether it is an endpoint.
+
+    Stem blocks have no parents. `merges` are blocks that join it besides, where no rule finds them
+    (`dangling="none"`).
+    """
+
+    level: int
+    kind: str
+    parents: tuple[int, ...] = ()
+    endpoint: bool = False
+    merges: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parents", tuple(self.parents))
+        object.__setattr__(self, "merges", tuple(self.merges))
+
+    @property
+    def expansion(self) -> int:
+        """Output channels divided by the channels of the level (`Scaling.channels`)."""
+        return EXPANSION[self.kind]

@@ -1,0 +1,1 @@
+"""Measures the speed of networks beside each other and the machine's limits."""

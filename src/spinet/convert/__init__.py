@@ -1,0 +1,1 @@
+"""Reads weights that others published."""

@@ -1,0 +1,192 @@
+"""Published weights to a weights file of ours, with the conventions they were trained under."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from spinet.arch.catalog import Architecture, load_architecture
+from spinet.arch.genotype import Genotype
+from spinet.arch.published import usual_size
+from spinet.convert.coco_classes import class_table
+from spinet.convert.imagenet_classes import WITH_BACKGROUND, classifier_table
+from spinet.convert.names import Names
+from spinet.convert.shapes import ANCHORS, BACKBONE, class_count, find_architecture, model_shapes
+from spinet.convert.sources import Source, read_source
+from spinet.engine.checkpoint import ModelInfo, Task, save_weights
+from spinet.engine.config import DataConfig, ModelConfig, TrainConfig
+from spinet.errors import SpinetError
+from spinet.models.blocks import Activation
+
+# Graphs that were published with weights: of the main network and of the mobile one.
+MAIN, MOBILE = "spinenet49", "spinenet49-mobile"
+MAX_REPEATS = 8
+MAX_HEAD_CONVS = 12
+
+# Side of the images of the published classifiers.
+CLASSIFIER_SIZE = 224
+
+# Side of the smallest anchor of the published detectors in strides, where it is not 3.
+ANCHOR_SCALE = {"spinenet143": 4.0, "spinenet143l": 4.0, "spinenet190": 4.0}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Weights in our names, what they are, and what else the checkpoint held.
+
+    Args:
+        weights: tensors of a detector, a classifier, or a backbone alone.
+        info: architecture, conventions and classes.
+        source: who wrote the checkpoint.
+        left_out: reason -> names of variables that no network of ours has.
+    """
+
+    weights: dict[str, Tensor]
+    info: ModelInfo
+    source: str
+    left_out: Mapping[str, tuple[str, ...]]
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable values."""
+        fixed = ("running_mean", "running_var", "num_batches_tracked")
+        return sum(value.numel() for name, value in self.weights.items() if not name.endswith(fixed))
+
+    def save(self, path: Path) -> None:
+        """Write the weights file."""
+        save_weights(path, self.weights, self.info, {})
+
+
+def convert(
+    path: Path,
+    *,
+    arch: str = "",
+    activation: Activation | None = None,
+    bn_eps: float | None = None,
+    image_size: int | None = None,
+) -> Converted:
+    """Read published weights: a checkpoint of tensorflow/models or tensorflow/tpu, or a port's state dict.
+
+    Args:
+        path: checkpoint prefix, one of its files or its folder; or a `.pth` file.
+        arch: catalogue name or file of the architecture, when it is not to be found from the weights.
+        activation: which the model was trained with; no checkpoint says it. By default swish for tensorflow/models
+            (whose last configurations of mobile 49S and 49 say hard_swish, the earlier ones swish) and for mobile
+            models, relu for the others.
+        bn_eps: epsilon of batch norm, if not the source's usual one.
+        image_size: side of the images it was trained on, if not the published model's.
+
+    Raises:
+        SpinetError: the checkpoint is damaged, unknown, or a variable is missing, surplus or of another shape.
+    """
+    source = read_source(path)
+    wanted = load_architecture(arch) if arch else None
+    graph = wanted.genotype if wanted else load_architecture(MOBILE if source.mobile else MAIN).genotype
+    repeats = wanted.scaling.repeats if wanted else _repeats(source, graph)
+    names = {BACKBONE + ours: theirs for ours, theirs in source.backbone(graph, repeats).items()}
+    names |= _head_names(source, graph)
+    _check_names(source, names)
+    source.check(graph, repeats)
+    weights = {ours: _ours(source, ours, source.tensors[theirs]) for ours, theirs in names.items()}
+    shapes = {name: tuple(value.shape) for name, value in weights.items()}
+    classes = class_count(shapes)
+    task: Task = "backbone" if not classes else "classifier" if source.classifier else "detector"
+    architecture = wanted or find_architecture(graph, shapes, repeats, classes, source.where, task)
+    _complete(source, weights, model_shapes(architecture, classes, task), names)
+    settings = replace(
+        source.settings,
+        activation=activation or source.settings.activation,
+        bn_eps=source.settings.bn_eps if bn_eps is None else bn_eps,
+    )
+    info = _info(settings, architecture, classes, task, image_size)
+    return Converted(weights, info, source.name, source.left_out)
+
+
+def _info(
+    settings: ModelConfig, architecture: Architecture, classes: int, task: Task, image_size: int | None
+) -> ModelInfo:
+    name = architecture.name
+    head: Literal["retinanet", "classifier"] = "retinanet"
+    if task == "classifier":
+        head = "classifier"
+        settings = replace(settings, box_coding="exact")
+        background = classes == WITH_BACKGROUND
+        class_names, category_ids = classifier_table(classes)
+        size = CLASSIFIER_SIZE
+    else:
+        background = settings.background and classes > 0
+        class_names, category_ids = class_table(classes, background)
+        size = usual_size(name)
+    model = replace(settings, head=head, arch=name, anchor_scale=ANCHOR_SCALE.get(name, 3.0), background=background)
+    size = size if image_size is None else image_size
+    TrainConfig(model=model, data=DataConfig(image_size=size))  # refuses what no weights file may say
+    return ModelInfo(architecture, model, class_names, category_ids, size)
+
+
+def _repeats(source: Source, graph: Genotype) -> int:
+    """Return how often blocks are stacked: what leaves the fewest names unmatched."""
+    backbone = {name for name in source.tensors if not name.startswith(source.head_prefix)}
+    return min(range(1, MAX_REPEATS + 1), key=lambda each: len(set(source.backbone(graph, each).values()) ^ backbone))
+
+
+def _head_names(source: Source, graph: Genotype) -> Names:
+    """Names of the head that leave the fewest unmatched; none where the checkpoint has no variable of a head."""
+    present = {name for name in source.tensors if name.startswith(source.head_prefix)}
+    if not present:
+        return {}
+    kinds = [(convs, separable) for convs in range(MAX_HEAD_CONVS + 1) for separable in (False, True)]
+    candidates = (source.head(graph.endpoints, *kind) for kind in kinds)
+    return min(candidates, key=lambda names: len(set(names.values()) ^ present))
+
+
+def _check_names(source: Source, names: Names) -> None:
+    missing = sorted(set(names.values()) - set(source.tensors))
+    surplus = sorted(set(source.tensors) - set(names.values()))
+    if missing or surplus:
+        faults = [_listed(missing, "missing"), _listed(surplus, "more than the network has")]
+        raise SpinetError(f"{source.where}: {'; '.join(filter(None, faults))}; nothing was converted")
+
+
+def _complete(source: Source, weights: dict[str, Tensor], wanted: Mapping[str, tuple[int, ...]], names: Names) -> None:
+    """Add what no source stores, and compare the shapes with the network's.
+
+    Raises:
+        SpinetError: a shape differs; all that do are listed.
+    """
+    for name, shape in wanted.items():
+        if name.endswith("num_batches_tracked"):
+            weights[name] = torch.zeros((), dtype=torch.int64)
+        elif name not in names and name.endswith(".bias"):
+            # mmdetection's towers have no bias where a batch norm follows, which is a bias of zero.
+            weights[name] = torch.zeros(shape)
+    wrong = [name for name in weights.keys() | wanted.keys() if _shape(weights.get(name)) != wanted.get(name)]
+    if wrong:
+        shown = [
+            f"{names.get(name, name)} is {_shape(weights.get(name))}, not {wanted.get(name)}" for name in sorted(wrong)
+        ]
+        raise SpinetError(f"{source.where}: {_listed(shown, 'of another shape')}; nothing was converted")
+
+
+def _shape(value: Tensor | None) -> tuple[int, ...] | None:
+    return None if value is None else tuple(value.shape)
+
+
+def _listed(names: list[str], fault: str) -> str:
+    if not names:
+        return ""
+    rest = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return f"{len(names)} variables are {fault}: {', '.join(names[:20])}{rest}"
+
+
+def _ours(source: Source, name: str, value: Tensor) -> Tensor:
+    """Put a predictor's channels into our order of anchors and box offsets; leave other weights as they are."""
+    value = value.float()
+    if name.startswith(("classes.predictor.", "boxes.predictor.")) and "depthwise" not in name:
+        cells = value.reshape(ANCHORS, -1, *value.shape[1:])[list(source.anchors)]
+        if name.startswith("boxes."):
+            cells = cells[:, list(source.boxes)]
+        value = cells.flatten(0, 1)
+    return value.contiguous()

@@ -1,0 +1,82 @@
+"""Names of the tensors in the mmdetection 1.1 ports of SpineNet.
+
+The ports are one file, mmdet/models/backbones/spinenet.py of lucifer443/SpineNet-Pytorch, kept by
+yan-roo/SpineNet-Pytorch with weights; their heads are mmdetection's own `RetinaSepBNHead`.
+"""
+
+from collections.abc import Iterable
+
+from spinet.arch.genotype import Genotype
+from spinet.convert.names import Names, branch_convs
+
+LEAVES = ("weight", "bias", "running_mean", "running_var")
+
+
+def backbone_names(graph: Genotype, repeats: int, projection: bool) -> Names:
+    """Return our names -> theirs for a backbone.
+
+    Args:
+        graph: its blocks.
+        repeats: how often each is stacked.
+        projection: whether the first block has a convolution in its shortcut.
+    """
+    names = _module("stem.conv", "backbone.conv1")
+    for index, spec in enumerate(graph.all_blocks):
+        place = index - len(graph.stem)
+        theirs = f"backbone.scale_permuted_blocks.{place}" if spec.parents else f"backbone.init_block{index + 1}"
+        ours = f"blocks.{index}.body" if spec.parents else f"blocks.{index}"
+        for each in range(repeats):
+            first = projection and index == each == 0
+            names |= _block(f"{ours}.{each}", f"{theirs}.{each}", spec.kind, projection=first)
+        for side, parent in enumerate(spec.parents):
+            resample = f"backbone.merge_ops.{place}.resample_ops.{side}"
+            down = graph.all_blocks[parent].level < spec.level
+            names |= _resample(f"blocks.{index}.parents.{parent}", resample, down=down)
+    for level in graph.endpoints:
+        names |= _module(f"endpoints.{level}", f"backbone.endpoint_convs.{level}")
+    return names
+
+
+def head_names(levels: Iterable[int], convs: int) -> Names:
+    """Return our names -> theirs for the RetinaNet head; each level's tower repeats the shared convolutions."""
+    names: Names = {}
+    for ours, short in (("classes", "cls"), ("boxes", "reg")):
+        names |= {f"{ours}.predictor.{leaf}": f"bbox_head.retina_{short}.{leaf}" for leaf in ("weight", "bias")}
+        for index in range(convs):
+            names[f"{ours}.convs.{index}.weight"] = f"bbox_head.{short}_convs.0.{index}.conv.weight"
+            for place, level in enumerate(sorted(levels)):
+                theirs = f"bbox_head.{short}_convs.{place}.{index}.bn"
+                names |= {f"{ours}.norms.{level}.{index}.{leaf}": f"{theirs}.{leaf}" for leaf in LEAVES}
+    return names
+
+
+def shared_copies(names: Iterable[str]) -> set[str]:
+    """Return the names under which the convolutions of the first level's tower are stored again."""
+    copies = set()
+    for name in names:
+        parts = name.split(".")
+        tower = parts[0] == "bbox_head" and parts[1] in ("cls_convs", "reg_convs") and len(parts) == 6
+        if tower and parts[2] != "0" and parts[4] == "conv":
+            copies.add(name)
+    return copies
+
+
+def _resample(ours: str, theirs: str, *, down: bool) -> Names:
+    names = _module(f"{ours}.reduce", f"{theirs}.squeeze_conv") | _module(f"{ours}.expand", f"{theirs}.expand_conv")
+    return names | (_module(f"{ours}.down", f"{theirs}.downsample_conv") if down else {})
+
+
+def _block(ours: str, theirs: str, kind: str, *, projection: bool) -> Names:
+    names = _pair(f"{ours}.shortcut", f"{theirs}.downsample.0", f"{theirs}.downsample.1") if projection else {}
+    for index in range(branch_convs(kind)):
+        names |= _pair(f"{ours}.convs.{index}", f"{theirs}.conv{index + 1}", f"{theirs}.bn{index + 1}")
+    return names
+
+
+def _module(ours: str, theirs: str) -> Names:
+    """Names of mmdetection's `ConvModule`."""
+    return _pair(ours, f"{theirs}.conv", f"{theirs}.bn")
+
+
+def _pair(ours: str, conv: str, bn: str) -> Names:
+    return {f"{ours}.conv.weight": f"{conv}.weight"} | {f"{ours}.norm.{leaf}": f"{bn}.{leaf}" for leaf in LEAVES}

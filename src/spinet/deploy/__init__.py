@@ -1,0 +1,1 @@
+"""Writes and reads ONNX, OpenVINO and torch.export files."""

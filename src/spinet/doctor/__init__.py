@@ -1,0 +1,1 @@
+"""Judges datasets before they are trained on."""

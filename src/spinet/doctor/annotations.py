@@ -1,0 +1,211 @@
+"""The quick part of the doctor: what the annotations alone tell, in seconds for a data set of COCO's size."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spinet.data.coco import NO_PIXEL, CocoDataset
+from spinet.data.findings import Finding, Severity, of, some, such_as
+from spinet.doctor.anchors import RETINANET, AnchorShapes, anchor_findings
+
+# From this share of the boxes on, the boxes are not bad by accident but written in another way.
+SYSTEMATIC = 0.5
+FEW_TO_LEARN, FEW_TO_MEASURE = 20, 10
+UNEVEN, VERY_UNEVEN = 10, 100
+ADVICE = {
+    "boxes of zero area dropped": "give them a width and a height, or delete them",
+    "boxes outside their image dropped": "delete them, or mend the image's size",
+    "boxes clipped to their image": "mend them if the edges are far outside",
+    NO_PIXEL: "draw them anew, or delete these objects",
+}
+BOX_ADVICE = "are they x, y, width, height in pixels of these images?"
+SYSTEMATIC_ADVICE = {NO_PIXEL: "are the polygons x and y in pixels of these images?"}
+
+
+class Objects(NamedTuple):
+    """All objects of a split in a row.
+
+    Attributes:
+        boxes: float32 `(A, 4)`, XYXY in pixels.
+        labels: int64 `(A,)`.
+        images: int64 `(A,)`, positions in the data set's samples, ascending.
+    """
+
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    images: NDArray[np.int64]
+
+
+def objects_of(dataset: CocoDataset) -> Objects:
+    """Return the objects of all samples."""
+    counts = [len(sample.labels) for sample in dataset.samples]
+    return Objects(
+        torch.cat([sample.boxes for sample in dataset.samples]).numpy(),
+        torch.cat([sample.labels for sample in dataset.samples]).numpy(),
+        np.repeat(np.arange(len(counts)), counts),
+    )
+
+
+def quick_findings(
+    train: CocoDataset,
+    val: CocoDataset,
+    *,
+    image_size: int,
+    anchor_scale: float,
+    shapes: AnchorShapes = RETINANET,
+    max_objects: int = 100,
+) -> list[Finding]:
+    """Check the annotations of both splits; no image is opened.
+
+    Args:
+        train: the images to learn from.
+        val: the images to measure on.
+        image_size: side of the square that images are fitted into, pixels.
+        anchor_scale: side of the smallest anchor in strides.
+        shapes: the other settings of the anchors.
+        max_objects: objects of an image that are learnt from.
+    """
+    learnt, measured = objects_of(train), objects_of(val)
+    findings = [*split_findings("train", train, learnt, max_objects), *split_findings("val", val, measured)]
+    if (train.category_ids, train.class_names) == (val.category_ids, val.class_names):
+        findings += _class_findings(train.class_names, learnt.labels, measured.labels)
+    else:
+        text = f"{train.annotation_file} and {val.annotation_file} do not list the same categories"
+        findings.insert(0, Finding("error", "categories differ", text))
+    findings += category_findings(train)
+    if len(learnt.labels):
+        findings += anchor_findings(train, learnt.boxes, learnt.images, image_size, anchor_scale, shapes)
+    return findings
+
+
+def split_findings(
+    split: str, dataset: CocoDataset, objects: Objects, max_objects: int | None = None
+) -> Iterator[Finding]:
+    """Check one split by itself.
+
+    Args:
+        split: what to call it; a search learns from and measures on two parts of one.
+        dataset: its images.
+        objects: their objects.
+        max_objects: objects of an image that are learnt from; None does not look.
+    """
+    images = len(dataset.samples)
+    yield from _box_findings(split, dataset)
+    if not len(objects.labels):
+        what = "learn" if split == "train" else "measure"
+        text = f"{dataset.annotation_file} marks no object in any image: there is nothing to {what}"
+        yield Finding("error", "no objects", text)
+        return
+    counts = np.bincount(objects.images, minlength=images)
+    empty = np.flatnonzero(counts == 0)
+    if len(empty):
+        example = such_as(dataset.samples[empty[0]].path)
+        text = f"{split}: {of(len(empty), images)} images have no object, {example}; label what is in them, if anything"
+        yield Finding("warning" if len(empty) > images / 2 else "hint", "images without objects", text)
+    full = np.flatnonzero(counts > (max_objects or np.inf))
+    if len(full):
+        example = such_as(dataset.samples[counts.argmax()].path)
+        text = (
+            f"train: {of(len(full), images)} images have more than {max_objects} objects, {example} with {counts.max()}"
+        )
+        yield Finding("warning", "crowded images", f"{text}; raise --data.max-objects")
+    if dataset.crowd_regions:
+        text = f"{split}: {of(dataset.crowd_regions, dataset.annotated)} annotations are crowd regions or difficult"
+        yield Finding("hint", "crowd regions", f"{text}: they are neither learnt nor counted as missed")
+    yield from _tiny_boxes(split, dataset, objects)
+    yield from _repeated_boxes(split, dataset, objects)
+
+
+def _box_findings(split: str, dataset: CocoDataset) -> Iterator[Finding]:
+    """What was wrong with boxes when the data set was opened."""
+    total = dataset.annotated
+    for name, count in dataset.problems.items():
+        systematic = count > SYSTEMATIC * total
+        severity: Severity = "error" if systematic and name.endswith("dropped") else "warning"
+        advice = SYSTEMATIC_ADVICE.get(name, BOX_ADVICE) if systematic else ADVICE[name]
+        text = f"{split}: {of(count, total)} {name}, {such_as(dataset.examples[name])}; {advice}"
+        yield Finding(severity, name.removesuffix(" dropped"), text)
+
+
+def _tiny_boxes(split: str, dataset: CocoDataset, objects: Objects) -> Iterator[Finding]:
+    sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
+    tiny = np.flatnonzero(sides.min(axis=1) <= 1)
+    if not len(tiny):
+        return
+    example = such_as(dataset.samples[objects.images[tiny[0]]].path)
+    text = f"{split}: {of(len(tiny), len(sides))} boxes are at most one pixel wide or high, {example}"
+    if (sides.max(axis=1) <= 2).mean() > SYSTEMATIC:
+        advice = "are they shares of the image instead of pixels?"
+        yield Finding("error", "one-pixel boxes", f"{text}; {advice}")
+    else:
+        yield Finding("warning", "one-pixel boxes", f"{text}; delete what was clicked by accident")
+
+
+def _repeated_boxes(split: str, dataset: CocoDataset, objects: Objects) -> Iterator[Finding]:
+    """The same box twice in an image, to a quarter of a pixel: of one class, or of two."""
+    keys = np.column_stack([objects.images, (objects.boxes * 4).round().astype(np.int64)])
+    order = np.lexsort([objects.labels, *keys.T])
+    same = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
+    same_class = objects.labels[order[1:]] == objects.labels[order[:-1]]
+    for chosen, check, advice in (
+        (same & same_class, "duplicate boxes", "boxes repeat another of their class; delete the second ones"),
+        (same & ~same_class, "boxes of two classes", "boxes repeat another of a different class; decide for one"),
+    ):
+        if chosen.any():
+            example = such_as(dataset.samples[objects.images[order[1:][chosen.argmax()]]].path)
+            what, what_to_do = advice.split("; ")
+            text = f"{split}: {of(int(chosen.sum()), len(order))} {what}, {example}; {what_to_do}"
+            yield Finding("warning", check, text)
+
+
+def _class_findings(names: tuple[str, ...], train: NDArray[np.int64], val: NDArray[np.int64]) -> Iterator[Finding]:
+    counts = {name: np.bincount(labels, minlength=len(names)) for name, labels in (("train", train), ("val", val))}
+    learnt, measured = counts["train"] > 0, counts["val"] > 0
+    if not learnt.any() or not measured.any():
+        return
+    cases: tuple[tuple[NDArray[np.bool_], Severity, str, str], ...] = (
+        (~learnt & ~measured, "warning", "classes without objects", "have no object in either split; delete them"),
+        (~learnt & measured, "warning", "split without a class", "have objects in val but none in train: not learnt"),
+        (learnt & ~measured, "hint", "split without a class", "have objects in train but none in val: not measured"),
+    )
+    for chosen, severity, check, text in cases:
+        if chosen.any():
+            which = some(names[label] for label in np.flatnonzero(chosen))
+            yield Finding(severity, check, f"{of(int(chosen.sum()), len(names))} classes {text} ({which})")
+    rare = np.flatnonzero(learnt & (counts["train"] < FEW_TO_LEARN))
+    if len(rare):
+        which = some(f"{names[label]}: {counts['train'][label]}" for label in rare)
+        text = f"{of(len(rare), len(names))} classes have fewer than {FEW_TO_LEARN} objects in train ({which})"
+        yield Finding("warning", "few objects", f"{text}; collect more of them")
+    rare = np.flatnonzero(measured & (counts["val"] < FEW_TO_MEASURE))
+    if len(rare):
+        which = some(f"{names[label]}: {counts['val'][label]}" for label in rare)
+        text = f"{of(len(rare), len(names))} classes have fewer than {FEW_TO_MEASURE} objects in val ({which})"
+        yield Finding("hint", "few objects", f"{text}; their AP is mostly chance")
+    yield from _imbalance(names, counts["train"])
+
+
+def _imbalance(names: tuple[str, ...], counts: NDArray[np.int64]) -> Iterator[Finding]:
+    most, least = counts.argmax(), np.where(counts > 0, counts, counts.max()).argmin()
+    ratio = counts[most] / counts[least]
+    if ratio >= UNEVEN:
+        text = f"train has {counts[most]:,} objects of {names[most]} and {counts[least]:,} of {names[least]}"
+        text += f", {ratio:.0f} times fewer; collect or repeat images of the rare classes"
+        yield Finding("warning" if ratio >= VERY_UNEVEN else "hint", "class imbalance", text)
+
+
+def category_findings(dataset: CocoDataset) -> Iterator[Finding]:
+    """Check the list of classes."""
+    ids, names = dataset.category_ids, dataset.class_names
+    gaps = [number for number in range(ids[0], ids[-1]) if number not in set(ids)] if ids[-1] - ids[0] < 1e6 else []
+    if gaps:
+        text = f"the {len(ids)} category ids lie between {ids[0]} and {ids[-1]} and leave out {some(gaps)}"
+        yield Finding("hint", "gaps in category ids", f"{text}; Spinet does not mind, other programs may")
+    folded = [" ".join(name.lower().split()) for name in names]
+    twice = sorted({name for name, key in zip(names, folded, strict=True) if folded.count(key) > 1})
+    if twice:
+        text = f"{len(twice)} category names differ in case or spaces at most ({some(twice)}); make them one category"
+        yield Finding("warning", "category names", text)

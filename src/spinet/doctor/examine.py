@@ -1,0 +1,162 @@
+"""What ruins trainings, found before them: both splits of a data set, its annotations, its images, its sizes."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spinet.data.coco import CocoDataset
+from spinet.data.findings import SEVERITIES, Finding, in_order
+from spinet.data.formats import recognise
+from spinet.doctor.anchors import RETINANET, AnchorShapes, SizeTable, long_sides, size_table
+from spinet.doctor.annotations import objects_of, quick_findings, split_findings
+from spinet.doctor.class_pictures import write_class_pictures
+from spinet.doctor.files import file_findings
+from spinet.doctor.images import ImageFacts, duplicate_findings, image_findings, inspect_images
+from spinet.errors import SpinetError
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """How much a split holds; `empty` counts images without objects, `median_side` is the long side in pixels."""
+
+    images: int
+    objects: int
+    empty: int
+    median_side: int
+
+
+@dataclass
+class Report:
+    """What the doctor found.
+
+    Attributes:
+        root: the data set folder.
+        format: "COCO", "YOLO" or "Pascal VOC".
+        splits: of those that could be opened.
+        classes: objects of each class by split.
+        sizes: the training objects against the anchors; None without objects.
+        findings: errors first, then warnings, then hints.
+        pictures: one file a class.
+    """
+
+    root: Path
+    format: str = ""
+    splits: dict[str, SplitFacts] = field(default_factory=dict)
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)
+    sizes: SizeTable | None = None
+    findings: list[Finding] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
+
+    def count(self, severity: str) -> int:
+        """Return how many findings there are of a severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all as plain values for JSON."""
+        plain = asdict(self)
+        plain |= {"root": str(self.root), "pictures": [str(path) for path in self.pictures]}
+        return plain | {f"{severity}s": self.count(severity) for severity in SEVERITIES}
+
+
+def examine(
+    root: Path,
+    *,
+    image_size: int = 640,
+    anchor_scale: float = 3.0,
+    shapes: AnchorShapes = RETINANET,
+    max_objects: int = 100,
+    pictures: Path | None = None,
+    quick: bool = False,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Examine a data set of any format.
+
+    Args:
+        root: the data set folder.
+        image_size: side of the square that images are fitted into, pixels.
+        anchor_scale: side of the smallest anchor in strides.
+        shapes: the other settings of the anchors.
+        max_objects: objects of an image that are learnt from.
+        pictures: folder to write a picture of each class to; None writes none.
+        quick: look at the annotations only and open no image.
+        workers: threads that decode images.
+        progress: called with the number of images looked at and of all.
+
+    Raises:
+        SpinetError: the format is not clear, a size is not positive, or a picture cannot be written.
+    """
+    if image_size < 1 or not 0 < anchor_scale < math.inf:
+        raise SpinetError(f"image size {image_size} and anchor scale {anchor_scale} must be above 0")
+    report = Report(root, recognise(root))
+    opened = _open(root, report)
+    findings = report.findings
+    if len(opened) == 2:
+        findings += quick_findings(
+            opened["train"],
+            opened["val"],
+            image_size=image_size,
+            anchor_scale=anchor_scale,
+            shapes=shapes,
+            max_objects=max_objects,
+        )
+    else:
+        for dataset in opened.values():
+            findings += split_findings(dataset.split, dataset, objects_of(dataset), max_objects)
+    for dataset in opened.values():
+        _count(report, dataset, image_size, anchor_scale, shapes)
+    findings += file_findings(report.format, list(opened.values()))
+    if not quick:
+        findings += _examine_images(list(opened.values()), workers, progress)
+    if pictures and "train" in opened:
+        train = opened["train"]
+        report.pictures += write_class_pictures(train, objects_of(train), pictures)
+    report.findings = in_order(findings)
+    return report
+
+
+def _open(root: Path, report: Report) -> dict[str, CocoDataset]:
+    opened: dict[str, CocoDataset] = {}
+    for split in ("train", "val"):
+        try:
+            opened[split] = CocoDataset(root, split)
+        except SpinetError as error:
+            report.findings.append(Finding("error", "split cannot be opened", f"{split}: {error}"))
+            continue
+        if opened[split].outlined:
+            try:
+                opened[split] = CocoDataset(root, split, masks=True)
+            except SpinetError as error:
+                text = f"{split}: training masks refuses this split, though boxes can be trained: {error}"
+                report.findings.append(Finding("warning", "masks", text))
+    return opened
+
+
+def _count(report: Report, dataset: CocoDataset, image_size: int, anchor_scale: float, shapes: AnchorShapes) -> None:
+    objects = objects_of(dataset)
+    sides = long_sides(dataset)
+    empty = len(sides) - len(np.unique(objects.images))
+    report.splits[dataset.split] = SplitFacts(len(sides), len(objects.labels), empty, math.floor(np.median(sides)))
+    counts = np.bincount(objects.labels, minlength=len(dataset.class_names)).tolist()
+    for name, count in zip(dataset.class_names, counts, strict=True):
+        report.classes.setdefault(name, {})[dataset.split] = count
+    if dataset.split == "train" and len(objects.labels):
+        report.sizes = size_table(objects.boxes, sides[objects.images], image_size, anchor_scale, shapes=shapes)
+
+
+def _examine_images(
+    datasets: list[CocoDataset], workers: int, progress: Callable[[int, int], None] | None
+) -> list[Finding]:
+    paths = list(dict.fromkeys(sample.path for dataset in datasets for sample in dataset.samples))
+    facts: dict[Path, ImageFacts] = {}
+    for done, fact in enumerate(inspect_images(paths, workers), start=1):
+        facts[fact.path] = fact
+        if progress:
+            progress(done, len(paths))
+    findings = list(image_findings(datasets, facts))
+    of_split = {dataset.split: [facts[sample.path] for sample in dataset.samples] for dataset in datasets}
+    return findings + list(duplicate_findings(of_split.get("train", []), of_split.get("val", [])))

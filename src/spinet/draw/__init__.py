@@ -1,0 +1,1 @@
+"""Shows architectures: SVG, HTML, PNG."""

@@ -1,0 +1,1 @@
+"""Rewrites trained networks for fast inference."""

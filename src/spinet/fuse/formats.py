@@ -1,0 +1,81 @@
+"""In which number type and memory format a network computes where it is only used, not trained."""
+
+import statistics
+import time
+from typing import Literal, NamedTuple, TypeVar, get_args
+
+import torch
+from torch import nn
+
+from spinet.errors import unknown_name
+from spinet.fuse.fuse import fuse
+
+M = TypeVar("M", bound=nn.Module)
+Precision = Literal["fp32", "bf16", "auto"]
+
+
+class Format(NamedTuple):
+    """Arguments of `fuse`."""
+
+    dtype: torch.dtype
+    channels_last: bool
+
+
+EXACT = Format(torch.float32, channels_last=True)
+HALF = Format(torch.bfloat16, channels_last=True)
+PLAIN = Format(torch.float32, channels_last=False)
+
+
+def check_precision(precision: str) -> None:
+    """Raise a SpinetError for a precision that is not known."""
+    if precision not in get_args(Precision):
+        raise unknown_name("precision", precision, get_args(Precision))
+
+
+def fuse_in(precision: Precision, model: M, image_size: int, device: torch.device) -> M:
+    """Return a copy of a network for inference only, as `Predictor` and `spinet predict` run it.
+
+    Args:
+        precision: `"fp32"`, `"bf16"`, or `"auto"`, the fastest after a few measured runs.
+        model: on `device`, in evaluation mode.
+        image_size: side of its square images, pixels.
+        device: where it will run.
+
+    Raises:
+        SpinetError: the precision is unknown.
+    """
+    check_precision(precision)
+    chosen = {"fp32": EXACT, "bf16": HALF}.get(precision) or best_format(model, image_size, device)
+    return fuse(model, **chosen._asdict())
+
+
+@torch.inference_mode()
+def best_format(model: nn.Module, image_size: int, device: torch.device, *, bf16: bool = True, runs: int = 3) -> Format:
+    """Choose how to fuse a network for a device.
+
+    On NVIDIA GPUs the choice is known: bfloat16, pixel by pixel. On CPUs it depends on their instructions (AMX,
+    AVX-512 BF16) and on the network, so that one image is run a few times in each format, in turn.
+
+    Args:
+        model: on `device`, in evaluation mode.
+        image_size: side of its square images, pixels.
+        device: where it will run.
+        bf16: whether bfloat16, which changes the results a little, may be chosen.
+        runs: measured runs of each format; the median decides.
+    """
+    if device.type == "cuda":
+        return HALF if bf16 and torch.cuda.is_bf16_supported() else EXACT
+    if device.type != "cpu":
+        return PLAIN
+    half = bf16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    formats = {each: fuse(model, **each._asdict()) for each in (PLAIN, EXACT, *((HALF,) if half else ()))}
+    images = torch.zeros(1, 3, image_size, image_size)
+    times: dict[Format, list[float]] = {each: [] for each in formats}
+    for _ in range(runs + 1):
+        for each, network in formats.items():
+            start = time.perf_counter()
+            network(images)
+            times[each].append(time.perf_counter() - start)
+    # The first run of each also allocates memory and chooses kernels.
+    best: Format = min(formats, key=lambda each: statistics.median(times[each][1:]))
+    return best

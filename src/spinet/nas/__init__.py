@@ -1,0 +1,1 @@
+"""Finds genotypes: neural architecture search."""

@@ -1,0 +1,110 @@
+"""What a search is of: the first line of its journal, and what must not change when it goes on."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from spinet.errors import SpinetError
+from spinet.nas.constraints import Constraint, constraint_text
+from spinet.nas.journal import Event
+from spinet.nas.space import Space
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """A search, as plain data.
+
+    Args:
+        space: what is searched.
+        strategy: settings of the strategy (JSON), with its `name`.
+        proxy: settings of the evaluation (JSON), with its `name`; None if they have none.
+        data: where the data lie.
+        constraints: windows that rung-0 proposals must lie in.
+        seed: of everything random.
+        replicates: times that a graph is trained at a rung before its outcome is only looked up.
+        trials: how many to make in all, duplicates included; may change from start to start.
+
+    Raises:
+        SpinetError: a number is out of range.
+    """
+
+    space: Space
+    strategy: Mapping[str, Any]
+    proxy: Mapping[str, Any] | None = None
+    data: str | None = None
+    constraints: tuple[Constraint, ...] = ()
+    seed: int = 0
+    replicates: int = 1
+    trials: int = 100
+
+    def __post_init__(self) -> None:
+        for name, least in (("replicates", 1), ("trials", 1)):
+            if getattr(self, name) < least:
+                raise SpinetError(f"search: {name} {getattr(self, name)} must be {least} or more")
+
+    def header(self) -> Event:
+        """Return the first line of the journal."""
+        return {
+            "event": "search",
+            "version": VERSION,
+            "space": self.space.to_dict(),
+            "strategy": dict(self.strategy),
+            "proxy": None if self.proxy is None else dict(self.proxy),
+            "data": self.data,
+            "constraints": [constraint.to_dict() for constraint in self.constraints],
+            "seed": self.seed,
+            "replicates": self.replicates,
+        }
+
+
+def spinet_version() -> str:
+    """Return the version of the package, for the record."""
+    try:
+        return version("spinet")
+    except PackageNotFoundError:  # used from a source folder that was never installed
+        return "unknown"
+
+
+def check_header(path: Path, found: Event, config: SearchConfig) -> None:
+    """Raise unless the journal at `path`, whose first line is `found`, is of the search `config`.
+
+    Raises:
+        SpinetError: the sentence names what differs.
+    """
+    wanted = json.loads(json.dumps(config.header()))
+    for key, value in wanted.items():
+        before = found.get(key)
+        if before != value:
+            raise SpinetError(
+                f"{path} was written with {_difference(key, before, value)}: take another run folder, or the settings "
+                "it was begun with"
+            )
+
+
+def _difference(key: str, before: Any, value: Any) -> str:
+    """Say what differs: the name, or the first setting under the same name."""
+    if isinstance(before, dict) and isinstance(value, dict):
+        names = before.get("name"), value.get("name")
+        if names[0] != names[1]:
+            return f"{key} {names[0]!r}, not {names[1]!r}"
+        for setting in [*value, *before]:
+            if before.get(setting) != value.get(setting):
+                changed = f"{before.get(setting)!r:.60}, not {value.get(setting)!r:.60}"
+                return f"{key} {names[0]!r} with {setting} {changed}"
+    if key == "constraints":
+        return _constraints_difference(before or [], value)
+    return f"{key} {before!r:.200}, not {value!r:.200}"
+
+
+def _constraints_difference(before: list[dict[str, Any]], value: list[dict[str, Any]]) -> str:
+    texts = ["; ".join(map(constraint_text, each)) or "none" for each in (before, value)]
+    if texts[0] == texts[1]:  # they differ in what the text leaves out
+        old, new = next(pair for pair in zip(before, value, strict=True) if pair[0] != pair[1])
+        name = next(name for name in [*new, *old] if old.get(name) != new.get(name))
+        return f"the constraint {constraint_text(old)} with {name} {old.get(name)!r}, not {new.get(name)!r}"
+    return f"constraints {texts[0]}, not {texts[1]}"

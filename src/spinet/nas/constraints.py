@@ -1,0 +1,272 @@
+"""What an architecture may cost: draws outside are refused before anything is trained (paper section 3.1)."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from spinet.arch.catalog import Architecture, load_architecture
+from spinet.arch.cost import backbone_costs
+from spinet.arch.genotype import Genotype, check_keys
+from spinet.arch.head_cost import Head, model_cost
+from spinet.arch.scaling import Scaling
+from spinet.errors import SpinetError, unknown_name
+from spinet.nas.evaluation import Evaluate
+from spinet.nas.space import Space
+
+Measure = Literal["macs", "parameters", "latency"]
+
+_UNITS = {"macs": "multiply-adds", "parameters": "parameters", "latency": "ms"}
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Milliseconds of every part of the networks of one space, on one device, as `spinet.nas.latency` measures them.
+
+    Args:
+        milliseconds: by `part_keys`.
+        image_size: side of the images.
+        device: what it was measured on.
+    """
+
+    milliseconds: Mapping[str, float]
+    image_size: int
+    device: str
+
+    def latency(self, architecture: Architecture) -> float:
+        """Return the sum over all parts, ms.
+
+        Raises:
+            SpinetError: a part was not measured.
+        """
+        try:
+            return math.fsum(self.milliseconds[key] for key in part_keys(architecture))
+        except KeyError as error:
+            raise SpinetError(
+                f"the latency table of {self.device} lacks {error.args[0]!r}: it was measured for another space"
+            ) from None
+
+    @property
+    def digest(self) -> str:
+        """A few digits that tell tables apart."""
+        return hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=8).hexdigest()
+
+    @classmethod
+    def load(cls, path: Path) -> "LatencyTable":
+        """Read what `spinet.nas.latency` wrote.
+
+        Raises:
+            SpinetError: the file is missing or no latency table.
+        """
+        try:
+            data = json.loads(path.read_text())
+        except OSError as error:
+            raise SpinetError(f"could not read the latency table {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise SpinetError(f"{path}: not JSON ({error})") from None
+        check_keys(f"latency table {path}", data, ("milliseconds", "image_size", "device"), ("versions", "space"))
+        times, size = data["milliseconds"], data["image_size"]
+        if not isinstance(times, dict) or not all(map(_is_time, times.values())):
+            raise SpinetError(f"latency table {path}: milliseconds are not numbers of 0 or more by the name of a part")
+        if type(size) is not int or size < 1:
+            raise SpinetError(f"latency table {path}: image_size {size!r:.60} is not a whole number above 0")
+        if not isinstance(data["device"], str):
+            raise SpinetError(f"latency table {path}: device {data['device']!r:.60} is not a text")
+        return cls(times, data["image_size"], data["device"])
+
+
+def part_keys(architecture: Architecture) -> list[str]:
+    """Names of the parts that a network is made of; parts of one name cost the same, wherever they stand."""
+    genotype = architecture.genotype
+    blocks, first = genotype.all_blocks, len(genotype.stem)
+    names = [f"stem {i}" if i < first else f"L{block.level} {block.kind}" for i, block in enumerate(blocks)]
+    sources = [f"L{block.level} {block.kind}" for block in blocks]
+    keys = ["head"]
+    for kind, index, source, _ in backbone_costs(architecture.scaling, 640).steps(genotype, genotype.endpoints):
+        if kind == "stem":
+            keys.append("stem")
+        elif kind == "connection":
+            keys.append(f"{sources[source]} -> {sources[index]}")
+        else:
+            keys.append(names[index] if kind == "block" else f"endpoint {sources[index]}")
+    return keys
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A window that a measure of the full-size network must lie in, its ends included.
+
+    Args:
+        measure: `"macs"` (multiply-adds, the paper's FLOPs), `"parameters"` or `"latency"` (ms).
+        low: the least that is accepted.
+        high: the most.
+        image_size: side of the image.
+        head: what stands on the backbone.
+        num_classes: of the head.
+        table: for latency.
+
+    Raises:
+        SpinetError: the window is empty, the measure unknown or the table missing.
+    """
+
+    measure: Measure
+    low: float
+    high: float
+    image_size: int = 640
+    head: Head = "retinanet"
+    num_classes: int = 91
+    table: LatencyTable | None = None
+
+    def __post_init__(self) -> None:
+        if self.measure not in get_args(Measure):
+            raise unknown_name("measure", str(self.measure), get_args(Measure))
+        if not self.low <= self.high:
+            raise SpinetError(f"constraint {self.measure}: from {self.low:g} to {self.high:g} there is nothing")
+        if self.measure == "latency" and self.table is None:
+            raise SpinetError("a constraint on latency needs the table that was measured for the space")
+        if self.table is not None and self.table.image_size != self.image_size:
+            size = self.table.image_size
+            raise SpinetError(f"the latency table is of images of {size} px, the constraint of {self.image_size} px")
+
+    def value(self, architecture: Architecture) -> float:
+        """Return what the architecture costs in this measure."""
+        if self.table is not None:
+            return self.table.latency(architecture)
+        cost = model_cost(architecture, self.image_size, self.head, self.num_classes)
+        return cost.multiply_adds if self.measure == "macs" else cost.parameters
+
+    def accepts(self, value: float) -> bool:
+        """Whether a value lies in the window."""
+        return self.low <= value <= self.high
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for the journal; an open end is None, and a table is named by its digest."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "table"}
+        table = {"table": self.table.digest, "device": self.table.device} if self.table else {}
+        return plain | {"high": self.high if math.isfinite(self.high) else None} | table
+
+    def __str__(self) -> str:
+        return constraint_text(self.to_dict())
+
+
+def constraint_text(plain: Mapping[str, Any]) -> str:
+    """Return the text of a constraint from the plain data in a journal.
+
+    >>> constraint_text({"measure": "macs", "low": 0.0, "high": None, "image_size": 640})
+    'macs from 0 to inf multiply-adds at 640 px'
+    """
+    measure, high = plain["measure"], math.inf if plain["high"] is None else plain["high"]
+    return f"{measure} from {plain['low']:g} to {high:g} {_UNITS[measure]} at {plain['image_size']} px"
+
+
+@dataclass(frozen=True)
+class WithLatency:
+    """An evaluation that notes the predicted latency of the full-size network too, as `latency_ms`.
+
+    Args:
+        evaluate: from a genotype to its reward.
+        table: of the space.
+        scaling: that of the full-size networks.
+    """
+
+    evaluate: Evaluate
+    table: LatencyTable
+    scaling: Scaling
+
+    def __call__(self, genotype: Genotype, *, rung: int, seed: int, accumulate: int) -> dict[str, Any]:
+        """Evaluate a genotype; see `spinet.nas.evaluation.Evaluate`."""
+        latency = self.table.latency(Architecture(genotype, self.scaling))
+        return {**self.evaluate(genotype, rung=rung, seed=seed, accumulate=accumulate), "latency_ms": latency}
+
+
+class Draws:
+    """Counts how the constraints fare with one trial's draws, for the sentence if none is accepted."""
+
+    def __init__(self, constraints: Sequence[Constraint]) -> None:
+        self.constraints = constraints
+        self.count = 0
+        self._accepted = [0] * len(constraints)
+        self._nearest: list[float | None] = [None] * len(constraints)
+
+    def accept(self, architecture: Architecture) -> bool:
+        """Whether all constraints accept a draw; each is looked at, so that the counts are of all draws."""
+        self.count += 1
+        good = True
+        for place, constraint in enumerate(self.constraints):
+            value = constraint.value(architecture)
+            if constraint.accepts(value):
+                self._accepted[place] += 1
+            else:
+                good = False
+                nearest = self._nearest[place]
+                if nearest is None or _distance(constraint, value) < _distance(constraint, nearest):
+                    self._nearest[place] = value
+        return good
+
+    def nothing(self, trial: int) -> SpinetError:
+        """Return the error for a trial that no draw was good enough for."""
+        each = "; ".join(
+            f"{constraint} accepted {accepted:,} of them ({accepted / self.count:.2%})"
+            + (f", the nearest other value was {nearest:g}" if nearest is not None else "")
+            for constraint, accepted, nearest in zip(self.constraints, self._accepted, self._nearest, strict=True)
+        )
+        return SpinetError(f"trial {trial}: the constraints refused all of {self.count:,} draws: {each}")
+
+
+def parse_constraint(text: str, table: Path | None = None, image_size: int | None = None) -> Constraint:
+    """Read a constraint as it stands on a command line.
+
+    Args:
+        text: `MEASURE=LOW:HIGH`; an end left out is open.
+        table: file of the latencies.
+        image_size: side of the image; by default that of the table for latencies, else 640.
+
+    Raises:
+        SpinetError: the text is no constraint.
+
+    >>> parse_constraint("macs=84.2e9:86e9").high
+    86000000000.0
+    """
+    measure, _, window = text.partition("=")
+    low, colon, high = window.partition(":")
+    try:
+        ends = float(low or "0"), float(high or "inf")
+        written = [float(end) for end in (low, high) if end]
+        if not colon or not written or not all(map(math.isfinite, written)):
+            raise ValueError
+    except ValueError:
+        raise SpinetError(
+            f"constraint {text!r} is not MEASURE=LOW:HIGH with finite ends, such as macs=84.2e9:86e9; "
+            "an end left out is open"
+        ) from None
+    if measure not in get_args(Measure):
+        raise unknown_name("measure", measure, get_args(Measure))
+    found = LatencyTable.load(table) if table and measure == "latency" else None
+    size = image_size or (found.image_size if found else 640)
+    return Constraint(measure, *ends, image_size=size, table=found)  # type: ignore[arg-type]
+
+
+def default_constraints(space: Space) -> tuple[Constraint, ...]:
+    """Return the window that a space is searched in by default: SpineNet-49's multiply-adds within 1 %.
+
+    >>> from spinet.nas.spaces import SPACES
+    >>> round(default_constraints(SPACES["spinenet49"])[0].high / 1e9, 2)
+    86.13
+    """
+    if space.name != "spinenet49":
+        return ()
+    published = Architecture(load_architecture("spinenet49").genotype, space.scaling)
+    middle = model_cost(published, 640, "retinanet", 91).multiply_adds
+    return (Constraint("macs", 0.99 * middle, 1.01 * middle),)
+
+
+def _is_time(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value >= 0  # type: ignore[arg-type,operator]
+
+
+def _distance(constraint: Constraint, value: float) -> float:
+    return max(constraint.low - value, value - constraint.high)

@@ -1,0 +1,129 @@
+"""Asynchronous successive halving around any strategy (Li et al. 2018, "Massively parallel hyperparameter tuning")."""
+
+import json
+from bisect import bisect_left, insort
+from random import Random
+from typing import Any
+
+from spinet.nas.space import Choices
+from spinet.nas.trial import Outcome, Proposal, Strategy, Trial
+
+
+class Halving:
+    """Gives the best `1 / eta` of the trials of each rung a trial at the next one, as soon as they are known.
+
+    No rung waits to be full, so workers never idle. Where nothing can be promoted, the strategy inside proposes a
+    new point for rung 0. It learns from rung 0 only: rewards of different budgets do not compare.
+
+    Args:
+        inner: proposes what is tried first.
+        eta: one in so many is promoted.
+        rungs: number of budgets.
+    """
+
+    def __init__(self, inner: Strategy, eta: int, rungs: int) -> None:
+        self.inner = inner
+        self.avoid_duplicates = bool(getattr(inner, "avoid_duplicates", False))
+        self._eta = eta
+        self._rungs = [_Rung() for _ in range(rungs)]
+        self._promotion: Proposal | None = None
+        self._known = True  # whether `_promotion` is up to date
+
+    def ask(self, random: Random) -> Proposal:
+        """Propose a promotion, to the highest rung possible, or else what the inner strategy proposes."""
+        if not self._known:
+            self._promotion, self._known = self._find_promotion(), True
+        return self._promotion or self.inner.ask(random)
+
+    def asked(self, trial: Trial) -> None:
+        """Mark a promotion as made, or pass the trial on."""
+        if trial.rung == 0:
+            self.inner.asked(trial)
+        else:
+            self._rungs[trial.rung - 1].promoted.add(trial.graph)
+            self._known = False
+
+    def tell(self, trial: Trial, outcome: Outcome) -> None:
+        """Enter the outcome into its rung, and pass on those of rung 0."""
+        self._rungs[trial.rung].enter(trial, outcome)
+        self._known = False
+        if trial.rung == 0:
+            self.inner.tell(trial, outcome)
+
+    def _find_promotion(self) -> Proposal | None:
+        for rung in reversed(range(len(self._rungs) - 1)):
+            choices = self._rungs[rung].promotable(self._eta)
+            if choices is not None:
+                return Proposal(choices, rung + 1)
+        return None
+
+
+class SnapshotHalving(Halving):
+    """`Halving` around a strategy that can be saved; so it can, too."""
+
+    inner: Any  # a Strategy and Snapshots, which Python's types cannot say
+
+    def state(self) -> bytes:
+        """Return the rungs, and behind them the state of the inner strategy."""
+        own = json.dumps([rung.to_list() for rung in self._rungs]).encode()
+        return len(own).to_bytes(8, "big") + own + bytes(self.inner.state())
+
+    def load(self, state: bytes) -> None:
+        """Take over what `state` returned."""
+        end = 8 + int.from_bytes(state[:8], "big")
+        self._rungs = [_Rung.from_list(each) for each in json.loads(state[8:end])]
+        self._known = False
+        self.inner.load(state[end:])
+
+
+class _Rung:
+    """What is known at one budget. A graph counts once, with its mean reward, whatever choices it came from.
+
+    A duplicate takes over the reward of a replicate: it is none of its own.
+    """
+
+    def __init__(self) -> None:
+        self.promoted: set[str] = set()
+        self._results: dict[str, tuple[Choices, dict[int, float]]] = {}
+        self._nan: dict[str, None] = {}  # finished, and never to be promoted; a dict for its order
+        self._ranking: list[tuple[float, int, str]] = []  # best first: negative reward, order of arrival, graph
+        self._arrival: dict[str, int] = {}
+
+    def enter(self, trial: Trial, outcome: Outcome) -> None:
+        if outcome.status == "nan" and trial.graph not in self._results:
+            self._nan[trial.graph] = None
+        elif outcome.status == "done" and outcome.reward is not None:
+            self._nan.pop(trial.graph, None)
+            self._add(trial.graph, trial.choices, {trial.replicate: outcome.reward})
+
+    def promotable(self, eta: int) -> Choices | None:
+        """Return the best choices of the best `1 / eta` that have not been promoted."""
+        for _, _, graph in self._ranking[: (len(self._ranking) + len(self._nan)) // eta]:
+            if graph not in self.promoted:
+                return self._results[graph][0]
+        return None
+
+    def to_list(self) -> list[Any]:
+        results = [[graph, choices, list(rewards.items())] for graph, (choices, rewards) in self._results.items()]
+        return [results, list(self._nan), sorted(self.promoted)]
+
+    @classmethod
+    def from_list(cls, plain: list[Any]) -> "_Rung":
+        rung = cls()
+        results, nan, promoted = plain
+        for graph, choices, rewards in results:
+            rung._add(graph, tuple(choices), dict(rewards))
+        rung._nan, rung.promoted = dict.fromkeys(nan), set(promoted)
+        return rung
+
+    def _add(self, graph: str, choices: Choices, rewards: dict[int, float]) -> None:
+        if graph in self._results:
+            del self._ranking[bisect_left(self._ranking, self._rank(graph))]
+        self._arrival.setdefault(graph, len(self._arrival))
+        known = self._results.setdefault(graph, (choices, {}))[1]
+        known |= rewards | known
+        insort(self._ranking, self._rank(graph))
+
+    def _rank(self, graph: str) -> tuple[float, int, str]:
+        rewards = self._results[graph][1]
+        return -sum(rewards.values()) / len(rewards), self._arrival[graph], graph

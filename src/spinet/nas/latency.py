@@ -1,0 +1,190 @@
+"""Measures how long every part that a space can be built of takes on a device, for constraints on latency.
+
+Parts depend on levels and kinds alone, so a few hundred measurements predict every network of the space as a sum. What
+the sum leaves out, such as the additions between connections, is little; measure the network you chose.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from spinet.arch.block_spec import BlockSpec
+from spinet.arch.catalog import Architecture
+from spinet.arch.genotype import Genotype
+from spinet.engine.machine import device_name, finish
+from spinet.errors import SpinetError
+from spinet.files import write_atomically
+from spinet.models.backbone import PermutedBlock, SpineNet
+from spinet.models.factory import create_retinanet
+from spinet.models.resample import level_size
+from spinet.nas.config import spinet_version
+from spinet.nas.constraints import LatencyTable
+from spinet.nas.space import Space
+
+
+class Stopwatch:
+    """Median time of calls.
+
+    Args:
+        device: what runs them.
+        repeats: timed calls.
+        warm_up: calls before.
+    """
+
+    def __init__(self, device: torch.device, repeats: int, warm_up: int) -> None:
+        self.device, self.repeats, self.warm_up = device, repeats, warm_up
+
+    @torch.inference_mode()
+    def milliseconds(self, work: Callable[[], object]) -> float:
+        """Return how long one call takes."""
+        times = []
+        for call in range(self.warm_up + self.repeats):
+            finish(self.device)
+            started = time.perf_counter()
+            work()
+            finish(self.device)
+            if call >= self.warm_up:
+                times.append(1000 * (time.perf_counter() - started))
+        return round(median(times), 4)
+
+
+def measure_latency(
+    space: Space,
+    path: Path,
+    *,
+    image_size: int = 640,
+    device: str = "cpu",
+    num_classes: int = 91,
+    repeats: int = 50,
+    warm_up: int = 10,
+) -> LatencyTable:
+    """Measure all parts of a space's networks for one image; write and return the table.
+
+    Args:
+        space: whose levels, kinds and scaling say which parts there are.
+        path: JSON file to write, with the device and the versions.
+        image_size: side of the image; padded to the coarsest stride, as the detector does.
+        device: as torch names it.
+        num_classes: of the RetinaNet head.
+        repeats: timed runs of each part, of which the median counts.
+        warm_up: runs of each part before.
+
+    Raises:
+        SpinetError: there is no such device, the image size is not above 0, or the file cannot be written.
+    """
+    if image_size < 1:
+        raise SpinetError(f"latency: image size {image_size} is not a whole number of pixels above 0")
+    try:
+        where = torch.device(device)
+        torch.zeros(1, device=where)
+    except (RuntimeError, AssertionError) as error:
+        raise SpinetError(f"latency: the device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+    stride = 2 ** max(space.outputs)
+    parts = _Parts(space, -(-image_size // stride) * stride, Stopwatch(where, repeats, warm_up))
+    times = {**parts.stem(), **parts.blocks(), **parts.connections(), "head": parts.head(num_classes)}
+    name = device_name(where)
+    table = LatencyTable(times, image_size, name)
+    versions = {"torch": torch.__version__, "spinet": spinet_version()}
+    plain = {"space": space.name, "device": name, "image_size": image_size, "versions": versions}
+    write_atomically(path, json.dumps({**plain, "milliseconds": times}, indent=1) + "\n")
+    return table
+
+
+def space_of(architecture: Architecture) -> Space:
+    """Return the smallest space that an architecture's blocks are all in, so that its parts can be measured.
+
+    Raises:
+        SpinetError: its graph is one that no space holds.
+    """
+    genotype = architecture.genotype
+    return Space(
+        f"blocks of {architecture.name}",
+        genotype.stem,
+        tuple(block.level for block in genotype.blocks if not block.endpoint),
+        tuple(block.level for block in genotype.blocks if block.endpoint),
+        window=0,
+        kinds=tuple(dict.fromkeys(block.kind for block in genotype.blocks)),
+        dangling=genotype.dangling,
+        scaling=architecture.scaling,
+    )
+
+
+class _Parts:
+    """Builds each part inside a network of two permuted blocks, and times it alone."""
+
+    def __init__(self, space: Space, image_size: int, stopwatch: Stopwatch) -> None:
+        self.space, self.image_size, self.stopwatch = space, image_size, stopwatch
+        levels = {level + offset for level in space.intermediates for offset in space.offsets} | {*space.outputs}
+        self.nodes = [(level, kind) for level in sorted(levels) for kind in space.kinds]
+
+    def stem(self) -> dict[str, float]:
+        """Time the first convolution and the blocks of the stem."""
+        network = self._network(self.nodes[0], self.nodes[0])
+        flow = self._random(3, 0)
+        times = {}
+        for name, module in (("stem", network.stem), *((f"stem {i}", b) for i, b in network.blocks.items())):
+            if name != "stem" and int(name.split()[1]) >= len(self.space.stem):
+                break
+            times[name], flow = self._time(module, flow), module(flow).detach()
+        return times
+
+    def blocks(self) -> dict[str, float]:
+        """Time the permuted blocks of each level and kind, and the convolutions behind endpoints."""
+        times = {}
+        for node in self.nodes:
+            network, name = self._network(self.nodes[0], node), f"L{node[0]} {node[1]}"
+            features = self._features(node)
+            times[name] = self._time(self._last(network).body, features)
+            if node[0] in self.space.outputs:
+                times[f"endpoint {name}"] = self._time(network.endpoints[str(node[0])], features)
+        return times
+
+    def connections(self) -> dict[str, float]:
+        """Time the resampling between every two levels and kinds; those that are no more than a sum take none."""
+        times = {}
+        parents = dict.fromkeys([*((block.level, block.kind) for block in self.space.stem), *self.nodes])
+        for parent in parents:
+            features = self._features(parent)
+            for child in self.nodes:
+                resamples = self._last(self._network(parent, child)).parents
+                size = level_size((self.image_size, self.image_size), child[0])
+                name = f"L{parent[0]} {parent[1]} -> L{child[0]} {child[1]}"
+                source = str(len(self.space.stem))
+                if source in resamples:
+                    times[name] = self._time(resamples[source], features, size)
+        return times
+
+    def head(self, num_classes: int) -> float:
+        """Time both towers of RetinaNet over all levels."""
+        architecture = Architecture(self.space.decode(self.space.sample(Random(0))), self.space.scaling)
+        model = create_retinanet(architecture, num_classes).eval().to(self.stopwatch.device)
+        width = self.space.scaling.endpoint_channels
+        features = {level: self._random(width, level) for level in sorted(self.space.outputs)}
+        return self.stopwatch.milliseconds(lambda: (model.classes(features, num_classes), model.boxes(features, 4)))
+
+    def _network(self, parent: tuple[int, str], child: tuple[int, str]) -> SpineNet:
+        first = len(self.space.stem)
+        blocks = (BlockSpec(*parent, (0, 1)), BlockSpec(*child, (1, first), endpoint=True))
+        return SpineNet(Genotype(self.space.stem, blocks, "none"), self.space.scaling).eval().to(self.stopwatch.device)
+
+    @staticmethod
+    def _last(network: SpineNet) -> PermutedBlock:
+        block = [*network.blocks.values()][-1]
+        assert isinstance(block, PermutedBlock)
+        return block
+
+    def _features(self, node: tuple[int, str]) -> Tensor:
+        return self._random(self.space.scaling.out_channels(BlockSpec(*node)), node[0])
+
+    def _random(self, channels: int, level: int) -> Tensor:
+        size = level_size((self.image_size, self.image_size), level)
+        return torch.rand(1, channels, *size, device=self.stopwatch.device)
+
+    def _time(self, module: nn.Module, *inputs: object) -> float:
+        return self.stopwatch.milliseconds(lambda: module(*inputs))

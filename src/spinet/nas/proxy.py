@@ -1,0 +1,246 @@
+"""From a genotype to its reward: trains a narrow copy of it for a short while and measures it on held-out images."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spinet.arch.catalog import Architecture
+from spinet.arch.genotype import Genotype
+from spinet.arch.head_cost import model_cost
+from spinet.arch.scaling import Scaling
+from spinet.data.coco import CocoDataset
+from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+from spinet.engine.evaluate import mean_loss
+from spinet.engine.machine import threads
+from spinet.engine.train import TrainResult, train
+from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError
+from spinet.models.classifier import Classifier
+from spinet.nas.proxies import Proxy
+from spinet.nas.zero_cost import zero_cost_scores
+
+# Most points of a learning curve.
+CURVE_POINTS = 20
+
+
+@dataclass(frozen=True)
+class ProxyTask:
+    """A proxy on a data set and a device: call it with a genotype and get what its training came to.
+
+    It is a small plain value that pickles; the data are opened at the first call in a process and kept for the next.
+
+    Args:
+        proxy: the training.
+        root: folder of a data set in COCO format; its val split is never read.
+        device: `auto`, `cpu`, `cuda` ...
+        threads: of the CPU. Results hang on it in their last bits.
+        workers: processes that load images; 0 loads in this one, as is best for images kept in memory.
+        zero_cost: whether scores of the untrained network are recorded too.
+    """
+
+    proxy: Proxy
+    root: str
+    device: str = "auto"
+    threads: int = 1
+    workers: int = 0
+    zero_cost: bool = True
+
+    def __call__(
+        self, genotype: Genotype, *, base: Scaling, rung: int, seed: int, accumulate: int = 1
+    ) -> dict[str, Any]:
+        """Train and measure one genotype; the same arguments give the same numbers in every process (CPU).
+
+        Args:
+            genotype: the graph.
+            base: scaling of its space, of which the proxy takes a narrow copy.
+            rung: number of the proxy's rung.
+            seed: of weights, order and augmentation.
+            accumulate: parts that a step is split into when it does not fit into memory; see `parts_of`.
+
+        Returns:
+            `reward`, `AP`, `AP50` and `loss` on the held-out images; `curve`, the mean loss of each part of the
+            training, at most 20 of equal length, and `train_loss`, that of the last part; `seconds` of the whole
+            call; `macs` and `parameters` of the network that was trained; `zero_cost`, the scores of
+            `spinet.nas.zero_cost`. Numbers that are not finite are left out.
+
+        Raises:
+            BuildError: the network cannot be built.
+            OutOfMemory: a step does not fit.
+            NotFinite: a loss or the weights, or the reward itself, stopped being numbers.
+            SpinetError: the data or the settings cannot work.
+        """
+        started = time.monotonic()
+        with threads(self.threads), _memory_errors():
+            data = open_data(self.root, self.proxy)
+            info = self._info(genotype, base, data.train)
+            config = self.config(rung, seed, accumulate, len(data.train))
+            result = train(config, None, train_set=data.train, val_set=data.held_out, info=info, quiet=True)
+            metrics = self._metrics(config, result, data.held_out)
+            if self.zero_cost:
+                device = next(result.model.parameters()).device
+                metrics["zero_cost"] = zero_cost_scores(info, data.train, seed=seed, device=device)
+        architecture = info.architecture
+        assert isinstance(architecture, Architecture)
+        cost = model_cost(
+            architecture, self.proxy.image_size, num_classes=len(info.class_names), anchors=self.proxy.anchors
+        )
+        metrics |= {"macs": cost.multiply_adds, "parameters": cost.parameters, "seconds": time.monotonic() - started}
+        return metrics
+
+    def config(self, rung: int, seed: int, accumulate: int, images: int) -> TrainConfig:
+        """Return the settings of one training on so many images."""
+        proxy = self.proxy
+        epochs = proxy.epochs(rung)
+        steps = max(1, round(epochs * images / proxy.batch_size))
+        return TrainConfig(
+            model=self._model,
+            data=DataConfig(
+                root=self.root,
+                image_size=proxy.image_size,
+                scale_jitter=(proxy.scale_jitter[0], proxy.scale_jitter[1]),
+                horizontal_flip=proxy.horizontal_flip,
+                vertical_flip=proxy.vertical_flip,
+                max_objects=proxy.max_objects,
+                cache_images=proxy.cache_images,
+                workers=self.workers,
+            ),
+            optim=OptimConfig(
+                lr=proxy.lr,
+                lr_batch=proxy.batch_size,
+                weight_decay=proxy.weight_decay,
+                schedule="cosine",
+                warmup_epochs=proxy.warmup_epochs,
+                clip_norm=proxy.clip_norm,
+            ),
+            epochs=epochs,
+            batch_size=proxy.batch_size,
+            accumulate=parts_of(proxy.batch_size, accumulate),
+            eval_epochs=0,
+            # Many short stretches, which `curve` joins to parts of equal length.
+            log_steps=max(1, steps // (10 * CURVE_POINTS)),
+            seed=seed,
+            device=self.device,
+        )
+
+    @property
+    def _model(self) -> ModelConfig:
+        proxy = self.proxy
+        return ModelConfig(
+            activation=proxy.activation,
+            bn_momentum=proxy.bn_momentum,
+            anchor_scale=proxy.anchor_scale,
+            octaves=proxy.octaves,
+            aspect_ratios=proxy.aspect_ratios,
+        )
+
+    def _info(self, genotype: Genotype, base: Scaling, dataset: CocoDataset) -> ModelInfo:
+        try:
+            architecture = Architecture(genotype, self.proxy.scaling(base))
+        except SpinetError as error:
+            raise BuildError(str(error)) from None
+        return ModelInfo(architecture, self._model, dataset.class_names, dataset.category_ids, self.proxy.image_size)
+
+    def _metrics(self, config: TrainConfig, result: TrainResult, held_out: CocoDataset) -> dict[str, Any]:
+        assert not isinstance(result.model, Classifier)
+        device = next(result.model.parameters()).device
+        loss = mean_loss(
+            result.model,
+            held_out,
+            image_size=config.data.image_size,
+            batch_size=config.batch_size // config.accumulate,
+            device=device,
+            workers=self.workers,
+            bf16=config.uses_bf16(device.type),
+        )
+        points = curve(result.losses)
+        measured = {"AP": result.last["AP"], "AP50": result.last["AP50"], "loss": loss, "train_loss": points[-1]}
+        reward = -loss if self.proxy.reward == "loss" else measured[self.proxy.reward]
+        if not math.isfinite(reward):
+            raise NotFinite(f"the reward, {self.proxy.reward} on the held-out images, is not finite: {reward}")
+        finite = {name: value for name, value in measured.items() if math.isfinite(value)}
+        return {"reward": reward, **finite, "curve": points}
+
+
+def parts_of(batch_size: int, least: int) -> int:
+    """Return the fewest equal parts, at least so many, that a batch can be split into; at most one for each image.
+
+    >>> [parts_of(12, least) for least in (1, 2, 5, 8, 16)]
+    [1, 2, 6, 12, 12]
+    """
+    return next((parts for parts in range(least, batch_size) if batch_size % parts == 0), batch_size)
+
+
+@dataclass(frozen=True)
+class ProxyData:
+    """The two parts of a training split."""
+
+    train: CocoDataset
+    held_out: CocoDataset
+
+
+@lru_cache(maxsize=2)
+def open_data(root: str, proxy: Proxy) -> ProxyData:
+    """Return the parts of a data set's train split that a proxy learns from and measures on, opened once a process.
+
+    Raises:
+        SpinetError: the data set cannot be read, or a part has no images or no objects.
+    """
+    whole = _dataset(root, proxy.cache_images)
+    learnt, held = proxy.split([sample.image_id for sample in whole.samples])
+    data = ProxyData(whole.subset(learnt), whole.subset(held))
+    shares = {"held_out": (data.held_out, proxy.held_out), "data_fraction": (data.train, proxy.data_fraction)}
+    for setting, (part, share) in shares.items():
+        what = "held out for the reward" if setting == "held_out" else "left to learn from"
+        where = f"of the {len(whole)} images in {whole.annotation_file}"
+        if not len(part):
+            raise SpinetError(f"{where}, none is {what}: {setting} {share:.3g} of the proxy {proxy.name} is too small")
+        if not any(len(sample.labels) for sample in part.samples):
+            raise SpinetError(
+                f"{where}, {len(part)} are {what} and none of them has an object; the proxy {proxy.name} takes the "
+                f"share {share:.3g} by {setting} and chooses by split_seed"
+            )
+    return data
+
+
+@lru_cache(maxsize=1)
+def _dataset(root: str, cache_images: bool) -> CocoDataset:
+    return CocoDataset(Path(root), "train", cache_images)
+
+
+def curve(losses: tuple[tuple[int, float], ...], points: int = CURVE_POINTS) -> list[float]:
+    """Join stretches (last step, mean loss) to at most `points` parts of nearly equal length; return their means.
+
+    >>> curve(((2, 4.0), (4, 3.0), (6, 2.0), (7, 1.0)), points=2)
+    [3.5, 1.6666666666666667]
+    """
+    count = min(points, len(losses))
+    means, start, done = [], 0, 0
+    for part in range(count):
+        end = round(len(losses) * (part + 1) / count)
+        total, first = 0.0, done
+        for step, loss in losses[start:end]:
+            total += loss * (step - done)
+            done = step
+        means.append(total / (done - first))
+        start = end
+    return means
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Name what a step's own check does not see: no memory for the weights, or for the evaluation."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch has a class of its own for a GPU's memory only.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        reason = (str(error) or "no memory left").splitlines()[0]
+        raise OutOfMemory(f"the trial does not fit into memory: {reason}") from None

@@ -1,0 +1,88 @@
+"""Strategies from their settings, and those that need no torch: random search and regularized evolution."""
+
+from collections import deque
+from random import Random
+
+from spinet.errors import unknown_name
+from spinet.nas.halving import Halving, SnapshotHalving
+from spinet.nas.settings import STRATEGIES, EvolutionSettings, HalvingSettings, PolicySettings, Settings
+from spinet.nas.space import Choices, Space
+from spinet.nas.trial import Outcome, Proposal, Snapshots, Strategy, Trial
+
+
+def create_strategy(settings: Settings | str, space: Space) -> Strategy:
+    """Build a strategy that knows nothing yet.
+
+    Args:
+        settings: of the strategy, or one of the names in `STRATEGIES`.
+        space: what it shall search.
+
+    Raises:
+        SpinetError: the name is unknown.
+    """
+    if isinstance(settings, str):
+        if settings not in STRATEGIES:
+            raise unknown_name("strategy", settings, STRATEGIES)
+        settings = STRATEGIES[settings]
+    match settings:
+        case EvolutionSettings():
+            return RegularizedEvolution(space, settings)
+        case PolicySettings():
+            from spinet.nas.policy import create_policy  # torch, which the other strategies do without
+
+            return create_policy(space, settings)
+        case HalvingSettings():
+            inner = create_strategy(settings.inner, space)
+            kind = SnapshotHalving if isinstance(inner, Snapshots) else Halving
+            return kind(inner, settings.eta, settings.rungs)
+        case _:
+            return RandomSearch(space)
+
+
+class RandomSearch:
+    """Draws uniformly over the space and learns nothing."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+
+    def ask(self, random: Random) -> Proposal:
+        """Draw a point."""
+        return Proposal(self._space.sample(random), notes={"random": True})
+
+    def asked(self, trial: Trial) -> None:
+        """Do nothing."""
+
+    def tell(self, trial: Trial, outcome: Outcome) -> None:
+        """Do nothing."""
+
+
+class RegularizedEvolution:
+    """Mutates the best of a random few of the last trials (Real et al. 2019, arXiv 1802.01548).
+
+    The population is a queue in the order of telling: whoever comes last pushes out the oldest, however good.
+    """
+
+    avoid_duplicates = True  # a mutation often leaves the network as it was, for instance that of a block that is dead
+
+    def __init__(self, space: Space, settings: EvolutionSettings) -> None:
+        self._space = space
+        self._settings = settings
+        self._asked = 0
+        self._population: deque[tuple[float, Choices]] = deque(maxlen=settings.population)
+
+    def ask(self, random: Random) -> Proposal:
+        """Draw a point at random for the first population, then a child of a tournament's winner."""
+        if self._asked < self._settings.population or not self._population:
+            return Proposal(self._space.sample(random), notes={"random": True})
+        drawn = random.sample(self._population, min(self._settings.sample, len(self._population)))
+        _, winner = max(drawn, key=lambda each: each[0])
+        return Proposal(self._space.mutate(winner, random))
+
+    def asked(self, trial: Trial) -> None:  # noqa: ARG002
+        """Count the trial."""
+        self._asked += 1
+
+    def tell(self, trial: Trial, outcome: Outcome) -> None:
+        """Let the trial join the population, unless it failed."""
+        if outcome.reward is not None:
+            self._population.append((outcome.reward, trial.choices))

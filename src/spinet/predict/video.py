@@ -1,0 +1,224 @@
+"""Videos and cameras in, annotated videos and a line of JSON for every frame out; by PyAV, of the extra `video`."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torchvision.transforms.v2.functional import to_pil_image
+
+from spinet.errors import SpinetError
+from spinet.files import refuse_replacing
+from spinet.predict.ahead import ahead
+from spinet.predict.detections_json import detections_json
+from spinet.predict.pictures import draw_detections
+from spinet.predict.predict import PhotoDetector, Prepared
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv")
+CAMERA = "camera:"
+# What FFmpeg calls the cameras of each system, and one of them by its number.
+DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
+# Share of a video's stated length that may be missing at its end; containers round.
+MISSING = 0.02
+
+
+@dataclass(frozen=True)
+class FramePrediction:
+    """What was found in one frame: its line in the JSON file."""
+
+    number: int
+    entry: dict[str, Any]
+
+
+def is_video(source: Path | str) -> bool:
+    """Whether a source is a camera, or a video by its name."""
+    return str(source).startswith(CAMERA) or Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def device_of(source: str, platform: str = sys.platform) -> tuple[str, str | None]:
+    """Return what FFmpeg has to open for a file or `camera:0`, and its format if that cannot be seen from the file.
+
+    Raises:
+        SpinetError: a camera has no name, or the system's cameras are not known.
+
+    >>> device_of("camera:0", "linux"), device_of("walk.mp4")
+    (('/dev/video0', 'v4l2'), ('walk.mp4', None))
+    """
+    if not source.startswith(CAMERA):
+        return source, None
+    name = source.removeprefix(CAMERA)
+    if not name or (platform != "win32" and not name.isdigit()):
+        raise SpinetError(f"{source!r} names no camera; allowed is {CAMERA} and its number, such as camera:0")
+    if platform not in DEVICES:
+        raise SpinetError(f"cameras of the system {platform!r} are not known; known are {', '.join(sorted(DEVICES))}")
+    kind, pattern = DEVICES[platform]
+    return pattern.format(name), kind
+
+
+def video_outputs(source: Path | str, out: Path) -> tuple[Path, Path]:
+    """Return where the annotated video and the JSON lines of a source go."""
+    stem = str(source).replace(":", "-") if str(source).startswith(CAMERA) else Path(source).stem
+    return out / f"{stem}.mp4", out / f"{stem}.jsonl"
+
+
+def check_outputs(sources: Sequence[Path | str], out: Path) -> None:
+    """Make sure that no annotated video takes the place of a source, or of another annotated one.
+
+    Raises:
+        SpinetError: one does.
+    """
+    files = [Path(source) for source in sources if not str(source).startswith(CAMERA)]
+    refuse_replacing([video_outputs(source, out)[0] for source in sources], files)
+
+
+def predict_video(
+    predictor: PhotoDetector,
+    source: Path | str,
+    out: Path,
+    score_threshold: float = 0.3,
+    *,
+    batch_size: int = 1,
+    frames: int | None = None,
+) -> Iterator[FramePrediction]:
+    """Detect objects in every frame; write `NAME.mp4` with them drawn and `NAME.jsonl`, one line a frame.
+
+    Both files appear under their names when the video ends, or is interrupted; what was done until then is in them.
+
+    Args:
+        predictor: the detector.
+        source: a video file, or `camera:0`.
+        out: folder for both files.
+        score_threshold: detections below it are left out.
+        batch_size: frames that go through the network at once.
+        frames: stop after so many.
+
+    Raises:
+        SpinetError: PyAV is not installed, the video cannot be opened or ends in the middle, or would be replaced by
+            the annotated one.
+    """
+    av = _import_av()
+    check_outputs([source], out)
+    try:
+        name, kind = device_of(str(source))
+        container = av.open(name, format=kind)
+    except (av.error.FFmpegError, OSError) as error:
+        raise SpinetError(f"could not open the video {source}: {error.strerror or error}") from None
+    with container:
+        if not container.streams.video:
+            raise SpinetError(f"{source} holds no video, only {len(container.streams)} streams of other kinds")
+        prepared = ahead(_prepared(av, container, predictor, str(source), frames), 2 * batch_size)
+        # The thread that decodes has to end before the container is closed.
+        with (
+            closing(prepared),
+            _Outputs(av, *video_outputs(source, out), container.streams.video[0].average_rate) as outputs,
+        ):
+            for batch in _batches(prepared, batch_size):
+                found = predictor.find([photo for _, _, photo in batch], score_threshold)
+                for (number, seconds, photo), own in zip(batch, found, strict=True):
+                    entry = {"frame": number, "time": seconds, "detections": detections_json(own, predictor.info)}
+                    outputs.write(draw_detections(to_pil_image(photo.image), own, predictor.info.class_names), entry)
+                    yield FramePrediction(number, entry)
+
+
+Frame = tuple[int, float, Prepared]
+
+
+def _prepared(av: Any, container: Any, predictor: PhotoDetector, source: str, frames: int | None) -> Iterator[Frame]:
+    """Frames with their numbers and seconds.
+
+    Raises:
+        SpinetError: they end before the video should.
+    """
+    stream = container.streams.video[0]
+    number, seconds, why = 0, 0.0, "no frames come after it"
+    try:
+        for frame in islice(container.decode(stream), frames):
+            image = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+            seconds = round(float(frame.time or 0.0), 4)
+            yield number, seconds, predictor.prepare(image)
+            number += 1
+    except av.error.FFmpegError as error:
+        why = str(error.strerror or error)
+    else:
+        length = float(container.duration / av.time_base) if container.duration else 0.0
+        rate = float(stream.average_rate or 25)
+        # Some containers state the number of frames, some the length, some neither: then any end is the end.
+        whole = number >= stream.frames * (1 - MISSING) and seconds + 2 / rate >= length * (1 - MISSING)
+        if number == frames or whole:
+            return
+    raise SpinetError(
+        f"the video {source} ends in the middle, after {number} frames ({seconds:.2f} seconds): {why}; "
+        "what was found until there has been written"
+    )
+
+
+def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+    """Groups of `size` frames; what comes before an error is given before it is raised."""
+    group: list[Frame] = []
+    try:
+        for frame in frames:
+            group.append(frame)
+            if len(group) == size:
+                yield group
+                group = []
+    except SpinetError:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
+
+
+class _Outputs:
+    """The annotated video and the JSON lines, under temporary names until they are closed."""
+
+    def __init__(self, av: Any, video: Path, lines: Path, rate: Fraction | None) -> None:
+        self.av, self.rate = av, rate or Fraction(25)
+        self.video, self.lines = video, lines
+        self.partial = video.with_name(f".{video.stem}.partial{video.suffix}")
+        self.partial_lines = lines.with_name(f".{lines.name}.partial")
+        self.stream: Any = None
+
+    def __enter__(self) -> "_Outputs":
+        try:
+            self.video.parent.mkdir(parents=True, exist_ok=True)
+            self.text = self.partial_lines.open("w")
+        except OSError as error:
+            raise SpinetError(f"could not write {self.lines}: {error.strerror}") from None
+        return self
+
+    def write(self, picture: Image.Image, entry: dict[str, Any]) -> None:
+        if self.stream is None:
+            self.container = self.av.open(str(self.partial), "w")
+            codec = "libx264" if "libx264" in self.av.codecs_available else "mpeg4"
+            self.stream = self.container.add_stream(codec, rate=self.rate)
+            # The colours of most players' videos are halved in both directions: sides have to be even.
+            self.size = (max(picture.width // 2 * 2, 2), max(picture.height // 2 * 2, 2))
+            self.stream.width, self.stream.height = self.size
+            self.stream.pix_fmt = "yuv420p"
+        frame = self.av.VideoFrame.from_image(picture.crop((0, 0, *self.size)))
+        self.container.mux(self.stream.encode(frame))
+        self.text.write(json.dumps(entry) + "\n")
+
+    def __exit__(self, *_: object) -> None:
+        self.text.close()
+        self.partial_lines.replace(self.lines)
+        if self.stream is not None:
+            self.container.mux(self.stream.encode())
+            self.container.close()
+            self.partial.replace(self.video)
+
+
+def _import_av() -> Any:
+    try:
+        import av
+    except ImportError:
+        raise SpinetError("videos need PyAV, which is not installed: pip install 'spinet[video]'") from None
+    return av

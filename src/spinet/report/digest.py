@@ -1,0 +1,180 @@
+"""What all parts of a report draw on, worked out once."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from spinet.arch.catalog import Architecture, load_architecture, names
+from spinet.arch.cost import Cost
+from spinet.arch.graph_hash import graph_hash
+from spinet.nas.history import History, Record, Summary
+from spinet.nas.space import Space
+from spinet.report.statistics import best_of, best_of_normal
+
+# Fewer blind draws tell nothing of the best of many.
+FEWEST_DRAWS = 10
+# Share of random searches that the band covers.
+BAND = 0.9
+
+
+class Band(NamedTuple):
+    """Where the best of n random draws lies in nine searches of ten, for some n in ascending order.
+
+    Args:
+        at: n, as far as `draws` goes.
+        low: lower edge at each of them.
+        middle: the median.
+        high: upper edge.
+        guessed_at: n beyond that.
+        guess: the median there, if rewards were normally distributed.
+        draws: number of random draws that all this comes from.
+    """
+
+    at: list[int]
+    low: list[float]
+    middle: list[float]
+    high: list[float]
+    guessed_at: list[int]
+    guess: list[float]
+    draws: int
+
+
+@dataclass(frozen=True)
+class Digest:
+    """The journal with everything that is derived from it."""
+
+    history: History
+
+    @cached_property
+    def reward_name(self) -> str:
+        """What the reward is, as the proxy names it."""
+        proxy = self.history.header.get("proxy") or {}
+        return f"reward ({proxy['reward']})" if proxy.get("reward") else "reward"
+
+    @cached_property
+    def costs(self) -> Mapping[str, Cost]:
+        """Full-scale cost of every graph that was measured."""
+        first = {each.graph: each.first for each in reversed(self.history.done())}
+        return {graph: self.history.cost(self.history.architecture(trial)) for graph, trial in first.items()}
+
+    @cached_property
+    def by_rung(self) -> dict[int, list[Summary]]:
+        """Graphs that were measured at each rung, rungs without any left out."""
+        found: dict[int, list[Summary]] = {}
+        for each in self.history.done():
+            found.setdefault(each.rung, []).append(each)
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def main_rung(self) -> int | None:
+        """The highest rung with enough graphs to compare, or the one with most."""
+        enough = [rung for rung, graphs in self.by_rung.items() if len(graphs) >= 5]
+        return max(enough) if enough else max(self.by_rung, key=lambda rung: len(self.by_rung[rung]), default=None)
+
+    @cached_property
+    def failures(self) -> Counter[str]:
+        """Trials that failed, by status; duplicates of failed ones left out."""
+        return Counter(str(each.status) for each in self.trained if each.status != "done")
+
+    @property
+    def trained(self) -> list[Record]:
+        """Trials that were told and did not take over another's outcome."""
+        return [each for each in self.history.records if each.status and each.duplicate_of is None]
+
+    @property
+    def duplicates(self) -> int:
+        """Trials that took over another's outcome, or wait for it."""
+        return sum(each.duplicate_of is not None for each in self.history.records)
+
+    @property
+    def open(self) -> int:
+        """Trials that nothing came of yet."""
+        return sum(each.status is None for each in self.history.records)
+
+    @property
+    def draws(self) -> int:
+        """Proposals that the constraints looked at, promotions left out."""
+        return sum(each.draws for each in self.history.records if each.rung == 0)
+
+    @property
+    def seconds(self) -> float:
+        """What all trials took together."""
+        return sum(each.seconds for each in self.history.records)
+
+    @cached_property
+    def blind(self) -> list[float]:
+        """Rewards of the trials that were drawn uniformly; a failed one found nothing, however low that is."""
+        drawn = (each for each in self.history.records if each.status and each.drawn_blindly)
+        return [each.reward if each.done and each.reward is not None else -math.inf for each in drawn]
+
+    @cached_property
+    def band(self) -> Band | None:
+        """The band for as many draws as the search made at rung 0; None if too few of them were blind."""
+        return random_band(self.blind, sum(each.rung == 0 for each in self.history.records))
+
+    @cached_property
+    def reference(self) -> Architecture:
+        """The published architecture to compare with."""
+        return _reference(self.history.space)
+
+    @cached_property
+    def reference_graph(self) -> str:
+        """Its hash, by which it is found among the trials."""
+        return graph_hash(self.reference.genotype)
+
+    def epochs(self, rung: int) -> str:
+        """Name a rung by its training."""
+        budgets = (self.history.header.get("proxy") or {}).get("rungs") or []
+        if rung < len(budgets):
+            count = budgets[rung]
+            return f"{count:g} epoch{'' if count == 1 else 's'}"
+        return f"rung {rung}"
+
+    def reward_of(self, graph: str, rung: int | None) -> float | None:
+        """Return the mean reward of a graph at a rung, if it was measured."""
+        return next((each.reward for each in self.by_rung.get(rung or 0, ()) if each.graph == graph), None)
+
+    def latency(self, summary: Summary) -> float | None:
+        """Return the latency that was recorded for a graph, ms."""
+        found = (trial.metrics.get("latency_ms") for trial in summary.trials)
+        return next((float(each) for each in found if isinstance(each, int | float)), None)
+
+    def point(self, summary: Summary) -> list[Any]:
+        """Return what is shown beside a point: trial, thousand million MACs, million parameters."""
+        cost = self.costs[summary.graph]
+        return [summary.first.number, round(cost.multiply_adds / 1e9, 2), round(cost.parameters / 1e6, 2)]
+
+
+def random_band(rewards: Sequence[float], made: int) -> Band | None:
+    """Work out the band of random search from the rewards of blind draws, for `made` draws; failed ones are -inf."""
+    finite = [reward for reward in rewards if reward > -math.inf]
+    if len(rewards) < FEWEST_DRAWS or len(finite) < 3:
+        return None
+    known = len(rewards)
+    at = [draws for draws in _grid(made) if draws <= known]
+    low, middle, high = (
+        [best_of(rewards, draws, quantile) for draws in at] for quantile in ((1 - BAND) / 2, 0.5, (1 + BAND) / 2)
+    )
+    beyond = [draws for draws in _grid(made) if draws >= known] if made > known else []
+    share, mean, spread = len(finite) / known, fmean(finite), stdev(finite)
+    guess = [best_of_normal(mean, spread, max(1, round(share * draws)), 0.5) for draws in beyond]
+    return Band(at, low, middle, high, beyond, guess, known)
+
+
+def _grid(count: int, most: int = 240) -> list[int]:
+    """Whole numbers from 1 to `count`: all, or so many at even distances."""
+    return (
+        sorted({1 + round(k * (count - 1) / (most - 1)) for k in range(most)})
+        if count > most
+        else [*range(1, count + 1)]
+    )
+
+
+def _reference(space: Space) -> Architecture:
+    if space.name in names():
+        return load_architecture(space.name)
+    return load_architecture("spinenet49-mobile" if space.scaling.family == "mobile" else "spinenet49")

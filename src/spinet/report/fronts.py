@@ -1,0 +1,157 @@
+"""The figures of a report that compare: reward against cost, one training length with the next; and the entropy."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from spinet.draw.text import clean
+from spinet.nas.history import Summary, mean_by_graph, pairs_of
+from spinet.report.digest import Digest
+from spinet.report.figures import MOST_POINTS, Figure, Trace, points, rounded, thinned
+from spinet.report.statistics import hypervolume, pareto_front
+
+Measure = Callable[[Summary], float | None]
+
+
+def fronts(digest: Digest) -> list[Figure]:
+    """Reward against MACs, parameters and latency, as far as two graphs or more have them."""
+    if digest.main_rung is None:
+        return []
+    size = digest.history.image_size
+    measures: list[tuple[str, str, Measure]] = [
+        ("macs", f"multiply-adds at {size} px, thousand millions", lambda each: _macs(digest, each)),
+        ("parameters", "parameters, millions", lambda each: digest.costs[each.graph].parameters / 1e6),
+        ("latency", "latency, ms", digest.latency),
+    ]
+    found = (_front(digest, digest.main_rung, *measure) for measure in measures)
+    return [figure for figure in found if figure]
+
+
+def rung_pairs(digest: Digest) -> list[tuple[int, int]]:
+    """Pairs of neighbouring rungs that share at least three graphs."""
+    rungs = list(digest.by_rung)
+    return [(low, high) for low, high in pairwise(rungs) if len(_both(digest, low, high)[0]) >= 3]
+
+
+def rung_figure(digest: Digest, low: int, high: int) -> Figure:
+    """Rewards of the same graphs at two rungs."""
+    cheap, dear = mean_by_graph(digest.history, low), mean_by_graph(digest.history, high)
+    graphs = thinned([each for each in digest.by_rung[high] if each.graph in cheap])
+    trace = points(digest, graphs, [cheap[each.graph] for each in graphs], "networks", high)
+    trace["y"] = rounded(dear[each.graph] for each in graphs)
+    name = clean(digest.reward_name)
+    return Figure(
+        f"rungs-{low}-{high}",
+        f"{digest.epochs(low)} against {digest.epochs(high)}",
+        [trace | {"showlegend": False}],
+        {
+            "xaxis": {"title": {"text": f"{name}, {digest.epochs(low)}"}},
+            "yaxis": {"title": {"text": f"{name}, {digest.epochs(high)}"}},
+        },
+        "Each point is one network trained twice, for a short and for a longer time; the nearer the points are to a "
+        "rising line, the better the short training predicts the longer one.",
+        "The strategy chose who was trained longer, mostly the good ones: among these the two agree less than they "
+        "would among all networks, and even full agreement here says nothing of a full training.",
+    )
+
+
+def entropy(digest: Digest) -> Figure | None:
+    """Entropy of the policy at each trial, where the strategy notes it."""
+    noted = [(each.number, each.notes.get("entropy")) for each in digest.history.records]
+    known = [(number, float(value)) for number, value in noted if isinstance(value, int | float)]
+    if len(known) < 2:
+        return None
+    known = known[:: math.ceil(len(known) / MOST_POINTS)]
+    uniform = math.log(digest.history.space.size())
+    ends = [known[0][0], known[-1][0]]
+    return Figure(
+        "entropy",
+        "What the policy still leaves open",
+        [
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": "entropy",
+                "x": [number for number, _ in known],
+                "y": rounded((value for _, value in known), 3),
+                "line": {"color": "$purple", "width": 2},
+                "hovertemplate": "trial %{x}: %{y:.1f} nats<extra></extra>",
+            },
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": "uniform over the space",
+                "x": ends,
+                "y": rounded([uniform, uniform], 3),
+                "line": {"color": "$faint", "width": 1.5, "dash": "dot"},
+                "hovertemplate": "uniform: %{y:.1f} nats<extra></extra>",
+            },
+        ],
+        {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": "entropy, nats"}, "rangemode": "tozero"}},
+        "The policy begins by drawing all networks with equal probability (dotted line); the curve falls as it makes "
+        "up its mind, and at zero it would propose a single network.",
+        "A falling curve shows that the policy settles, not that it settles on something good: compare with the band "
+        "of random search above.",
+    )
+
+
+def _front(digest: Digest, rung: int, name: str, title: str, measure: Measure) -> Figure | None:
+    how = "measured by the search" if name == "latency" else "counted at full scale with the detector's head"
+    known = [(each, cost) for each in digest.by_rung[rung] if (cost := measure(each)) is not None]
+    if len(known) < 2:
+        return None
+    graphs, costs = [each for each, _ in known], [cost for _, cost in known]
+    rewards = [each.reward for each in graphs]
+    cost_of = {each.graph: cost for each, cost in known}
+    shown = thinned(graphs)
+    front = pareto_front(costs, rewards)
+    best = _front_line(digest, [graphs[place] for place in front], [costs[place] for place in front])
+    traces = [points(digest, shown, [cost_of[each.graph] for each in shown], digest.epochs(rung), rung), best]
+    traces += _reference(digest, rung, measure)
+    return Figure(
+        f"front-{name}",
+        f"Reward against {title.split(',')[0]}",
+        traces,
+        {"xaxis": {"title": {"text": title}}, "yaxis": {"title": {"text": clean(digest.reward_name)}}},
+        f"Each point is one network ({digest.epochs(rung)}), its {title.split(',')[0]} {how}; the line joins those "
+        f"that no other beats in both. {_volume(costs, rewards)}",
+        "The front runs through the luckiest measurements: which of its networks is better is often within the noise, "
+        "and hypervolumes compare only within one figure.",
+    )
+
+
+def _macs(digest: Digest, summary: Summary) -> float:
+    return digest.costs[summary.graph].multiply_adds / 1e9
+
+
+def _volume(costs: Sequence[float], rewards: Sequence[float]) -> str:
+    corner = (max(costs), min(rewards))
+    volume = hypervolume(costs, rewards, corner)
+    box = (max(costs) - min(costs)) * (max(rewards) - min(rewards))
+    if not box:
+        return ""
+    return (
+        f"Its hypervolume is {volume:.3g}, {volume / box:.0%} of the box around all points (corner: "
+        f"{corner[0]:.4g}, {corner[1]:.3g})."
+    )
+
+
+def _front_line(digest: Digest, graphs: Sequence[Summary], costs: Sequence[float]) -> Trace:
+    trace = points(digest, graphs, costs, "front", 0)
+    trace["marker"] = {"color": "$red", "size": 8, "symbol": "circle", "line": {"color": "$paper", "width": 1}}
+    return trace | {"mode": "lines+markers", "line": {"color": "$red", "width": 2, "shape": "hv"}}
+
+
+def _reference(digest: Digest, rung: int, measure: Measure) -> list[Trace]:
+    found = [each for each in digest.by_rung[rung] if each.graph == digest.reference_graph]
+    cost = measure(found[0]) if found else None
+    if cost is None:
+        return []
+    trace = points(digest, found, [cost], clean(digest.reference.name), rung)
+    marker: dict[str, Any] = {"color": "$ink", "symbol": "star", "size": 13}
+    return [trace | {"marker": marker}]
+
+
+def _both(digest: Digest, low: int, high: int) -> tuple[list[float], list[float]]:
+    return pairs_of(mean_by_graph(digest.history, low), mean_by_graph(digest.history, high))

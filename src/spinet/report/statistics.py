@@ -1,0 +1,212 @@
+"""What numbers of a search allow to say: rank correlation, intervals, best of n, Pareto fronts.
+
+Pure functions of arrays; rewards are better the higher they are. Rank correlations need scipy (extra `search`).
+"""
+
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spinet.errors import SpinetError
+from spinet.nas.extras import import_extra
+
+Floats = NDArray[np.float64]
+Statistic = Callable[..., float]
+
+
+class Interval(NamedTuple):
+    """An estimate with its bootstrap interval; all three are NaN where nothing can be said."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "\N{EN DASH}"
+        if np.isnan(self.low):
+            return f"{self.value:.2f}"
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's rank correlation, ties by mean rank; NaN for fewer than three pairs or a constant column.
+
+    >>> round(spearman([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]), 6)
+    0.8
+    """
+    a, b = _pairs(x, y)
+    if _says_nothing(a, b):
+        return float("nan")
+    rank = _stats().rankdata
+    return float(np.corrcoef(rank(a), rank(b))[0, 1])
+
+
+def kendall(x: ArrayLike, y: ArrayLike) -> float:
+    """Kendall's tau-b; NaN for fewer than three pairs or a constant column.
+
+    >>> round(kendall([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]), 6)
+    0.6
+    """
+    a, b = _pairs(x, y)
+    return float("nan") if _says_nothing(a, b) else float(_stats().kendalltau(a, b).statistic)
+
+
+def precision_at_top(cheap: ArrayLike, dear: ArrayLike, share: float = 0.1) -> float:
+    """Which share of the best by the cheap measure is among the best by the dear one.
+
+    "Best" are `share` of all, rounded, at least one. Where ties leave open who is among them, the expectation over
+    fair draws is taken. Chance gives `share`.
+
+    >>> precision_at_top([1, 2, 3, 4], [1, 3, 2, 4], share=0.5)
+    0.5
+    """
+    a, b = _pairs(cheap, dear)
+    if not len(a):
+        return float("nan")
+    count = max(1, round(share * len(a)))
+    return float(_in_top(a, count) @ _in_top(b, count) / count)
+
+
+def regret_of_top1(cheap: ArrayLike, dear: ArrayLike) -> float:
+    """How much of the dear reward is lost by taking the best by the cheap one; the mean, where several tie.
+
+    >>> regret_of_top1([1, 2, 3], [0.1, 0.5, 0.4])
+    0.1
+    """
+    a, b = _pairs(cheap, dear)
+    if not len(a):
+        return float("nan")
+    return round(float(b.max() - b[a == a.max()].mean()), 12)
+
+
+def bootstrap(
+    statistic: Statistic, *columns: ArrayLike, seed: int = 0, repeats: int = 1000, confidence: float = 0.95
+) -> Interval:
+    """Return a statistic of rows and its percentile bootstrap interval.
+
+    Args:
+        statistic: a function of the columns.
+        columns: of equal length; rows are drawn with replacement.
+        seed: of the draws.
+        repeats: number of draws.
+        confidence: share of the draws that the interval covers.
+    """
+    rows = [np.asarray(column, dtype=float) for column in columns]
+    value, count = statistic(*rows), len(rows[0])
+    draws = np.random.default_rng(seed).integers(max(count, 1), size=(repeats if count > 1 else 0, count))
+    found = np.array([statistic(*(column[draw] for column in rows)) for draw in draws])
+    return Interval(value, *_percentiles(found, confidence))
+
+
+def best_so_far(rewards: Sequence[float | None]) -> list[float | None]:
+    """Running maximum; trials without a reward keep the one before.
+
+    >>> best_so_far([None, 0.2, 0.1, None, 0.3])
+    [None, 0.2, 0.2, 0.2, 0.3]
+    """
+    curve: list[float | None] = []
+    best: float | None = None
+    for reward in rewards:
+        if reward is not None and (best is None or reward > best):
+            best = reward
+        curve.append(best)
+    return curve
+
+
+def quartiles(curves: Sequence[Sequence[float]]) -> tuple[list[float], list[float], list[float]]:
+    """Lower quartile, median and upper quartile of several curves at each of their points.
+
+    >>> quartiles([[1, 4], [2, 5], [3, 6]])
+    ([1.5, 4.5], [2.0, 5.0], [2.5, 5.5])
+    """
+    low, middle, high = np.quantile(np.asarray(curves, dtype=float), [0.25, 0.5, 0.75], axis=0)
+    return low.tolist(), middle.tolist(), high.tolist()
+
+
+def best_of(rewards: Sequence[float], draws: int, quantile: float) -> float:
+    """Quantile of the best of so many draws from the empirical distribution of `rewards`, exactly.
+
+    The best of n draws is at most the k-th of m ordered rewards with probability `(k / m) ** n`. More draws than
+    rewards say little: the tail of the distribution is not in the sample.
+
+    >>> [best_of([1.0, 2.0, 3.0, 4.0], draws, 0.5) for draws in (1, 2, 4)]
+    [2.0, 3.0, 4.0]
+    """
+    if not len(rewards) or draws < 1 or not 0 < quantile < 1:
+        raise SpinetError(f"best of {draws} draws from {len(rewards)} rewards at quantile {quantile} is not defined")
+    place = len(rewards) * quantile ** (1 / draws)
+    return float(np.sort(rewards)[min(len(rewards), int(np.ceil(place - 1e-9))) - 1])
+
+
+def best_of_normal(mean: float, deviation: float, draws: int, quantile: float) -> float:
+    """Quantile of the best of so many draws from a normal distribution.
+
+    >>> round(best_of_normal(0.0, 1.0, 100, 0.5), 3)
+    2.462
+    """
+    return float(mean + deviation * NormalDist().inv_cdf(quantile ** (1 / draws)))
+
+
+def pareto_front(costs: ArrayLike, rewards: ArrayLike) -> list[int]:
+    """Places of the points that no other beats in both, by ascending cost; of equal points the first.
+
+    >>> pareto_front([3, 1, 2, 2], [0.5, 0.1, 0.4, 0.3])
+    [1, 2, 0]
+    """
+    cost, reward = _pairs(costs, rewards)
+    front: list[int] = []
+    for place in np.lexsort((np.arange(len(cost)), -reward, cost)):
+        if not front or reward[place] > reward[front[-1]]:
+            front.append(int(place))
+    return front
+
+
+def hypervolume(costs: ArrayLike, rewards: ArrayLike, worst: tuple[float, float]) -> float:
+    """Area that the points dominate within the corner `worst` = (highest cost, lowest reward).
+
+    >>> hypervolume([1, 2], [0.1, 0.4], worst=(4, 0))
+    0.9
+    """
+    cost, reward = _pairs(costs, rewards)
+    inside = (cost <= worst[0]) & (reward >= worst[1])
+    cost, reward = cost[inside], reward[inside]
+    area, edge = 0.0, worst[0]
+    for place in reversed(pareto_front(cost, reward)):
+        area += (edge - cost[place]) * (reward[place] - worst[1])
+        edge = cost[place]
+    return round(float(area), 12)
+
+
+def _stats() -> Any:
+    return import_extra("scipy.stats", "statistics of a search")
+
+
+def _pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise SpinetError(f"two columns of numbers of one length are needed, found shapes {a.shape} and {b.shape}")
+    return a, b
+
+
+def _says_nothing(a: Floats, b: Floats) -> bool:
+    return len(a) < 3 or bool(np.ptp(a) == 0 or np.ptp(b) == 0)
+
+
+def _in_top(values: Floats, count: int) -> Floats:
+    """Probability of each to be among the `count` largest, ties broken by lot."""
+    threshold = np.sort(values)[-count]
+    above, tied = values > threshold, values == threshold
+    share: Floats = above + tied * (count - above.sum()) / tied.sum()
+    return share
+
+
+def _percentiles(found: Floats, confidence: float) -> tuple[float, float]:
+    found = found[~np.isnan(found)]
+    if len(found) < 2:
+        return float("nan"), float("nan")
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

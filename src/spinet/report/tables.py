@@ -1,0 +1,185 @@
+"""The parts of a report that are words and numbers: key facts, rank correlations, best trials, failures."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from spinet.draw.text import clean
+from spinet.nas.history import Summary, mean_by_graph, pairs_of
+from spinet.report.digest import Digest
+from spinet.report.fronts import rung_pairs
+from spinet.report.statistics import bootstrap, kendall, precision_at_top, regret_of_top1, spearman
+
+MEANING = {
+    "nan": "training diverged; counts as the worst reward",
+    "oom": "did not fit into memory, though tried with smaller parts",
+    "timeout": "took longer than allowed",
+    "lost": "its worker died, repeatedly",
+    "build": "the network could not be built",
+}
+# Pairs with fewer graphs get no row: their intervals would span everything.
+FEWEST = 5
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the unit that reads best.
+
+    >>> [duration(value) for value in (42.3, 600, 9000)]
+    ['42 s', '10.0 min', '2.5 h']
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def count_of(number: int, what: str) -> str:
+    """Return a count with its noun.
+
+    >>> count_of(1, "trial"), count_of(1200, "trial")
+    ('1 trial', '1,200 trials')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return an HTML table; all texts are escaped here."""
+    lines = [_row("th", head), *(_row("td", row) for row in rows)]
+    return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
+
+
+def facts(digest: Digest) -> list[tuple[str, str, str]]:
+    """Key facts: what it is, the value, and what to add."""
+    history = digest.history
+    told = len(history.records) - digest.open
+    best = next(iter(history.best(1)), None)
+    states = {"under way": digest.open, "failed": sum(digest.failures.values()), "known already": digest.duplicates}
+    asked = sum(each.rung == 0 for each in history.records)
+    found = [
+        ("best reward", f"{best.reward:.4f}", f"trial {best.first.number}, {digest.epochs(best.rung)}")
+        if best
+        else ("best reward", "none yet", "nothing was measured"),
+        ("trials", f"{told:,}", ", ".join(f"{count:,} {state}" for state, count in states.items() if count)),
+        ("cost", duration(digest.seconds), f"of training and measuring, in {duration(history.elapsed)}"),
+    ]
+    if digest.draws > asked:
+        share = f"{asked / digest.draws:.1%}"
+        found.append(("acceptance", share, f"of {digest.draws:,} proposals keep the constraints"))
+    return found
+
+
+def description(digest: Digest) -> list[tuple[str, str]]:
+    """What the search is of, as terms and their texts."""
+    header, space = digest.history.header, digest.history.space
+    proxy = dict(header.get("proxy") or {})
+    last: Mapping[str, Any] = digest.history.sessions[-1] if digest.history.sessions else {}
+    constraints = [_constraint(each) for each in header.get("constraints") or []]
+    found = [
+        ("space", f"{space.name}: {space.size():.3g} points, {space.blocks} searched blocks"),
+        ("strategy", _settings(header.get("strategy") or {})),
+        ("proxy task", _settings(proxy) or "none"),
+        ("data", str(header.get("data") or "none")),
+        ("constraints", "; ".join(constraints) or "none"),
+        ("seed", f"{header.get('seed', 0)}, {count_of(header.get('replicates') or 1, 'training')} a network"),
+        ("last session", _settings({key: value for key, value in last.items() if key != "event"})),
+        ("sessions", str(len(digest.history.sessions))),
+    ]
+    return [(term, text) for term, text in found if text]
+
+
+def correlations(digest: Digest) -> list[list[str]]:
+    """Rows of the table of rank correlations: rung against rung, seed against seed, costs against reward."""
+    history = digest.history
+    rows = [
+        _correlation(f"{digest.epochs(low)} \N{RIGHTWARDS ARROW} {digest.epochs(high)}", *_rungs(digest, low, high))
+        for low, high in rung_pairs(digest)
+    ]
+    for rung, graphs in digest.by_rung.items():
+        twice = [[trial.reward or 0.0 for trial in each.trials] for each in graphs if len(each.trials) > 1]
+        label = f"one seed \N{RIGHTWARDS ARROW} another, {digest.epochs(rung)}"
+        rows.append(_correlation(label, [pair[0] for pair in twice], [pair[1] for pair in twice]))
+        rewards = mean_by_graph(history, rung)
+        for name, cost in (("MACs", "multiply_adds"), ("parameters", "parameters")):
+            baseline = {graph: float(getattr(digest.costs[graph], cost)) for graph in rewards}
+            label = f"{name} alone \N{RIGHTWARDS ARROW} {digest.epochs(rung)}"
+            rows.append(_correlation(label, *pairs_of(baseline, rewards)))
+    return [row for row in rows if row]
+
+
+def best_trials(digest: Digest, best: Sequence[Summary]) -> str:
+    """Return the table of the best trials."""
+    measured = ("AP", "AP50", "loss")
+    known = [name for name in measured if any(name in trial.metrics for each in best for trial in each.trials)]
+    latency = any(digest.latency(each) is not None for each in best)
+    head = ["", "trial", "reward", "training", *known, "GMACs", "M parameters", *["ms"] * latency, "trained", "graph"]
+    rows = []
+    for place, each in enumerate(best, 1):
+        number, macs, parameters = digest.point(each)
+        values = [_number(each.first.metrics.get(name)) for name in known]
+        ms = [_number(digest.latency(each))] * latency
+        first = [str(place), str(number), f"{each.reward:.4f}", digest.epochs(each.rung)]
+        last = [f"{macs:.1f}", f"{parameters:.1f}", *ms, count_of(len(each.trials), "time"), each.graph[:10]]
+        rows.append([*first, *values, *last])
+    return table(head, rows)
+
+
+def failures(digest: Digest) -> str:
+    """Return the table of failures and of attempts that were made again; empty if there are none."""
+    rows = []
+    for status, count in digest.failures.most_common():
+        reasons = Counter(each.reason for each in digest.trained if each.status == status and each.reason)
+        usual = reasons.most_common(1)[0][0] if reasons else ""
+        rows.append([status, f"{count:,}", MEANING.get(status, ""), usual])
+    retried = Counter(status for each in digest.history.records for status, _ in each.retries)
+    for status, count in retried.most_common():
+        rows.append([f"{status}, tried again", f"{count:,}", "attempts that were repeated, not trials", ""])
+    return table(["what", "count", "meaning", "most frequent reason"], rows) if rows else ""
+
+
+def rung_costs(digest: Digest) -> str:
+    """Return the table of what each training length cost."""
+    rows = []
+    for rung in digest.history.rungs:
+        seconds = [each.seconds for each in digest.trained if each.rung == rung]
+        mean = duration(sum(seconds) / len(seconds)) if seconds else ""
+        rows.append([digest.epochs(rung), f"{len(seconds):,}", mean, duration(sum(seconds))])
+    return table(["training", "trials", "mean", "together"], rows)
+
+
+def _rungs(digest: Digest, low: int, high: int) -> tuple[list[float], list[float]]:
+    return pairs_of(mean_by_graph(digest.history, low), mean_by_graph(digest.history, high))
+
+
+def _correlation(label: str, cheap: Sequence[float], dear: Sequence[float]) -> list[str]:
+    if len(cheap) < FEWEST:
+        return []
+    repeats = 500 if len(cheap) <= 1000 else 100  # a page is not worth waiting for
+    rank = str(bootstrap(spearman, cheap, dear, repeats=repeats))
+    top = str(bootstrap(precision_at_top, cheap, dear, repeats=repeats))
+    regret = f"{regret_of_top1(cheap, dear):.4f}"
+    return [label, f"{len(cheap):,}", rank, f"{kendall(cheap, dear):.2f}", top, regret]
+
+
+def _row(cell: str, values: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<{cell}>{clean(value)}</{cell}>" for value in values) + "</tr>"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else ""
+
+
+def _constraint(constraint: Mapping[str, Any]) -> str:
+    low, high = constraint.get("low"), constraint.get("high")
+    others = {key: value for key, value in constraint.items() if key not in ("measure", "low", "high")}
+    window = " to ".join(f"{edge:.4g}" if isinstance(edge, int | float) else "any" for edge in (low, high))
+    return f"{constraint.get('measure')} from {window}" + (f" ({_settings(others)})" if others else "")
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    name = [str(settings["name"])] if settings.get("name") else []
+    return ", ".join(name + [f"{key} {_plain(value)}" for key, value in settings.items() if key != "name"])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({_settings(value)})"
+    return "/".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,1 +1,0 @@
-"""Finds genotypes: spaces, strategies, proxy tasks, and the engine that runs trials."""

@@ -1,1 +1,0 @@
-"""Show and ship: predictions, pictures, files for elsewhere."""

@@ -1,0 +1,194 @@
+"""Spawned worker processes, each with a share of the threads or of a GPU, that live as long as their driver."""
+
+import math
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from spinet.errors import WorkerLost
+from spinet.workers.executors import check_executor, too_long
+from spinet.workers.slots import Answer, Call, SlotExecutor, serve
+
+# Time that a worker has to come up, and to be gone after its pipe was closed.
+_START_SECONDS, _END_SECONDS = 120.0, 5.0
+
+
+class Processes(SlotExecutor):
+    """Runs jobs in worker processes on this machine.
+
+    A worker is kept between jobs, so that its data stay in memory. One that dies, is killed for its time or ends as
+    nobody expected is replaced by a new one. All end with this process, however that ends.
+
+    Args:
+        workers: how many.
+        timeout: seconds that a job may take; None sets no limit.
+        gpus: GPUs to share, as CUDA_VISIBLE_DEVICES names them: workers take them in turn and get an equal share of
+            memory; empty: workers train on the CPU.
+        threads: of the CPU, for each worker; None shares the cores among them.
+
+    Raises:
+        SpinetError: there is to be no worker, or the timeout is not above 0.
+    """
+
+    name = "processes"
+
+    def __init__(
+        self, workers: int, timeout: float | None = None, gpus: Sequence[str] = (), threads: int | None = None
+    ) -> None:
+        check_executor(self.name, workers, timeout)
+        threads, gpus = threads or threads_each(workers), gpus[:workers]
+        share = 1 / math.ceil(workers / len(gpus)) if gpus else 0.0
+        self.device = f"GPUs {', '.join(gpus)}" if gpus else f"cpu, {threads} threads each"
+        super().__init__(
+            [
+                ProcessSlot(timeout, _environment(threads, gpus[place % len(gpus)] if gpus else ""), share)
+                for place in range(workers)
+            ]
+        )
+
+
+class ProcessSlot:
+    """A place for one worker process.
+
+    Args:
+        timeout: seconds that a job may take.
+        environment: variables that the worker sets before it does anything.
+        gpu_share: of the memory of its GPU; 0 if it has none.
+    """
+
+    def __init__(self, timeout: float | None, environment: Mapping[str, str], gpu_share: float) -> None:
+        self._timeout, self._settings = timeout, (dict(environment), gpu_share)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._process: SpawnProcess | None = None
+        self._pipe: Connection[Any, Any] | None = None
+
+    def run(self, call: Call) -> Any:
+        """Run a job; see `Slot`."""
+        data = pickle.dumps(call)
+        process, pipe = self._worker()
+        try:
+            pipe.send_bytes(data)
+        except OSError:
+            raise self._lost() from None
+        if not wait([pipe, process.sentinel], self._timeout):
+            assert self._timeout is not None
+            self._discard()
+            raise too_long(self._timeout)
+        try:
+            answer: Answer = pipe.recv()
+        except (EOFError, OSError):
+            raise self._lost() from None
+        if answer.broken:
+            self._discard()
+        return answer.unpack()
+
+    def close(self) -> None:
+        """Kill the worker; see `Slot`."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+                self._process.join(_END_SECONDS)
+
+    def _worker(self) -> tuple[SpawnProcess, "Connection[Any, Any]"]:
+        """Return the worker, started if there is none, when it is ready: its start does not count as a job's time."""
+        if self._process is not None and not self._process.is_alive():
+            self._discard()  # it died while it had nothing to do
+        if self._process is None or self._pipe is None:
+            with self._lock:
+                if self._closed:
+                    raise WorkerLost("the search has ended")
+                context = multiprocessing.get_context("spawn")
+                self._pipe, theirs = context.Pipe()
+                self._process = context.Process(target=_work, args=(theirs, *self._settings), name="spinet-worker")
+                self._process.start()
+                theirs.close()
+            try:
+                if not self._pipe.poll(_START_SECONDS):
+                    self._process.kill()
+                self._pipe.recv()
+            except (EOFError, OSError):
+                raise self._lost() from None
+        return self._process, self._pipe
+
+    def _lost(self) -> WorkerLost:
+        """Return the error of a worker that is gone, with what is known of its end."""
+        assert self._process is not None
+        self._process.join(_END_SECONDS)
+        code = self._process.exitcode
+        self._discard()
+        if code is not None and code < 0:
+            return WorkerLost(f"the worker process was ended by signal {-code} ({signal.strsignal(-code)})")
+        return WorkerLost(f"the worker process ended with exit code {code}")
+
+    def _discard(self) -> None:
+        with self._lock:
+            assert self._process is not None
+            assert self._pipe is not None
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+            self._pipe.close()
+            self._process = self._pipe = None
+
+
+def _work(pipe: "Connection[Any, Any]", environment: Mapping[str, str], gpu_share: float) -> None:
+    """Serve jobs until the driver closes the pipe or ends."""
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; what follows is the driver's affair
+    threading.Thread(target=_end_with_driver, daemon=True).start()
+    keep_to_share(int(environment["OMP_NUM_THREADS"]), gpu_share)
+    with suppress(EOFError, OSError):  # the driver has closed the pipe, or has gone
+        pipe.send("ready")
+        while True:
+            answer = serve(pipe.recv_bytes())
+            pipe.send(answer)
+            if answer.broken:
+                sys.exit(1)
+
+
+def _end_with_driver() -> None:
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    driver.join()
+    os._exit(1)
+
+
+def keep_to_share(threads: int, gpu_share: float) -> None:
+    """Keep torch, in a worker, to so many threads and such a share of its GPU's memory."""
+    if gpu_share or "torch" in sys.modules:  # else it reads OMP_NUM_THREADS when it is loaded
+        import torch
+
+        torch.set_num_threads(threads)
+        if gpu_share and torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(gpu_share)
+
+
+def _environment(threads: int, gpu: str) -> dict[str, str]:
+    return {"OMP_NUM_THREADS": str(threads)} | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})
+
+
+def threads_each(workers: int) -> int:
+    """Threads for each of so many workers: a share of the cores, or fewer if OMP_NUM_THREADS says so."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(cores // workers, int(asked) if asked.isdigit() and int(asked) else cores))
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [gpu for gpu in named.split(",") if gpu.strip() not in ("", "-1")]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]

@@ -1,0 +1,143 @@
+"""Workers as Ray actors, on this machine or a cluster: the only file that knows Ray."""
+
+import os
+import socket
+import time
+from types import ModuleType
+from typing import Any
+
+from spinet.errors import SpinetError, WorkerLost
+from spinet.workers.executors import check_executor, too_long
+from spinet.workers.processes import keep_to_share
+from spinet.workers.slots import Answer, Call, SlotExecutor, serve
+
+# Patience with a cluster: until it answers, and until it has room for an actor.
+_CONNECT_SECONDS, _START_SECONDS = 20.0, 600.0
+
+
+class RayExecutor(SlotExecutor):
+    """Runs jobs in Ray actors, with the contract of `Processes`.
+
+    Ray never runs a job twice by itself: an actor that dies is an outcome, which the search decides about.
+
+    Args:
+        workers: how many actors.
+        timeout: seconds that a job may take, not counting the wait for an actor's place; None sets no limit.
+        cpus: CPU cores, and threads, of each.
+        gpus: GPUs of each; a fraction shares one, memory included.
+        address: of the cluster, as `ray.init` takes it; None starts one on this machine, or takes the one that this
+            process is connected to.
+
+    Raises:
+        SpinetError: Ray is not installed, or there is no cluster at the address.
+    """
+
+    name = "ray"
+
+    def __init__(
+        self, workers: int, timeout: float | None = None, *, cpus: int = 1, gpus: float = 0, address: str | None = None
+    ) -> None:
+        check_executor(self.name, workers, timeout)
+        ray = _ray()
+        self.device = f"{gpus:g} GPUs and {cpus} cpus each" if gpus else f"cpu, {cpus} threads each"
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            try:
+                _check_address(address)
+                ray.init(address=address, include_dashboard=None if address else False, log_to_driver=True)
+            except Exception as error:  # ConnectionError, ValueError, RuntimeError and Exception itself
+                what = f"there is no Ray cluster at {address!r}" if address else "Ray did not start on this machine"
+                raise SpinetError(f"{what}: {' '.join(str(error).split())}") from error
+        super().__init__([RaySlot(ray, timeout, cpus, gpus) for _ in range(workers)])
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
+        """End the actors, and Ray itself if it was started here."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        if self._ours:
+            self._ours = False
+            _ray().shutdown()
+
+
+class RaySlot:
+    """A place for one actor; see `Slot`."""
+
+    def __init__(self, ray: ModuleType, timeout: float | None, cpus: int, gpus: float) -> None:
+        self._ray, self._timeout = ray, timeout
+        share = gpus % 1
+        self._start = ray.remote(_Actor).options(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)
+        self._arguments = (cpus, share)
+        self._actor: Any = None
+        self._closed = False
+
+    def run(self, call: Call) -> Any:
+        """Run a job; see `Slot`."""
+        ray = self._ray
+        if self._closed:
+            raise WorkerLost("the search has ended")
+        data = ray.cloudpickle.dumps(call)
+        try:
+            actor = self._actor or self._start_actor()
+            answer: Answer = ray.get(actor.serve.remote(data), timeout=self._timeout)
+        except ray.exceptions.GetTimeoutError:
+            self._discard()
+            raise too_long(self._timeout or 0) from None
+        except ray.exceptions.RayError as error:
+            self._discard()
+            reason = next(iter(str(error).splitlines()), "")
+            raise WorkerLost(f"the Ray actor was lost: {type(error).__name__}: {reason}") from None
+        if answer.broken:
+            self._discard()
+        return answer.unpack()
+
+    def _start_actor(self) -> Any:
+        """Start the actor and wait until it has its place in the cluster, the search ends or patience does."""
+        ray = self._ray
+        actor = self._actor = self._start.remote(*self._arguments)
+        ready, until = actor.ready.remote(), time.monotonic() + _START_SECONDS
+        while not self._closed and time.monotonic() < until:
+            if ray.wait([ready], timeout=1.0)[0]:
+                ray.get(ready)
+                return actor
+        self._discard()
+        raise WorkerLost(f"the cluster gave the actor no place within {_START_SECONDS:g} s, or the search has ended")
+
+    def close(self) -> None:
+        """Kill the actor; see `Slot`."""
+        self._closed = True
+        self._discard()
+
+    def _discard(self) -> None:
+        actor, self._actor = self._actor, None
+        if actor is not None and self._ray.is_initialized():
+            self._ray.kill(actor)
+
+
+class _Actor:
+    """What runs in a worker of Ray."""
+
+    def __init__(self, threads: int, gpu_share: float) -> None:
+        keep_to_share(threads, gpu_share)
+
+    def ready(self) -> None:
+        """Answer as soon as the actor has its place."""
+
+    def serve(self, data: bytes) -> Answer:
+        """Run a pickled job."""
+        return serve(data)
+
+
+def _check_address(address: str | None) -> None:
+    """Raise OSError if nobody answers at `HOST:PORT`, where Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+
+
+def _ray() -> ModuleType:
+    try:
+        import ray
+    except ImportError:
+        raise SpinetError("the executor ray needs Ray: pip install 'spinet[ray]'") from None
+    module: ModuleType = ray
+    return module

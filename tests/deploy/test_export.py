@@ -1,0 +1,296 @@
+"""Exported files: they find what the network finds, say what they are, and refuse what they are not made for."""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from exportable import PHOTO_SIZES, SIZE, Eager, tiny
+
+from spinet.data.transforms import EvalTransform
+from spinet.deploy.check import check, matches, photo_like
+from spinet.deploy.export import ExportOptions, export
+from spinet.deploy.exported import ExportedDetector
+from spinet.deploy.graph import create_graph, letterbox, prepare, to_pixels
+from spinet.deploy.manifest import Manifest, import_export
+from spinet.deploy.sessions import open_session
+from spinet.engine.checkpoint import save_weights
+from spinet.errors import SpinetError
+from spinet.models.detections import Limits, select_detections
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return tiny()
+
+
+# --- the graph ---
+
+
+@pytest.mark.parametrize("shape", [(SIZE, SIZE), (48, 96), (96, 48)])
+@pytest.mark.parametrize("size", PHOTO_SIZES)
+def test_the_input_of_a_file_is_the_one_that_evaluation_makes(size, shape):
+    photo = torch.randint(0, 256, (3, *size), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+
+    expected, expected_scale = EvalTransform(shape)(photo)
+    pixels, scale = letterbox(photo, shape)
+
+    assert torch.equal(pixels, to_pixels(expected[None])[0])
+    assert torch.equal(scale, expected_scale)
+
+
+def test_a_graph_sees_exactly_what_the_network_sees_padding_too(detector):
+    photo = photo_like(1, 80, 80)[0].permute(2, 0, 1)[:, :50]
+
+    seen = create_graph(detector[0]).normalise(letterbox(photo, (SIZE, SIZE))[0][None])
+
+    torch.testing.assert_close(seen, EvalTransform(SIZE)(photo)[0][None], rtol=0, atol=1e-6)
+    assert (seen[:, :, 40:] == 0).all()
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_graph_finds_what_predict_finds_in_fixed_shapes(background):
+    model, _ = tiny(background=background)
+    graph, pictures = create_graph(model), torch.stack(photo_like(2, SIZE, SIZE))
+
+    with torch.no_grad():
+        boxes, scores, labels, *_ = graph(pictures)
+
+    for image, expected in enumerate(model.predict(graph.normalise(pictures))):
+        count = len(expected["labels"])
+        assert count > 10
+        assert labels[image].tolist() == expected["labels"].tolist() + [-1] * (100 - count)
+        torch.testing.assert_close(boxes[image, :count], expected["boxes"])
+        torch.testing.assert_close(scores[image, :count], expected["scores"])
+
+
+def test_boxes_that_are_moved_apart_are_chosen_like_boxes_of_groups(monkeypatch):
+    generator = torch.Generator().manual_seed(2)
+    corners = torch.rand(1, 300, 2, generator=generator) * 50
+    boxes = torch.cat([corners, corners + 5 + 20 * torch.rand(1, 300, 2, generator=generator)], dim=2)
+    scores, labels = torch.rand(1, 300, generator=generator), torch.randint(0, 4, (1, 300), generator=generator)
+    expected = select_detections(boxes, scores, labels, Limits())
+
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    found = select_detections(boxes, scores, labels, Limits())
+
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
+
+
+# --- the comparison ---
+
+
+def test_a_network_agrees_with_its_fused_form(detector):
+    model, info = detector
+
+    agreement = check(create_graph(model), Eager(prepare(model), info), photo_like(2, SIZE, SIZE), "fp32", "x.onnx")
+
+    assert agreement.matched == 1.0
+    assert agreement.detections > 20
+
+
+def test_a_file_that_computes_something_else_is_refused(detector):
+    with pytest.raises(SpinetError, match="x.onnx was not written: it computes something else than the network"):
+        check(create_graph(detector[0]), Eager(*detector, wrong=0.01), photo_like(2, SIZE, SIZE), "fp32", "x.onnx")
+
+
+def test_a_file_whose_outputs_are_not_numbers_is_refused():
+    model, info = tiny("classifier")
+    broken = Eager(model, info)
+    broken.run = lambda images: {"probabilities": torch.full((1, 3), torch.nan)}
+
+    with pytest.raises(SpinetError, match="computes something else"):
+        check(create_graph(model), broken, photo_like(1, SIZE, SIZE), "fp32", "x.onnx")
+
+
+def test_low_precision_has_to_find_the_same_class_in_about_the_same_place():
+    box = torch.tensor([[10.0, 10, 30, 30]])
+    ours = {"boxes": box, "scores": torch.tensor([0.9]), "labels": torch.tensor([1])}
+
+    assert matches(ours, ours | {"boxes": box + 2}, exact=False).tolist() == [True]
+    assert matches(ours, ours | {"boxes": box + 2}, exact=True).tolist() == [False]
+    assert matches(ours, ours | {"labels": torch.tensor([2])}, exact=False).tolist() == [False]
+
+
+def test_lower_precision_whose_raw_outputs_are_unlike_the_networks_is_refused(detector):
+    model, info = detector
+    other = Eager(model, info)
+    names = (*other.graph.output_names, *other.graph.raw_names)
+
+    @torch.no_grad()
+    def shuffled(images):
+        outputs = dict(zip(names, other.graph(images), strict=True))
+        # Of the same mean and spread, which is what most of the angle between logits comes from.
+        return outputs | {"class_logits": outputs["class_logits"].flip(1)}
+
+    other.run = shuffled
+
+    with pytest.raises(SpinetError, match="computes something else.* are a fairer test: --calibration DIR"):
+        check(other.graph, other, photo_like(2, SIZE, SIZE), "bf16", "model.xml")
+
+
+# --- the manifest ---
+
+
+def test_a_manifest_survives_its_text(detector):
+    manifest = Manifest(detector[1], (48, 64), 3, ("boxes",), "int8", {"spinet": "1", "torch": "2"})
+
+    assert Manifest.from_json(manifest.to_json(), "x.onnx") == manifest
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format": "spinet-export-0"}, "x.onnx is an export of the version 'spinet-export-0'"),
+        ({"format": "spinet-export-1"}, "this Spinet reads 'spinet-export-2': export it again"),
+        ({"shape": [64]}, "the manifest of x.onnx is damaged"),
+        ({"batch_size": "many"}, "the manifest of x.onnx is damaged"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"model": {}}, "x.onnx is not a Spinet weights file"),
+    ],
+)
+def test_a_manifest_that_is_not_ours_is_one_sentence(detector, change, sentence):
+    text = Manifest(detector[1], (64, 64), 1, ("boxes",), "fp32", {}).to_json()
+
+    with pytest.raises(SpinetError, match=sentence):
+        Manifest.from_json(json.dumps(json.loads(text) | change), "x.onnx")
+
+
+def test_a_file_without_a_manifest_says_which_command_makes_one():
+    with pytest.raises(SpinetError, match="no manifest of Spinet in it; `spinet export`"):
+        Manifest.from_json(None, "x.onnx")
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"precision": "bf16"}, "bf16 is for --format openvino; onnx files compute in fp32"),
+        ({"format": "openvino", "precision": "int8"}, "pass --calibration DIR"),
+        ({"calibration": Path("photos")}, "--calibration is for --int8 and --precision bf16"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"image_size": 0}, "image_size is 0"),
+        ({"image_size": (64, 0)}, "image_size is 0"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(options, sentence):
+    with pytest.raises(SpinetError, match=sentence):
+        ExportOptions(**options)
+
+
+@pytest.fixture
+def run_file(detector, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, detector[0].state_dict(), detector[1], {})
+    return path
+
+
+def test_a_calibration_folder_without_images_is_refused_before_anything_is_computed(run_file, tmp_path, spinet):
+    (tmp_path / "photos").mkdir()
+
+    code, _, error = spinet(
+        "export",
+        run_file,
+        "-o",
+        tmp_path / "ov",
+        "--format",
+        "openvino",
+        "--int8",
+        "--calibration",
+        tmp_path / "photos",
+    )
+
+    assert code == 1
+    assert "photos holds no image" in error
+    assert not (tmp_path / "ov" / "model.xml").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [("onnxscript", ()), ("openvino", ("--format", "openvino")), ("onnxruntime", ("--format", "onnx"))],
+)
+def test_a_missing_extra_is_named_before_anything_is_computed(
+    run_file, tmp_path, spinet, monkeypatch, module, arguments
+):
+    load = importlib.import_module
+
+    def without(name, *rest):
+        if name == module:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return load(name, *rest)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    out = tmp_path / ("ov" if "openvino" in arguments else "x.onnx")
+
+    code, _, error = spinet("export", run_file, "-o", out, *arguments)
+
+    assert code == 1
+    missing = re.search(r"needs (\w+), which is not installed: pip install 'spinet\[export\]'", error)
+    # Where the extra is not installed at all, another of its packages may be missed first.
+    assert missing is not None, error
+    assert not out.exists()
+
+
+def test_no_package_reports_the_use_of_exports(monkeypatch):
+    monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
+
+    import_export("json", "exporting")
+
+    with pytest.raises(ImportError):
+        importlib.import_module("openvino_telemetry")
+
+
+def test_an_exported_file_is_not_exported_again(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"")
+    with pytest.raises(SpinetError, match="is an exported file already; name the run"):
+        export(tmp_path / "a.onnx", tmp_path / "b.onnx", ExportOptions())
+
+
+def test_the_name_of_a_file_has_to_end_as_its_format_asks(run_file, tmp_path):
+    with pytest.raises(SpinetError, match="--format pt2 writes a file that ends in .pt2, not"):
+        export(run_file, tmp_path / "x.onnx", ExportOptions("pt2"))
+
+
+@pytest.mark.parametrize(("setting", "value"), [("--threads", "1"), ("--precision", "bf16")])
+def test_settings_of_exported_files_are_refused_for_a_run(run_file, spinet, setting, value):
+    code, _, error = spinet("evaluate", run_file, setting, value)
+
+    assert code == 1
+    assert f"{setting} is for exported files, and {run_file} is none" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("none.onnx", "there is no exported file"), ("x.xml", "lacks its other half, x.bin")]
+)
+def test_files_that_are_missing_are_named(tmp_path, name, sentence):
+    (tmp_path / "x.xml").write_text("<net/>")
+
+    with pytest.raises(SpinetError, match=sentence):
+        open_session(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "pt2"])
+def test_a_damaged_file_is_one_sentence(tmp_path, suffix):
+    if suffix == "onnx":
+        pytest.importorskip("onnxruntime")
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(b"not a model")
+
+    with pytest.raises(SpinetError, match=r"could not read .*x\." + suffix):
+        open_session(path)
+
+
+@pytest.mark.parametrize("shape", [(3, 0, 5), (3, 5, 0), (1, 5, 5)])
+def test_an_image_of_no_size_is_one_sentence(detector, shape):
+    with pytest.raises(SpinetError, match="has no pixels to look at"):
+        ExportedDetector(Eager(*detector))(torch.zeros(shape, dtype=torch.uint8))
+
+
+def test_images_of_another_size_than_the_file_takes_are_refused(detector):
+    with pytest.raises(SpinetError, match=r"exported for \(N, 64, 64, 3\)"):
+        ExportedDetector(Eager(*detector)).predict(torch.zeros(1, 3, 32, 32))

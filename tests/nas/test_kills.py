@@ -1,0 +1,37 @@
+"""A search killed at random moments loses nothing, repeats nothing and comes to the same end."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_search.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_killed_search_ends_as_one_that_was_not(seed):
+    command = [sys.executable, SCRIPT, "--kills", "12", "--seed", str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    in_process, processes = done.stdout.splitlines()
+    assert "6 kills of the driver, 0 of a worker" in in_process
+    assert "3 kills of the driver, 3 of a worker" in processes
+    assert not done.stderr
+
+
+def test_a_second_driver_is_refused_with_one_sentence_while_the_first_goes_on(tmp_path):
+    held = "import sys; from pathlib import Path; from spinet.nas.journal import Journal\n"
+    held += "journal = Journal(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
+    first = subprocess.Popen(
+        [sys.executable, "-c", held, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout.readline() == "open\n"
+    second = subprocess.run([sys.executable, "-c", held, tmp_path], input="", capture_output=True, text=True)
+    assert second.returncode == 1
+    assert "SpinetError: another search is writing" in second.stderr.splitlines()[-1]
+    first.kill()  # a lock goes with its process
+    first.communicate()
+    third = subprocess.run([sys.executable, "-c", held, tmp_path], input="", capture_output=True, text=True)
+    assert third.stdout == "open\n"

@@ -1,0 +1,83 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from spinet.arch.catalog import load_architecture
+from spinet.engine.checkpoint import ModelInfo, save_weights
+from spinet.engine.config import ModelConfig
+from spinet.errors import SpinetError
+from spinet.predict.predict_classes import ClassPredictor, predict_class_files
+
+MODEL = ModelConfig(head="classifier", arch="tiny")
+INFO = ModelInfo(load_architecture("tiny"), MODEL, ("ant", "cat", "dog"), (2, 3, 8), 32)
+
+
+class Guesser(torch.nn.Module):
+    """Guesses dog, then ant, then cat."""
+
+    def predict(self, images, top):
+        rows = len(images)
+        scores, labels = torch.tensor([[0.75, 0.15, 0.1]] * rows), torch.tensor([[2, 0, 1]] * rows)
+        return {"scores": scores[:, :top], "labels": labels[:, :top]}
+
+
+@pytest.fixture
+def predictor() -> ClassPredictor:
+    return ClassPredictor(Guesser(), INFO, torch.device("cpu"))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    Image.new("RGB", (40, 30), (90, 120, 150)).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def test_the_json_holds_the_guesses_best_first(predictor, photo, tmp_path):
+    [prediction] = predict_class_files(predictor, [photo], tmp_path / "out", top=2)
+
+    [entry] = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert entry == prediction.entry
+    assert entry == {
+        "file": str(photo),
+        "width": 40,
+        "height": 30,
+        "guesses": [
+            {"category_id": 8, "class": "dog", "score": 0.75},
+            {"category_id": 2, "class": "ant", "score": 0.15},
+        ],
+    }
+
+
+def test_a_line_names_the_photo_and_its_guesses(predictor, photo, tmp_path):
+    [prediction] = predict_class_files(predictor, [photo], tmp_path / "out")
+
+    assert str(prediction) == f"{photo}  dog 0.75, ant 0.15, cat 0.10"
+
+
+def test_an_unreadable_photo_is_reported_and_the_others_go_on(predictor, photo, tmp_path):
+    (tmp_path / "b.png").write_bytes(b"")
+
+    bad, good = predict_class_files(predictor, [tmp_path / "b.png", photo], tmp_path / "out")
+
+    assert "the file is empty" in str(bad)
+    assert bad.entry is None
+    assert good.entry is not None
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 1
+
+
+def test_fewer_than_one_guess_is_refused(predictor, photo, tmp_path):
+    with pytest.raises(SpinetError, match="top is 0; allowed is 1 or more"):
+        list(predict_class_files(predictor, [photo], tmp_path / "out", top=0))
+
+
+def test_a_weights_file_is_read_and_asked(photo, tmp_path):
+    save_weights(tmp_path / "weights.safetensors", INFO.create_model().state_dict(), INFO, {})
+
+    guesses = ClassPredictor.load(tmp_path / "weights.safetensors", torch.device("cpu"))(
+        torch.zeros(3, 30, 40, dtype=torch.uint8), top=2
+    )
+
+    assert guesses["labels"].shape == guesses["scores"].shape == (2,)
+    assert guesses["scores"][0] >= guesses["scores"][1]

@@ -1,0 +1,96 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from executor_contract import ExecutorContract, gone, written
+from worker_jobs import loaded, variable
+
+from spinet.errors import SpinetError
+from spinet.workers.executors import InProcess
+from spinet.workers.processes import Processes, threads_each, visible_gpus
+
+
+class TestProcesses(ExecutorContract):
+    @pytest.fixture
+    def start(self):
+        return Processes
+
+
+@pytest.mark.slow
+def test_workers_share_the_gpus_in_turn_and_the_threads_alike():
+    with Processes(1, gpus=("3",)) as executor:
+        assert executor.submit(variable, "CUDA_VISIBLE_DEVICES").result() == "3"
+        assert executor.device == "GPUs 3"
+    with Processes(2) as executor:
+        assert executor.submit(variable, "OMP_NUM_THREADS").result() == str(threads_each(2))
+
+
+def test_a_worker_that_was_given_nothing_heavy_loads_no_torch():
+    with Processes(1) as executor:
+        assert not executor.submit(loaded, "torch").result()
+
+
+def test_threads_are_shared_and_at_least_one(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert threads_each(10_000) == 1
+    assert threads_each(1) >= threads_each(2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads_each(1) == 1
+
+
+def test_the_gpus_that_are_seen_are_those_of_the_variable(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
+    assert visible_gpus() == ["2", "GPU-5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []
+
+
+def test_no_more_gpus_are_claimed_than_there_are_workers_and_the_threads_are_those_asked_for():
+    with Processes(1, gpus=("0", "1")) as executor:
+        assert executor.device == "GPUs 0"
+    with Processes(2, threads=3) as executor:
+        assert executor.device == "cpu, 3 threads each"
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+def test_a_timeout_that_is_no_time_is_an_error(timeout):
+    with pytest.raises(SpinetError, match="is not a finite number of seconds above 0"):
+        Processes(1, timeout)
+    with pytest.raises(SpinetError, match="is not a finite number of seconds above 0"):
+        InProcess(timeout)
+
+
+def test_no_worker_is_an_error():
+    with pytest.raises(SpinetError, match="0 workers cannot work"):
+        Processes(0)
+
+
+ORPHANS = """
+import os, sys, time
+sys.path.insert(0, sys.argv[2])
+from worker_jobs import wait_for
+from spinet.workers.executors import InProcess
+from spinet.workers.processes import Processes
+if __name__ == "__main__":
+    executor = Processes(2)
+    for name in ("one", "two"):
+        executor.submit(wait_for, sys.argv[1], name)
+    if sys.argv[3] == "returns":
+        while not all(os.path.exists(os.path.join(sys.argv[1], name)) for name in ("one", "two")):
+            time.sleep(0.01)
+    else:
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("end", ["killed", "returns"])
+def test_workers_end_with_their_driver_even_in_the_middle_of_a_job(tmp_path, end):
+    script = tmp_path / "driver.py"
+    script.write_text(ORPHANS)
+    driver = subprocess.Popen([sys.executable, script, tmp_path, Path(__file__).parents[1] / "support", end])
+    processes = [written(tmp_path / name) for name in ("one", "two")]
+    if end == "killed":
+        driver.kill()
+    assert driver.wait(30) == (0 if end == "returns" else -9)
+    assert all(gone(process) for process in processes)
