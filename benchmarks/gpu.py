@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,17 +18,17 @@ import tyro
 
 from spinet.benchmark.benchmark import BenchmarkOptions, Report, benchmark, measure
 from spinet.benchmark.entries import Entry, Subject
-from spinet.benchmark.rounds import Clock
 from spinet.benchmark.train import benchmark_training, make_targets
 from spinet.commands.benchmark import print_report
 from spinet.data.rendering import RawImages, develop, gather
 from spinet.data.transforms import IMAGE_STD, TrainTransform
 from spinet.engine.config import OptimConfig
 from spinet.engine.distributed import pick_device
-from spinet.engine.machine import describe_machine, finish
+from spinet.engine.machine import describe_machine
 from spinet.engine.optim import create_optimizer
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
+from spinet.timing import Run, finish, timed
 
 PEER = "torchvision/retinanet_resnet50_fpn"
 # Milliseconds of SpineNet's RetinaNets on a V100 at batch 1 (paper, Table 4).
@@ -132,39 +131,29 @@ def optimisers(plan: Plan, device: torch.device) -> list[Entry]:
         weights = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in groups]
         optimizer = torch.optim.SGD(weights, lr=0.0, momentum=0.9, **kind)
         found.append(
-            Entry(f"SGD {name}", "eager", "fp32", _update(optimizer, device), 1, whole="update", core="update")
+            Entry(
+                f"SGD {name}",
+                "eager",
+                "fp32",
+                timed("update", optimizer.step, device),
+                1,
+                whole="update",
+                core="update",
+            )
         )
     return found
-
-
-def _update(optimizer: torch.optim.Optimizer, device: torch.device) -> Callable[[], dict[str, float]]:
-    clock = Clock(device)
-
-    def run() -> dict[str, float]:
-        clock.start()
-        optimizer.step()
-        clock.lap("update")
-        return clock.stages
-
-    return run
 
 
 def augmentations(plan: Plan, device: torch.device) -> list[Entry]:
     """Return the augmentation of a training batch whose photos are decoded, by one worker and by the device."""
     raw = raw_batch(plan, 0.0)
 
-    def run(place: torch.device) -> dict[str, float]:
-        clock = Clock(place)
-        clock.start()
-        raw.to(place, non_blocking=True)
-        clock.lap("render")
-        return clock.stages
+    def render(place: torch.device) -> Run:
+        return timed("render", lambda: raw.to(place, non_blocking=True), place)
 
     places = {"a worker": torch.device("cpu"), "the device": device}
     return [
-        Entry(
-            f"rendered by {name}", "loader", "fp32", partial(run, place), plan.training, whole="render", core="render"
-        )
+        Entry(f"rendered by {name}", "loader", "fp32", render(place), plan.training, whole="render", core="render")
         for name, place in places.items()
     ]
 

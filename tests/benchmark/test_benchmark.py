@@ -20,12 +20,13 @@ from spinet.benchmark.ceilings import (
 )
 from spinet.benchmark.entries import Subject, photos, prepare_batch
 from spinet.benchmark.peers import create_peer, peer_names
-from spinet.benchmark.rounds import Clock, Spread, count_work, interleave, peak_memory
+from spinet.benchmark.rounds import Spread, count_work, peak_memory
 from spinet.benchmark.train import benchmark_training, make_targets
 from spinet.deploy import manifest
 from spinet.engine.machine import describe_machine
 from spinet.errors import SpinetError
 from spinet.nas.constraints import LatencyTable
+from spinet.timing import Clock, interleave
 
 CPU = torch.device("cpu")
 SMALL = {"image_size": 64, "classes": 3, "rounds": 2, "warm_up": 0, "ceiling_side": 32, "ceiling_numbers": 4096}
@@ -51,7 +52,7 @@ def test_runs_take_turns_and_warm_up_rounds_do_not_count():
         return lambda: order.append(name) or {"all": seconds}
 
     done: list[int] = []
-    times = interleave({"a": run("a", 1.0), "b": run("b", 2.0)}, rounds=2, warm_up=1, each=done.append)
+    times = interleave({"a": run("a", 1.0), "b": run("b", 2.0)}, rounds=2, warm_up=1, progress=done.append)
     assert "".join(order) == "ababab"
     assert times == {"a": {"all": [1.0, 1.0]}, "b": {"all": [2.0, 2.0]}}
     assert done == [1, 2, 3]

@@ -12,7 +12,7 @@ from spinet.arch.head_cost import Head
 from spinet.benchmark.ceilings import MEMORY, STAGE, Ceiling, fastest, matrix_ceilings, memory_ceiling
 from spinet.benchmark.entries import Backend, Entry, Subject, explained, photos, torch_entry
 from spinet.benchmark.peers import PREFIX, peer_entry
-from spinet.benchmark.rounds import Spread, interleave, peak_memory
+from spinet.benchmark.rounds import Spread, peak_memory
 from spinet.benchmark.sessions import Exports, file_entry
 from spinet.data.stream import check_numbers
 from spinet.deploy.manifest import Precision
@@ -20,6 +20,7 @@ from spinet.deploy.sessions import exported_file
 from spinet.engine.machine import describe_machine, threads
 from spinet.errors import SpinetError, unknown_name
 from spinet.files import write_atomically
+from spinet.timing import interleave
 
 # Which precisions a backend computes in.
 COMPUTES: dict[str, tuple[Precision, ...]] = {

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from spinet.benchmark.rounds import Clock, Run
 from spinet.deploy.formats import quiet
 from spinet.deploy.manifest import Precision, import_export
 from spinet.deploy.sessions import openvino_core, openvino_settings
+from spinet.timing import Run, timed
 
 # Side of the square matrices, and numbers in each of the three arrays that memory is read from and written to: far more
 # than caches hold.
@@ -82,19 +82,15 @@ def memory_ceiling(device: torch.device, numbers: int | None = None) -> Ceiling:
 
 
 def _timed(call: Callable[[], object], device: torch.device) -> Run:
-    clock = Clock(device)
+    run = timed(STAGE, lambda: [call() for _ in range(REPEATS)], device)
 
     @torch.no_grad()
-    def run() -> dict[str, float]:
+    def warm_run() -> dict[str, float]:
         # What ran before has left other numbers in the caches, and the processor at another clock.
         call()
-        clock.start()
-        for _ in range(REPEATS):
-            call()
-        clock.lap(STAGE)
-        return clock.stages
+        return run()
 
-    return run
+    return warm_run
 
 
 def _torch_products(side: int, kind: torch.dtype, device: torch.device) -> dict[str, Callable[[], object]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from spinet.arch.baseline import Baseline
 from spinet.arch.catalog import load_network
 from spinet.arch.head_cost import model_cost
-from spinet.benchmark.rounds import Clock, Run, Work, count_work
+from spinet.benchmark.rounds import Work, count_work
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.transforms import EvalTransform
 from spinet.deploy.manifest import Precision
@@ -25,6 +25,7 @@ from spinet.fuse.formats import EXACT, HALF
 from spinet.fuse.fuse import fuse
 from spinet.models.classifier import Classifier
 from spinet.models.rcnn import RCNN
+from spinet.timing import Clock, Run
 
 Backend = Literal["eager", "compile", "onnxruntime", "openvino"]
 WHOLE = "pipeline"

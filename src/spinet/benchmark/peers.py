@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from spinet.benchmark.entries import WHOLE, Entry, explained, watch
-from spinet.benchmark.rounds import Clock, count_work
+from spinet.benchmark.rounds import count_work
 from spinet.errors import unknown_name
+from spinet.timing import Clock
 
 PREFIX = "torchvision/"
 # Those whose images may be of any size.

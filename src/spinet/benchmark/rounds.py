@@ -1,8 +1,7 @@
 """Times of several things that take turns, so that whatever else the machine does hits all of them alike."""
 
 import ctypes
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -12,10 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from spinet.engine.machine import finish
-
-# Seconds of each stage of one run.
-Run = Callable[[], dict[str, float]]
+from spinet.timing import finish
 
 
 @dataclass(frozen=True)
@@ -32,56 +28,6 @@ class Spread:
         """Summarise one value or more."""
         low, median, high = (float(value) for value in np.percentile(values, (25, 50, 75)))
         return cls(median, low, high, len(values))
-
-
-class Clock:
-    """Tells how long the stages of a run took, one after the other.
-
-    Args:
-        device: is waited for at the end of each stage.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.stages: dict[str, float] = {}
-        self._last = 0.0
-
-    def start(self) -> None:
-        """Begin a run."""
-        finish(self.device)
-        self.stages, self._last = {}, time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        """End a stage, and begin the next."""
-        finish(self.device)
-        now = time.perf_counter()
-        self.stages[stage] = self.stages.get(stage, 0.0) + now - self._last
-        self._last = now
-
-    def total(self, name: str) -> dict[str, float]:
-        """Return the stages, and their sum under `name`."""
-        return {name: sum(self.stages.values()), **self.stages}
-
-
-def interleave(
-    runs: Mapping[str, Run], rounds: int, warm_up: int = 2, each: Callable[[int], object] = lambda _: None
-) -> dict[str, dict[str, list[float]]]:
-    """Run all in turn, `rounds` times, and return the seconds of every stage of each.
-
-    Args:
-        runs: what is measured, by name.
-        rounds: that count.
-        warm_up: rounds before.
-        each: is called with the number of rounds that are done.
-    """
-    times: dict[str, dict[str, list[float]]] = {name: {} for name in runs}
-    for turn in range(warm_up + rounds):
-        for name, run in runs.items():
-            for stage, seconds in run().items():
-                if turn >= warm_up:
-                    times[name].setdefault(stage, []).append(seconds)
-        each(turn + 1)
-    return times
 
 
 class Work(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spinet.benchmark.entries import WHOLE, Entry, Subject, photos, prepare_batch
-from spinet.benchmark.rounds import Clock, Run, count_work
+from spinet.benchmark.rounds import count_work
 from spinet.data.images import read_image
 from spinet.deploy.formats import onnx_bytes, quantise, to_onnx, to_openvino, without_raw
 from spinet.deploy.graph import create_graph, letterbox, prepare, to_pixels
@@ -24,6 +24,7 @@ from spinet.deploy.sessions import (
 from spinet.errors import SpinetError
 from spinet.models.classifier import Classifier
 from spinet.predict.predict import find_images
+from spinet.timing import Clock, Run
 
 CPU = torch.device("cpu")
 # Photos that the ranges of 8-bit values are taken from: enough for their time, too few for their accuracy.

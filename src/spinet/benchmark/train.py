@@ -11,7 +11,7 @@ from torch import Tensor
 from spinet.benchmark.benchmark import BenchmarkOptions, Report, measure
 from spinet.benchmark.entries import Entry, Subject, explained
 from spinet.benchmark.peers import PREFIX, compile_peer, create_peer
-from spinet.benchmark.rounds import Clock, count_work
+from spinet.benchmark.rounds import count_work
 from spinet.deploy.manifest import Precision
 from spinet.deploy.sessions import exported_file
 from spinet.engine.build import MASK_HEADS
@@ -22,6 +22,7 @@ from spinet.engine.machine import threads
 from spinet.engine.optim import clip_gradients, create_optimizer
 from spinet.engine.task import task_of
 from spinet.errors import SpinetError
+from spinet.timing import Clock, timed
 
 STEP, LOADING = "step", "loading"
 # Objects of a made-up training image.
@@ -176,7 +177,15 @@ def data_entries(root: str, options: BenchmarkOptions) -> list[Entry]:
     cpu = torch.device("cpu")
     calls: dict[str, Callable[[], object]] = {"decoding": decode, "batches": lambda: next(stream)}
     return [
-        Entry(f"{name} of {root}", "loader", "fp32", _stage(call, cpu), options.batch_size, whole=LOADING, core=LOADING)
+        Entry(
+            f"{name} of {root}",
+            "loader",
+            "fp32",
+            timed(LOADING, call, cpu),
+            options.batch_size,
+            whole=LOADING,
+            core=LOADING,
+        )
         for name, call in calls.items()
     ]
 
@@ -184,15 +193,3 @@ def data_entries(root: str, options: BenchmarkOptions) -> list[Entry]:
 def _endless(count: int) -> Iterator[int]:
     while True:
         yield from range(count)
-
-
-def _stage(call: Callable[[], object], device: torch.device) -> Callable[[], dict[str, float]]:
-    clock = Clock(device)
-
-    def run() -> dict[str, float]:
-        clock.start()
-        call()
-        clock.lap(LOADING)
-        return clock.stages
-
-    return run

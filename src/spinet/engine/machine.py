@@ -15,12 +15,6 @@ import torch
 PACKAGES = ("spinet", "torch", "torchvision", "onnxruntime", "openvino", "nncf")
 
 
-def finish(device: torch.device) -> None:
-    """Wait until a device has done what it was asked to; CPUs have when a call returns."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Let PyTorch compute with so many threads for a while."""

@@ -1,7 +1,6 @@
 """In which number type and memory format a network computes where it is only used, not trained."""
 
-import statistics
-import time
+from functools import partial
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 import torch
@@ -9,6 +8,7 @@ from torch import nn
 
 from spinet.errors import unknown_name
 from spinet.fuse.fuse import fuse
+from spinet.timing import medians
 
 M = TypeVar("M", bound=nn.Module)
 Precision = Literal["fp32", "bf16", "auto"]
@@ -70,12 +70,8 @@ def best_format(model: nn.Module, image_size: int, device: torch.device, *, bf16
     half = bf16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     formats = {each: fuse(model, **each._asdict()) for each in (PLAIN, EXACT, *((HALF,) if half else ()))}
     images = torch.zeros(1, 3, image_size, image_size)
-    times: dict[Format, list[float]] = {each: [] for each in formats}
-    for _ in range(runs + 1):
-        for each, network in formats.items():
-            start = time.perf_counter()
-            network(images)
-            times[each].append(time.perf_counter() - start)
+    calls = {each: partial(network, images) for each, network in formats.items()}
     # The first run of each also allocates memory and chooses kernels.
-    best: Format = min(formats, key=lambda each: statistics.median(times[each][1:]))
+    times = medians(calls, device, runs, warm_up=1)
+    best: Format = min(times, key=times.__getitem__)
     return best

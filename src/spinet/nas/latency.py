@@ -5,11 +5,9 @@ the sum leaves out, such as the additions between connections, is little; measur
 """
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 from spinet.arch.block_spec import BlockSpec
 from spinet.arch.catalog import Architecture
 from spinet.arch.genotype import Genotype
-from spinet.engine.machine import device_name, finish
+from spinet.engine.machine import device_name
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.backbone import PermutedBlock, SpineNet
@@ -26,6 +24,7 @@ from spinet.models.resample import level_size
 from spinet.nas.config import spinet_version
 from spinet.nas.constraints import LatencyTable
 from spinet.nas.space import Space
+from spinet.timing import medians
 
 
 class Stopwatch:
@@ -43,15 +42,7 @@ class Stopwatch:
     @torch.inference_mode()
     def milliseconds(self, work: Callable[[], object]) -> float:
         """Return how long one call takes."""
-        times = []
-        for call in range(self.warm_up + self.repeats):
-            finish(self.device)
-            started = time.perf_counter()
-            work()
-            finish(self.device)
-            if call >= self.warm_up:
-                times.append(1000 * (time.perf_counter() - started))
-        return round(median(times), 4)
+        return round(1000 * medians({"": work}, self.device, self.repeats, self.warm_up)[""], 4)
 
 
 def measure_latency(
