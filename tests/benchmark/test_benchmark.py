@@ -8,6 +8,7 @@ from PIL import Image
 from small_models import tiny_weights
 from torch import nn
 
+from spinet import extras
 from spinet.benchmark.benchmark import BenchmarkOptions, Report, benchmark
 from spinet.benchmark.ceilings import (
     MEMORY,
@@ -22,7 +23,6 @@ from spinet.benchmark.entries import Subject, photos, prepare_batch
 from spinet.benchmark.peers import create_peer, peer_names
 from spinet.benchmark.rounds import Spread, count_work, peak_memory
 from spinet.benchmark.train import benchmark_training, make_targets
-from spinet.deploy import manifest
 from spinet.engine.machine import describe_machine
 from spinet.errors import SpinetError
 from spinet.nas.constraints import LatencyTable
@@ -250,7 +250,7 @@ def test_a_backend_without_its_package_names_the_extra(monkeypatch):
     def missing(module: str):
         raise ImportError(f"No module named {module!r}", name=module)
 
-    monkeypatch.setattr(manifest.importlib, "import_module", missing)
+    monkeypatch.setattr(extras.importlib, "import_module", missing)
     with pytest.raises(SpinetError, match=r"pip install 'spinet\[export\]'"):
         benchmark(["tiny"], BenchmarkOptions(**SMALL, backends=("onnxruntime",)), CPU)
 

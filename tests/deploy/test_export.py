@@ -15,10 +15,11 @@ from spinet.deploy.check import check, matches, photo_like
 from spinet.deploy.export import ExportOptions, export
 from spinet.deploy.exported import ExportedDetector
 from spinet.deploy.graph import create_graph, letterbox, prepare, to_pixels
-from spinet.deploy.manifest import Manifest, import_export
+from spinet.deploy.manifest import Manifest
 from spinet.deploy.sessions import open_session
 from spinet.engine.checkpoint import save_weights
 from spinet.errors import SpinetError
+from spinet.extras import import_extra
 from spinet.models.detections import Limits, select_detections
 
 
@@ -239,7 +240,7 @@ def test_a_missing_extra_is_named_before_anything_is_computed(
 def test_no_package_reports_the_use_of_exports(monkeypatch):
     monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
 
-    import_export("json", "exporting")
+    import_extra("json", "export", "exporting")
 
     with pytest.raises(ImportError):
         importlib.import_module("openvino_telemetry")

@@ -187,7 +187,7 @@ def test_a_model_that_timm_has_not_or_without_a_pyramid_is_refused(name, sentenc
 def test_without_timm_its_bodies_are_refused_with_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
 
-    with pytest.raises(SpinetError, match=r"timm is not installed; `pip install spinet\[timm\]` brings it"):
+    with pytest.raises(SpinetError, match=r"needs timm, which is not installed: pip install 'spinet\[timm\]'"):
         create_backbone("timm/hrnet_w18-fpn")
 
 

@@ -1,4 +1,3 @@
-import builtins
 import os
 import socket
 import subprocess
@@ -44,15 +43,8 @@ class TestRay(ExecutorContract):
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch):
-    load = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name == "ray":
-            raise ImportError(name)
-        return load(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(SpinetError, match=r"needs Ray: pip install 'spinet\[ray\]'"):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SpinetError, match=r"needs ray, which is not installed: pip install 'spinet\[ray\]'"):
         RayExecutor(1)
 
 

@@ -1,7 +1,5 @@
 """The page: a photo, what models find in it, their graphs and costs. Gradio draws it; it asks for nothing outside."""
 
-import importlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,24 +13,12 @@ from spinet.app.session import INVITATION, Session, View, look, picked, view
 from spinet.app.style import STYLE
 from spinet.data.images import read_image
 from spinet.errors import SpinetError
+from spinet.extras import import_extra
 
 _THUMBNAIL = 160
 # Large photos are read and asked about one after the other, which bounds memory; drawing is cheap.
 _ASKING: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "asking"}
 _DRAWING: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "drawing"}
-
-
-def import_gradio() -> Any:
-    """Return Gradio, which is told to report nothing to anybody.
-
-    Raises:
-        SpinetError: it is not installed.
-    """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    try:
-        return importlib.import_module("gradio")
-    except ImportError:
-        raise SpinetError("the page needs gradio, which is not installed: pip install 'spinet[app]'") from None
 
 
 def build_page(models: Models, examples: Sequence[Path] = ()) -> Any:
@@ -45,7 +31,7 @@ def build_page(models: Models, examples: Sequence[Path] = ()) -> Any:
     Raises:
         SpinetError: Gradio is not installed.
     """
-    gr = import_gradio()
+    gr = import_extra("gradio", "app", "the page")
     small = [(path, picture) for path in examples if (picture := _thumbnail(path))]
     with gr.Blocks(title="Spinet", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         parts = lay_out(gr, models, [picture for _, picture in small])
@@ -59,7 +45,7 @@ def serve(page: Any, host: str = "127.0.0.1", port: int = 7860) -> str:
     Raises:
         SpinetError: the port is taken, or there is no such address on this machine.
     """
-    gr = import_gradio()
+    gr = import_extra("gradio", "app", "the page")
     letters = [gr.themes.Font(name) for name in ("system-ui", "Helvetica", "Arial", "sans-serif")]
     figures = [gr.themes.Font(name) for name in ("ui-monospace", "Menlo", "Consolas", "monospace")]
     page.queue(max_size=200)

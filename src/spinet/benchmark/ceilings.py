@@ -9,8 +9,9 @@ import torch
 from torch.nn import functional
 
 from spinet.deploy.formats import quiet
-from spinet.deploy.manifest import Precision, import_export
+from spinet.deploy.manifest import Precision
 from spinet.deploy.sessions import openvino_core, openvino_settings
+from spinet.extras import import_extra
 from spinet.timing import Run, timed
 
 # Side of the square matrices, and numbers in each of the three arrays that memory is read from and written to: far more
@@ -109,15 +110,15 @@ def _torch_products(side: int, kind: torch.dtype, device: torch.device) -> dict[
 
 
 def _openvino_product(side: int, precision: Precision, threads: int) -> Callable[[], object]:
-    openvino = import_export("openvino", "measuring OpenVINO's ceiling")
-    operators = import_export("openvino.opset13", "measuring OpenVINO's ceiling")
+    openvino = import_extra("openvino", "export", "measuring OpenVINO's ceiling")
+    operators = import_extra("openvino.opset13", "export", "measuring OpenVINO's ceiling")
     random = np.random.default_rng(0)
     rows = operators.parameter([side, side], np.float32)
     weights = operators.constant(random.random((side, side), np.float32))
     model = openvino.Model([operators.matmul(rows, weights, False, True)], [rows])
     values = random.random((side, side), np.float32)
     if precision == "int8":
-        nncf = import_export("nncf", "computing in 8-bit integers")
+        nncf = import_extra("nncf", "export", "computing in 8-bit integers")
         with quiet():
             model = nncf.quantize(model, nncf.Dataset([values]), subset_size=1)
     request = openvino_core().compile_model(model, "CPU", openvino_settings(precision, threads)).create_infer_request()

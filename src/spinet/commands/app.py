@@ -8,6 +8,7 @@ import tyro
 
 from spinet.commands.console import say
 from spinet.errors import SpinetError
+from spinet.extras import import_extra
 
 
 def app_command(args: list[str]) -> None:
@@ -30,10 +31,10 @@ def app_command(args: list[str]) -> None:
         if not 1 <= port <= 65535:
             raise SpinetError(f"--port is {port}; allowed are 1 to 65535")
         from spinet.app.models import Models, example_photos
-        from spinet.app.serve import build_page, import_gradio, serve
+        from spinet.app.serve import build_page, serve
         from spinet.engine.distributed import pick_device
 
-        import_gradio()
+        import_extra("gradio", "app", "the page")
         opened = Models(models, pick_device(device))
         page = build_page(opened, example_photos(models))
         say(f"{', '.join(opened.names)}: {serve(page, host, port)}  (Ctrl-C ends it)")

@@ -14,6 +14,7 @@ from PIL import Image
 from spinet.data.digits import draw_picture
 from spinet.data.images import read_image
 from spinet.errors import SpinetError
+from spinet.extras import import_extra
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -127,15 +128,9 @@ def make_demo_dataset(
 
 def _sources() -> tuple[Digits, Path]:
     """Return the digits as (images `(1797, 8, 8)`, classes `(1797,)`) and the folder of photos."""
-    try:
-        import skimage.data
-        import sklearn.datasets
-    except ImportError as error:
-        raise SpinetError(
-            f"the demo data set needs {error.name}, which is not installed: pip install 'spinet[demo]'"
-        ) from error
-    digits = sklearn.datasets.load_digits()
-    return ((digits.images * 15.9375).astype(np.uint8), digits.target), Path(skimage.data.data_dir)
+    photos = import_extra("skimage.data", "demo", "the demo dataset")
+    digits = import_extra("sklearn.datasets", "demo", "the demo dataset").load_digits()
+    return ((digits.images * 15.9375).astype(np.uint8), digits.target), Path(photos.data_dir)
 
 
 def _write_split(root: Path, split: str, plan: _Plan, digits: Digits, photo_folder: Path) -> None:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from spinet.deploy.graph import Graph
-from spinet.deploy.manifest import KEY, Manifest, import_export
+from spinet.deploy.manifest import KEY, Manifest
 from spinet.errors import SpinetError
+from spinet.extras import import_extra
 
 OPSET = 20
 
@@ -37,7 +38,7 @@ def capture(graph: Graph, manifest: Manifest) -> torch.export.ExportedProgram:
 
 def to_onnx(graph: Graph, manifest: Manifest) -> Any:
     """Return the graph as an `onnx.ModelProto` with the manifest, and its raw outputs behind those of the manifest."""
-    onnx = import_export("onnx", "exporting to ONNX")
+    onnx = import_extra("onnx", "export", "exporting to ONNX")
     program = capture(graph, manifest)
     try:
         with quiet():
@@ -74,7 +75,7 @@ def onnx_bytes(proto: Any) -> bytes:
     Raises:
         SpinetError: it is larger than a file of this format may be.
     """
-    onnx = import_export("onnx", "exporting to ONNX")
+    onnx = import_extra("onnx", "export", "exporting to ONNX")
     try:
         content: bytes = proto.SerializeToString()
     except (ValueError, RuntimeError):
@@ -87,7 +88,7 @@ def onnx_bytes(proto: Any) -> bytes:
 
 def to_openvino(content: bytes, manifest: Manifest) -> Any:
     """Return an ONNX model as an `openvino.Model` with the manifest."""
-    openvino = import_export("openvino", "exporting to OpenVINO")
+    openvino = import_extra("openvino", "export", "exporting to OpenVINO")
     model = openvino.convert_model(io.BytesIO(content))
     model.set_rt_info(manifest.to_json(), [KEY])
     return model
@@ -101,7 +102,7 @@ def quantise(model: Any, pictures: Sequence[Tensor], manifest: Manifest) -> Any:
         pictures: uint8 RGB `(H, W, 3)`, from which the ranges of values are taken.
         manifest: of the new model.
     """
-    nncf = import_export("nncf", "exporting in 8-bit integers")
+    nncf = import_extra("nncf", "export", "exporting in 8-bit integers")
     size = manifest.batch_size
     batches = [
         torch.stack([pictures[(start + index) % len(pictures)] for index in range(size)]).numpy()
@@ -121,7 +122,7 @@ def quantise(model: Any, pictures: Sequence[Tensor], manifest: Manifest) -> Any:
 
 def save_openvino(model: Any, folder: Path, name: str) -> list[Path]:
     """Write an OpenVINO model as two files, `name`.xml and .bin, in full precision; return their paths."""
-    openvino = import_export("openvino", "exporting to OpenVINO")
+    openvino = import_extra("openvino", "export", "exporting to OpenVINO")
     openvino.save_model(model, folder / f"{name}.xml", compress_to_fp16=False)
     return [folder / f"{name}.bin", folder / f"{name}.xml"]
 

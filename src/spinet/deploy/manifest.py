@@ -1,9 +1,7 @@
 """What an exported file says about itself: enough to use it without the run that it came from."""
 
-import importlib
 import importlib.metadata
 import json
-import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -11,6 +9,7 @@ import torch
 
 from spinet.engine.checkpoint import ModelInfo
 from spinet.errors import SpinetError, unknown_name
+from spinet.extras import import_extra
 
 Precision = Literal["fp32", "bf16", "int8"]
 ExportFormat = Literal["onnx", "openvino", "pt2"]
@@ -92,21 +91,4 @@ def require_packages(format: ExportFormat, precision: Precision) -> None:
     """
     modules = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino"), "pt2": ()}
     for module in (*modules[format], *(("nncf",) if precision == "int8" else ())):
-        import_export(module, f"exporting to {format} in {precision}")
-
-
-def import_export(module: str, purpose: str) -> Any:
-    """Return a module of the extra `export`, which is kept from reporting its use to its makers.
-
-    OpenVINO and NNCF do so by a package that they go on without: each report forks the whole process, and waits for an
-    answer.
-
-    Raises:
-        SpinetError: the package is not installed.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = (error.name or module).split(".")[0]
-        raise SpinetError(f"{purpose} needs {package}, which is not installed: pip install 'spinet[export]'") from None
+        import_extra(module, "export", f"exporting to {format} in {precision}")

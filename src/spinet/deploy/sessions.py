@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
-from spinet.deploy.manifest import KEY, ExportFormat, Manifest, Precision, import_export
+from spinet.deploy.manifest import KEY, ExportFormat, Manifest, Precision
 from spinet.engine.checkpoint import holds_weights
 from spinet.errors import SpinetError
+from spinet.extras import import_extra
 
 CPU = torch.device("cpu")
 SUFFIXES: dict[str, ExportFormat] = {".onnx": "onnx", ".xml": "openvino", ".pt2": "pt2"}
@@ -42,7 +43,7 @@ class OnnxSession:
     """
 
     def __init__(self, model: Path | bytes, where: str, threads: int = 0) -> None:
-        runtime = import_export("onnxruntime", "running an ONNX file")
+        runtime = import_extra("onnxruntime", "export", "running an ONNX file")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -102,7 +103,7 @@ def openvino_core() -> Any:
     Raises:
         SpinetError: OpenVINO is not installed.
     """
-    return import_export("openvino", "computing with OpenVINO").Core()
+    return import_extra("openvino", "export", "computing with OpenVINO").Core()
 
 
 def openvino_settings(precision: Precision, threads: int) -> dict[str, Any]:

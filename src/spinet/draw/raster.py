@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from spinet.errors import SpinetError
+from spinet.extras import import_extra
 
 
 def svg_to_png(svg: str, zoom: float = 2.0) -> bytes:
@@ -11,16 +11,13 @@ def svg_to_png(svg: str, zoom: float = 2.0) -> bytes:
     Raises:
         SpinetError: the renderer is not installed.
     """
-    try:
-        from resvg_py import svg_to_bytes
-    except ImportError:
-        raise SpinetError("PNG files need one more package: pip install 'spinet[draw]'; SVG needs none") from None
+    renderer = import_extra("resvg_py", "draw", "drawing PNG files (SVG files need nothing more)")
     import matplotlib
 
     # Letters must not vanish on a machine without fonts, so a font that is surely there is among the choices.
     fonts = sorted(Path(matplotlib.get_data_path()).glob("fonts/ttf/DejaVuSans*.ttf"))
     return bytes(
-        svg_to_bytes(
+        renderer.svg_to_bytes(
             svg_string=svg,
             zoom=zoom,
             font_files=[str(font) for font in fonts if font.stem in ("DejaVuSans", "DejaVuSans-Bold")],

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torchvision.models import resnet
 
 from spinet.arch.baseline import LAST_LEVEL, LEVELS, NO_NECK, TIMM, Baseline
 from spinet.errors import SpinetError
+from spinet.extras import import_extra
 from spinet.models.backbone import Backbone
 from spinet.models.blocks import Activation, Conv2d, ConvBN, ConvFactory, activation_function
 from spinet.models.nas_fpn import NasFpn
@@ -51,7 +51,7 @@ class TimmBody(nn.Module):
 
     def __init__(self, name: str, in_channels: int, bn_eps: float, bn_momentum: float) -> None:
         super().__init__()
-        timm = import_timm()
+        timm = import_extra("timm", "timm", f"the backbone 'timm/{name}'")
         try:
             strides = timm.create_model(name, features_only=True, in_chans=in_channels).feature_info.reduction()
         except Exception as error:  # models that have no such features fail in ways of their own
@@ -165,16 +165,3 @@ class BaselineBackbone(Backbone):
 
 def _first_line(error: Exception) -> str:
     return str(error).split("\n")[0] or type(error).__name__
-
-
-def import_timm() -> Any:
-    """Return the module timm.
-
-    Raises:
-        SpinetError: it is not installed.
-    """
-    try:
-        import timm
-    except ImportError:
-        raise SpinetError("timm is not installed; `pip install spinet[timm]` brings it") from None
-    return timm

@@ -15,6 +15,7 @@ from PIL import Image
 from torchvision.transforms.v2.functional import to_pil_image
 
 from spinet.errors import SpinetError
+from spinet.extras import import_extra
 from spinet.files import refuse_replacing
 from spinet.predict.ahead import ahead
 from spinet.predict.detections_json import detections_json
@@ -103,7 +104,7 @@ def predict_video(
         SpinetError: PyAV is not installed, the video cannot be opened or ends in the middle, or would be replaced by
             the annotated one.
     """
-    av = _import_av()
+    av = import_extra("av", "video", "reading videos")
     check_outputs([source], out)
     try:
         name, kind = device_of(str(source))
@@ -214,11 +215,3 @@ class _Outputs:
             self.container.mux(self.stream.encode())
             self.container.close()
             self.partial.replace(self.video)
-
-
-def _import_av() -> Any:
-    try:
-        import av
-    except ImportError:
-        raise SpinetError("videos need PyAV, which is not installed: pip install 'spinet[video]'") from None
-    return av

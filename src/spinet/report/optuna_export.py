@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spinet.errors import SpinetError
-from spinet.nas.extras import import_extra
+from spinet.extras import import_extra
 from spinet.nas.history import History, Record, load_history, mean_by_graph
 from spinet.nas.space import Choices, Space
 
@@ -37,7 +37,7 @@ def export_optuna(run: Path, url: str, name: str | None = None) -> int:
         SpinetError: there is no journal, the storage cannot be opened, optuna is missing, or the study of that name
             is of another search.
     """
-    optuna = import_extra("optuna", "export to Optuna")
+    optuna = import_extra("optuna", "search", "export to Optuna")
     history = load_history(run)
     study = _study(optuna, history, url, name or run.resolve().name)
     known = {each.user_attrs.get(_NUMBER) for each in study.get_trials(deepcopy=False)}

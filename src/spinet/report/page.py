@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from spinet.draw.text import FONT, clean
-from spinet.nas.extras import import_extra
+from spinet.extras import import_extra
 from spinet.report.figures import Figure
 
 _STYLE = f"""
@@ -130,7 +130,7 @@ def page(title: str, lead: str, parts: Sequence[str], figures: Sequence[Figure])
         parts: HTML, one part a card or row of cards.
         figures: all that the parts have places for.
     """
-    library = import_extra("plotly.offline", "the report of a search").get_plotlyjs() if figures else ""
+    library = import_extra("plotly.offline", "search", "the report of a search").get_plotlyjs() if figures else ""
     specs = [{"name": each.name, "traces": each.traces, "layout": each.layout} for each in figures]
     scripts = (
         f'<script type="application/json" id="figures">{_json(specs)}</script>\n'

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spinet.errors import SpinetError
-from spinet.nas.extras import import_extra
+from spinet.extras import import_extra
 
 Floats = NDArray[np.float64]
 Statistic = Callable[..., float]
@@ -182,7 +182,7 @@ def hypervolume(costs: ArrayLike, rewards: ArrayLike, worst: tuple[float, float]
 
 
 def _stats() -> Any:
-    return import_extra("scipy.stats", "statistics of a search")
+    return import_extra("scipy.stats", "search", "statistics of a search")
 
 
 def _pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:

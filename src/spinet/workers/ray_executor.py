@@ -3,10 +3,10 @@
 import os
 import socket
 import time
-from types import ModuleType
 from typing import Any
 
 from spinet.errors import SpinetError, WorkerLost
+from spinet.extras import import_extra
 from spinet.workers.executors import check_executor, too_long
 from spinet.workers.processes import keep_to_share
 from spinet.workers.slots import Answer, Call, SlotExecutor, serve
@@ -38,7 +38,7 @@ class RayExecutor(SlotExecutor):
         self, workers: int, timeout: float | None = None, *, cpus: int = 1, gpus: float = 0, address: str | None = None
     ) -> None:
         check_executor(self.name, workers, timeout)
-        ray = _ray()
+        ray = import_extra("ray", "ray", "the executor 'ray'")
         self.device = f"{gpus:g} GPUs and {cpus} cpus each" if gpus else f"cpu, {cpus} threads each"
         self._ours = not ray.is_initialized()
         if self._ours:
@@ -56,13 +56,13 @@ class RayExecutor(SlotExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
         if self._ours:
             self._ours = False
-            _ray().shutdown()
+            import_extra("ray", "ray", "the executor 'ray'").shutdown()
 
 
 class RaySlot:
     """A place for one actor; see `Slot`."""
 
-    def __init__(self, ray: ModuleType, timeout: float | None, cpus: int, gpus: float) -> None:
+    def __init__(self, ray: Any, timeout: float | None, cpus: int, gpus: float) -> None:
         self._ray, self._timeout = ray, timeout
         share = gpus % 1
         self._start = ray.remote(_Actor).options(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)
@@ -132,12 +132,3 @@ def _check_address(address: str | None) -> None:
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-
-
-def _ray() -> ModuleType:
-    try:
-        import ray
-    except ImportError:
-        raise SpinetError("the executor ray needs Ray: pip install 'spinet[ray]'") from None
-    module: ModuleType = ray
-    return module
