@@ -18,7 +18,7 @@ def weights(folder, head):
     info = ModelInfo(architecture, settings, ("zero", "one", "two"), (1, 2, 3), 64)
     model = create_model(architecture, settings, 3)
     if head == "retinanet":
-        torch.nn.init.constant_(model.classes.bias, -1.0)  # so that it finds something
+        torch.nn.init.constant_(model.cls_tower.bias, -1.0)  # so that it finds something
     path = folder / f"{head}.safetensors"
     save_weights(path, model.state_dict(), info, {})
     return path

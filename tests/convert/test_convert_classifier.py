@@ -125,7 +125,7 @@ def test_a_classifier_is_neither_a_detector_nor_the_other_way_round(converted, t
 def test_a_detector_starts_from_the_backbone_of_a_classifier(published, converted):
     _, info = load_classifier(converted)
     model = create_retinanet(info.architecture, 2, pool_mode="tpu")
-    untouched = model.classes.predictor.weight.detach().clone()
+    untouched = model.cls_tower.predictor.weight.detach().clone()
     settings = replace(info.model, head="retinanet", weights=str(converted), background=False)
 
     load_pretrained(model, replace(info, model=settings, class_names=("a", "b"), category_ids=(1, 2)))
@@ -133,7 +133,7 @@ def test_a_detector_starts_from_the_backbone_of_a_classifier(published, converte
     expected = published[0].backbone.state_dict()
     for name, value in model.backbone.state_dict().items():
         torch.testing.assert_close(value, expected[name])
-    assert torch.equal(model.classes.predictor.weight, untouched)
+    assert torch.equal(model.cls_tower.predictor.weight, untouched)
 
 
 @pytest.mark.slow

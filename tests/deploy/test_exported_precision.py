@@ -66,8 +66,8 @@ def test_without_photos_bf16_is_judged_by_raw_outputs_not_by_which_of_many_boxes
 def test_regions_and_masks_survive_bf16(tmp_path, head):
     model, info = tiny(head, proposals=30)
     with torch.no_grad():
-        for stage in model.stages:  # so that scores are far from each other
-            stage.classes.weight.mul_(100)
+        for stage in model.box_heads:  # so that scores are far from each other
+            stage.cls_score.weight.mul_(100)
 
     agreement = export_model(model, info, tmp_path / "small" / "model.xml", ExportOptions("openvino", precision="bf16"))
 

@@ -109,11 +109,11 @@ def test_new_classes_keep_everything_but_the_class_predictor(saved):
     model_config = replace(MODEL, weights=str(saved), new_classes=True)
     info = replace(INFO, model=model_config, class_names=("cat", "dog"), category_ids=(1, 2))
     model = info.create_model()
-    own = model.classes.predictor.weight.clone()
+    own = model.cls_tower.predictor.weight.clone()
     load_pretrained(model, info)
     old, _ = read_weights(saved)
-    assert torch.equal(model.classes.predictor.weight, own)
-    assert torch.equal(model.boxes.predictor.weight, old["boxes.predictor.weight"])
+    assert torch.equal(model.cls_tower.predictor.weight, own)
+    assert torch.equal(model.box_tower.predictor.weight, old["box_tower.predictor.weight"])
 
 
 def test_weights_of_another_architecture_are_refused_by_both_names(saved):

@@ -96,7 +96,7 @@ def test_a_classifier_goes_on_from_another_with_a_new_dense_layer(config, tmp_pa
 
     found = load_file(tmp_path / "second" / "last.safetensors")
     assert torch.equal(found["backbone.stem.conv.conv.weight"], source["backbone.stem.conv.conv.weight"])
-    assert not torch.equal(found["dense.weight"], source["dense.weight"])
+    assert not torch.equal(found["fc.weight"], source["fc.weight"])
 
 
 def test_a_classifier_augmented_on_the_device_ends_bit_equal(config, tmp_path):

@@ -220,8 +220,8 @@ def test_other_classes_start_new_predictors_on_the_old_features(config, kites, t
     train(still, tmp_path / "second", quiet=True)
 
     old, new = (load_file(tmp_path / name / "last.safetensors") for name in ("first", "second"))
-    assert new["stages.0.classes.weight"].shape[0] == 3
-    shared = "stages.0.dense.weight"
+    assert new["box_heads.0.cls_score.weight"].shape[0] == 3
+    shared = "box_heads.0.fc.weight"
     assert torch.equal(old[shared], new[shared])
 
 

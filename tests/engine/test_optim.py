@@ -57,7 +57,7 @@ def test_only_convolution_weights_decay():
     assert decayed_names | kept_names == set(names.values())
     assert all(name.endswith(".weight") and ".norm" not in name for name in decayed_names)
     assert "backbone.stem.conv.norm.weight" in kept_names
-    assert "classes.convs.0.bias" in kept_names
+    assert "cls_tower.convs.0.bias" in kept_names
 
 
 @pytest.mark.parametrize(("decay", "counts"), [("tpu", (2, 0)), ("mg", (1, 1))])
@@ -78,12 +78,16 @@ def test_of_a_mobile_detector_the_two_sources_decay_different_kernels():
     assert decayed["mg"] < decayed["tpu"]
     assert all(model.get_parameter(name).dim() == 4 for name in decayed["tpu"])
     spared = decayed["tpu"] - decayed["mg"]
-    towers = {f"{tower}.convs.{i}.{half}.weight" for tower in ("classes", "boxes") for i in range(4) for half in HALVES}
+    towers = {
+        f"{tower}.convs.{i}.{half}.weight" for tower in ("cls_tower", "box_tower") for i in range(4) for half in HALVES
+    }
     backbone = {name for name in spared if name.startswith("backbone.")}
     assert spared == towers | backbone
     # One input channel a group: depthwise.
     assert all(model.get_parameter(name).shape[1] == 1 for name in backbone)
-    assert {f"{tower}.predictor.{half}.weight" for tower in ("classes", "boxes") for half in HALVES} <= decayed["mg"]
+    assert {f"{tower}.predictor.{half}.weight" for tower in ("cls_tower", "box_tower") for half in HALVES} <= decayed[
+        "mg"
+    ]
     assert "backbone.blocks.2.body.0.squeeze_excite.reduce.weight" in decayed["mg"]
 
 

@@ -81,7 +81,7 @@ def boxes_of(results):
 def test_one_plain_view_gives_what_plain_detection_gives(digits):
     torch.manual_seed(0)
     model = create_retinanet(load_architecture("tiny"), 3)
-    nn.init.constant_(model.classes.bias, -1.0)  # so that an untrained network finds something
+    nn.init.constant_(model.cls_tower.bias, -1.0)  # so that an untrained network finds something
     dataset = CocoDataset(digits, "val")
 
     plain = detect(model, dataset, image_size=64, batch_size=3, device=CPU)
@@ -93,7 +93,7 @@ def test_one_plain_view_gives_what_plain_detection_gives(digits):
 def test_more_views_of_a_real_network_change_what_is_found(digits):
     torch.manual_seed(0)
     model = create_retinanet(load_architecture("tiny"), 3)
-    nn.init.constant_(model.classes.bias, -1.0)
+    nn.init.constant_(model.cls_tower.bias, -1.0)
     dataset = CocoDataset(digits, "val")
 
     plain, mirrored, scaled = (

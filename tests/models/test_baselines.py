@@ -210,7 +210,7 @@ def test_a_resnet_without_a_neck_gives_the_mean_of_its_last_features_to_the_dens
     model = create_classifier(load_network("resnet18"), 3).eval()
     images = torch.randn(2, 3, 64, 64)
 
-    expected = model.dense(model.backbone.body(images)[-1].mean(dim=(2, 3)))
+    expected = model.fc(model.backbone.body(images)[-1].mean(dim=(2, 3)))
 
     torch.testing.assert_close(model(images), expected)
 

@@ -51,7 +51,7 @@ def test_mmdetection_decodes_rounded_anchors_as_we_do():
 def detector(**settings):
     torch.manual_seed(0)
     model = create_retinanet(load_architecture("tiny"), num_classes=3, **settings).eval()
-    torch.nn.init.constant_(model.classes.bias, 0.0)
+    torch.nn.init.constant_(model.cls_tower.bias, 0.0)
     return model
 
 

@@ -69,7 +69,7 @@ def test_features_of_all_levels_are_added_from_the_top_down_and_averaged(classif
     coarse, middle, fine = features[5], features[4], features[3]
     total = F.interpolate(F.interpolate(coarse, size=middle.shape[-2:]) + middle, size=fine.shape[-2:]) + fine
 
-    expected = F.linear((total / 3).mean(dim=(2, 3)), classifier.dense.weight, classifier.dense.bias)
+    expected = F.linear((total / 3).mean(dim=(2, 3)), classifier.fc.weight, classifier.fc.bias)
 
     torch.testing.assert_close(classifier(images), expected)
 
@@ -79,7 +79,7 @@ def test_one_level_is_the_coarsest_or_the_asked_one_and_the_others_are_not_built
     for asked, level in ((None, 5), (4, 4)):
         model = create_classifier(TINY, 10, aggregation="one", level=asked).eval()
         assert model.backbone.levels == (level,)
-        torch.testing.assert_close(model(images), model.dense(model.backbone(images)[level].mean(dim=(2, 3))))
+        torch.testing.assert_close(model(images), model.fc(model.backbone(images)[level].mean(dim=(2, 3))))
 
 
 def test_concatenated_means_make_a_vector_of_all_levels_finest_first():
@@ -87,15 +87,15 @@ def test_concatenated_means_make_a_vector_of_all_levels_finest_first():
     images = torch.rand(1, 3, 64, 64)
     vector = torch.cat([model.backbone(images)[level].mean(dim=(2, 3)) for level in (3, 4, 5)], dim=1)
 
-    assert model.dense.in_features == 3 * model.backbone.out_channels
-    torch.testing.assert_close(model(images), model.dense(vector))
+    assert model.fc.in_features == 3 * model.backbone.out_channels
+    torch.testing.assert_close(model(images), model.fc(vector))
 
 
 def test_the_concatenation_of_table_11_has_1280_values():
     with torch.device("meta"):
         model = create_classifier(load_architecture("spinenet49"), 1000, aggregation="concat")
 
-    assert model.dense.in_features == 1280
+    assert model.fc.in_features == 1280
 
 
 def test_losses_are_cross_entropy_with_the_truth_smoothed(classifier):
@@ -128,7 +128,7 @@ def test_guesses_come_best_first_and_sum_to_at_most_one(classifier):
 
 def test_the_background_is_never_guessed(classifier):
     classifier.background = True
-    torch.nn.init.constant_(classifier.dense.bias[:1], 50.0)
+    torch.nn.init.constant_(classifier.fc.bias[:1], 50.0)
 
     found = classifier.predict(torch.rand(1, 3, 64, 64), top=99)
 
@@ -137,8 +137,8 @@ def test_the_background_is_never_guessed(classifier):
 
 
 def test_the_dense_layer_begins_small(classifier):
-    assert float(classifier.dense.weight.detach().std()) == pytest.approx(0.01, rel=0.2)
-    assert not classifier.dense.bias.any()
+    assert float(classifier.fc.weight.detach().std()) == pytest.approx(0.01, rel=0.2)
+    assert not classifier.fc.bias.any()
 
 
 def test_what_cannot_be_built_is_refused():
@@ -157,5 +157,5 @@ def test_whole_models_pass_on_every_setting_of_a_backbone_with_its_default():
     keywords = {each.name: each.default for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
 
     assert set(BackboneSettings.__annotations__) == set(keywords)
-    norm = create_retinanet(TINY, 3).classes.norms["3"][0]
+    norm = create_retinanet(TINY, 3).cls_tower.norms["3"][0]
     assert (norm.eps, norm.momentum) == (keywords["bn_eps"], keywords["bn_momentum"])

@@ -268,9 +268,9 @@ def test_places_without_a_proposal_are_never_found():
 
 def test_the_class_logits_of_a_cascade_are_averaged():
     model = detector("cascade").eval()
-    for index, stage in enumerate(model.stages):
-        torch.nn.init.zeros_(stage.classes.weight)
-        stage.classes.bias.data = torch.tensor([0.0, 2.0, 0.0, -1.0]) * (1 if index == 0 else 3)
+    for index, stage in enumerate(model.box_heads):
+        torch.nn.init.zeros_(stage.cls_score.weight)
+        stage.cls_score.bias.data = torch.tensor([0.0, 2.0, 0.0, -1.0]) * (1 if index == 0 else 3)
 
     (found,) = model.predict(torch.randn(1, 3, 64, 64), score_threshold=0.5)
 
@@ -316,7 +316,7 @@ def test_baselines_carry_the_heads_too():
         faster = create_rcnn(load_network("resnet18-fpn"), 3, masks=False)
 
     assert model.backbone.levels == (3, 4, 5, 6, 7)
-    assert count_parameters(model) - count_parameters(faster) == count_parameters(model.masks)
+    assert count_parameters(model) - count_parameters(faster) == count_parameters(model.mask_head)
 
 
 def test_activation_and_batch_norms_are_those_of_the_backbone():
@@ -324,7 +324,7 @@ def test_activation_and_batch_norms_are_those_of_the_backbone():
 
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-4, 0.003)}
-    assert model.masks.activation is model.stages[0].convs.activation is model.regions.activation is F.silu
+    assert model.mask_head.activation is model.box_heads[0].convs.activation is model.rpn.activation is F.silu
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_three_stages_at_overlaps_of_ones_own_are_possible():
 
     losses = model.losses(*batch())
 
-    assert len(model.stages) == 3
+    assert len(model.box_heads) == 3
     # The mean of the stages, not their sum.
     assert losses["class"].item() == pytest.approx(math.log(4), rel=0.3)
 

@@ -28,12 +28,12 @@ def multiply_adds(model: RCNN, size: int) -> int:
     model.eval()
     width = model.backbone.out_channels
     with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
-        model.regions(model.backbone(torch.empty(1, 3, size, size)))
-        for stage in model.stages:
+        model.rpn(model.backbone(torch.empty(1, 3, size, size)))
+        for stage in model.box_heads:
             stage(torch.empty(PROPOSALS, width, BOX_SIDE, BOX_SIDE))
-        if model.masks is not None:
+        if model.mask_head is not None:
             labels = torch.empty(DETECTIONS, dtype=torch.long)
-            model.masks(torch.empty(DETECTIONS, width, MASK_SIDE, MASK_SIDE), labels)
+            model.mask_head(torch.empty(DETECTIONS, width, MASK_SIDE, MASK_SIDE), labels)
     return counter.get_total_flops() // 2
 
 

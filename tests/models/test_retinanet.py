@@ -212,14 +212,14 @@ def test_towers_start_with_the_published_spreads(narrow):
     found = load_architecture("spinenet49-quarter")
     model = create_retinanet(found, num_classes=20)
 
-    for tower in (model.classes, model.boxes):
+    for tower in (model.cls_tower, model.box_tower):
         assert len(tower.convs) == 2
         for conv in tower.convs:
             assert conv.weight.std().item() == pytest.approx(0.01, rel=0.05)
             assert not conv.bias.any()
         assert tower.predictor.weight.std().item() == pytest.approx(1e-5, rel=0.05)
-    assert model.classes.predictor.bias.tolist() == pytest.approx([-math.log(99)] * 180)
-    assert not model.boxes.predictor.bias.any()
+    assert model.cls_tower.predictor.bias.tolist() == pytest.approx([-math.log(99)] * 180)
+    assert not model.box_tower.predictor.bias.any()
 
 
 def tower(values: int, levels: tuple[int, ...] = (3,), depth: int = 0) -> Tower:
@@ -248,10 +248,10 @@ def test_a_tower_gives_levels_then_rows_then_columns_then_anchors_then_values():
 def test_levels_share_the_convolutions_but_not_the_batch_norms(tiny_detector):
     tiny_detector.eval()
     images = torch.randn(1, 3, 64, 64)
-    torch.nn.init.normal_(tiny_detector.classes.predictor.weight)
+    torch.nn.init.normal_(tiny_detector.cls_tower.predictor.weight)
     before, _ = tiny_detector(images)
 
-    for norm in tiny_detector.classes.norms["4"]:
+    for norm in tiny_detector.cls_tower.norms["4"]:
         norm.running_mean += 1
     after, _ = tiny_detector(images)
 
@@ -260,22 +260,22 @@ def test_levels_share_the_convolutions_but_not_the_batch_norms(tiny_detector):
     assert same[: 64 * 9].all()
     assert not same[64 * 9 : 80 * 9].any()
     assert same[80 * 9 :].all()
-    assert len({id(conv) for conv in tiny_detector.classes.convs}) == 2
+    assert len({id(conv) for conv in tiny_detector.cls_tower.convs}) == 2
 
 
 def test_state_dict_keys_of_the_head_name_tower_level_and_depth(tiny_detector):
-    keys = [key for key in tiny_detector.state_dict() if key.startswith("boxes.") and key.endswith("weight")]
+    keys = [key for key in tiny_detector.state_dict() if key.startswith("box_tower.") and key.endswith("weight")]
 
     assert keys == [
-        "boxes.convs.0.weight",
-        "boxes.convs.1.weight",
-        "boxes.norms.3.0.weight",
-        "boxes.norms.3.1.weight",
-        "boxes.norms.4.0.weight",
-        "boxes.norms.4.1.weight",
-        "boxes.norms.5.0.weight",
-        "boxes.norms.5.1.weight",
-        "boxes.predictor.weight",
+        "box_tower.convs.0.weight",
+        "box_tower.convs.1.weight",
+        "box_tower.norms.3.0.weight",
+        "box_tower.norms.3.1.weight",
+        "box_tower.norms.4.0.weight",
+        "box_tower.norms.4.1.weight",
+        "box_tower.norms.5.0.weight",
+        "box_tower.norms.5.1.weight",
+        "box_tower.predictor.weight",
     ]
 
 
@@ -414,11 +414,11 @@ def test_training_goes_on_after_a_prediction_in_inference_mode(tiny_detector):
     loss = sum(tiny_detector.train().losses(images, targets).values())
     loss.backward()
 
-    assert tiny_detector.boxes.predictor.weight.grad.abs().sum() > 0
+    assert tiny_detector.box_tower.predictor.weight.grad.abs().sum() > 0
 
 
 def test_images_of_a_batch_are_predicted_each_for_itself(tiny_detector):
-    torch.nn.init.normal_(tiny_detector.classes.predictor.weight, std=10)  # strong enough to find something
+    torch.nn.init.normal_(tiny_detector.cls_tower.predictor.weight, std=10)  # strong enough to find something
     images = torch.randn(3, 3, 64, 64)
     tiny_detector.eval()
 
@@ -434,15 +434,15 @@ def test_images_of_a_batch_are_predicted_each_for_itself(tiny_detector):
 def test_head_width_and_depth_come_from_the_architecture(narrow):
     model = create_retinanet(narrow, num_classes=5)
 
-    assert (len(model.classes.convs), len(model.boxes.convs)) == (1, 1)
-    assert model.classes.predictor.weight.shape == (9 * 5, 4, 3, 3)
-    assert model.boxes.predictor.weight.shape == (9 * 4, 4, 3, 3)
+    assert (len(model.cls_tower.convs), len(model.box_tower.convs)) == (1, 1)
+    assert model.cls_tower.predictor.weight.shape == (9 * 5, 4, 3, 3)
+    assert model.box_tower.predictor.weight.shape == (9 * 4, 4, 3, 3)
 
 
 def test_a_separable_head_has_a_depthwise_and_a_1x1_convolution_in_place_of_each():
     model = create_retinanet(load_architecture("spinenet49xs-mobile"), num_classes=5)
 
-    keys = {key: tuple(value.shape) for key, value in model.classes.named_parameters() if "norms" not in key}
+    keys = {key: tuple(value.shape) for key, value in model.cls_tower.named_parameters() if "norms" not in key}
 
     expected: dict[str, tuple[int, ...]] = {}
     for name, channels in [*((f"convs.{depth}", 24) for depth in range(4)), ("predictor", 45)]:
@@ -452,9 +452,9 @@ def test_a_separable_head_has_a_depthwise_and_a_1x1_convolution_in_place_of_each
             f"{name}.pointwise.bias": (channels,),
         }
     assert keys == expected
-    assert model.classes.bias.tolist() == pytest.approx([-math.log(99)] * 45)
-    assert model.classes.predictor.depthwise.weight.std().item() == pytest.approx(0.03, rel=0.3)
-    assert model.classes.convs[0].pointwise.weight.std().item() == pytest.approx(0.01, rel=0.3)
+    assert model.cls_tower.bias.tolist() == pytest.approx([-math.log(99)] * 45)
+    assert model.cls_tower.predictor.depthwise.weight.std().item() == pytest.approx(0.03, rel=0.3)
+    assert model.cls_tower.convs[0].pointwise.weight.std().item() == pytest.approx(0.01, rel=0.3)
 
 
 def test_a_mobile_detector_learns_and_predicts():
@@ -484,7 +484,7 @@ def test_the_factory_hands_every_setting_on():
 
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-4, 0.003)}
-    assert model.classes.activation is model.backbone.blocks["2"].activation is F.silu
+    assert model.cls_tower.activation is model.backbone.blocks["2"].activation is F.silu
     assert model.backbone.stem.conv.conv.explicit
     assert model.backbone.stem.pool_mode == model.backbone.blocks["2"].parents["0"].pool_mode == "mg"
     last = model.backbone.blocks["9"].body[0]
@@ -523,7 +523,7 @@ def test_candidates_have_the_same_shapes_whatever_the_image_shows(planted):
 def test_the_background_is_no_candidate():
     tiny = load_architecture("tiny")
     model = create_retinanet(tiny, 3, background=True).eval()
-    torch.nn.init.constant_(model.classes.bias, 5.0)
+    torch.nn.init.constant_(model.cls_tower.bias, 5.0)
 
     candidates = model.candidates(torch.randn(1, 3, 32, 32), count=10_000)
 

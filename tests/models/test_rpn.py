@@ -32,8 +32,8 @@ def test_outputs_follow_the_anchors_of_their_level():
     for conv, norm in zip(head.convs, head.norms["3"], strict=True):
         flow = F.relu(norm(conv(flow)))
     place = (5 * 4 + 3) * 9 + 7
-    torch.testing.assert_close(logits[0][:, place], head.scores(flow)[:, 7, 5, 3])
-    torch.testing.assert_close(deltas[0][:, place], head.boxes(flow)[:, 28:32, 5, 3])
+    torch.testing.assert_close(logits[0][:, place], head.cls_logits(flow)[:, 7, 5, 3])
+    torch.testing.assert_close(deltas[0][:, place], head.bbox_pred(flow)[:, 28:32, 5, 3])
 
 
 def test_levels_share_the_convolutions_but_not_the_batch_norms():
@@ -41,7 +41,7 @@ def test_levels_share_the_convolutions_but_not_the_batch_norms():
 
     names = {name for name, _ in head.named_parameters()}
 
-    assert {"convs.0.weight", "norms.3.0.weight", "norms.4.0.weight", "scores.bias", "boxes.weight"} <= names
+    assert {"convs.0.weight", "norms.3.0.weight", "norms.4.0.weight", "cls_logits.bias", "bbox_pred.weight"} <= names
     assert (head.norms["3"][0].eps, head.norms["3"][0].momentum) == (1e-2, 0.3)
 
 

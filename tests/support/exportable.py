@@ -27,9 +27,9 @@ def tiny(head: str = "retinanet", shape: tuple[int, int] = (SIZE, SIZE), **setti
     with torch.no_grad():
         if head == "retinanet":
             # Scores around a half that differ from place to place.
-            torch.nn.init.normal_(model.classes.predictor.weight, std=0.3)
-            torch.nn.init.normal_(model.boxes.predictor.weight, std=0.05)
-            torch.nn.init.constant_(model.classes.bias, -2.0)
+            torch.nn.init.normal_(model.cls_tower.predictor.weight, std=0.3)
+            torch.nn.init.normal_(model.box_tower.predictor.weight, std=0.05)
+            torch.nn.init.constant_(model.cls_tower.bias, -2.0)
         for layer in model.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = None

@@ -41,7 +41,7 @@ def random_detector(architecture: Architecture, source: str, classes: int = 91) 
     ).eval()
     disturb(model)
     if source == "mmdet":
-        for tower in (model.classes, model.boxes):
+        for tower in (model.cls_tower, model.box_tower):
             for conv in tower.convs:
                 torch.nn.init.zeros_(conv.bias)
     return model
@@ -123,7 +123,7 @@ def _their_order(name: str, value: Tensor, source: str) -> Tensor:
     theirs = torch.empty_like(cells)
     for ours, place in enumerate(anchors):
         theirs[place] = cells[ours]
-    if name.startswith("boxes"):
+    if name.startswith("box_tower"):
         cells = theirs.clone()
         for ours, place in enumerate(boxes):
             theirs[:, place] = cells[:, ours]

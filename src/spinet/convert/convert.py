@@ -184,9 +184,9 @@ def _listed(names: list[str], fault: str) -> str:
 def _ours(source: Source, name: str, value: Tensor) -> Tensor:
     """Put a predictor's channels into our order of anchors and box offsets; leave other weights as they are."""
     value = value.float()
-    if name.startswith(("classes.predictor.", "boxes.predictor.")) and "depthwise" not in name:
+    if name.startswith(("cls_tower.predictor.", "box_tower.predictor.")) and "depthwise" not in name:
         cells = value.reshape(ANCHORS, -1, *value.shape[1:])[list(source.anchors)]
-        if name.startswith("boxes."):
+        if name.startswith("box_tower."):
             cells = cells[:, list(source.boxes)]
         value = cells.flatten(0, 1)
     return value.contiguous()

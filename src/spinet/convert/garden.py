@@ -50,7 +50,7 @@ def backbone_names(graph: Genotype, repeats: int, prefix: str, projection: bool)
 def head_names(levels: Iterable[int], convs: int, separable: bool, prefix: str) -> Names:
     """Return our names -> theirs for the RetinaNet head (official/vision/modeling/heads/dense_prediction_heads.py)."""
     names: Names = {}
-    for ours, short, predictor in (("classes", "cls", "_classifier"), ("boxes", "box", "_box_regressor")):
+    for ours, short, predictor in (("cls_tower", "cls", "_classifier"), ("box_tower", "box", "_box_regressor")):
         names |= head_conv(f"{ours}.predictor", f"{prefix}{predictor}", separable)
         for index in range(convs):
             names |= head_conv(f"{ours}.convs.{index}", f"{prefix}_{short}_convs/{index}", separable)

@@ -40,7 +40,7 @@ def backbone_names(graph: Genotype, repeats: int, projection: bool) -> Names:
 def head_names(levels: Iterable[int], convs: int) -> Names:
     """Return our names -> theirs for the RetinaNet head; each level's tower repeats the shared convolutions."""
     names: Names = {}
-    for ours, short in (("classes", "cls"), ("boxes", "reg")):
+    for ours, short in (("cls_tower", "cls"), ("box_tower", "reg")):
         names |= {f"{ours}.predictor.{leaf}": f"bbox_head.retina_{short}.{leaf}" for leaf in ("weight", "bias")}
         for index in range(convs):
             names[f"{ours}.convs.{index}.weight"] = f"bbox_head.{short}_convs.0.{index}.conv.weight"

@@ -54,9 +54,9 @@ def find_architecture(
 
 def class_count(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Return the number of classes that a head of these shapes tells apart; 0 where there is none."""
-    if "dense.bias" in shapes:
-        return shapes["dense.bias"][0]
-    biases = (shapes.get(f"classes.predictor.{leaf}") for leaf in ("bias", "pointwise.bias"))
+    if "fc.bias" in shapes:
+        return shapes["fc.bias"][0]
+    biases = (shapes.get(f"cls_tower.predictor.{leaf}") for leaf in ("bias", "pointwise.bias"))
     return next((shape[0] // ANCHORS for shape in biases if shape), 0)
 
 
@@ -72,7 +72,7 @@ def _scaling(graph: Genotype, shapes: Shapes, repeats: int, where: str) -> Scali
         family="mobile" if mobile else "spinenet",
         stem_channels=shapes["backbone.stem.conv.conv.weight"][0],
         endpoint_channels=shapes[f"backbone.endpoints.{max(graph.endpoints)}.conv.weight"][0],
-        head_separable="classes.predictor.pointwise.bias" in shapes,
+        head_separable="cls_tower.predictor.pointwise.bias" in shapes,
         **_head(shapes),
     )
     levels, inner = _level_channels(graph, shapes), _inner_channels(graph, shapes)
@@ -83,10 +83,10 @@ def _scaling(graph: Genotype, shapes: Shapes, repeats: int, where: str) -> Scali
 
 
 def _head(shapes: Shapes) -> dict[str, Any]:
-    convs = {name.split(".")[2] for name in shapes if name.startswith("classes.convs.")}
+    convs = {name.split(".")[2] for name in shapes if name.startswith("cls_tower.convs.")}
     if not convs:
         return {}
-    level = next(name for name in shapes if name.startswith("classes.norms."))
+    level = next(name for name in shapes if name.startswith("cls_tower.norms."))
     return {"head_convs": len(convs), "head_channels": shapes[level][0]}
 
 

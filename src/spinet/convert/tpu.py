@@ -58,7 +58,7 @@ def head_names(levels: Iterable[int], convs: int, separable: bool) -> Names:
     """Return our names -> theirs for the RetinaNet head (modeling/architecture/heads.py)."""
     levels = tuple(levels)
     names: Names = {}
-    for ours, theirs in (("classes", "retinanet/class_net/class"), ("boxes", "retinanet/box_net/box")):
+    for ours, theirs in (("cls_tower", "retinanet/class_net/class"), ("box_tower", "retinanet/box_net/box")):
         names |= head_conv(f"{ours}.predictor", f"{theirs}-predict", separable)
         for index in range(convs):
             names |= head_conv(f"{ours}.convs.{index}", f"{theirs}-{index}", separable)
@@ -69,7 +69,7 @@ def head_names(levels: Iterable[int], convs: int, separable: bool) -> Names:
 
 def classifier_names() -> Names:
     """Return our names -> theirs for the classification head: the one nameless dense layer (heads.py)."""
-    return biased("dense", "classification_head/dense")
+    return biased("fc", "classification_head/dense")
 
 
 def _permuted(graph: Genotype, place: int, repeats: int, root: str) -> Names:

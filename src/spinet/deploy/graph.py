@@ -49,7 +49,7 @@ class DetectorGraph(nn.Module):
         super().__init__()
         self.normalise = Normalise()
         self.model = model
-        masks = isinstance(model, RCNN) and model.masks is not None
+        masks = isinstance(model, RCNN) and model.mask_head is not None
         self.output_names = ("boxes", "scores", "labels", *(("masks",) if masks else ()))
         self.raw_names = ("class_logits", "box_offsets") if isinstance(model, RetinaNet) else ()
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from spinet.arch.catalog import Network, network_from_json
 from spinet.engine.build import Detector, Model, backbone_settings, create_model
 from spinet.engine.config import ModelConfig, TrainConfig
+from spinet.engine.key_names import current_name
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.backbone import Backbone
@@ -31,7 +32,7 @@ Task = Literal["detector", "classifier", "backbone"]
 
 FORMAT = "spinet-1"
 BACKBONE = "backbone."
-MASK_HEAD = "masks."
+MASK_HEAD = "mask_head."
 # In a run folder, the better ones first.
 WEIGHTS = ("best.safetensors", "last.safetensors")
 
@@ -165,7 +166,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
     try:
         with safe_open(file, framework="pt") as content:
             info = ModelInfo.from_metadata(content.metadata(), str(file))
-            return {name: content.get_tensor(name) for name in content.keys()}, info  # noqa: SIM118
+            return {current_name(name): content.get_tensor(name) for name in content.keys()}, info  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise SpinetError(f"could not read the weights file {file}: {error}") from None
 

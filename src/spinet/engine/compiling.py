@@ -14,7 +14,7 @@ def compile_for_training(model: Model, backend: str | Callable[..., Any] = "indu
     """Have a network compiled at its first step."""
     parts: list[nn.Module] = [model]
     if isinstance(model, RCNN):
-        parts = [model.backbone, model.regions, *model.stages, *([model.masks] if model.masks else [])]
+        parts = [model.backbone, model.rpn, *model.box_heads, *([model.mask_head] if model.mask_head else [])]
     for part in parts:
         part.compile(backend=backend)
 

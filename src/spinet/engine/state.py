@@ -9,6 +9,7 @@ from torch import Tensor
 from spinet.engine.build import Model
 from spinet.engine.checkpoint import ModelInfo, load_pretrained, save_state, save_weights
 from spinet.engine.config import TrainConfig
+from spinet.engine.key_names import rename_keys
 from spinet.engine.optim import MovingAverage, create_optimizer
 from spinet.engine.window import LossWindow
 from spinet.errors import BuildError, NotFinite, SpinetError
@@ -72,10 +73,10 @@ class TrainState:
                 f"the run was trained on {len(classes)} classes {classes}, but the data has {len(now)} now, {now}; "
                 "start in a new --run folder, from these weights with --model.weights and --model.new-classes"
             )
-        self.model.load_state_dict(state["model"])
+        self.model.load_state_dict(rename_keys(state["model"]))
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
-            for name, value in state["average"].items():
+            for name, value in rename_keys(state["average"]).items():
                 self.average.state[name].copy_(value)
         self.step, self.best, self.last = state["step"], state["best"], state["last"]
         self.window.values.copy_(state["window"])

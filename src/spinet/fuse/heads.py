@@ -58,13 +58,13 @@ class FusedProposals(nn.Module):
     def __init__(self, module: RegionProposals, _rewrite: Rewriter) -> None:
         super().__init__()
         self.convs = LevelConvs(module)
-        self.scores, self.boxes = module.scores, module.boxes
+        self.cls_logits, self.bbox_pred = module.cls_logits, module.bbox_pred
 
     def forward(self, features: dict[int, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Map `{level: (N, in, H, W)}` to logits `(N, A)` and box offsets `(N, A, 4)` of each level's anchors."""
         flows = self.convs(features).values()
-        logits = [self.scores(flow).permute(0, 2, 3, 1).flatten(1).float() for flow in flows]
-        deltas = [self.boxes(flow).permute(0, 2, 3, 1).reshape(len(flow), -1, 4).float() for flow in flows]
+        logits = [self.cls_logits(flow).permute(0, 2, 3, 1).flatten(1).float() for flow in flows]
+        deltas = [self.bbox_pred(flow).permute(0, 2, 3, 1).reshape(len(flow), -1, 4).float() for flow in flows]
         return logits, deltas
 
 
@@ -76,11 +76,11 @@ def fuse_region_convs(module: RegionConvs, rewrite: Rewriter) -> nn.Module:
 
 def fuse_box_head(module: BoxHead, rewrite: Rewriter) -> nn.Module:
     """Fold all batch norms of a box head."""
-    dense = fold_linear(module.dense, module.norm)
-    return exchange(module, convs=rewrite(module.convs), dense=dense, norm=nn.Identity())
+    fc = fold_linear(module.fc, module.norm)
+    return exchange(module, convs=rewrite(module.convs), fc=fc, norm=nn.Identity())
 
 
 def fuse_mask_head(module: MaskHead, rewrite: Rewriter) -> nn.Module:
     """Fold all batch norms of a mask head."""
-    upsampling = fold_conv(module.upsampling, module.norm)
-    return exchange(module, convs=rewrite(module.convs), upsampling=upsampling, norm=nn.Identity())
+    deconv = fold_conv(module.deconv, module.norm)
+    return exchange(module, convs=rewrite(module.convs), deconv=deconv, norm=nn.Identity())

@@ -38,7 +38,7 @@ class Classifier(nn.Module):
     """
 
     loss_names = ("class",)
-    class_predictors = ("dense.",)
+    class_predictors = ("fc.",)
 
     def __init__(
         self,
@@ -60,13 +60,13 @@ class Classifier(nn.Module):
         self.background = background
         self.label_smoothing = label_smoothing
         vectors = len(backbone.levels) if aggregation == "concat" else 1
-        self.dense = nn.Linear(vectors * backbone.out_channels, num_classes)
-        nn.init.normal_(self.dense.weight, std=0.01)
-        nn.init.zeros_(self.dense.bias)
+        self.fc = nn.Linear(vectors * backbone.out_channels, num_classes)
+        nn.init.normal_(self.fc.weight, std=0.01)
+        nn.init.zeros_(self.fc.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images `(N, 3, H, W)`, of any size, to logits `(N, num_classes)`."""
-        logits: Tensor = self.dense(self._vector(self.backbone(images)))
+        logits: Tensor = self.fc(self._vector(self.backbone(images)))
         return logits
 
     def losses(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -116,16 +116,19 @@ class RCNN(nn.Module):
         features, classes = backbone.out_channels, num_classes + 1
         anchors = octaves * len(self.aspect_ratios)
         settings = (activation, bn_eps, bn_momentum)
-        self.regions = RegionProposals(features, head_channels, rpn_convs, anchors, backbone.levels, *settings)
+        self.rpn = RegionProposals(features, head_channels, rpn_convs, anchors, backbone.levels, *settings)
         boxes = classes if len(overlaps) == 1 else 1
-        self.stages = nn.ModuleList(
+        self.box_heads = nn.ModuleList(
             BoxHead(features, head_channels, head_convs, dense_channels, classes, boxes, BOX_SIDE, *settings)
             for _ in self.overlaps
         )
-        self.masks = MaskHead(features, head_channels, head_convs, classes, *settings) if masks else None
-        self.class_predictors = ("masks.masks.", *(f"stages.{stage}.classes." for stage in range(len(overlaps))))
+        self.mask_head = MaskHead(features, head_channels, head_convs, classes, *settings) if masks else None
+        self.class_predictors = (
+            "mask_head.predictor.",
+            *(f"box_heads.{stage}.cls_score." for stage in range(len(overlaps))),
+        )
         if len(overlaps) == 1:
-            self.class_predictors += ("stages.0.boxes.",)
+            self.class_predictors += ("box_heads.0.bbox_pred.",)
         self.loss_names = ("proposal_class", "proposal_box", "class", "box", *(("mask",) if masks else ()))
         self._anchors: dict[tuple[int, int, torch.device], list[Tensor]] = {}
 
@@ -141,7 +144,7 @@ class RCNN(nn.Module):
         """
         features = self._features(images)
         found = self._detect(features, _size(images), Limits())
-        if self.masks is None:
+        if self.mask_head is None:
             return tuple(found)
         masks = self._masks(features, region_rows(found.boxes), found.labels.flatten())
         return (*found, torch.unflatten(masks, 0, found.labels.shape))
@@ -170,18 +173,18 @@ class RCNN(nn.Module):
         Raises:
             SpinetError: there is a mask head, but there are no masks.
         """
-        if self.masks is not None and "masks" not in targets:
+        if self.mask_head is not None and "masks" not in targets:
             raise SpinetError("training a mask head needs masks, but the targets have boxes alone")
         size, anchors = _size(images), self.anchors(*_size(images), images.device)
         features = self._features(images)
-        logits, deltas = self.regions(features)
+        logits, deltas = self.rpn(features)
         # Half precision is for convolutions: sums over a hundred thousand anchors need the full one.
         with torch.autocast(images.device.type, enabled=False):
             scores, spots = proposal_losses(logits, deltas, anchors, targets)
         boxes, real = propose(logits, deltas, anchors, size, self.pre_nms, self.proposals)
         samples = self._samples(boxes, real, targets)
         classes, places, own = [], [], torch.empty(0)
-        for stage, head in enumerate(self.stages):
+        for stage, head in enumerate(self.box_heads):
             if stage > 0:
                 regions = self._move(samples.regions, own.detach(), stage - 1, size)
                 idle = samples.labels == IDLE
@@ -194,8 +197,8 @@ class RCNN(nn.Module):
             places.append(mean_huber_loss(own, goals, samples.labels >= 0, HUBER_DELTA))
         losses = {"proposal_class": scores, "proposal_box": spots}
         losses |= {"class": torch.stack(classes).mean(), "box": torch.stack(places).mean()}
-        if self.masks is not None:
-            losses["mask"] = self._mask_loss(self.masks, features, samples, targets)
+        if self.mask_head is not None:
+            losses["mask"] = self._mask_loss(self.mask_head, features, samples, targets)
         return losses
 
     @torch.no_grad()
@@ -226,7 +229,7 @@ class RCNN(nn.Module):
         detections: list[Detections] = [
             {"boxes": boxes, "scores": scores, "labels": labels} for boxes, scores, labels in zip(*parts, strict=True)
         ]
-        if self.masks is not None:
+        if self.mask_head is not None:
             masks = self._masks(features, region_rows(found.boxes)[real.flatten()], found.labels[real])
             for each, own in zip(detections, torch.split(masks, counts), strict=True):
                 each["masks"] = own
@@ -269,8 +272,8 @@ class RCNN(nn.Module):
 
     def _masks(self, features: dict[int, Tensor], regions: Tensor, labels: Tensor) -> Tensor:
         """Mask probabilities `(R, 28, 28)` of the classes `labels` `(R,)` in `regions` `(R, 5)`."""
-        assert self.masks is not None
-        logits: Tensor = self.masks(align_regions(features, regions, MASK_SIDE), labels + 1)
+        assert self.mask_head is not None
+        logits: Tensor = self.mask_head(align_regions(features, regions, MASK_SIDE), labels + 1)
         return logits.sigmoid()
 
     def _regions(self, features: dict[int, Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -281,10 +284,10 @@ class RCNN(nn.Module):
             box offsets `(N, P, K + 1 or 1, 4)`.
         """
         anchors = self.anchors(*size, next(iter(features.values())).device)
-        spots, offsets = self.regions(features)
+        spots, offsets = self.rpn(features)
         boxes, real = propose(spots, offsets, anchors, size, self.predict_pre_nms, self.proposals)
         regions, deltas, logits = region_rows(boxes), torch.empty(0), []
-        for stage, head in enumerate(self.stages):
+        for stage, head in enumerate(self.box_heads):
             if stage > 0:
                 regions = self._move(regions, deltas[:, 0], stage - 1, size)
             stage_logits, deltas = head(align_regions(features, regions, BOX_SIDE))
@@ -301,7 +304,7 @@ class RCNN(nn.Module):
         images = torch.arange(len(order), device=order.device)[:, None]
         own = labels + 1 if deltas.shape[2] > 1 else torch.zeros_like(labels)
         chosen = regions[images, places].flatten(0, 1), deltas[images, places, own].flatten(0, 1)
-        moved = self._move(*chosen, len(self.stages) - 1, size)
+        moved = self._move(*chosen, len(self.box_heads) - 1, size)
         return select_detections(torch.unflatten(moved[:, 1:], 0, order.shape), best, labels, limits)
 
 

@@ -125,7 +125,7 @@ class RetinaNet(nn.Module):
     """
 
     loss_names = ("class", "box")
-    class_predictors = ("classes.predictor.",)
+    class_predictors = ("cls_tower.predictor.",)
 
     def __init__(
         self,
@@ -170,9 +170,9 @@ class RetinaNet(nn.Module):
                 head_separable,
             )
 
-        self.classes = tower(num_classes)
-        self.boxes = tower(4)
-        nn.init.constant_(self.classes.bias, -math.log((1 - PRIOR) / PRIOR))
+        self.cls_tower = tower(num_classes)
+        self.box_tower = tower(4)
+        nn.init.constant_(self.cls_tower.bias, -math.log((1 - PRIOR) / PRIOR))
         self._anchors: dict[tuple[int, int, torch.device], Tensor] = {}
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,7 +181,7 @@ class RetinaNet(nn.Module):
         Images are padded with zeros, right and below, to a multiple of `2 ** max(levels)`.
         """
         features = self.backbone(pad_to_multiple(images, self.size_multiple))
-        return self.classes(features, self.num_classes), self.boxes(features, 4)
+        return self.cls_tower(features, self.num_classes), self.box_tower(features, 4)
 
     def anchors(self, height: int, width: int, device: torch.device) -> Tensor:
         """Anchors `(A, 4)` XYXY of an image of this size, in the order of `forward`'s outputs."""

@@ -60,21 +60,21 @@ class BoxHead(nn.Module):
     ) -> None:
         super().__init__()
         self.convs = RegionConvs(in_channels, channels, depth, activation, bn_eps, bn_momentum)
-        self.dense = nn.Linear(self.convs.out_channels * side * side, dense)
+        self.fc = nn.Linear(self.convs.out_channels * side * side, dense)
         self.norm = nn.BatchNorm1d(dense, bn_eps, bn_momentum)
-        self.classes = nn.Linear(dense, classes)
-        self.boxes = nn.Linear(dense, 4 * boxes)
+        self.cls_score = nn.Linear(dense, classes)
+        self.bbox_pred = nn.Linear(dense, 4 * boxes)
         self.activation = activation_function(activation)
-        nn.init.uniform_(self.dense.weight, -1 / math.sqrt(dense), 1 / math.sqrt(dense))
-        nn.init.normal_(self.classes.weight, std=0.01)
-        nn.init.normal_(self.boxes.weight, std=0.001)
-        for layer in (self.dense, self.classes, self.boxes):
+        nn.init.uniform_(self.fc.weight, -1 / math.sqrt(dense), 1 / math.sqrt(dense))
+        nn.init.normal_(self.cls_score.weight, std=0.01)
+        nn.init.normal_(self.bbox_pred.weight, std=0.001)
+        for layer in (self.fc, self.cls_score, self.bbox_pred):
             nn.init.zeros_(layer.bias)
 
     def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
         """Map `(R, in, side, side)` to class logits `(R, classes)` and box offsets `(R, boxes, 4)`."""
-        flow = self.activation(self.norm(self.dense(self.convs(regions).flatten(1))))
-        return self.classes(flow).float(), self.boxes(flow).unflatten(1, (-1, 4)).float()
+        flow = self.activation(self.norm(self.fc(self.convs(regions).flatten(1))))
+        return self.cls_score(flow).float(), self.bbox_pred(flow).unflatten(1, (-1, 4)).float()
 
 
 class MaskHead(nn.Module):
@@ -102,16 +102,16 @@ class MaskHead(nn.Module):
     ) -> None:
         super().__init__()
         self.convs = RegionConvs(in_channels, channels, depth, activation, bn_eps, bn_momentum)
-        self.upsampling = nn.ConvTranspose2d(self.convs.out_channels, channels, kernel_size=2, stride=2)
+        self.deconv = nn.ConvTranspose2d(self.convs.out_channels, channels, kernel_size=2, stride=2)
         self.norm = nn.BatchNorm2d(channels, bn_eps, bn_momentum)
-        self.masks = Conv2d(channels, classes, bias=True)
+        self.predictor = Conv2d(channels, classes, bias=True)
         self.activation = activation_function(activation)
         # The predictor keeps the usual weights: the reference scales them by the classes, which is too much for few.
-        nn.init.kaiming_normal_(self.upsampling.weight, mode="fan_out")
-        nn.init.zeros_(self.upsampling.get_parameter("bias"))
+        nn.init.kaiming_normal_(self.deconv.weight, mode="fan_out")
+        nn.init.zeros_(self.deconv.get_parameter("bias"))
 
     def forward(self, regions: Tensor, labels: Tensor) -> Tensor:
         """Map `(R, in, S, S)` to the mask logits `(R, 2 * S, 2 * S)` of the classes `labels` `(R,)`."""
-        flow = self.masks(self.activation(self.norm(self.upsampling(self.convs(regions)))))
+        flow = self.predictor(self.activation(self.norm(self.deconv(self.convs(regions)))))
         own: Tensor = flow.gather(1, labels.reshape(-1, 1, 1, 1).expand(-1, 1, *flow.shape[-2:]))
         return own[:, 0].float()

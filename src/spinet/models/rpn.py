@@ -54,10 +54,10 @@ class RegionProposals(nn.Module):
                 for level in levels
             }
         )
-        self.scores = Conv2d(widths[-1], anchors, bias=True)
-        self.boxes = Conv2d(widths[-1], 4 * anchors, bias=True)
+        self.cls_logits = Conv2d(widths[-1], anchors, bias=True)
+        self.bbox_pred = Conv2d(widths[-1], 4 * anchors, bias=True)
         self.activation = activation_function(activation)
-        for module in (*self.convs, self.scores, self.boxes):
+        for module in (*self.convs, self.cls_logits, self.bbox_pred):
             nn.init.normal_(module.get_parameter("weight"), std=0.01)
 
     def forward(self, features: dict[int, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -68,8 +68,8 @@ class RegionProposals(nn.Module):
             assert isinstance(norms, nn.ModuleList)
             for conv, norm in zip(self.convs, norms, strict=True):
                 flow = self.activation(norm(conv(flow)))
-            logits.append(self.scores(flow).permute(0, 2, 3, 1).flatten(1).float())
-            deltas.append(self.boxes(flow).permute(0, 2, 3, 1).reshape(len(flow), -1, 4).float())
+            logits.append(self.cls_logits(flow).permute(0, 2, 3, 1).flatten(1).float())
+            deltas.append(self.bbox_pred(flow).permute(0, 2, 3, 1).reshape(len(flow), -1, 4).float())
         return logits, deltas
 
 

@@ -157,7 +157,9 @@ class _Parts:
         model = create_retinanet(architecture, num_classes).eval().to(self.stopwatch.device)
         width = self.space.scaling.endpoint_channels
         features = {level: self._random(width, level) for level in sorted(self.space.outputs)}
-        return self.stopwatch.milliseconds(lambda: (model.classes(features, num_classes), model.boxes(features, 4)))
+        return self.stopwatch.milliseconds(
+            lambda: (model.cls_tower(features, num_classes), model.box_tower(features, 4))
+        )
 
     def _network(self, parent: tuple[int, str], child: tuple[int, str]) -> SpineNet:
         first = len(self.space.stem)
