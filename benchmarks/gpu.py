@@ -16,8 +16,10 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from spinet.benchmark.benchmark import BenchmarkOptions, Report, benchmark, measure
-from spinet.benchmark.entries import Entry, Subject
+from spinet.benchmark.benchmark import benchmark, measure
+from spinet.benchmark.cases import Case, Subject
+from spinet.benchmark.options import BenchmarkOptions
+from spinet.benchmark.report import BenchmarkReport
 from spinet.benchmark.train import benchmark_training, make_targets
 from spinet.commands.benchmark import print_report
 from spinet.data.rendering import RawImages, develop, gather
@@ -86,7 +88,7 @@ def main(
             found = part()
         except (SpinetError, RuntimeError) as error:
             found = {"error": str(error).strip().splitlines()[0]}
-        if isinstance(found, Report):
+        if isinstance(found, BenchmarkReport):
             print_report(found)
             found = json.loads(found.to_json())
         else:
@@ -119,9 +121,9 @@ def parts(plan: Plan, device: torch.device, root: str, smoke: bool) -> dict[str,
     }
 
 
-def optimisers(plan: Plan, device: torch.device) -> list[Entry]:
+def optimisers(plan: Plan, device: torch.device) -> list[Case]:
     """Return updates of a network's weights: each weight by itself, in groups, and in one kernel."""
-    model = Subject.load(plan.networks[0], "retinanet", plan.options.classes, plan.size).model.to(device)
+    model = Subject.load(plan.networks[0], replace(plan.options, image_size=plan.size)).model.to(device)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     groups = create_optimizer(model, OptimConfig()).param_groups
@@ -131,7 +133,7 @@ def optimisers(plan: Plan, device: torch.device) -> list[Entry]:
         weights = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in groups]
         optimizer = torch.optim.SGD(weights, lr=0.0, momentum=0.9, **kind)
         found.append(
-            Entry(
+            Case(
                 f"SGD {name}",
                 "eager",
                 "fp32",
@@ -144,7 +146,7 @@ def optimisers(plan: Plan, device: torch.device) -> list[Entry]:
     return found
 
 
-def augmentations(plan: Plan, device: torch.device) -> list[Entry]:
+def augmentations(plan: Plan, device: torch.device) -> list[Case]:
     """Return the augmentation of a training batch whose photos are decoded, by one worker and by the device."""
     raw = raw_batch(plan, 0.0)
 
@@ -153,7 +155,7 @@ def augmentations(plan: Plan, device: torch.device) -> list[Entry]:
 
     places = {"a worker": torch.device("cpu"), "the device": device}
     return [
-        Entry(f"rendered by {name}", "loader", "fp32", render(place), plan.training, whole="render", core="render")
+        Case(f"rendered by {name}", "loader", "fp32", render(place), plan.training, whole="render", core="render")
         for name, place in places.items()
     ]
 
@@ -191,7 +193,7 @@ def augmentation_without_waiting(plan: Plan, device: torch.device) -> dict[str, 
 def losses_without_waiting(plan: Plan, device: torch.device) -> dict[str, Any]:
     """Compute losses and gradients while PyTorch raises wherever the host would wait for the GPU."""
     options = replace(plan.options, image_size=plan.size, batch_size=plan.training)
-    model: Any = Subject.load(plan.networks[0], "retinanet", options.classes, plan.size).model.to(device).train()
+    model: Any = Subject.load(plan.networks[0], options).model.to(device).train()
     images = torch.randn(plan.training, 3, plan.size, plan.size, device=device)
     targets = make_targets(options, False, device)
     # Anchors go to the GPU once for each size of image.

@@ -9,7 +9,8 @@ from small_models import tiny_weights
 from torch import nn
 
 from spinet import extras
-from spinet.benchmark.benchmark import BenchmarkOptions, Report, benchmark
+from spinet.benchmark.benchmark import benchmark
+from spinet.benchmark.cases import Subject, synthetic_images
 from spinet.benchmark.ceilings import (
     MEMORY,
     REPEATS,
@@ -19,10 +20,11 @@ from spinet.benchmark.ceilings import (
     matrix_ceilings,
     memory_ceiling,
 )
-from spinet.benchmark.entries import Subject, photos, prepare_batch
+from spinet.benchmark.options import BenchmarkOptions
 from spinet.benchmark.peers import create_peer, peer_names
-from spinet.benchmark.rounds import Spread, count_work, peak_memory
+from spinet.benchmark.report import BenchmarkReport, Spread
 from spinet.benchmark.train import benchmark_training, make_targets
+from spinet.benchmark.work import count_work, peak_memory
 from spinet.engine.machine import describe_machine
 from spinet.errors import SpinetError
 from spinet.nas.constraints import LatencyTable
@@ -34,7 +36,7 @@ PEER = "torchvision/retinanet_resnet50_fpn"
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
+def report() -> BenchmarkReport:
     return benchmark(["tiny", "spinenet49-quarter"], BenchmarkOptions(**SMALL), CPU)
 
 
@@ -105,7 +107,7 @@ def test_every_number_of_a_report_is_positive_and_medians_lie_between_quartiles(
 
 def test_a_report_comes_back_from_its_file_and_says_where_it_was_measured(report, tmp_path):
     report.write(tmp_path / "results" / "x.json")
-    again = Report.from_json((tmp_path / "results" / "x.json").read_text(), "x.json")
+    again = BenchmarkReport.from_json((tmp_path / "results" / "x.json").read_text(), "x.json")
     assert again == report
     assert again.machine["versions"]["torch"] == torch.__version__.split("+")[0]
     assert {"cpu", "commit", "load_average", "load_average_after", "threads"} <= set(again.machine)
@@ -113,8 +115,8 @@ def test_a_report_comes_back_from_its_file_and_says_where_it_was_measured(report
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"lines": [1]}', '{"lines": [{"stages": {}}]}'])
 def test_a_file_that_is_no_benchmark_is_one_sentence(text):
-    with pytest.raises(SpinetError, match=r"x\.json is not a benchmark"):
-        Report.from_json(text, "x.json")
+    with pytest.raises(SpinetError, match=r"x\.json is not a benchmark report"):
+        BenchmarkReport.from_json(text, "x.json")
 
 
 def test_threads_are_as_before_after_a_benchmark(report):
@@ -141,7 +143,7 @@ def test_torchvision_is_measured_in_pytorch_whatever_runs_the_others():
 
 @pytest.mark.slow
 def test_openvino_runs_in_all_precisions_beside_its_own_ceilings(tmp_path):
-    Image.radial_gradient("L").convert("RGB").save(tmp_path / "photo.png")
+    Image.radial_gradient("L").convert("RGB").save(tmp_path / "image.png")
     options = BenchmarkOptions(
         **SMALL, backends=("openvino",), precisions=("fp32", "bf16", "int8"), calibration=tmp_path
     )
@@ -169,11 +171,11 @@ def test_a_product_as_a_convolution_is_the_product():
     torch.testing.assert_close(products["torch convolution"]()[0, :, :, 0].T, products["torch.mm"]())
 
 
-def test_photos_are_larger_than_what_the_network_sees():
-    subject = Subject.load("tiny", "retinanet", 3, 64)
-    images = photos(2, 64)
+def test_synthetic_images_are_larger_than_what_the_network_sees():
+    subject = Subject.load("tiny", BenchmarkOptions(**SMALL))
+    images = synthetic_images(2, 64)
     assert [tuple(image.shape) for image in images] == [(3, 80, 80)] * 2
-    assert prepare_batch(subject, images, CPU).shape == (2, 3, 64, 64)
+    assert subject.batch(images, CPU).shape == (2, 3, 64, 64)
 
 
 def test_a_training_step_has_three_stages_and_loading_stands_beside_decoding(digits):
@@ -187,7 +189,7 @@ def test_a_training_step_has_three_stages_and_loading_stands_beside_decoding(dig
 
 
 @pytest.mark.parametrize("head", ["retinanet", "mask-rcnn", "classifier"])
-def test_made_up_targets_fit_the_image_and_the_head(head):
+def test_synthetic_targets_fit_the_image_and_the_head(head):
     options = BenchmarkOptions(**SMALL | {"head": head, "batch_size": 2})
     targets = make_targets(options, head == "mask-rcnn", CPU)
     assert ("masks" in targets) == (head == "mask-rcnn")
@@ -208,10 +210,10 @@ def test_torchvision_trains_in_the_same_run():
     [
         ({"image_size": 0}, "image_size is 0"),
         ({"rounds": 0}, "rounds is 0"),
-        ({"threads": -1}, "threads and warm_up are 0 or more"),
+        ({"threads": -1}, "threads is -1; it must be at least 0"),
         ({"backends": ("openvno",)}, "openvino"),
         ({"precisions": ("fp16",)}, "fp16"),
-        ({"precisions": ("int8",)}, "no backend of eager computes in int8; openvino can"),
+        ({"precisions": ("int8",)}, "eager cannot run int8; use openvino"),
         ({"head": "none"}, "head 'none'"),
     ],
 )
@@ -223,7 +225,7 @@ def test_options_that_cannot_be_are_one_sentence(settings, words):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ([], "no network given"),
+        ([], "nothing to measure; name architectures"),
         (["spinenet94"], "spinenet9"),
         (["torchvision/retinanet"], "retinanet_resnet50_fpn"),
         (["missing.onnx"], r"there is no exported file missing\.onnx"),
@@ -240,9 +242,9 @@ def test_a_network_to_compare_with_has_to_take_part():
 
 
 @pytest.mark.slow
-def test_int8_without_photos_is_one_sentence():
+def test_int8_without_calibration_images_is_one_sentence():
     options = BenchmarkOptions(**SMALL, backends=("openvino",), precisions=("int8",))
-    with pytest.raises(SpinetError, match="pass --calibration DIR"):
+    with pytest.raises(SpinetError, match="set calibration to their folder"):
         benchmark(["tiny"], options, CPU)
 
 
@@ -279,7 +281,7 @@ def test_the_command_prints_a_table_or_json_and_writes_a_file(spinet, tmp_path, 
     _, shown, _ = spinet(*words, "--out", file)
     assert "ceiling, fp32, torch.mm" in shown
     assert "tiny" in shown
-    assert Report.from_json(file.read_text(), "x").lines[0].name == "tiny"
+    assert BenchmarkReport.from_json(file.read_text(), "x").lines[0].name == "tiny"
     assert json.loads(spinet(*words, "--json")[1])["lines"][0]["name"] == "tiny"
 
 
@@ -304,7 +306,7 @@ def test_a_run_is_trained_on_its_own_head_and_classes_whatever_the_options_are(t
 
 
 def test_a_batch_too_small_to_train_on_is_one_sentence():
-    with pytest.raises(SpinetError, match="a batch norm got a single value"):
+    with pytest.raises(SpinetError, match="batch norm needs more than one value per channel"):
         benchmark_training(["spinenet49-quarter"], BenchmarkOptions(**SMALL), CPU)
 
 
@@ -313,4 +315,4 @@ def test_options_that_a_table_of_blocks_would_not_heed_are_refused(spinet, tmp_p
     code, _, error = spinet("benchmark", "tiny", "--blocks", "--out", tmp_path / "b.json", *option)
 
     assert code == 1
-    assert "are for whole networks" in error
+    assert "are for whole models" in error

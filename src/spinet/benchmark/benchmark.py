@@ -1,299 +1,144 @@
-"""How fast networks are on this machine, in turn with each other and with what the machine can do at most."""
+"""Measures models in turn with each other and with the hardware's peak."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, cast
 
+import msgspec
 import torch
 
-from spinet.arch.head_cost import Head
-from spinet.benchmark.ceilings import MEMORY, STAGE, Ceiling, fastest, matrix_ceilings, memory_ceiling
-from spinet.benchmark.entries import Backend, Entry, Subject, explained, photos, torch_entry
-from spinet.benchmark.peers import PREFIX, peer_entry
-from spinet.benchmark.rounds import Spread, peak_memory
-from spinet.benchmark.sessions import Exports, file_entry
-from spinet.data.stream import check_numbers
-from spinet.deploy.manifest import Precision
+from spinet.benchmark.cases import Case, Subject, explained, synthetic_images, torch_case
+from spinet.benchmark.ceilings import MEMORY, STAGE, fastest, matrix_ceilings, memory_ceiling
+from spinet.benchmark.options import BenchmarkOptions
+from spinet.benchmark.peers import PREFIX, peer_case
+from spinet.benchmark.report import BenchmarkLine, BenchmarkReport, Spread
+from spinet.benchmark.sessions import Exports, file_case
+from spinet.benchmark.work import peak_memory
 from spinet.deploy.sessions import exported_file
 from spinet.engine.machine import describe_machine, threads
 from spinet.errors import SpinetError, unknown_name
-from spinet.files import write_atomically
-from spinet.timing import interleave
-
-# Which precisions a backend computes in.
-COMPUTES: dict[str, tuple[Precision, ...]] = {
-    "eager": ("fp32", "bf16"),
-    "compile": ("fp32", "bf16"),
-    "onnxruntime": ("fp32",),
-    "openvino": ("fp32", "bf16", "int8"),
-}
-
-
-@dataclass(frozen=True)
-class BenchmarkOptions:
-    """How networks are measured.
-
-    Attributes:
-        image_size: side of the networks' square images, pixels; photos are a quarter larger.
-        batch_size: images at once.
-        backends: that run each network, as far as they compute in a precision.
-        precisions: of the arithmetic.
-        head: on architectures and baselines.
-        classes: likewise.
-        threads: of the CPU, in all runtimes; 0 takes as many as PyTorch does.
-        rounds: measured runs of each.
-        warm_up: runs before.
-        calibration: folder of photos for int8.
-        against: name of the network that the others are compared with; the first one if empty.
-        ceiling_side: side of the matrices whose product is the ceiling; one that suits the device if None.
-        ceiling_numbers: numbers in the arrays that memory is measured with; likewise.
-
-    Raises:
-        SpinetError: a number is below 1, or a backend or precision is unknown or fits none of the others.
-    """
-
-    image_size: int = 640
-    batch_size: int = 1
-    backends: tuple[Backend, ...] = ("eager",)
-    precisions: tuple[Precision, ...] = ("fp32",)
-    head: Head = "retinanet"
-    classes: int = 91
-    threads: int = 0
-    rounds: int = 20
-    warm_up: int = 2
-    calibration: Path | None = None
-    against: str = ""
-    ceiling_side: int | None = None
-    ceiling_numbers: int | None = None
-
-    def __post_init__(self) -> None:
-        check_numbers(image_size=self.image_size, batch_size=self.batch_size, classes=self.classes, rounds=self.rounds)
-        if self.threads < 0 or self.warm_up < 0:
-            raise SpinetError("threads and warm_up are 0 or more")
-        for backend in self.backends:
-            if backend not in COMPUTES:
-                raise unknown_name("backend", backend, COMPUTES)
-        for precision in self.precisions:
-            if precision not in get_args(Precision):
-                raise unknown_name("precision", precision, get_args(Precision))
-            if not any(precision in COMPUTES[backend] for backend in self.backends):
-                able = [name for name, known in COMPUTES.items() if precision in known]
-                raise SpinetError(
-                    f"no backend of {', '.join(self.backends)} computes in {precision}; {', '.join(able)} can"
-                )
-        heads = [head for head in get_args(Head) if head != "none"]
-        if self.head not in heads:
-            raise unknown_name("head", self.head, heads)
-
-
-@dataclass(frozen=True)
-class Line:
-    """What was measured of one network.
-
-    Attributes:
-        name: of the network.
-        backend: what ran it.
-        precision: of its arithmetic.
-        images: of one run.
-        stages: milliseconds of each stage of a run.
-        whole: the stage that is all of them.
-        images_per_second: by the median of the whole.
-        ratio: its time for an image by that of the network it is compared with, in each round; None for what is no
-            network.
-        macs: multiply-adds (the paper's FLOPs) of one image by the architecture, None if unknown.
-        work_macs: multiply-adds that one run executes: fused networks do with less; None if unknown.
-        macs_per_second: executed, by the median of the network alone; None if unknown.
-        ceiling: that this is a share of: the fastest matrix product in this precision; None if unknown.
-        share: of the ceiling; None if unknown.
-        memory_share: of the machine's memory bandwidth, if every operator's tensors came from and went to memory.
-        peak_bytes: most memory that a run takes beyond what was taken before; None if unknown.
-    """
-
-    name: str
-    backend: str
-    precision: Precision
-    images: int
-    stages: dict[str, Spread]
-    whole: str
-    images_per_second: float
-    ratio: Spread | None
-    macs: int | None
-    work_macs: int | None
-    macs_per_second: float | None
-    ceiling: str | None
-    share: float | None
-    memory_share: float | None
-    peak_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Report:
-    """A benchmark: how, where, what.
-
-    Attributes:
-        options: settings as plain values.
-        machine: see `engine.machine.describe_machine`; "load_average_after" is that of the end.
-        ceilings: multiply-adds a second of the matrix products, bytes a second of the memory.
-        lines: one for each network and way to run it.
-    """
-
-    options: dict[str, Any]
-    machine: dict[str, Any]
-    ceilings: dict[str, float]
-    lines: tuple[Line, ...]
-
-    def to_json(self) -> str:
-        """Return all as JSON text."""
-        return json.dumps(asdict(self), indent=1, default=str) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str, where: str) -> Self:
-        """Read what `to_json` wrote; `where` names it in errors.
-
-        Raises:
-            SpinetError: it is something else.
-        """
-        try:
-            data = json.loads(text)
-            lines = []
-            for line in data["lines"]:
-                stages = {name: Spread(**spread) for name, spread in line["stages"].items()}
-                ratio = Spread(**line["ratio"]) if line["ratio"] else None
-                lines.append(Line(**line | {"stages": stages, "ratio": ratio}))
-            return cls(data["options"], data["machine"], data["ceilings"], tuple(lines))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SpinetError(f"{where} is not a benchmark that this version wrote: {error!r:.100}") from None
-
-    def write(self, path: Path) -> None:
-        """Write a JSON file."""
-        write_atomically(path, self.to_json())
+from spinet.timing import Run, interleave
 
 
 def benchmark(
     names: Sequence[str],
     options: BenchmarkOptions,
-    device: torch.device,
-    each: Callable[[int], object] = lambda _: None,
-) -> Report:
-    """Measure networks: pre-processing, network and post-processing of photos that are decoded already.
+    device: torch.device | str,
+    progress: Callable[[int], object] = lambda _: None,
+) -> BenchmarkReport:
+    """Measure pre-processing, network and post-processing of images that are already decoded.
 
     Args:
         names: architectures, baselines, run folders, weights files, exported files, and `torchvision/NAME`.
         options: how.
-        device: where PyTorch computes; the other runtimes take the CPU.
-        each: is called with the number of rounds that are done.
+        device: for PyTorch; the other runtimes use the CPU.
+        progress: called with the number of finished rounds.
 
     Raises:
-        SpinetError: a name is unknown, a package is missing, a file cannot be read, or a network does not compile.
+        SpinetError: a name is unknown, a package is missing, a file cannot be read, or a model does not compile.
     """
     if not names:
-        raise SpinetError("no network given; name architectures, baselines, runs, exported files or torchvision/NAME")
+        raise SpinetError("nothing to measure; name architectures, baselines, runs, exported files or torchvision/NAME")
+    device = torch.device(device)
     options = replace(options, threads=options.threads or torch.get_num_threads())
     with threads(options.threads):
-        return measure([entry for name in names for entry in entries(name, options, device)], options, device, each)
+        return measure([case for name in names for case in cases(name, options, device)], options, device, progress)
 
 
-def entries(name: str, options: BenchmarkOptions, device: torch.device) -> Iterator[Entry]:
-    """Make a network ready to be run by each backend in each precision that goes with it.
+def cases(name: str, options: BenchmarkOptions, device: torch.device) -> Iterator[Case]:
+    """Load a model and yield it ready to run, once per backend and precision.
 
     Raises:
         SpinetError: see `benchmark`.
     """
-    images = photos(options.batch_size, options.image_size)
-    pairs = [(b, p) for b in options.backends for p in options.precisions if p in COMPUTES[b]]
+    images = synthetic_images(options.batch_size, options.image_size)
     if name.startswith(PREFIX):
-        # Whatever our networks are run by, this is how torchvision's are.
-        for backend, precision in dict.fromkeys((("eager", "fp32"), *pairs)):
-            if backend in ("eager", "compile") and precision != "int8":
-                yield peer_entry(name, backend, precision, images, device, options.classes, options.image_size)
-        return
-    if exported_file(Path(name)) is not None:
-        yield file_entry(Path(name), options.image_size, options.threads)
-        return
-    subject = Subject.load(name, options.head, options.classes, options.image_size)
-    exports: Exports | None = None
-    for backend, precision in pairs:
-        if backend == "eager" or backend == "compile":
-            assert precision != "int8"
-            yield torch_entry(subject, backend, precision, images, device)
-        else:
-            exports = exports or Exports(subject, images, options.threads, options.calibration)
-            yield exports.entry(backend, precision)
+        # torchvision's detectors always run in PyTorch, whatever backend the others use.
+        for backend, precision in dict.fromkeys((("eager", "fp32"), *options.runs())):
+            if backend in ("eager", "compile"):
+                yield peer_case(name, backend, precision, images, device, options)
+    elif exported_file(Path(name)) is not None:
+        yield file_case(Path(name), options.image_size, options.threads)
+    else:
+        subject = Subject.load(name, options)
+        exports: Exports | None = None
+        for backend, precision in options.runs():
+            if backend in ("eager", "compile"):
+                yield torch_case(subject, backend, precision, images, device)
+            else:
+                exports = exports or Exports(subject, images, options.threads, options.calibration)
+                yield exports.case(cast(Any, backend), cast(Any, precision))
 
 
 def measure(
-    found: Sequence[Entry],
+    entrants: Sequence[Case],
     options: BenchmarkOptions,
     device: torch.device,
-    each: Callable[[int], object] = lambda _: None,
-) -> Report:
-    """Run entries and ceilings in turn.
+    progress: Callable[[int], object] = lambda _: None,
+) -> BenchmarkReport:
+    """Run cases and ceilings in turn.
 
     Raises:
-        SpinetError: the network to compare with is none of them, or one does not compile.
+        SpinetError: the reference model is none of them, or a model does not compile.
     """
-    first = _compared_with(found, options.against)
+    reference = _reference(entrants, options.against)
     machine = describe_machine(device)
     ceilings = [memory_ceiling(device, options.ceiling_numbers)]
-    for precision in dict.fromkeys(entry.precision for entry in found if entry.work):
+    for precision in dict.fromkeys(case.precision for case in entrants if case.work):
         ceilings += matrix_ceilings(precision, device, options.threads, options.ceiling_side)
-    runs = {str(place): entry.run for place, entry in enumerate(found)} | {limit.name: limit.run for limit in ceilings}
-    for entry in found:
-        with explained(entry.name, entry.backend, entry.precision, entry.images):
-            entry.run()
-    peaks = [peak_memory(entry.run, device) for entry in found]
-    times = interleave(runs, options.rounds, options.warm_up, each)
-    rates = {limit.name: _rate(limit, times[limit.name][STAGE]) for limit in ceilings}
-    whole = found[first].whole
-    base = [seconds / found[first].images for seconds in times[str(first)][whole]]
+    for case in entrants:
+        with explained(case.name, case.backend, case.precision, case.images):
+            case.run()
+    peaks = [peak_memory(case.run, device) for case in entrants]
+    runs: dict[int | str, Run] = dict(enumerate(case.run for case in entrants))
+    runs |= {limit.name: limit.run for limit in ceilings}
+    times = interleave(runs, options.rounds, options.warm_up, progress)
+    # The faster quartile: a ceiling is what the hardware can reach, not what is usual.
+    rates = {limit.name: limit.amount / Spread.of(times[limit.name][STAGE]).low for limit in ceilings}
+    whole = entrants[reference].whole
+    base = [seconds / entrants[reference].images for seconds in times[reference][whole]]
     lines = [
-        _line(entry, times[str(place)], base if entry.whole == whole else None, rates, peak)
-        for place, (entry, peak) in enumerate(zip(found, peaks, strict=True))
+        _line(case, times[index], base if case.whole == whole else None, rates, peak)
+        for index, (case, peak) in enumerate(zip(entrants, peaks, strict=True))
     ]
     machine["load_average_after"] = describe_machine(device)["load_average"]
-    return Report(json.loads(json.dumps(asdict(options), default=str)), machine, rates, tuple(lines))
+    plain = msgspec.json.decode(msgspec.json.encode(options, enc_hook=str))
+    return BenchmarkReport(plain, machine, rates, tuple(lines))
 
 
-def _compared_with(found: Sequence[Entry], name: str) -> int:
-    names = [entry.name for entry in found]
+def _reference(entrants: Sequence[Case], name: str) -> int:
+    names = [case.name for case in entrants]
     if name and name not in names:
-        raise unknown_name("network to compare with", name, list(dict.fromkeys(names)))
+        raise unknown_name("model to compare with", name, list(dict.fromkeys(names)))
     return names.index(name) if name else 0
 
 
-def _rate(limit: Ceiling, seconds: list[float]) -> float:
-    # The quicker quartile: a ceiling is what can be reached, not what is usual.
-    return limit.amount / Spread.of(seconds).low
-
-
 def _line(
-    entry: Entry, times: dict[str, list[float]], base: list[float] | None, rates: dict[str, float], peak: int | None
-) -> Line:
+    case: Case, times: dict[str, list[float]], base: list[float] | None, rates: dict[str, float], peak: int | None
+) -> BenchmarkLine:
     stages = {name: Spread.of([1000 * value for value in values]) for name, values in times.items()}
-    own = [seconds / entry.images for seconds in times[entry.whole]]
-    ratio = Spread.of([mine / other for mine, other in zip(own, base, strict=True)]) if base else None
-    ceiling = speed = share = memory = None
-    if entry.work and entry.core in stages:
-        seconds = stages[entry.core].median / 1000
-        speed, ceiling = entry.work.macs / seconds, fastest(entry.precision, rates)
-        share = speed / rates[ceiling]
-        memory = entry.work.bytes / seconds / rates[MEMORY]
-    return Line(
-        entry.name,
-        entry.backend,
-        entry.precision,
-        entry.images,
+    per_image = [seconds / case.images for seconds in times[case.whole]]
+    ratio = Spread.of([ours / other for ours, other in zip(per_image, base, strict=True)]) if base else None
+    speed = ceiling = memory = None
+    if case.work and case.core in stages:
+        seconds = stages[case.core].median / 1000
+        speed, ceiling = case.work.macs / seconds, fastest(case.precision, rates)
+        memory = case.work.bytes / seconds / rates[MEMORY]
+    return BenchmarkLine(
+        case.name,
+        case.backend,
+        case.precision,
+        case.images,
         stages,
-        entry.whole,
-        1000 * entry.images / stages[entry.whole].median,
-        ratio,
-        entry.macs,
-        entry.work.macs if entry.work else None,
-        speed,
-        ceiling,
-        share,
-        memory,
-        peak,
+        case.whole,
+        images_per_second=1000 * case.images / stages[case.whole].median,
+        ratio=ratio,
+        macs=case.macs,
+        work_macs=case.work.macs if case.work else None,
+        macs_per_second=speed,
+        ceiling=ceiling,
+        share=speed / rates[ceiling] if speed and ceiling else None,
+        memory_share=memory,
+        peak_bytes=peak,
     )

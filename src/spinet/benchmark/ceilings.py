@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices and moves memory, measured in turn with what is compared with it."""
+"""Hardware peaks, measured in turn with the models: matrix products and memory bandwidth."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +14,7 @@ from spinet.deploy.sessions import openvino_core, openvino_settings
 from spinet.extras import import_extra
 from spinet.timing import Run, timed
 
-# Side of the square matrices, and numbers in each of the three arrays that memory is read from and written to: far more
-# than caches hold.
+# Side of the square matrices, and length of the three arrays for memory bandwidth: far more than caches hold.
 SIDES = {"cpu": 2048, "cuda": 8192}
 NUMBERS = {"cpu": 2**24, "cuda": 2**28}
 REPEATS = 3
@@ -25,10 +24,10 @@ MEMORY = "memory"
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Something that a machine can do at most so fast.
+    """A hardware limit to measure.
 
     Attributes:
-        name: `MEMORY`, or of a matrix product its precision and the library that computes it.
+        name: `MEMORY`, or precision and library of a matrix product.
         run: does it once.
         amount: multiply-adds, or bytes, of one run.
     """
@@ -41,16 +40,10 @@ class Ceiling:
 def matrix_ceilings(
     precision: Precision, device: torch.device, threads: int, side: int | None = None
 ) -> Iterator[Ceiling]:
-    """Make the product of two square matrices, by every library that is here: a machine's rate is that of the fastest.
+    """Yield the product of two square matrices by every library at hand; which is fastest depends on the processor.
 
-    Which one that is depends on the processor. On NVIDIA GPUs fp32 is full fp32, while cuDNN's convolutions round to
-    TF32 unless told otherwise.
-
-    Args:
-        precision: of the arithmetic; the sums of int8 are kept in more.
-        device: on CPUs OpenVINO takes part if it is installed.
-        threads: of OpenVINO's; 0 leaves it to the runtime.
-        side: of the matrices.
+    On NVIDIA GPUs fp32 means full fp32, while cuDNN's convolutions round to TF32 unless told otherwise. OpenVINO takes
+    part on CPUs if it is installed, with `threads` threads (0: its own choice). int8 accumulates in more bits.
 
     Raises:
         SpinetError: int8, and OpenVINO or NNCF is not installed.
@@ -62,11 +55,11 @@ def matrix_ceilings(
     if device.type == "cpu" and (precision == "int8" or find_spec("openvino")):
         products["OpenVINO"] = _openvino_product(side, precision, threads)
     for library, product in products.items():
-        yield Ceiling(f"{precision}, {library}", _timed(product, device), REPEATS * side**3)
+        yield Ceiling(f"{precision}, {library}", _repeated(product, device), REPEATS * side**3)
 
 
 def fastest(precision: str, rates: Mapping[str, float]) -> str:
-    """Return the name of the fastest product of a precision.
+    """Return the name of the fastest product in a precision.
 
     >>> fastest("fp32", {"fp32, OpenVINO": 2.0, "fp32, torch.mm": 1.0, "bf16, OpenVINO": 4.0})
     'fp32, OpenVINO'
@@ -78,35 +71,31 @@ def memory_ceiling(device: torch.device, numbers: int | None = None) -> Ceiling:
     """Return `a = b + s * c` over long arrays: two read, one written (McCalpin's STREAM, "triad")."""
     count = numbers or NUMBERS.get(device.type, NUMBERS["cpu"])
     first, second, out = (torch.zeros(count, device=device) for _ in range(3))
-    triad = _timed(lambda: torch.add(first, second, alpha=3.0, out=out), device)
+    triad = _repeated(lambda: torch.add(first, second, alpha=3.0, out=out), device)
     return Ceiling(MEMORY, triad, REPEATS * 3 * 4 * count)
 
 
-def _timed(call: Callable[[], object], device: torch.device) -> Run:
+def _repeated(call: Callable[[], object], device: torch.device) -> Run:
     run = timed(STAGE, lambda: [call() for _ in range(REPEATS)], device)
 
     @torch.no_grad()
     def warm_run() -> dict[str, float]:
-        # What ran before has left other numbers in the caches, and the processor at another clock.
+        # The model before it left other data in the caches and the processor at another clock rate.
         call()
         return run()
 
     return warm_run
 
 
-def _torch_products(side: int, kind: torch.dtype, device: torch.device) -> dict[str, Callable[[], object]]:
-    first, second = (torch.rand(side, side, device=device).to(kind) for _ in range(2))
+def _torch_products(side: int, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], object]]:
+    first, second = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
     out = torch.empty_like(first)
     # The same product as a 1x1 convolution: on CPUs it goes to oneDNN, where torch.mm in fp32 goes to the BLAS.
     pixels, weights = first.T[None, :, :, None], second.T[:, :, None, None].contiguous()
-
-    def mm() -> object:
-        return torch.mm(first, second, out=out)
-
-    def convolution() -> object:
-        return functional.conv2d(pixels, weights)
-
-    return {"torch.mm": mm, "torch convolution": convolution}
+    return {
+        "torch.mm": lambda: torch.mm(first, second, out=out),
+        "torch convolution": lambda: functional.conv2d(pixels, weights),
+    }
 
 
 def _openvino_product(side: int, precision: Precision, threads: int) -> Callable[[], object]:

@@ -1,30 +1,32 @@
 """torchvision's detectors in a benchmark."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from spinet.benchmark.entries import WHOLE, Entry, explained, watch
-from spinet.benchmark.rounds import count_work
+from spinet.benchmark.cases import WHOLE, Case, explained, watch
+from spinet.benchmark.options import BenchmarkOptions
+from spinet.benchmark.work import count_work
+from spinet.deploy.manifest import Precision
 from spinet.errors import unknown_name
 from spinet.timing import Clock
 
 PREFIX = "torchvision/"
-# Those whose images may be of any size.
+# Those that take images of any size.
 KINDS = ("retinanet", "fcos", "fasterrcnn", "maskrcnn")
 
 
 def peer_names() -> list[str]:
-    """Return the names of torchvision's detectors that take part."""
+    """Return the names of torchvision's detectors that can be measured."""
     from torchvision.models import detection, list_models
 
     return [f"{PREFIX}{name}" for name in list_models(module=detection) if name.startswith(KINDS)]
 
 
 def create_peer(name: str, classes: int, image_size: int) -> nn.Module:
-    """Build a detector of torchvision with untrained weights, for images of one size.
+    """Build a torchvision detector with untrained weights that resizes images to one size.
 
     Raises:
         SpinetError: the name is unknown.
@@ -41,32 +43,19 @@ def create_peer(name: str, classes: int, image_size: int) -> nn.Module:
 
 
 def compile_peer(model: Any) -> None:
-    """Have the backbone compiled at its first call, and the head of a one-stage detector."""
+    """Compile the backbone, and the head of a one-stage detector, at their first call."""
     for part in (model.backbone, *((model.head,) if hasattr(model, "head") else ())):
         part.forward = torch.compile(part.forward, dynamic=False)
 
 
-def peer_entry(
-    name: str,
-    backend: Literal["eager", "compile"],
-    precision: Literal["fp32", "bf16"],
-    images: Sequence[Tensor],
-    device: torch.device,
-    classes: int,
-    image_size: int,
-) -> Entry:
-    """Return a detector of torchvision as its users run it: photos go in as a list, its own transform resizes them.
+def peer_case(
+    name: str, backend: str, precision: str, images: Sequence[Tensor], device: torch.device, options: BenchmarkOptions
+) -> Case:
+    """Return a torchvision detector as its users run it: a list of images in, resized by its own transform.
 
-    Args:
-        name: `torchvision/NAME`.
-        backend: what runs it; `compile_peer` says what is compiled.
-        precision: bf16 is autocast.
-        images: photos `(3, H, W)`, uint8.
-        device: where.
-        classes: the background among them.
-        image_size: both sides that it resizes to.
+    bf16 is autocast; see `compile_peer` for what is compiled.
     """
-    model: Any = create_peer(name, classes, image_size).to(device).eval()
+    model: Any = create_peer(name, options.classes, options.image_size).to(device).eval()
     clock = Clock(device)
 
     @torch.no_grad()
@@ -76,7 +65,7 @@ def peer_entry(
 
     with explained(name, backend, precision, len(images)):
         work = count_work(detect)
-    # Proposals of an R-CNN cannot be told from its network; a one-stage detector ends with its head.
+    # The proposals of an R-CNN cannot be told from its network; a one-stage detector ends with its head.
     one_stage = hasattr(model, "head")
     watch(clock, model.backbone, model.head if one_stage else None)
     if backend == "compile":
@@ -88,4 +77,4 @@ def peer_entry(
         clock.lap("post" if one_stage else "network")
         return clock.total(WHOLE)
 
-    return Entry(name, backend, precision, run, len(images), work.macs // len(images), work)
+    return Case(name, backend, cast(Precision, precision), run, len(images), work.macs // len(images), work)

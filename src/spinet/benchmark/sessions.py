@@ -1,4 +1,4 @@
-"""Exported networks in a benchmark: those of files, and those that are exported for it in memory."""
+"""Exported models in a benchmark: those of files, and those exported in memory for it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from spinet.benchmark.entries import WHOLE, Entry, Subject, photos, prepare_batch
-from spinet.benchmark.rounds import count_work
+from spinet.benchmark.cases import WHOLE, Case, Subject, synthetic_images
+from spinet.benchmark.work import count_work
 from spinet.data.images import read_image
 from spinet.deploy.formats import onnx_bytes, quantise, to_onnx, to_openvino, without_raw
 from spinet.deploy.graph import create_graph, letterbox, prepare, to_pixels
@@ -27,34 +27,34 @@ from spinet.predict.predict import find_images
 from spinet.timing import Clock, Run
 
 CPU = torch.device("cpu")
-# Photos that the ranges of 8-bit values are taken from: enough for their time, too few for their accuracy.
+# Images to calibrate int8 with: enough to measure its speed, too few for its accuracy.
 CALIBRATED = 16
 
 
 class Exports:
-    """A network of ours in other runtimes, exported once for all of them.
+    """A Spinet model in other runtimes, exported once for all of them.
 
     Args:
-        subject: the network.
-        images: photos `(3, H, W)` that it is measured on.
-        threads: that compute; 0 leaves it to the runtime.
-        calibration: folder of photos for 8-bit integers.
+        subject: the model.
+        images: `(3, H, W)`, that it is measured on.
+        threads: CPU threads; 0 leaves the number to the runtime.
+        calibration: folder of images to calibrate int8 with.
     """
 
     def __init__(self, subject: Subject, images: Sequence[Tensor], threads: int, calibration: Path | None) -> None:
         self.subject, self.images, self.threads, self.calibration = subject, images, threads, calibration
-        fast = prepare(subject.model.to(CPU))
-        self.graph = create_graph(fast)
-        batch = prepare_batch(subject, images, CPU)
+        fused = prepare(subject.model.to(CPU))
+        self.graph = create_graph(fused)
+        batch = subject.batch(images, CPU)
         with torch.no_grad():
-            self.work = count_work(lambda: fast(batch))
+            self.work = count_work(lambda: fused(batch))
         self._proto: Any = None
 
-    def entry(self, backend: Literal["onnxruntime", "openvino"], precision: Precision) -> Entry:
-        """Return the network in a runtime; its normalisation belongs to "network" there.
+    def case(self, backend: Literal["onnxruntime", "openvino"], precision: Precision) -> Case:
+        """Return the model in a runtime; its stage "network" includes normalization.
 
         Raises:
-            SpinetError: the runtime is not installed, or there are no photos to calibrate with.
+            SpinetError: the runtime is not installed, or int8 has no images to calibrate with.
         """
         require_packages("onnx" if backend == "onnxruntime" else "openvino", precision)
         info, names = self.subject.info, self.graph.output_names
@@ -62,87 +62,82 @@ class Exports:
         manifest = Manifest(info, shape, len(self.images), names, precision, current_versions())
         if self._proto is None:
             self._proto = to_onnx(self.graph, manifest)
-        run = self._onnx if backend == "onnxruntime" else self._openvino
-        whole, alone = run(manifest)
-        prepared = pixels(self.subject, self.images)
-        network = None if alone is None else (lambda: alone(prepared))
-        timed = session_run(whole, lambda: pixels(self.subject, self.images), network)
-        return Entry(self.subject.name, backend, precision, timed, len(self.images), self.subject.macs(), self.work)
+        whole, network = (self._onnx if backend == "onnxruntime" else self._openvino)(manifest)
+        run = session_run(whole, self.subject, self.images, network)
+        return Case(self.subject.name, backend, precision, run, len(self.images), self.subject.macs(), self.work)
 
     def _onnx(self, manifest: Manifest) -> tuple[Session, Callable[[Tensor], object] | None]:
-        for_all = without_raw(self._proto, manifest.outputs)
-        whole = OnnxSession(onnx_bytes(for_all), self.subject.name, self.threads)
-        if not self.graph.raw_names:
-            return whole, None
-        return whole, OnnxSession(
-            onnx_bytes(without_raw(self._proto, self.graph.raw_names)), self.subject.name, self.threads
-        ).run
+        def session(outputs: tuple[str, ...]) -> OnnxSession:
+            return OnnxSession(onnx_bytes(without_raw(self._proto, outputs)), self.subject.name, self.threads)
+
+        return session(manifest.outputs), session(self.graph.raw_names).run if self.graph.raw_names else None
 
     def _openvino(self, manifest: Manifest) -> tuple[Session, Callable[[Tensor], object] | None]:
-        name = self.subject.name
-        model = self._small(to_openvino(onnx_bytes(without_raw(self._proto, manifest.outputs)), manifest), manifest)
-        whole = OpenVinoSession(model, name, self.threads)
+        whole = OpenVinoSession(self._openvino_model(manifest.outputs, manifest), self.subject.name, self.threads)
         if not self.graph.raw_names:
             return whole, None
-        raw = to_openvino(onnx_bytes(without_raw(self._proto, self.graph.raw_names)), manifest)
+        raw = self._openvino_model(self.graph.raw_names, manifest)
         settings = openvino_settings(manifest.precision, self.threads)
-        request = openvino_core().compile_model(self._small(raw, manifest), "CPU", settings).create_infer_request()
+        request = openvino_core().compile_model(raw, "CPU", settings).create_infer_request()
         return whole, lambda images: request.infer([images.numpy()], share_inputs=True)
 
-    def _small(self, model: Any, manifest: Manifest) -> Any:
+    def _openvino_model(self, outputs: tuple[str, ...], manifest: Manifest) -> Any:
+        model = to_openvino(onnx_bytes(without_raw(self._proto, outputs)), manifest)
         if manifest.precision != "int8":
             return model
         if self.calibration is None:
             raise SpinetError(
-                f"{self.subject.name} in int8 needs photos to find the ranges of values; pass --calibration DIR, or "
-                "name a file that `spinet export --int8` wrote"
+                f"{self.subject.name} in int8 needs images to calibrate with: set calibration to their folder, or "
+                "name a file exported in int8"
             )
         files = find_images([self.calibration])[:CALIBRATED]
         return quantise(model, [pixels(self.subject, [read_image(file)])[0] for file in files], manifest)
 
 
-def file_entry(path: Path, image_size: int, threads: int) -> Entry:
-    """Return an exported file, in the precision and batch size that it was exported for.
+def file_case(path: Path, image_size: int, threads: int) -> Case:
+    """Return an exported file, in the precision and batch size that it was exported with.
 
     Raises:
         SpinetError: the file cannot be used, or takes images of another size.
     """
     session = open_session(path, threads)
     manifest = session.manifest
-    (height, width), size, precision = manifest.shape, image_size, manifest.precision
+    height, width = manifest.shape
     if height != width:
-        raise SpinetError(f"{path} takes images of {height} x {width} pixels; squares alone are measured")
-    if height != size:
-        raise SpinetError(f"{path} takes images of {height} pixels only; --image-size {height} is allowed")
+        raise SpinetError(f"{path} takes images of {height} x {width} pixels; only square inputs can be measured")
+    if height != image_size:
+        raise SpinetError(f"{path} takes images of {height} pixels; image_size is {image_size} and must be {height}")
     torch.manual_seed(0)
     subject = Subject(str(path), manifest.info.create_model().eval(), manifest.info)
-    images = photos(manifest.batch_size, size)
-    timed = session_run(session, lambda: pixels(subject, images), None)
+    images = synthetic_images(manifest.batch_size, image_size)
+    run = session_run(session, subject, images, None)
     backends = {OnnxSession: "onnxruntime", OpenVinoSession: "openvino"}
-    return Entry(str(path), backends.get(type(session), "program"), precision, timed, len(images), subject.macs(), None)
+    return Case(str(path), backends.get(type(session), "program"), manifest.precision, run, len(images), subject.macs())
 
 
 def pixels(subject: Subject, images: Sequence[Tensor]) -> Tensor:
-    """Resize and pad photos to uint8 `(N, S, S, 3)`; exported networks normalise themselves."""
+    """Resize and pad images to uint8 `(N, S, S, 3)`; exported models normalize them."""
     if isinstance(subject.model, Classifier):
-        return to_pixels(prepare_batch(subject, images, CPU))
+        return to_pixels(subject.batch(images, CPU))
     return torch.stack([letterbox(image, (subject.info.image_size, subject.info.image_size))[0] for image in images])
 
 
-def session_run(session: Session, batch: Callable[[], Tensor], network: Callable[[], object] | None) -> Run:
-    """Return the run of a session: pre-processing, and all that the file does; then the network alone by itself."""
+def session_run(
+    session: Session, subject: Subject, images: Sequence[Tensor], network: Callable[[Tensor], object] | None
+) -> Run:
+    """Return a run: pre-processing and all that the file does; then, outside the total, the network alone."""
     clock = Clock(CPU)
 
     def run() -> dict[str, float]:
         clock.start()
-        images = batch()
+        batch = pixels(subject, images)
         clock.lap("pre")
-        session.run(images)
+        session.run(batch)
         clock.lap("file")
         stages = clock.total(WHOLE)
         if network is not None:
             clock.start()
-            network()
+            network(batch)
             clock.lap("network")
             stages |= clock.stages
         return stages

@@ -1,17 +1,20 @@
-"""How fast networks train on this machine: a step in its stages, and the loading of data beside decoding alone."""
+"""How fast models train: the stages of a step, and data loading beside decoding alone."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from spinet.benchmark.benchmark import BenchmarkOptions, Report, measure
-from spinet.benchmark.entries import Entry, Subject, explained
+from spinet.benchmark.benchmark import measure
+from spinet.benchmark.cases import Case, Subject, explained
+from spinet.benchmark.options import BenchmarkOptions
 from spinet.benchmark.peers import PREFIX, compile_peer, create_peer
-from spinet.benchmark.rounds import count_work
+from spinet.benchmark.report import BenchmarkReport
+from spinet.benchmark.work import count_work
 from spinet.deploy.manifest import Precision
 from spinet.deploy.sessions import exported_file
 from spinet.engine.build import MASK_HEADS
@@ -25,7 +28,7 @@ from spinet.errors import SpinetError
 from spinet.timing import Clock, timed
 
 STEP, LOADING = "step", "loading"
-# Objects of a made-up training image.
+# Per synthetic training image.
 OBJECTS = 8
 Losses = Callable[[], dict[str, Tensor]]
 
@@ -33,69 +36,44 @@ Losses = Callable[[], dict[str, Tensor]]
 def benchmark_training(
     names: Sequence[str],
     options: BenchmarkOptions,
-    device: torch.device,
-    root: str = "",
-    each: Callable[[int], object] = lambda _: None,
-) -> Report:
-    """Measure training steps on made-up batches, and with `root` the loading of a data set's.
+    device: torch.device | str,
+    root: str | Path = "",
+    progress: Callable[[int], object] = lambda _: None,
+) -> BenchmarkReport:
+    """Measure training steps on synthetic batches and, given a dataset, how fast its batches load.
 
     Args:
         names: architectures, baselines, run folders, weights files and `torchvision/NAME`.
-        options: how; of the backends only eager and compile train, in fp32 and bf16.
+        options: how; only eager and compile train, in fp32 and bf16.
         device: where.
-        root: data set folder.
-        each: is called with the number of rounds that are done.
+        root: dataset folder.
+        progress: called with the number of finished rounds.
 
     Raises:
-        SpinetError: a name is unknown, or a backend, precision or file that cannot train is asked for.
+        SpinetError: a name is unknown, or a backend, precision or file cannot be trained.
     """
     if not names and not root:
-        raise SpinetError("nothing to measure; name networks, or a data set by --data.root DIR")
-    for what in (*options.backends, *options.precisions):
-        if what in ("onnxruntime", "openvino", "int8"):
-            raise SpinetError(f"{what} cannot train; allowed are the backends eager and compile in fp32 and bf16")
+        raise SpinetError("nothing to measure; name models or a dataset (data.root)")
+    for choice in (*options.backends, *options.precisions):
+        if choice in ("onnxruntime", "openvino", "int8"):
+            raise SpinetError(f"{choice} cannot train; use eager or compile in fp32 or bf16")
+    device = torch.device(device)
     options = replace(options, threads=options.threads or torch.get_num_threads())
     with threads(options.threads):
-        found = [
-            step_entry(name, backend, precision, options, device)
-            for name in names
-            for backend in options.backends
-            for precision in options.precisions
-        ]
-        if root:
-            found += data_entries(root, options)
-        return measure(found, options, device, each)
+        cases = [step_case(name, *pair, options, device) for name in names for pair in options.runs()]
+        return measure(cases + (loading_cases(root, options) if root else []), options, device, progress)
 
 
-def step_entry(name: str, backend: str, precision: Precision, options: BenchmarkOptions, device: torch.device) -> Entry:
+def step_case(name: str, backend: str, precision: str, options: BenchmarkOptions, device: torch.device) -> Case:
     """Return a training step: forward pass with losses, backward pass, clipping and update.
 
     Raises:
-        SpinetError: the name is unknown, or names an exported file.
+        SpinetError: the name is unknown, or that of an exported file.
     """
     if exported_file(Path(name)) is not None:
-        raise SpinetError(f"{name} is an exported file, which cannot be trained; name the run that it came from")
-    images = torch.randn(options.batch_size, 3, options.image_size, options.image_size, device=device)
-    macs = None
-    if name.startswith(PREFIX):
-        model: Any = create_peer(name, options.classes, options.image_size).to(device).train()
-        losses = peer_losses(model, images, make_targets(options, options.head in MASK_HEADS, device))
-        if backend == "compile":
-            compile_peer(model)
-    else:
-        subject = Subject.load(name, options.head, options.classes, options.image_size)
-        model, macs = subject.model.to(device).train(), subject.macs()
-        # A run has a head and classes of its own.
-        head, classes = subject.info.model.head, len(subject.info.class_names)
-        targets = make_targets(replace(options, head=head, classes=classes), head in MASK_HEADS, device)
-        model.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
-        if backend == "compile":
-            compile_for_training(model)
-
-        def losses() -> dict[str, Tensor]:
-            return cast(dict[str, Tensor], model.losses(images, targets))
-
+        raise SpinetError(f"{name} is an exported file, which cannot be trained; name the run it was exported from")
+    build = _peer_step if name.startswith(PREFIX) else _our_step
+    model, losses, macs = build(name, options, device, backend == "compile")
     optimizer = create_optimizer(model, OptimConfig())
     clock = Clock(device)
 
@@ -112,84 +90,80 @@ def step_entry(name: str, backend: str, precision: Precision, options: Benchmark
         clock.lap("update")
         return clock.total(STEP)
 
-    # What is compiled cannot be counted, and computes the same.
+    # Compiled models cannot be counted; they compute the same.
     with explained(name, backend, precision, options.batch_size):
         work = None if backend == "compile" else count_work(run)
-    return Entry(name, backend, precision, run, options.batch_size, macs, work, whole=STEP, core=STEP)
+    return Case(name, backend, cast(Precision, precision), run, options.batch_size, macs, work, whole=STEP, core=STEP)
+
+
+def _our_step(
+    name: str, options: BenchmarkOptions, device: torch.device, compiled: bool
+) -> tuple[Any, Losses, int | None]:
+    subject = Subject.load(name, options)
+    model: Any = subject.model.to(device).train()
+    # A run has its own head and classes.
+    head, classes = subject.info.model.head, len(subject.info.class_names)
+    targets = make_targets(replace(options, head=head, classes=classes), head in MASK_HEADS, device)
+    model.to(memory_format=torch.channels_last)
+    images = _images(options, device).contiguous(memory_format=torch.channels_last)
+    if compiled:
+        compile_for_training(model)
+    return model, lambda: cast(dict[str, Tensor], model.losses(images, targets)), subject.macs()
+
+
+def _peer_step(
+    name: str, options: BenchmarkOptions, device: torch.device, compiled: bool
+) -> tuple[Any, Losses, int | None]:
+    model: Any = create_peer(name, options.classes, options.image_size).to(device).train()
+    images, size = _images(options, device), options.image_size
+    heads = getattr(model, "roi_heads", None)
+    targets = make_targets(replace(options, head="retinanet"), False, device)
+    per_image = [dict(zip(targets, values, strict=True)) for values in zip(*targets.values(), strict=True)]
+    if heads is not None and heads.has_mask():
+        per_image = [one | {"masks": images.new_ones(OBJECTS, size, size, dtype=torch.uint8)} for one in per_image]
+    if compiled:
+        compile_peer(model)
+    # torchvision's transform writes into the dictionaries it gets.
+    return model, lambda: cast(dict[str, Tensor], model(list(images), [dict(one) for one in per_image])), None
+
+
+def _images(options: BenchmarkOptions, device: torch.device) -> Tensor:
+    return torch.randn(options.batch_size, 3, options.image_size, options.image_size, device=device)
 
 
 def make_targets(options: BenchmarkOptions, masks: bool, device: torch.device) -> dict[str, Tensor]:
-    """Make up what is to be learnt of a batch: as many objects in each image, of all sizes, always the same."""
+    """Generate the same targets on every call: `OBJECTS` boxes of all sizes per image."""
     generator = torch.Generator().manual_seed(0)
-    count, size = options.batch_size, options.image_size
+    count, size, classes = options.batch_size, options.image_size, options.classes
     if options.head == "classifier":
-        return {"labels": torch.randint(options.classes, (count,), generator=generator).to(device)}
+        return {"labels": torch.randint(classes, (count,), generator=generator).to(device)}
     sides = size * (0.05 + 0.6 * torch.rand(count, OBJECTS, 2, generator=generator) ** 2)
     corners = torch.rand(count, OBJECTS, 2, generator=generator) * (size - sides)
-    targets = {
-        "boxes": torch.cat([corners, corners + sides], dim=-1).to(device),
-        # Label 0 is torchvision's background.
-        "labels": torch.randint(1, max(options.classes, 2), (count, OBJECTS), generator=generator)
-        .clamp(max=options.classes - 1)
-        .to(device),
-    }
+    # Label 0 is torchvision's background.
+    labels = torch.randint(1, max(classes, 2), (count, OBJECTS), generator=generator).clamp(max=classes - 1)
+    targets = {"boxes": torch.cat([corners, corners + sides], dim=-1).to(device), "labels": labels.to(device)}
     if masks:
         targets["masks"] = torch.ones(count, OBJECTS, 112, 112, dtype=torch.uint8, device=device)
     return targets
 
 
-def peer_losses(model: Any, images: Tensor, targets: dict[str, Tensor]) -> Losses:
-    """Return the losses of torchvision's network as a call; masks, if it has any, are as large as its images."""
-    size = images.shape[-1]
-    each = [
-        {"boxes": boxes, "labels": labels}
-        | ({"masks": images.new_ones(len(labels), size, size, dtype=torch.uint8)} if _has_masks(model) else {})
-        for boxes, labels in zip(targets["boxes"], targets["labels"], strict=True)
-    ]
-    return lambda: cast(dict[str, Tensor], model(list(images), [dict(one) for one in each]))
-
-
-def _has_masks(model: Any) -> bool:
-    heads = getattr(model, "roi_heads", None)
-    return heads is not None and heads.has_mask()
-
-
-def data_entries(root: str, options: BenchmarkOptions) -> list[Entry]:
-    """Return the making of training batches, and the decoding of as many of the same photos, both in this process.
+def loading_cases(root: str | Path, options: BenchmarkOptions) -> list[Case]:
+    """Return the loading of training batches, and the decoding of as many of their images, both in this process.
 
     Raises:
-        SpinetError: the data set cannot be read.
+        SpinetError: the dataset cannot be read.
     """
     config = TrainConfig(
-        model=ModelConfig(head=cast(Any, options.head)), data=DataConfig(root=root, image_size=options.image_size)
+        model=ModelConfig(head=cast(Any, options.head)),
+        data=DataConfig(root=str(root), image_size=options.image_size, workers=0),
     )
-    config = replace(config, data=replace(config.data, workers=0))
-    task = task_of(config.model)
+    task, count, cpu = task_of(config.model), options.batch_size, torch.device("cpu")
     train: Any = task.open(config, "train")
-    group = Processes()
-    stream = iter(task.batches(config, train, part_size=options.batch_size, first_batch=0, group=group))
-    places = _endless(len(train))
-
-    def decode() -> None:
-        for _ in range(options.batch_size):
-            train.image(next(places))
-
-    cpu = torch.device("cpu")
-    calls: dict[str, Callable[[], object]] = {"decoding": decode, "batches": lambda: next(stream)}
-    return [
-        Entry(
-            f"{name} of {root}",
-            "loader",
-            "fp32",
-            timed(LOADING, call, cpu),
-            options.batch_size,
-            whole=LOADING,
-            core=LOADING,
-        )
-        for name, call in calls.items()
-    ]
-
-
-def _endless(count: int) -> Iterator[int]:
-    while True:
-        yield from range(count)
+    stream = iter(task.batches(config, train, part_size=count, first_batch=0, group=Processes()))
+    indices = cycle(range(len(train)))
+    calls: dict[str, Callable[[], object]] = {
+        "decoding": lambda: [train.image(next(indices)) for _ in range(count)],
+        "batches": lambda: next(stream),
+    }
+    runs = {f"{name} of {root}": timed(LOADING, call, cpu) for name, call in calls.items()}
+    return [Case(name, "loader", "fp32", run, count, whole=LOADING, core=LOADING) for name, run in runs.items()]

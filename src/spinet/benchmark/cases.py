@@ -1,0 +1,164 @@
+"""What takes part in a benchmark: models as PyTorch runs them, from decoded images to detections."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from spinet.arch.baseline import Baseline
+from spinet.arch.catalog import load_network
+from spinet.arch.head_cost import model_cost
+from spinet.benchmark.options import BenchmarkOptions
+from spinet.benchmark.work import Work, count_work
+from spinet.data.class_transforms import ClassEvalTransform
+from spinet.data.transforms import EvalTransform
+from spinet.deploy.check import photo_like
+from spinet.deploy.manifest import Precision
+from spinet.engine.build import Model
+from spinet.engine.checkpoint import ModelInfo, load_classifier, load_model, read_info
+from spinet.engine.compiling import compile_for_inference
+from spinet.engine.config import ModelConfig
+from spinet.errors import SpinetError
+from spinet.fuse.formats import EXACT, HALF
+from spinet.fuse.fuse import fuse
+from spinet.models.classifier import Classifier
+from spinet.models.rcnn import RCNN
+from spinet.timing import Clock, Run
+
+WHOLE = "pipeline"
+# Sides of the input images by those of the network input, so that there is something to resize.
+OVERSIZE = 1.25
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model on one backend, ready to run.
+
+    Attributes:
+        name: of the model.
+        backend: that runs it.
+        precision: of its arithmetic.
+        run: runs it once; returns the seconds of each stage, their sum under `whole` and, where it can be told apart,
+            the network alone under `core`.
+        images: per run.
+        macs: multiply-adds of one image by the architecture; None if unknown.
+        work: what the `core` stage computes; None if unknown.
+        whole: name of the stage that is the whole run.
+        core: name of the stage that `work` belongs to.
+    """
+
+    name: str
+    backend: str
+    precision: Precision
+    run: Run
+    images: int
+    macs: int | None = None
+    work: Work | None = None
+    whole: str = WHOLE
+    core: str = "network"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A Spinet model to measure: an architecture with untrained weights, or a trained model."""
+
+    name: str
+    model: Model
+    info: ModelInfo
+
+    @classmethod
+    def load(cls, name: str, options: BenchmarkOptions) -> "Subject":
+        """Build an architecture or baseline by name, or load a run folder or weights file with its own head.
+
+        Raises:
+            SpinetError: the name is unknown, or the file cannot be read.
+        """
+        path = Path(name)
+        if path.is_dir() or path.suffix == ".safetensors":
+            model, info = load_classifier(path) if read_info(path).task == "classifier" else load_model(path)
+            return cls(name, model, replace(info, image_size=options.image_size))
+        settings = ModelConfig(arch=name, head=cast(Any, options.head))
+        labels = tuple(map(str, range(options.classes)))
+        info = ModelInfo(load_network(name), settings, labels, tuple(range(options.classes)), options.image_size)
+        torch.manual_seed(0)
+        return cls(name, info.create_model().eval(), info)
+
+    def macs(self) -> int | None:
+        """Return the multiply-adds of one image by the architecture; None for baselines, which have no genotype."""
+        if isinstance(self.info.architecture, Baseline):
+            return None
+        model = self.info.model
+        anchors = model.octaves * len(model.aspect_ratios)
+        classes, size = len(self.info.class_names), self.info.image_size
+        return model_cost(self.info.architecture, size, model.head, classes, anchors).multiply_adds
+
+    def batch(self, images: Sequence[Tensor], device: torch.device) -> Tensor:
+        """Resize, pad and normalize images to a batch `(N, 3, S, S)`, as prediction does."""
+        size = self.info.image_size
+        if isinstance(self.model, Classifier):
+            classified = ClassEvalTransform(size)
+            return torch.stack([classified(image.to(device)) for image in images])
+        fitted = EvalTransform(size)
+        return torch.stack([fitted(image.to(device))[0] for image in images])
+
+
+def synthetic_images(count: int, image_size: int) -> list[Tensor]:
+    """Generate square uint8 RGB images `(3, H, W)`, larger than the network input."""
+    side = round(OVERSIZE * image_size)
+    return [image.permute(2, 0, 1).contiguous() for image in photo_like(count, side, side)]
+
+
+def torch_case(subject: Subject, backend: str, precision: str, images: Sequence[Tensor], device: torch.device) -> Case:
+    """Return a Spinet model in PyTorch, fused and channels-last."""
+    layout = {"fp32": EXACT, "bf16": HALF}[precision]
+    model = fuse(subject.model.to(device), dtype=layout.dtype, channels_last=layout.channels_last)
+    batch = subject.batch(images, device)
+    with torch.no_grad(), explained(subject.name, backend, precision, len(images)):
+        work = count_work(lambda: model(batch))
+    clock = Clock(device)
+    # An R-CNN selects proposals between the parts of its network, so post-processing cannot be told apart.
+    two_stage = isinstance(model, RCNN)
+    watch(clock, model.backbone if two_stage else model, None if two_stage else model)
+    if backend == "compile":
+        compile_for_inference(model, device)
+
+    @torch.no_grad()
+    def run() -> dict[str, float]:
+        clock.start()
+        model.predict(subject.batch(images, device))
+        clock.lap("network" if two_stage else "post")
+        return clock.total(WHOLE)
+
+    return Case(subject.name, backend, cast(Precision, precision), run, len(images), subject.macs(), work)
+
+
+def watch(clock: Clock, first: nn.Module, last: nn.Module | None) -> None:
+    """End the stage "pre" when a module starts, and "network" when another returns."""
+    first.register_forward_pre_hook(lambda *_: clock.lap("pre"))
+    if last is not None:
+        last.register_forward_hook(lambda *_: clock.lap("network"))
+
+
+@contextlib.contextmanager
+def explained(name: str, backend: str, precision: str, images: int) -> Iterator[None]:
+    """Turn errors of a first run into a sentence where the cause is known."""
+    label = f"{name}, {backend} {precision}"
+    try:
+        yield
+    except SpinetError:
+        raise
+    except torch.OutOfMemoryError:
+        raise SpinetError(f"{label}: {images} images do not fit into GPU memory") from None
+    except Exception as error:
+        if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+            raise SpinetError(
+                f"{label}: batch norm needs more than one value per channel; use a larger image_size or batch_size"
+            ) from None
+        if backend != "compile":
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SpinetError(f"{label}: torch.compile failed: {reason:.200}") from None

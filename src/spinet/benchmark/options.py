@@ -1,0 +1,89 @@
+"""Settings of a benchmark, readable without PyTorch so that `spinet benchmark --help` answers at once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import tyro
+
+from spinet.arch.head_cost import Head
+from spinet.errors import SpinetError, unknown_name
+
+# Precisions that each backend supports.
+SUPPORTED = {
+    "eager": ("fp32", "bf16"),
+    "compile": ("fp32", "bf16"),
+    "onnxruntime": ("fp32",),
+    "openvino": ("fp32", "bf16", "int8"),
+}
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """How models are measured.
+
+    Attributes:
+        image_size: Side of the square network input, pixels.
+        batch_size: Images per batch; exported files have a batch size of their own.
+        backends: One or more that run each model.
+        precisions: One or more; onnxruntime runs fp32 only, int8 needs openvino.
+        head: Head on architectures and baselines.
+        classes: Classes of architectures and baselines; torchvision's detectors count the background as one.
+        threads: CPU threads in all runtimes; 0 takes PyTorch's number.
+        rounds: Measured runs of each model.
+        warm_up: Runs of each model before that.
+        calibration: Folder of images to calibrate int8 with.
+        against: Model that the other times are divided by; the first one by default.
+        ceiling_side: Side of the matrices multiplied to find the hardware peak; depends on the device by default.
+        ceiling_numbers: Length of the arrays copied to find the memory bandwidth; likewise.
+
+    Raises:
+        SpinetError: a number is too small, or a name is unknown, or no backend supports a precision.
+    """
+
+    image_size: int = 640
+    batch_size: int = 1
+    backends: Annotated[
+        tuple[Literal["eager", "compile", "onnxruntime", "openvino"], ...], tyro.conf.arg(name="backend")
+    ] = ("eager",)
+    precisions: Annotated[tuple[Literal["fp32", "bf16", "int8"], ...], tyro.conf.arg(name="precision")] = ("fp32",)
+    head: Head = "retinanet"
+    classes: int = 91
+    threads: int = 0
+    rounds: int = 20
+    warm_up: int = 2
+    calibration: Path | None = None
+    against: str = ""
+    ceiling_side: tyro.conf.Suppress[int | None] = None
+    ceiling_numbers: tyro.conf.Suppress[int | None] = None
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "batch_size", "classes", "rounds"):
+            _check_least(name, getattr(self, name), 1)
+        _check_least("threads", self.threads, 0)
+        _check_least("warm_up", self.warm_up, 0)
+        _check_name("backend", self.backends, SUPPORTED)
+        _check_name("precision", self.precisions, PRECISIONS)
+        _check_name("head", (self.head,), [head for head in get_args(Head) if head != "none"])
+        for precision in self.precisions:
+            able = [backend for backend, precisions in SUPPORTED.items() if precision in precisions]
+            if not set(able) & set(self.backends):
+                raise SpinetError(f"{', '.join(self.backends)} cannot run {precision}; use {', '.join(able)}")
+
+    def runs(self) -> list[tuple[str, str]]:
+        """Return the pairs of a backend and a precision that it supports."""
+        return [(backend, each) for backend in self.backends for each in self.precisions if each in SUPPORTED[backend]]
+
+
+def _check_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise SpinetError(f"{name} is {value}; it must be at least {least}")
+
+
+def _check_name(
+    kind: str, names: tuple[str, ...], known: list[str] | tuple[str, ...] | dict[str, tuple[str, ...]]
+) -> None:
+    for name in names:
+        if name not in known:
+            raise unknown_name(kind, name, known)
