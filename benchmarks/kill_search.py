@@ -27,7 +27,7 @@ from spinet.arch.genotype import Genotype
 from spinet.errors import NotFinite, OutOfMemory
 from spinet.nas.config import SearchConfig
 from spinet.nas.journal import NAME, REPRODUCIBLE, Event, read_journal
-from spinet.nas.run import search
+from spinet.nas.run import run_search
 from spinet.nas.space import Choices, Space
 from spinet.nas.trial import Outcome, Proposal, Trial
 from spinet.workers.executors import InProcess
@@ -40,7 +40,7 @@ LOG = "evaluations.log"
 
 
 class Climber:
-    """Mutates the best of what it was told; independent of that, draws uniformly. Has snapshots."""
+    """Mutates the best of what it was told; independent of that, draws uniformly."""
 
     def __init__(self, climb: bool) -> None:
         self.climb, self.told, self.reward = climb, 0, -1.0
@@ -60,15 +60,6 @@ class Climber:
         self.told += 1
         if outcome.reward is not None and outcome.reward > self.reward:
             self.best, self.reward = trial.choices, outcome.reward
-
-    def state(self) -> bytes:
-        """Return all that is remembered."""
-        return json.dumps([self.told, self.reward, self.best]).encode()
-
-    def load(self, state: bytes) -> None:
-        """Take over what `state` returned."""
-        self.told, self.reward, best = json.loads(state)
-        self.best = best and tuple(best)
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,7 @@ def drive(run: Path, workers: int, trials: int) -> None:
     config = SearchConfig(SPACE, {"name": "climber"}, trials=trials)
     evaluate = Evaluation(str(run / LOG))
     with Processes(workers, timeout=60) if workers else InProcess() as executor:
-        search(config, run, Climber(not workers), evaluate, executor, quiet=True, snapshot_seconds=0.02)
+        run_search(config, run, Climber(not workers), evaluate, executor, quiet=True)
 
 
 class Killer:
@@ -184,7 +175,7 @@ def _told(run: Path) -> tuple[dict[int, Event], dict[int, int]]:
     """Outcomes by trial, and the seeds of the trials that are no duplicates."""
     if not (run / NAME).exists():
         return {}, {}
-    events = [event for _, event in read_journal(run / NAME)]
+    events = list(read_journal(run / NAME))
     seeds = {event["trial"]: event["seed"] for event in events if event["event"] == "ask"}
     return {event["trial"]: event for event in events if event["event"] == "tell"}, seeds
 
@@ -208,7 +199,7 @@ def reproducible(run: Path) -> bytes:
 
 def outcomes(run: Path) -> dict[tuple[str, int], Event]:
     """What was told, by graph and seed: which trial comes first is left to the workers."""
-    asks = {event["trial"]: event for _, event in read_journal(run / NAME) if event["event"] == "ask"}
+    asks = {event["trial"]: event for event in read_journal(run / NAME) if event["event"] == "ask"}
     tells, _ = _told(run)
     return {(asks[number]["graph"], asks[number]["seed"]): {**tell, "trial": None} for number, tell in tells.items()}
 

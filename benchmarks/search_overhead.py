@@ -1,4 +1,4 @@
-"""What the engine of the search costs a trial, how much memory it gains, and how long it takes to go on.
+"""The overhead of the search engine per trial, its memory growth, and the time to resume.
 
     python benchmarks/search_overhead.py
 
@@ -23,9 +23,9 @@ from typing import Any
 from spinet.arch.genotype import Genotype
 from spinet.nas.config import SearchConfig
 from spinet.nas.constraints import default_constraints
+from spinet.nas.driver import Driver
 from spinet.nas.journal import NAME, Journal, read_journal
-from spinet.nas.resume import resume
-from spinet.nas.run import search
+from spinet.nas.run import run_search
 from spinet.nas.space import Space
 from spinet.nas.spaces import SPACES
 from spinet.nas.status import summary
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
     space, evaluate, disk = SPACES["spinenet49"], NullEvaluation(), Disk()
     os.fsync = disk.fsync  # type: ignore[assignment]
     started, cpu = time.monotonic(), time.process_time()
-    search(config(arguments), folder, NullSearch(space, arguments.notes), evaluate, InProcess(), quiet=True)
+    run_search(config(arguments), folder, NullSearch(space, arguments.notes), evaluate, InProcess(), quiet=True)
     seconds, cpu = time.monotonic() - started, time.process_time() - cpu
     settled = evaluate.megabytes[min(1000, len(evaluate.megabytes) - 1)]
     return {
@@ -100,8 +100,8 @@ class Disk:
         self.seconds += time.monotonic() - started
 
 
-def go_on(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
-    """Take up the journal; return how long that takes, how long only reading, and how long the summary."""
+def resume(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Resume; return how long that takes, how long reading alone, and how long the summary."""
     times = {}
 
     def measure(name: str, work: Callable[[], int]) -> None:
@@ -111,9 +111,10 @@ def go_on(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
         times[f"s to {name}, of CPU"] = time.process_time() - cpu
 
     with Journal(folder) as journal:
-        measure("go on", lambda: resume(config(arguments), folder, journal, NullSearch(SPACES["spinenet49"], 0)).told)
+        strategy = NullSearch(SPACES["spinenet49"], 0)
+        measure("resume", lambda: Driver(config(arguments), folder, journal, strategy).state.finished)
     measure("read", lambda: sum(1 for _ in read_journal(folder / NAME)))
-    measure("sum up", lambda: summary(folder)["told"])
+    measure("summarize", lambda: summary(folder)["told"])
     return times
 
 
@@ -130,13 +131,13 @@ def main() -> None:
     parser.add_argument("--notes", type=int, default=1000)
     parser.add_argument("--constraint", action="store_true")
     parser.add_argument("--folder", type=Path, help="on the disk to be measured; a temporary one by default")
-    parser.add_argument("--part", choices=("run", "go_on"), help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("run", "resume"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
-        print(json.dumps({"run": run, "go_on": go_on}[arguments.part](arguments, arguments.folder)))
+        print(json.dumps({"run": run, "resume": resume}[arguments.part](arguments, arguments.folder)))
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        for part in ("run", "go_on"):
+        for part in ("run", "resume"):
             command = [sys.executable, __file__, *sys.argv[1:], "--folder", folder, "--part", part]
             numbers = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             for name, value in numbers.items():

@@ -8,9 +8,9 @@ import pytest
 
 from spinet.arch.catalog import Architecture, load_architecture
 from spinet.nas.constraints import part_keys
-from spinet.nas.history import load_history
 from spinet.nas.proxies import PROXIES
 from spinet.nas.spaces import SPACES
+from spinet.nas.state import load_search
 
 SMALL = replace(PROXIES["tiny"], name="mini", image_size=64, rungs=(0.2,))
 
@@ -123,9 +123,9 @@ def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, t
     assert json.loads(out)["told"] == 3
     assert json.loads(out)["failures"] == {}
     code, out, _ = spinet("search", "status", run)
-    assert "3 trials told" in out
+    assert "3 trials finished" in out
 
-    records = load_history(run).records
+    records = load_search(run).records
     assert [record.metrics["latency_ms"] for record in records] == [0.5 * len(part_keys(_draw_of(r))) for r in records]
 
     pytest.importorskip("plotly")

@@ -148,10 +148,6 @@ def test_avoiding_duplicates_is_the_wish_of_the_inner_strategy():
     assert [create_strategy(settings, TINY).avoid_duplicates for settings in around] == [False, True]
 
 
-def test_only_around_a_strategy_with_snapshots_it_has_snapshots():
-    assert not hasattr(create_strategy(HalvingSettings(inner=RandomSettings("random")), TINY), "state")
-
-
 def test_settings_are_json_with_those_of_the_inner_strategy():
     settings = HalvingSettings(inner=EvolutionSettings("mine", 7, 3), eta=4, rungs=3)
 

@@ -4,7 +4,6 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 import torch
@@ -287,22 +286,11 @@ def test_seeds_give_different_first_weights_and_the_same_uniform_start():
     assert one.ask(ask_random(0, 0)) == two.ask(ask_random(0, 0))
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_a_snapshot_restores_every_parameter_to_the_bit(network):
-    policy = learned(SMALL, network, trials=37)
-
-    other = create_policy(SMALL, replace(policy._settings))
-    other.load(policy.state())
-
-    assert torch.equal(parameters(other), parameters(policy))
-    assert other.ask(ask_random(0, 99)) == policy.ask(ask_random(0, 99))
-
-
 @pytest.mark.slow
 def test_another_process_learns_the_same_to_the_bit():
     program = """
 import hashlib, sys
-sys.path.insert(0, "tests/search")
+sys.path.insert(0, "tests/support")
 from small_spaces import EVERY_PHASE, Search
 from spinet.nas.settings import STRATEGIES, HalvingSettings
 from spinet.nas.strategies import create_strategy

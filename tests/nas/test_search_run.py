@@ -28,7 +28,7 @@ from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError, Trial
 from spinet.nas.constraints import Constraint
 from spinet.nas.driver import Driver
 from spinet.nas.journal import Journal
-from spinet.nas.run import search
+from spinet.nas.run import run_search
 from spinet.nas.space import Space
 from spinet.nas.trial import Proposal, trial_seed
 from spinet.workers.executors import InProcess
@@ -36,16 +36,16 @@ from spinet.workers.executors import InProcess
 FEW = Space("few", STEM, (2, 3), (3, 4), offsets=(0, 1))
 
 
-def run_search(run, strategy=None, evaluate=None, *, snapshot_seconds=60.0, timeout=None, **settings):
+def searched(run, strategy=None, evaluate=None, *, timeout=None, **settings):
     config = configuration(**settings)
     strategy = strategy or Climber(config.space)
     evaluate = evaluate or Evaluation()
-    return search(config, run, strategy, evaluate, InProcess(timeout), quiet=True, snapshot_seconds=snapshot_seconds)
+    return run_search(config, run, strategy, evaluate, InProcess(timeout), quiet=True)
 
 
 def test_every_trial_is_asked_and_told_once_in_order(tmp_path):
-    result = run_search(tmp_path)
-    assert (result.told, result.ended) == (30, "finished")
+    result = searched(tmp_path)
+    assert (result.finished, result.ended) == (30, "finished")
     lines = events(tmp_path, "ask", "tell")
     assert [event["event"] for event in lines] == ["ask", "tell"] * 30
     assert [event["trial"] for event in lines[::2]] == list(range(30))
@@ -56,7 +56,7 @@ def test_every_trial_is_asked_and_told_once_in_order(tmp_path):
 
 
 def test_what_hangs_on_the_clock_and_numbers_that_are_none_stay_out_of_the_told_metrics(tmp_path):
-    run_search(tmp_path, trials=1)
+    searched(tmp_path, trials=1)
     tell, clock = events(tmp_path, "tell", "time")
     assert tell == {
         "event": "tell",
@@ -70,7 +70,7 @@ def test_what_hangs_on_the_clock_and_numbers_that_are_none_stay_out_of_the_told_
 
 
 def test_the_seed_of_a_trial_is_that_of_its_graph(tmp_path):
-    run_search(tmp_path, RandomDraws(), seed=3)
+    searched(tmp_path, RandomDraws(), seed=3)
     for ask in events(tmp_path, "ask"):
         original = ask["duplicate_of"]
         assert ask["seed"] == trial_seed(3, ask["graph"], 0, 0)
@@ -81,27 +81,27 @@ def test_the_seed_of_a_trial_is_that_of_its_graph(tmp_path):
 
 def test_the_same_search_writes_the_same_lines_and_another_seed_others(tmp_path):
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
-        run_search(tmp_path / name, seed=seed, evaluate=Evaluation(nan=0.1, oom=0.1))
+        searched(tmp_path / name, seed=seed, evaluate=Evaluation(nan=0.1, oom=0.1))
     assert reproducible(tmp_path / "one") == reproducible(tmp_path / "two")
     assert reproducible(tmp_path / "one")[1] != reproducible(tmp_path / "three")[1]
 
 
 def test_a_search_in_two_halves_writes_the_same_lines_as_one(tmp_path):
-    run_search(tmp_path / "one")
+    searched(tmp_path / "one")
     whole = Climber()
-    run_search(tmp_path / "whole", whole)
-    run_search(tmp_path / "halves", trials=11)
+    searched(tmp_path / "whole", whole)
+    searched(tmp_path / "halves", trials=11)
     again = Climber()
-    run_search(tmp_path / "halves", again)
+    searched(tmp_path / "halves", again)
     assert reproducible(tmp_path / "halves") == reproducible(tmp_path / "whole")
-    assert again.state() == whole.state()
+    assert again.told == whole.told
     assert len(events(tmp_path / "halves", "session")) == 2
 
 
 @pytest.mark.slow
 def test_cut_off_anywhere_a_search_writes_the_same_lines_as_one_that_was_not(tmp_path):
     failing = Evaluation(nan=0.1, oom=0.2)
-    run_search(tmp_path / "whole", evaluate=failing, trials=10, space=FEW)
+    searched(tmp_path / "whole", evaluate=failing, trials=10, space=FEW)
     journal = (tmp_path / "whole" / "journal.jsonl").read_bytes()
     assert b'"retry"' in journal
     assert b'"status":"nan"' in journal
@@ -113,61 +113,18 @@ def test_cut_off_anywhere_a_search_writes_the_same_lines_as_one_that_was_not(tmp
         run = tmp_path / str(cut)
         run.mkdir()
         (run / "journal.jsonl").write_bytes(journal[:cut])
-        run_search(run, evaluate=failing, trials=10, space=FEW)
+        searched(run, evaluate=failing, trials=10, space=FEW)
         assert reproducible(run) == reproducible(tmp_path / "whole"), cut
-
-
-@pytest.mark.parametrize("damage", [None, "delete", "cut", "older"])
-def test_a_snapshot_spares_the_replay_and_changes_nothing(tmp_path, damage):
-    run_search(tmp_path / "whole")
-    run = tmp_path / "run"
-    run_search(run, trials=5, snapshot_seconds=0.0)
-    early = (run / "strategy.snapshot").read_bytes()
-    run_search(run, trials=12, snapshot_seconds=0.0)
-    snapshot = run / "strategy.snapshot"
-    if damage == "delete":
-        snapshot.unlink()
-    elif damage == "cut":
-        snapshot.write_bytes(snapshot.read_bytes()[:-3])
-    elif damage == "older":
-        snapshot.write_bytes(early)
-    strategy = Climber()
-    replayed = []
-    strategy.asked = lambda trial: (replayed.append(trial.number), Climber.asked(strategy, trial))
-    run_search(run, strategy)
-    assert reproducible(run) == reproducible(tmp_path / "whole")
-    assert replayed[0] == {None: 12, "delete": 0, "cut": 0, "older": 5}[damage]
-
-
-def test_a_snapshot_of_a_journal_that_was_deleted_is_not_used(tmp_path):
-    run_search(tmp_path, trials=12, snapshot_seconds=0.0)
-    (tmp_path / "journal.jsonl").unlink()
-    run_search(tmp_path)
-    assert len(events(tmp_path, "tell")) == 30
-    assert not (tmp_path / "strategy.snapshot").exists()
-
-
-def test_a_snapshot_of_another_journal_of_the_same_search_is_not_used_and_deleted(tmp_path):
-    run, other = tmp_path / "run", tmp_path / "other"
-    run_search(other, trials=8, snapshot_seconds=0.0)
-    run_search(run, trials=12, evaluate=Evaluation(nan=0.5))
-    (other / "strategy.snapshot").rename(run / "strategy.snapshot")
-    strategy = Climber()
-    run_search(run, strategy, trials=14)
-    assert [line[1] for line in strategy.told if line[0] == "asked"] == list(range(14))
-    told = {line[0]: line[2] for line in strategy.told if line[0] != "asked"}
-    assert told == {tell["trial"]: tell["reward"] for tell in events(run, "tell")}
-    assert not (run / "strategy.snapshot").exists()
 
 
 def test_an_ask_without_tell_is_trained_again_with_the_same_seed_and_finished_ones_never(tmp_path):
     log = tmp_path / "log"
     run = tmp_path / "run"
-    run_search(run, evaluate=Evaluation(str(log)), trials=8)
+    searched(run, evaluate=Evaluation(str(log)), trials=8)
     lines = (run / "journal.jsonl").read_bytes().splitlines(keepends=True)
     last = max(place for place, line in enumerate(lines) if b'"ask"' in line and b'"duplicate_of":null' in line)
     (run / "journal.jsonl").write_bytes(b"".join(lines[: last + 1]) + b'{"event":"te')
-    run_search(run, evaluate=Evaluation(str(log)), trials=8)
+    searched(run, evaluate=Evaluation(str(log)), trials=8)
     begun = [line.split()[1] for line in log.read_text().splitlines() if line.startswith("begin")]
     assert {seed for seed in begun if begun.count(seed) > 1} == {str(json.loads(lines[last])["seed"])}
     assert sorted(line for line in lines if b'"ask"' in line) == sorted(
@@ -176,22 +133,22 @@ def test_an_ask_without_tell_is_trained_again_with_the_same_seed_and_finished_on
 
 
 def test_best_json_is_an_architecture_that_names_where_it_comes_from(tmp_path):
-    result = run_search(tmp_path, proxy={"name": "null"})
+    result = searched(tmp_path, proxy={"name": "null"})
     best = load_architecture(tmp_path / "best.json")
     rewards = {event["trial"]: event["reward"] for event in events(tmp_path, "tell")}
     assert result.best.reward == max(rewards.values())
-    ask = events(tmp_path, "ask")[result.best.trial]
+    ask = events(tmp_path, "ask")[result.best.first.number]
     assert best.genotype == SMALL.decode(tuple(ask["choices"]))
     assert best.scaling == SMALL.scaling
-    for word in ("small", f"trial {result.best.trial}", f"{result.best.reward:g}", "null"):
+    for word in ("small", f"trial {result.best.first.number}", f"{result.best.reward:g}", "null"):
         assert word in best.source
 
 
 def test_best_json_is_written_again_where_a_kill_left_none(tmp_path):
-    run_search(tmp_path)
+    searched(tmp_path)
     before = (tmp_path / "best.json").read_bytes()
     (tmp_path / "best.json").unlink()
-    run_search(tmp_path)
+    searched(tmp_path)
     assert (tmp_path / "best.json").read_bytes() == before
 
 
@@ -200,7 +157,7 @@ def test_with_replicates_the_best_is_that_of_the_highest_mean(tmp_path):
     differs = 0
     for seed in range(16):
         run = tmp_path / str(seed)
-        result = run_search(run, RandomDraws(TINY), space=TINY, trials=20, replicates=3, seed=seed)
+        result = searched(run, RandomDraws(TINY), space=TINY, trials=20, replicates=3, seed=seed)
         asks, rewards = events(run, "ask"), {}
         told = {tell["trial"]: tell["reward"] for tell in events(run, "tell")}
         for ask in asks:
@@ -208,8 +165,8 @@ def test_with_replicates_the_best_is_that_of_the_highest_mean(tmp_path):
                 rewards.setdefault(ask["graph"], []).append(told[ask["trial"]])
         means = {graph: sum(each) / len(each) for graph, each in rewards.items()}
         assert result.best.reward == pytest.approx(max(means.values()))
-        assert means[asks[result.best.trial]["graph"]] == max(means.values())
-        assert load_architecture(run / "best.json").genotype == TINY.decode(result.best.choices)
+        assert means[asks[result.best.first.number]["graph"]] == max(means.values())
+        assert load_architecture(run / "best.json").genotype == TINY.decode(result.best.first.choices)
         differs += max(rewards, key=lambda graph: max(rewards[graph])) != max(means, key=means.get)
     assert differs
 
@@ -230,7 +187,7 @@ class Promoting(RandomDraws):
 
 def test_a_higher_rung_beats_a_higher_reward_and_promotions_bypass_constraints(tmp_path):
     constraint = Constraint("macs", 0, 20e9, head="none")
-    result = run_search(tmp_path, Promoting(), constraints=(constraint,), trials=10)
+    result = searched(tmp_path, Promoting(), constraints=(constraint,), trials=10)
     assert result.best.rung == 1
     asks = events(tmp_path, "ask")
     assert [ask["rung"] for ask in asks] == [0, 1] * 5
@@ -245,7 +202,7 @@ def test_a_higher_rung_beats_a_higher_reward_and_promotions_bypass_constraints(t
 def test_a_graph_that_is_known_takes_over_its_outcome_and_is_not_trained(tmp_path):
     log = tmp_path / "log"
     strategy = Climber(TINY)
-    run_search(tmp_path, strategy, Evaluation(str(log)), space=TINY, trials=12)
+    searched(tmp_path, strategy, Evaluation(str(log)), space=TINY, trials=12)
     asks, tells = events(tmp_path, "ask"), events(tmp_path, "tell")
     assert len({ask["graph"] for ask in asks}) == 2
     assert len(log.read_text().splitlines()) == 4  # two trainings
@@ -258,7 +215,7 @@ def test_a_graph_that_is_known_takes_over_its_outcome_and_is_not_trained(tmp_pat
 
 
 def test_permuted_encodings_of_one_graph_are_duplicates(tmp_path):
-    run_search(tmp_path, RandomDraws(FEW), space=FEW, trials=100)
+    searched(tmp_path, RandomDraws(FEW), space=FEW, trials=100)
     asks = events(tmp_path, "ask")
     twins = [ask for ask in asks if ask["duplicate_of"] is not None]
     assert any(ask["choices"] != asks[ask["duplicate_of"]]["choices"] for ask in twins)
@@ -266,7 +223,7 @@ def test_permuted_encodings_of_one_graph_are_duplicates(tmp_path):
 
 
 def test_with_replicates_a_graph_is_trained_so_often_each_time_with_another_seed(tmp_path):
-    run_search(tmp_path, RandomDraws(TINY), space=TINY, trials=20, replicates=3)
+    searched(tmp_path, RandomDraws(TINY), space=TINY, trials=20, replicates=3)
     trained = [ask for ask in events(tmp_path, "ask") if ask["duplicate_of"] is None]
     assert len(trained) == 6
     assert sorted((ask["graph"], ask["replicate"]) for ask in trained) == sorted(
@@ -278,19 +235,19 @@ def test_with_replicates_a_graph_is_trained_so_often_each_time_with_another_seed
 def test_a_strategy_that_avoids_duplicates_is_asked_again_but_not_for_ever(tmp_path):
     strategy = RandomDraws(TINY)
     strategy.avoid_duplicates = True
-    run_search(tmp_path, strategy, space=TINY, trials=5)
+    searched(tmp_path, strategy, space=TINY, trials=5)
     originals = [ask["duplicate_of"] for ask in events(tmp_path, "ask")]
     assert originals[:2] == [None, None]
     assert None not in originals[2:]
 
 
 def test_a_duplicate_that_waited_when_the_search_was_killed_is_told_with_its_original(tmp_path):
-    run_search(tmp_path / "whole", RandomDraws(TINY), space=TINY, trials=8)
+    searched(tmp_path / "whole", RandomDraws(TINY), space=TINY, trials=8)
     header, session, *rest = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
     asks = [line for line in rest if b'"ask"' in line]
     first_twin = next(place for place, line in enumerate(asks) if b'"duplicate_of":0' in line)
     (tmp_path / "journal.jsonl").write_bytes(b"".join([header, session, *asks[: first_twin + 1]]))
-    run_search(tmp_path, RandomDraws(TINY), space=TINY, trials=8)
+    searched(tmp_path, RandomDraws(TINY), space=TINY, trials=8)
     whole = {tell["trial"]: tell for tell in events(tmp_path / "whole", "tell")}
     assert {tell["trial"]: tell for tell in events(tmp_path, "tell")} == whole
 
@@ -299,7 +256,7 @@ def test_more_workers_ask_for_no_more_than_they_can_train(tmp_path):
     class Two(InProcess):
         workers = 2
 
-    search(configuration(trials=7), tmp_path, Climber(), Evaluation(), Two(), quiet=True)
+    run_search(configuration(trials=7), tmp_path, Climber(), Evaluation(), Two(), quiet=True)
     under_way, most = 0, 0
     for event in events(tmp_path, "ask", "tell"):
         under_way += 1 if event["event"] == "ask" else -1
@@ -308,7 +265,7 @@ def test_more_workers_ask_for_no_more_than_they_can_train(tmp_path):
 
 
 def opened(run, journal, strategy, **settings):
-    driver = Driver(configuration(space=TINY, **settings), run, journal, strategy, 60.0)
+    driver = Driver(configuration(space=TINY, **settings), run, journal, strategy)
     driver.start(2, "none", "cpu")
     return driver
 
@@ -319,7 +276,7 @@ def test_a_duplicate_that_waits_takes_no_worker(tmp_path):
         with Journal(tmp_path / str(seed)) as journal:
             driver = opened(tmp_path / str(seed), journal, RandomDraws(TINY), seed=seed, trials=100)
             first, second = driver.next(2), driver.next(2)
-            assert first.trial.graph != second.trial.graph
+            assert first.graph != second.graph
             assert driver.next(2) is None
             waited += len(driver.state.open) - 2
     assert waited
@@ -343,7 +300,7 @@ def test_no_more_than_ten_duplicates_wait_for_each_worker(tmp_path):
 def test_lines_tell_how_the_search_goes_on(tmp_path, capsys):
     window = Constraint("macs", 0, 20e9, head="none")
     config = configuration(trials=40, constraints=(window,))
-    search(config, tmp_path, RandomDraws(), Evaluation(nan=0.1), InProcess())
+    run_search(config, tmp_path, RandomDraws(), Evaluation(nan=0.1), InProcess())
     last = capsys.readouterr().out.splitlines()[-1]
     for words in ("trial 40/40", "best 0.", "failed", "of draws accepted", "trials/h", "ETA 0:00:00"):
         assert words in last
@@ -352,7 +309,7 @@ def test_lines_tell_how_the_search_goes_on(tmp_path, capsys):
 def test_a_terminal_gets_a_bar(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "120")
-    search(configuration(trials=5), tmp_path, RandomDraws(), Evaluation(), InProcess())
+    run_search(configuration(trials=5), tmp_path, RandomDraws(), Evaluation(), InProcess())
     shown = capsys.readouterr().out
     assert "5/5" in shown
     assert "best 0." in shown
@@ -363,7 +320,7 @@ def test_a_terminal_gets_a_bar(tmp_path, capsys, monkeypatch):
 
 def test_proposals_are_drawn_until_the_constraints_accept_and_the_draws_are_counted(tmp_path):
     window = Constraint("macs", 0, 20e9, head="none")
-    run_search(tmp_path, RandomDraws(), constraints=(window,), trials=40)
+    searched(tmp_path, RandomDraws(), constraints=(window,), trials=40)
     asks = events(tmp_path, "ask")
     assert max(ask["draws"] for ask in asks) > 1
     for ask in asks:
@@ -374,7 +331,7 @@ def test_constraints_that_accept_nothing_say_the_rate_and_the_nearest_value(tmp_
     monkeypatch.setattr("spinet.nas.driver.MAX_DRAWS", 200)
     windows = (Constraint("macs", 1e12, 2e12), Constraint("parameters", 0, 1e9))
     with pytest.raises(SpinetError, match=r"refused all of 200 draws: macs from 1e\+12 .* accepted 0 of them") as error:
-        run_search(tmp_path, RandomDraws(), constraints=windows)
+        searched(tmp_path, RandomDraws(), constraints=windows)
     assert "the nearest other value was" in str(error.value)
     assert "parameters from 0 to 1e+09 parameters at 640 px accepted 200 of them (100.00%)" in str(error.value)
 
@@ -400,37 +357,40 @@ def test_constraints_that_accept_nothing_say_the_rate_and_the_nearest_value(tmp_
     ],
 )
 def test_a_journal_of_another_search_is_refused_by_name(tmp_path, settings, words):
-    run_search(tmp_path, trials=2)
+    searched(tmp_path, trials=2)
     before = (tmp_path / "journal.jsonl").read_bytes()
     with pytest.raises(SpinetError, match="was written with") as error:
-        search(configuration(**settings), tmp_path, RandomDraws(), Evaluation(), InProcess(), quiet=True)
+        run_search(configuration(**settings), tmp_path, RandomDraws(), Evaluation(), InProcess(), quiet=True)
     assert words in str(error.value)
     assert (tmp_path / "journal.jsonl").read_bytes() == before
 
 
 def test_an_event_that_does_not_fit_is_named_by_its_line(tmp_path):
-    run_search(tmp_path, trials=2)
+    searched(tmp_path, trials=2)
     lines = (tmp_path / "journal.jsonl").read_bytes().splitlines(keepends=True)
     tell = next(place for place, line in enumerate(lines) if b'"tell"' in line)
     (tmp_path / "journal.jsonl").write_bytes(b"".join([*lines[: tell + 1], *lines[tell:]]))
-    with pytest.raises(SpinetError, match=rf"journal\.jsonl, line {tell + 2} is damaged: its tell does not fit"):
-        run_search(tmp_path)
+    with pytest.raises(
+        SpinetError,
+        match=rf"journal\.jsonl, line {tell + 2} is corrupt: its event tell .*: trial 0 has an outcome already",
+    ):
+        searched(tmp_path)
 
 
 def test_a_run_is_not_searched_by_two_drivers_at_once(tmp_path):
     def second(genotype, *, rung, seed, accumulate):
         with pytest.raises(SpinetError, match="another search is writing"):
-            run_search(tmp_path)
+            searched(tmp_path)
         return {"reward": 1.0}
 
-    assert run_search(tmp_path, evaluate=second, trials=1).best.reward == 1.0
+    assert searched(tmp_path, evaluate=second, trials=1).best.reward == 1.0
 
 
 # Failures
 
 
 def test_a_training_that_diverges_is_told_as_the_worst_reward_without_a_retry(tmp_path):
-    run_search(tmp_path, evaluate=Evaluation(nan=0.15), trials=40)
+    searched(tmp_path, evaluate=Evaluation(nan=0.15), trials=40)
     tells = events(tmp_path, "tell")
     after = [tell["status"] for tell in tells].index("done")
     diverged = [tell for tell in tells[after:] if tell["status"] == "nan"]
@@ -448,7 +408,7 @@ def test_where_rewards_are_negative_the_worst_is_that_of_the_trials_done_before_
             return {"reward": float("nan") if seed % 3 == 0 else -number(seed)}
 
     for seed in range(8):
-        run_search(tmp_path / str(seed), RandomDraws(), Losses(), trials=6, seed=seed)
+        searched(tmp_path / str(seed), RandomDraws(), Losses(), trials=6, seed=seed)
     before, after = 0, 0
     for seed in range(8):
         done = []
@@ -466,7 +426,7 @@ def test_where_rewards_are_negative_the_worst_is_that_of_the_trials_done_before_
 
 
 def test_out_of_memory_is_tried_again_in_more_parts_and_the_parts_are_what_the_journal_says_after_a_kill(tmp_path):
-    run_search(tmp_path, evaluate=Evaluation(oom=0.2), trials=20)
+    searched(tmp_path, evaluate=Evaluation(oom=0.2), trials=20)
     retries = events(tmp_path, "retry")
     assert retries
     trial = retries[0]["trial"]
@@ -478,7 +438,7 @@ def test_out_of_memory_is_tried_again_in_more_parts_and_the_parts_are_what_the_j
     second = [place for place, line in enumerate(lines) if b'"retry"' in line][1]
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "journal.jsonl").write_bytes(b"".join(lines[: second + 1]))
-    run_search(tmp_path / "cut", evaluate=Evaluation(oom=0.2), trials=20)
+    searched(tmp_path / "cut", evaluate=Evaluation(oom=0.2), trials=20)
     assert reproducible(tmp_path / "cut") == reproducible(tmp_path)
 
 
@@ -487,7 +447,7 @@ def test_out_of_memory_is_tried_again_in_more_parts_and_the_parts_are_what_the_j
     [(OutOfMemory, "oom", 3), (MemoryError, "oom", 3), (WorkerLost, "lost", 2), (TrialTimeout, "timeout", 0)],
 )
 def test_failures_are_tried_again_so_often_and_then_told(tmp_path, error, status, retries):
-    run_search(tmp_path, evaluate=Raises(error), trials=1)
+    searched(tmp_path, evaluate=Raises(error), trials=1)
     assert [each["attempt"] for each in events(tmp_path, "retry")] == list(range(1, retries + 1))
     (tell,) = events(tmp_path, "tell")
     assert (tell["status"], tell["reward"]) == (status, None)
@@ -495,23 +455,23 @@ def test_failures_are_tried_again_so_often_and_then_told(tmp_path, error, status
 
 
 def test_a_trial_that_takes_too_long_is_told_so(tmp_path):
-    run_search(tmp_path, evaluate=Evaluation(seconds=30), timeout=0.05, trials=2)
+    searched(tmp_path, evaluate=Evaluation(seconds=30), timeout=0.05, trials=2)
     assert [tell["status"] for tell in events(tmp_path, "tell")] == ["timeout"] * 2
     assert events(tmp_path, "tell")[0]["reason"] == "the trial took longer than 0.05 s"
 
 
 def test_five_equal_build_errors_stop_the_search(tmp_path):
-    with pytest.raises(SpinetError, match="the search stops: 5 trials could not be built: no such block"):
-        run_search(tmp_path, RandomDraws(), Raises(BuildError, "no such\nblock"))
+    with pytest.raises(SpinetError, match="search aborted: 5 trials could not be built: no such block"):
+        searched(tmp_path, RandomDraws(), Raises(BuildError, "no such\nblock"))
     assert len(events(tmp_path, "tell")) == 5
 
 
 def test_an_error_that_is_not_of_the_trial_ends_the_search_and_blames_no_trial(tmp_path):
     with pytest.raises(SpinetError, match="^there is no folder photos$"):
-        run_search(tmp_path, evaluate=Raises(SpinetError, "there is no folder photos"))
+        searched(tmp_path, evaluate=Raises(SpinetError, "there is no folder photos"))
     assert not events(tmp_path, "tell", "retry")
-    run_search(tmp_path)
-    run_search(tmp_path / "whole")
+    searched(tmp_path)
+    searched(tmp_path / "whole")
     assert reproducible(tmp_path) == reproducible(tmp_path / "whole")
 
 
@@ -528,14 +488,14 @@ def test_what_was_done_at_the_same_time_as_such_an_error_is_kept(tmp_path):
         return {"reward": 0.5}
 
     with pytest.raises(SpinetError, match="photos"):
-        search(configuration(), tmp_path, RandomDraws(), second_is_done, Two(), quiet=True)
+        run_search(configuration(), tmp_path, RandomDraws(), second_is_done, Two(), quiet=True)
     assert [tell["trial"] for tell in events(tmp_path, "tell")] == [1]
 
 
 def test_more_than_twenty_failures_among_a_hundred_stop_the_search_and_starting_again_goes_on(tmp_path):
-    with pytest.raises(SpinetError, match=r"21 of its last 21 trials failed, most often: 21 times nan \(no\)"):
-        run_search(tmp_path, RandomDraws(), Raises(NotFinite), trials=150)
-    assert run_search(tmp_path, RandomDraws(), trials=150).told == 150
+    with pytest.raises(SpinetError, match=r"21 of the last 21 trials failed, most often: 21 times nan \(no\)"):
+        searched(tmp_path, RandomDraws(), Raises(NotFinite), trials=150)
+    assert searched(tmp_path, RandomDraws(), trials=150).finished == 150
 
 
 def test_one_failure_in_five_does_not_stop_the_search(tmp_path):
@@ -549,14 +509,14 @@ def test_one_failure_in_five_does_not_stop_the_search(tmp_path):
             return {"reward": 0.0}
 
     strategy = RandomDraws()
-    assert run_search(tmp_path, strategy, Fifth(), trials=300, replicates=300).told == 300
+    assert searched(tmp_path, strategy, Fifth(), trials=300, replicates=300).finished == 300
 
 
 def test_an_error_nobody_expected_is_raised_as_it_is_and_the_search_can_go_on(tmp_path):
     with pytest.raises(KeyError, match="bug"):
-        run_search(tmp_path, evaluate=Raises(KeyError, "bug"))
-    run_search(tmp_path)
-    run_search(tmp_path / "whole")
+        searched(tmp_path, evaluate=Raises(KeyError, "bug"))
+    searched(tmp_path)
+    searched(tmp_path / "whole")
     assert reproducible(tmp_path) == reproducible(tmp_path / "whole")
 
 
@@ -565,14 +525,14 @@ def test_a_signal_ends_the_search_at_once_and_the_trial_is_made_again(tmp_path, 
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
     timer.start()
-    result = run_search(tmp_path, evaluate=Evaluation(seconds=0.02), trials=100_000)
+    result = searched(tmp_path, evaluate=Evaluation(seconds=0.02), trials=100_000)
     assert result.ended == "interrupted"
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     told = len(events(tmp_path, "tell"))
     assert 0 < told < 100
-    assert result.told == told
-    assert run_search(tmp_path, trials=told + 20).told == told + 20
-    run_search(tmp_path / "whole", trials=told + 20)
+    assert result.finished == told
+    assert searched(tmp_path, trials=told + 20).finished == told + 20
+    searched(tmp_path / "whole", trials=told + 20)
     assert reproducible(tmp_path) == reproducible(tmp_path / "whole")
 
 
@@ -590,33 +550,33 @@ class Stopping(RandomDraws):
 
 def test_a_signal_ends_a_search_that_makes_nothing_but_duplicates_and_the_last_was_shown(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("spinet.nas.progress._LINE_SECONDS", 0.0)
-    result = search(configuration(TINY, trials=200), tmp_path, Stopping(TINY), Evaluation(), InProcess())
-    assert (result.ended, result.told) == ("interrupted", 50)
+    result = run_search(configuration(TINY, trials=200), tmp_path, Stopping(TINY), Evaluation(), InProcess())
+    assert (result.ended, result.finished) == ("interrupted", 50)
     assert "trial 49/200" in capsys.readouterr().out
 
 
 def test_a_signal_ends_a_search_whose_draws_are_all_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("spinet.nas.driver.MAX_DRAWS", 200)
-    result = run_search(tmp_path, Stopping(), constraints=(Constraint("macs", 1e12, 2e12),))
-    assert (result.ended, result.told) == ("interrupted", 0)
+    result = searched(tmp_path, Stopping(), constraints=(Constraint("macs", 1e12, 2e12),))
+    assert (result.ended, result.finished) == ("interrupted", 0)
     assert not events(tmp_path, "ask")
 
 
 def test_a_start_that_asked_nothing_leaves_the_run_folder_free_for_other_settings(tmp_path, monkeypatch):
     monkeypatch.setattr("spinet.nas.driver.MAX_DRAWS", 20)
     with pytest.raises(SpinetError, match="refused all of 20 draws"):
-        run_search(tmp_path / "run", RandomDraws(), constraints=(Constraint("macs", 1e12, 2e12),))
-    run_search(tmp_path / "run", seed=5)
-    run_search(tmp_path / "whole", seed=5)
+        searched(tmp_path / "run", RandomDraws(), constraints=(Constraint("macs", 1e12, 2e12),))
+    searched(tmp_path / "run", seed=5)
+    searched(tmp_path / "whole", seed=5)
     assert reproducible(tmp_path / "run") == reproducible(tmp_path / "whole")
     assert len(events(tmp_path / "run", "session")) == 1
 
 
 def test_constraints_that_differ_in_what_their_text_leaves_out_are_told_apart(tmp_path):
     window = Constraint("macs", 0, 20e9, head="none")
-    run_search(tmp_path, RandomDraws(), constraints=(window,), trials=1)
+    searched(tmp_path, RandomDraws(), constraints=(window,), trials=1)
     with pytest.raises(SpinetError, match=r"the constraint macs from 0 to 2e\+10 .* with head 'none', not 'retinanet'"):
-        run_search(tmp_path, RandomDraws(), constraints=(replace(window, head="retinanet"),), trials=1)
+        searched(tmp_path, RandomDraws(), constraints=(replace(window, head="retinanet"),), trials=1)
 
 
 def test_a_full_disk_ends_the_search_with_a_sentence(tmp_path):
@@ -624,4 +584,4 @@ def test_a_full_disk_ends_the_search_with_a_sentence(tmp_path):
         pytest.skip("no /dev/full here")
     (tmp_path / "journal.jsonl").symlink_to("/dev/full")
     with pytest.raises(SpinetError, match="could not write the journal .*: No space left on device"):
-        run_search(tmp_path)
+        searched(tmp_path)

@@ -49,27 +49,6 @@ def test_a_search_replayed_from_its_events_goes_on_as_if_it_had_not_stopped(sett
     assert before + after == unbroken
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if hasattr(create_strategy(ALL[name], SMALL), "state")])
-@pytest.mark.parametrize("stop", [1, 57])
-@pytest.mark.slow
-def test_a_search_loaded_from_a_snapshot_goes_on_as_if_it_had_not_stopped(name, stop):
-    unbroken = Search(create_strategy(ALL[name], EVERY_PHASE)).go(120)
-    broken = Search(create_strategy(ALL[name], EVERY_PHASE))
-    before = broken.go(stop)
-
-    fresh = create_strategy(ALL[name], EVERY_PHASE)
-    fresh.load(broken.strategy.state())
-    after = Search(fresh, stop, broken.running).go(120 - stop)
-
-    assert before + after == unbroken
-
-
-def test_snapshots_exist_where_replaying_takes_long():
-    with_snapshots = {name for name in ALL if hasattr(create_strategy(ALL[name], SMALL), "state")}
-
-    assert with_snapshots == {"controller", "controller-paper", "reinforce", "factored", "halving-controller"}
-
-
 def evolution(population=10, sample=10):
     return create_strategy(EvolutionSettings("evolution", population, sample), SMALL)
 

@@ -4,8 +4,8 @@ import pytest
 from journals import JournalMaker
 
 from spinet.errors import SpinetError
-from spinet.nas.history import load_history
 from spinet.nas.spaces import SPACES
+from spinet.nas.state import load_search
 from spinet.report.optuna_export import Words, export_optuna
 
 optuna = pytest.importorskip("optuna")
@@ -28,7 +28,7 @@ def test_every_ended_trial_is_in_the_study_with_its_reward_or_as_failed(tmp_path
 
     added = export_optuna(run, url)
 
-    records = load_history(run).records
+    records = load_search(run).records
     trials = study_in(url).trials
     assert added == len(trials) == 12
     for trial, record in zip(trials, records, strict=False):
@@ -66,9 +66,9 @@ def test_parameters_are_the_blocks_of_the_decoded_graph_in_words(tmp_path, url):
 
     export_optuna(run, url)
 
-    history = load_history(run)
-    for trial, record in zip(study_in(url).trials, history.records, strict=True):
-        for index, block in enumerate(history.space.decode(record.choices).blocks, start=2):
+    search = load_search(run)
+    for trial, record in zip(study_in(url).trials, search.records, strict=True):
+        for index, block in enumerate(search.space.decode(record.choices).blocks, start=2):
             level = trial.params[f"block {index:02} level"] + trial.params.get(f"block {index:02} offset", 0)
             assert level == block.level
             assert trial.params[f"block {index:02} parents"] == f"{block.parents[0]} and {block.parents[1]}"
@@ -104,7 +104,7 @@ def test_times_are_those_of_the_journal(tmp_path, url):
 
     export_optuna(run, url)
 
-    (record,), (trial,) = load_history(run).records, study_in(url).trials
+    (record,), (trial,) = load_search(run).records, study_in(url).trials
     assert trial.duration.total_seconds() == pytest.approx(record.seconds, abs=1e-3)
 
 

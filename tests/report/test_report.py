@@ -10,8 +10,8 @@ from journals import HOSTILE, JournalMaker
 
 from spinet.arch.catalog import load_architecture
 from spinet.errors import SpinetError
-from spinet.nas.history import load_history
 from spinet.nas.journal import Journal
+from spinet.nas.state import load_search
 from spinet.report.digest import Digest, random_band
 from spinet.report.figures import MOST_POINTS, progress, thinned
 from spinet.report.fronts import entropy, fronts
@@ -22,7 +22,7 @@ SIX_MEGABYTES = 6_000_000
 
 
 def digest_of(maker, folder):
-    return Digest(load_history(maker.write(folder)))
+    return Digest(load_search(maker.write(folder)))
 
 
 def specs_of(text):
@@ -128,12 +128,12 @@ def test_only_blind_trials_make_the_band(tmp_path):
 
     digest = digest_of(maker, tmp_path)
 
-    random = [r for r in digest.history.records if r.notes.get("random")]
+    random = [r for r in digest.search.records if r.notes.get("random")]
     assert len(digest.blind) == len(random) < 60
     assert sum(reward == float("-inf") for reward in digest.blind) == sum(not r.done for r in random) > 0
     assert digest.band.draws == len(random)
     assert digest.band.at[-1] == len(random) == digest.band.guessed_at[0]
-    assert digest.band.guessed_at[-1] == sum(r.rung == 0 for r in digest.history.records)
+    assert digest.band.guessed_at[-1] == sum(r.rung == 0 for r in digest.search.records)
 
 
 def test_trials_of_a_policy_that_learnt_nothing_yet_are_blind(tmp_path):
@@ -198,8 +198,8 @@ def test_points_tell_trial_and_full_scale_costs(tmp_path):
     (points,) = [trace for trace in progress(digest).traces if trace["mode"] == "markers"]
 
     for (trial, macs, parameters), reward in zip(points["customdata"], points["y"], strict=True):
-        record = digest.history.records[trial]
-        cost = digest.history.cost(digest.history.architecture(record))
+        record = digest.search.records[trial]
+        cost = digest.cost(digest.architecture(record))
         assert reward == pytest.approx(record.reward, abs=1e-5)
         assert macs == pytest.approx(cost.multiply_adds / 1e9, abs=0.01)
         assert parameters == pytest.approx(cost.parameters / 1e6, abs=0.01)
@@ -215,7 +215,7 @@ def test_the_published_network_is_marked_where_it_was_among_the_trials(tmp_path)
     digest = digest_of(maker, tmp_path)
 
     stars = [trace for figure in fronts(digest) for trace in figure.traces if trace["name"] == "spinenet49"]
-    assert [star["y"] for star in stars] == [[pytest.approx(digest.history.records[-1].reward, abs=1e-5)]] * 2
+    assert [star["y"] for star in stars] == [[pytest.approx(digest.search.records[-1].reward, abs=1e-5)]] * 2
     assert "Reward in this search" in write_report(tmp_path).read_text()
 
 
@@ -303,3 +303,13 @@ def test_the_same_journal_gives_the_same_page(tmp_path):
     run = JournalMaker(1).run(25).write(tmp_path)
 
     assert write_report(run).read_bytes() == write_report(run).read_bytes()
+
+
+def test_costs_are_those_of_the_full_scale_architecture_at_the_constraints_image_size(tmp_path):
+    digest = digest_of(JournalMaker().run(1), tmp_path)
+
+    cost = digest.cost(digest.architecture(digest.search.records[0]))
+
+    assert digest.search.basis.image_size == 640
+    assert 70e9 < cost.multiply_adds < 100e9
+    assert 20e6 < cost.parameters < 40e6

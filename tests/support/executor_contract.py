@@ -15,7 +15,7 @@ from null_trials import TINY, Evaluation, RandomDraws, configuration, events
 from worker_jobs import own_process, refuse, wait_for
 
 from spinet.errors import OutOfMemory, SpinetError, TrialTimeout, WorkerLost
-from spinet.nas.run import search
+from spinet.nas.run import run_search
 
 
 def written(path, seconds=60):
@@ -124,7 +124,7 @@ class ExecutorContract:
         config = configuration(trials=24)
         for workers in (1, 2, 4):
             with start(workers) as executor:
-                search(config, tmp_path / str(workers), RandomDraws(), Evaluation(nan=0.05), executor, quiet=True)
+                run_search(config, tmp_path / str(workers), RandomDraws(), Evaluation(nan=0.05), executor, quiet=True)
         # An independent strategy's proposals do not hang on the order of tells.
         assert len(outcomes(tmp_path / "1")) > 20
         assert outcomes(tmp_path / "1") == outcomes(tmp_path / "2") == outcomes(tmp_path / "4")
@@ -132,7 +132,7 @@ class ExecutorContract:
     def test_a_duplicate_waits_for_its_original(self, start, tmp_path):
         log, config = tmp_path / "log", configuration(TINY, trials=6)
         with start(2) as executor:
-            search(config, tmp_path, RandomDraws(TINY), Evaluation(str(log), seconds=0.2), executor, quiet=True)
+            run_search(config, tmp_path, RandomDraws(TINY), Evaluation(str(log), seconds=0.2), executor, quiet=True)
         asks, tells = events(tmp_path, "ask"), events(tmp_path, "tell")
         assert len([line for line in log.read_text().splitlines() if "begin" in line]) == 2
         told = {tell["trial"]: (tell["reward"], tell["metrics"]) for tell in tells}
@@ -150,20 +150,20 @@ class ExecutorContract:
                 os.kill(os.getpid(), signal.SIGINT)
 
             Thread(target=interrupt).start()
-            result = search(config, tmp_path, RandomDraws(), slow, executor, quiet=True)
-        assert (result.ended, result.told) == ("interrupted", 0)
+            result = run_search(config, tmp_path, RandomDraws(), slow, executor, quiet=True)
+        assert (result.ended, result.finished) == ("interrupted", 0)
         assert all(gone(int(line.split()[2])) for line in log.read_text().splitlines())
         with start(2) as executor:
-            assert search(config, tmp_path, RandomDraws(), Evaluation(), executor, quiet=True).told == 4
+            assert run_search(config, tmp_path, RandomDraws(), Evaluation(), executor, quiet=True).told == 4
         assert len(events(tmp_path, "ask")) == 4
 
     def test_a_trial_whose_worker_was_killed_is_made_again_with_the_same_seed(self, start, tmp_path):
         config = configuration(trials=8)
         log, run = tmp_path / "log", tmp_path / "run"
         with start(2) as executor:
-            search(config, tmp_path / "whole", RandomDraws(), Evaluation(), executor, quiet=True)
+            run_search(config, tmp_path / "whole", RandomDraws(), Evaluation(), executor, quiet=True)
         with start(2) as executor:
-            search(
+            run_search(
                 config, run, RandomDraws(), KillsItself(str(log), marker=str(tmp_path / "done")), executor, quiet=True
             )
         assert outcomes(run) == outcomes(tmp_path / "whole")
@@ -174,7 +174,7 @@ class ExecutorContract:
 
     def test_a_trial_that_kills_every_worker_is_given_up_after_two_more(self, start, tmp_path):
         with start(1) as executor:
-            search(configuration(trials=1), tmp_path, RandomDraws(), KillsItself(), executor, quiet=True)
+            run_search(configuration(trials=1), tmp_path, RandomDraws(), KillsItself(), executor, quiet=True)
         assert [retry["attempt"] for retry in events(tmp_path, "retry")] == [1, 2]
         (tell,) = events(tmp_path, "tell")
         assert (tell["status"], tell["reward"]) == ("lost", None)

@@ -36,7 +36,7 @@ class RandomDraws:
 
 
 class Climber:
-    """Mutates the best of what it was told, so that every proposal hangs on all tells before; has snapshots."""
+    """Mutates the best of what it was told, so that every proposal hangs on all tells before."""
 
     def __init__(self, space=SMALL):
         self.space, self.best, self.reward, self.told = space, None, None, []
@@ -53,13 +53,6 @@ class Climber:
         self.told.append([trial.number, outcome.status, outcome.reward, outcome.metrics])
         if outcome.reward is not None and (self.reward is None or outcome.reward > self.reward):
             self.best, self.reward = trial.choices, outcome.reward
-
-    def state(self):
-        return json.dumps([self.best, self.reward, self.told]).encode()
-
-    def load(self, state):
-        self.best, self.reward, self.told = json.loads(state)
-        self.best = self.best and tuple(self.best)
 
 
 def number(seed):

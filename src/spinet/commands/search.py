@@ -105,7 +105,7 @@ def _search(
     from spinet.nas.config import SearchConfig
     from spinet.nas.proxies import load_proxy
     from spinet.nas.proxy import ProxyTask, open_data
-    from spinet.nas.run import search
+    from spinet.nas.run import run_search
     from spinet.nas.spaces import load_space
     from spinet.nas.strategies import create_strategy
 
@@ -137,10 +137,10 @@ def _search(
         where = stack.enter_context(_executor(name, workers, timeout, used, ray_address, threads))
         each = f", {threads} CPU threads each" if used else ""
         say(f"trials at a time: {where.workers} ({where.name}), on {where.device}{each}")
-        result = search(config, run, create_strategy(settings, searched), evaluate, where)
-    say(f"{result.ended} after {result.told} trials")
+        result = run_search(config, run, create_strategy(settings, searched), evaluate, where)
+    say(f"{result.ended} after {result.finished} trials")
     if result.best:
-        say(f"best: trial {result.best.trial}, reward {result.best.reward:.4f} at rung {result.best.rung}")
+        say(f"best: trial {result.best.first.number}, reward {result.best.reward:.4f} at rung {result.best.rung}")
         say(f"{run / 'best.json'}")
 
 

@@ -1,9 +1,7 @@
 """Asynchronous successive halving around any strategy (Li et al. 2018, "Massively parallel hyperparameter tuning")."""
 
-import json
 from bisect import bisect_left, insort
 from random import Random
-from typing import Any
 
 from spinet.nas.space import Choices
 from spinet.nas.trial import Outcome, Proposal, Strategy, Trial
@@ -58,24 +56,6 @@ class Halving:
         return None
 
 
-class SnapshotHalving(Halving):
-    """`Halving` around a strategy that can be saved; so it can, too."""
-
-    inner: Any  # a Strategy and Snapshots, which Python's types cannot say
-
-    def state(self) -> bytes:
-        """Return the rungs, and behind them the state of the inner strategy."""
-        own = json.dumps([rung.to_list() for rung in self._rungs]).encode()
-        return len(own).to_bytes(8, "big") + own + bytes(self.inner.state())
-
-    def load(self, state: bytes) -> None:
-        """Take over what `state` returned."""
-        end = 8 + int.from_bytes(state[:8], "big")
-        self._rungs = [_Rung.from_list(each) for each in json.loads(state[8:end])]
-        self._known = False
-        self.inner.load(state[end:])
-
-
 class _Rung:
     """What is known at one budget. A graph counts once, with its mean reward, whatever choices it came from.
 
@@ -102,19 +82,6 @@ class _Rung:
             if graph not in self.promoted:
                 return self._results[graph][0]
         return None
-
-    def to_list(self) -> list[Any]:
-        results = [[graph, choices, list(rewards.items())] for graph, (choices, rewards) in self._results.items()]
-        return [results, list(self._nan), sorted(self.promoted)]
-
-    @classmethod
-    def from_list(cls, plain: list[Any]) -> "_Rung":
-        rung = cls()
-        results, nan, promoted = plain
-        for graph, choices, rewards in results:
-            rung._add(graph, tuple(choices), dict(rewards))
-        rung._nan, rung.promoted = dict.fromkeys(nan), set(promoted)
-        return rung
 
     def _add(self, graph: str, choices: Choices, rewards: dict[int, float]) -> None:
         if graph in self._results:

@@ -1,6 +1,5 @@
 """Learns a distribution over a space from rewards: PPO and REINFORCE, whatever network holds the distribution."""
 
-import io
 import math
 from collections.abc import Sequence
 from random import Random
@@ -127,28 +126,6 @@ class Policy:
             clipped = ratios.clamp(1 - self._settings.clip, 1 + self._settings.clip)
             surrogate = torch.minimum(surrogate, clipped * gains)
         return -(surrogate + self._settings.entropy * entropies).sum(1).mean()
-
-    def state(self) -> bytes:
-        """Return weights, optimiser, and what is waiting to be learned from."""
-        file = io.BytesIO()
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
-                "version": self._version,
-                "baseline": self._baseline,
-                "batch": self._batch,
-            },
-            file,
-        )
-        return file.getvalue()
-
-    def load(self, state: bytes) -> None:
-        """Take over what `state` returned."""
-        loaded = torch.load(io.BytesIO(state), weights_only=True)
-        self.network.load_state_dict(loaded["network"])
-        self._optimizer.load_state_dict(loaded["optimizer"])
-        self._version, self._baseline, self._batch = loaded["version"], loaded["baseline"], loaded["batch"]
 
     def _learn(self) -> None:
         points, behaviours, gains = zip(*self._batch, strict=True)

@@ -1,207 +1,232 @@
-"""All that changes while a search goes on: what its journal's events come to, live and on resuming alike."""
+"""The state of a search, rebuilt from the events of its journal: live, on resuming and for its report alike."""
 
-from array import array
 from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import datetime
+from pathlib import Path
 
-from spinet.nas.journal import Event
-from spinet.nas.space import Choices
-from spinet.nas.trial import Outcome, Status, Strategy, Trial
+import msgspec
 
-# So many of the last trainings are looked at to decide whether a search still makes sense.
+from spinet.errors import SpinetError
+from spinet.nas import events
+from spinet.nas.journal import NAME, Event, damaged, is_written, read_journal
+from spinet.nas.space import Space
+from spinet.nas.trial import Candidate, Outcome, Record, Strategy
+
+# Number of latest trainings that decide whether a search still makes sense.
 WINDOW = 100
 
 
-@dataclass
-class OpenTrial:
-    """A trial that was asked for and not told yet.
-
-    Args:
-        trial: what is to be evaluated.
-        duplicate_of: number of the trial whose outcome it waits for; None if it is trained itself.
-        retries: attempts that failed and are made again, by status.
-    """
-
-    trial: Trial
-    duplicate_of: int | None = None
-    retries: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best graph so far: of the highest rung, then of the highest mean reward of its replicates, then the first.
-
-    Args:
-        trial: the first that trained it with success.
-        choices: of that trial.
-        rung: that it was trained at.
-        reward: the mean.
-    """
-
-    trial: int
-    choices: Choices
-    rung: int
-    reward: float
-
-
 class SearchState:
-    """Events come to this; `apply` is the only thing that changes it.
-
-    Per trial only what decides the future is kept. Outcomes lie in the journal, `tells` says where.
+    """All that a journal says; `apply` is the only thing that changes it.
 
     Args:
         strategy: learns along with it; None where only the numbers are wanted.
 
     Attributes:
-        header: the event that says what the search is of.
-        lines: events so far.
-        asked: trials so far; the number of the next one.
-        open: trials not told yet, by number.
-        trained: numbers of the trials that trained a graph at a rung, duplicates left out.
-        tells: where the journal tells a trial's outcome, by number; -1 for open ones.
-        counts: trained trials that were told, by status.
-        duplicates: told trials that took over an outcome.
+        header: the first event, the settings of the search.
+        space: its space.
+        basis: how its constraints count costs.
+        sessions: the events of the driver's starts.
+        records: all trials, by number.
+        open: trials without an outcome, by number.
+        trained: trials of a graph at a rung, duplicates left out.
+        candidates: graphs that were measured, by graph and rung.
+        best: the best of these: of the highest rung, then of the highest mean reward.
+        worst: the lowest reward of a trial that was done.
+        counts: finished trials by status, duplicates left out.
+        reasons: of failures, with their frequency.
+        recent: status and reason of the latest trainings of this session.
         draws: proposals that the constraints looked at.
         accepted: proposals that they accepted.
-        seconds: of all attempts, as far as they were told.
-        best: the best graph.
-        worst: the lowest reward of a trial that was done.
-        recent: status and reason of the last trainings of this session.
-        failed: trials whose outcome is a failure.
-        reasons: of failures, with how often.
-        sessions: starts of the driver.
-        session: the last one's event.
-        told_before: trials told when it began.
+        finished_before: trials finished when this session began.
+        last: time of the latest event that has one.
+        running: whether a driver was writing the journal when it was read.
     """
+
+    space: Space
+    basis: events.Constrained
 
     def __init__(self, strategy: Strategy | None = None) -> None:
         self.strategy = strategy
         self.header: Event = {}
-        self.session: Event = {}
-        self.lines = self.asked = self.duplicates = self.draws = self.accepted = 0
-        self.sessions = self.told_before = 0
-        self.seconds = 0.0
-        self.open: dict[int, OpenTrial] = {}
-        self.trained: dict[tuple[str, int], tuple[int, ...]] = {}
-        self.tells = array("q")
+        self.sessions: list[Event] = []
+        self.records: list[Record] = []
+        self.open: dict[int, Record] = {}
+        self.trained: dict[tuple[str, int], tuple[Record, ...]] = {}
+        self.candidates: dict[tuple[str, int], Candidate] = {}
+        self.best: Candidate | None = None
+        self.worst: float | None = None
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.failed: dict[int, Status] = {}
-        self.best: Best | None = None
-        self._means: dict[tuple[str, int], Best] = {}  # where graphs have replicates
-        self._done: Counter[tuple[str, int]] = Counter()
-        self.worst: float | None = None
-        self.recent: deque[tuple[Status, str]] = deque(maxlen=WINDOW)
+        self.recent: deque[tuple[str, str]] = deque(maxlen=WINDOW)
+        self.draws = self.accepted = self.finished_before = 0
+        self.last: datetime | None = None
+        self.running = False
+        self._spans: list[tuple[datetime, datetime]] = []
+
+    @property
+    def finished(self) -> int:
+        """Trials whose outcome is known, duplicates included."""
+        return len(self.records) - len(self.open)
+
+    @property
+    def duplicates(self) -> int:
+        """Finished trials that took over an outcome."""
+        return self.finished - self.counts.total()
 
     @property
     def acceptance(self) -> float | None:
-        """Share of the draws that the constraints accepted."""
+        """Fraction of the draws that the constraints accepted."""
         return self.accepted / self.draws if self.draws else None
 
     @property
-    def told(self) -> int:
-        """Trials whose outcome is known, duplicates included."""
-        return self.asked - len(self.open)
+    def seconds(self) -> float:
+        """Time of all trials together."""
+        return sum(record.seconds for record in self.records)
 
-    def apply(self, event: Event, start: int) -> None:
-        """Take in an event as the journal holds it, whose line begins at `start`."""
-        match event["event"]:
-            case "search":
-                self.header = event
-            case "session":
-                self.session = event
-                self.sessions += 1
-                self.told_before = self.told
-                self.recent.clear()  # whoever starts again may have mended what failed
-            case "ask":
-                self._ask(event)
-            case "retry":
-                self.open[event["trial"]].retries[event["status"]] += 1
-            case "tell":
-                self._tell(event, start)
-            case "time":
-                self.seconds += event.get("seconds") or 0.0
-        self.lines += 1
+    @property
+    def elapsed(self) -> float:
+        """Seconds from each start of the driver to the last trial that it saw end, together."""
+        return sum((last - start).total_seconds() for start, last in self._spans)
 
-    def original(self, graph: str, rung: int, replicates: int) -> int | None:
+    @property
+    def per_hour(self) -> float | None:
+        """Finished trials per hour since the last start."""
+        start, last = self._spans[-1] if self._spans else (None, None)
+        passed = (last - start).total_seconds() if start and last else 0.0
+        finished = self.finished - self.finished_before
+        return 3600 * finished / passed if passed > 0 and finished else None
+
+    def measured(self, rung: int | None = None) -> list[Candidate]:
+        """Return the graphs that were measured, at one rung or at all, in the order of asking."""
+        found = (each for each in self.candidates.values() if rung in (None, each.rung))
+        return sorted(found, key=lambda candidate: candidate.first.number)
+
+    def leaders(self, count: int) -> list[Candidate]:
+        """Return the best graphs, each once: those of a higher rung first, then those of a higher reward."""
+        ordered = sorted(self.candidates.values(), key=lambda candidate: candidate.order, reverse=True)
+        unique: dict[str, Candidate] = {}
+        for candidate in ordered:
+            unique.setdefault(candidate.graph, candidate)
+        return list(unique.values())[:count]
+
+    def original(self, graph: str, rung: int, replicates: int) -> Record | None:
         """Return the trial whose outcome another trial of the same graph takes over, if it was trained enough."""
         trained = self.trained.get((graph, rung), ())
         if len(trained) < replicates:
             return None
-        return next((number for number in trained if number not in self.failed), trained[0])
+        return next((record for record in trained if record.status in (None, "done")), trained[0])
 
-    def _ask(self, event: Event) -> None:
-        trial = Trial(
-            event["trial"],
-            tuple(event["choices"]),
-            event["graph"],
-            event["rung"],
-            event["replicate"],
-            event["seed"],
-            event["notes"],
-        )
-        if trial.number != self.asked:
-            raise ValueError(f"trial {trial.number} follows trial {self.asked - 1}")
-        self.asked += 1
-        self.tells.append(-1)
-        self.draws += event["draws"]
-        self.accepted += event["draws"] > 0
-        self.open[trial.number] = OpenTrial(trial, event["duplicate_of"])
-        if event["duplicate_of"] is None:
-            key = (trial.graph, trial.rung)
-            self.trained[key] = (*self.trained.get(key, ()), trial.number)
+    def apply(self, event: Event) -> None:
+        """Take in an event as the journal holds it.
+
+        Raises:
+            ValueError: it is not valid, or does not fit the events before.
+        """
+        match msgspec.convert(event, events.Line):
+            case events.Search() as search:
+                self.header = event
+                self.space = Space.from_dict(search.space)
+                self.basis = next(iter(search.constraints or []), events.Constrained())
+            case events.Session(started=started):
+                self.sessions.append(event)
+                self._spans.append((started, started))
+                self.last = started
+                self.finished_before = self.finished
+                self.recent.clear()  # whoever restarts may have fixed what failed
+            case events.Ask() as ask:
+                self._ask(ask)
+            case events.Retry() as retry:
+                self._open(retry.trial).retries.append((retry.status, retry.reason or ""))
+            case events.Tell() as tell:
+                self._tell(tell)
+            case events.Time() as line:
+                self._time(line)
+
+    def _ask(self, ask: events.Ask) -> None:
+        if ask.trial != len(self.records):
+            raise ValueError(f"trial {ask.trial} follows {len(self.records)} trials")
+        draws = 1 if ask.draws is None else ask.draws
+        settings = ask.choices, ask.graph, ask.rung, ask.replicate, ask.seed, ask.notes or {}
+        record = Record(ask.trial, *settings, draws, ask.duplicate_of)
+        self.draws += draws
+        self.accepted += draws > 0
+        self.records.append(record)
+        self.open[record.number] = record
+        if record.duplicate_of is None:
+            key = record.graph, record.rung
+            self.trained[key] = (*self.trained.get(key, ()), record)
         if self.strategy:
-            self.strategy.asked(trial)
+            self.strategy.asked(record)
 
-    def _tell(self, event: Event, start: int) -> None:
-        if event["trial"] not in self.open:
-            raise ValueError(f"trial {event['trial']} is not open")
-        known = self.open.pop(event["trial"])
-        trial, status, reward = known.trial, event["status"], event["reward"]
-        self.tells[trial.number] = start
-        if known.duplicate_of is None:
-            self._count(trial, status, reward, event.get("reason", ""))
-        else:
-            self.duplicates += 1
+    def _open(self, number: int) -> Record:
+        if number not in self.open:
+            finished = 0 <= number < len(self.records)
+            raise ValueError(f"trial {number} {'has an outcome already' if finished else 'was never asked'}")
+        return self.open[number]
+
+    def _tell(self, tell: events.Tell) -> None:
+        record = self._open(tell.trial)
+        del self.open[tell.trial]
+        record.status, record.reward = tell.status, tell.reward
+        record.metrics, record.reason = tell.metrics or {}, tell.reason or ""
+        if record.duplicate_of is None:
+            self._count(record)
         if self.strategy:
-            self.strategy.tell(trial, Outcome(status, reward, event["metrics"]))
+            self.strategy.tell(record, Outcome(record.status, record.reward, record.metrics))
 
-    def _count(self, trial: Trial, status: Status, reward: float | None, reason: str) -> None:
-        self.counts[status] += 1
-        self.recent.append((status, reason))
-        if status != "done":
-            self.failed[trial.number] = status
-            self.reasons[f"{status}: {reason}"] += 1
-        elif reward is not None:
-            self.worst = reward if self.worst is None else min(reward, self.worst)
-            self._rank(trial, reward)
+    def _count(self, record: Record) -> None:
+        self.counts[record.status] += 1
+        self.recent.append((record.status, record.reason))
+        if record.status != "done":
+            self.reasons[f"{record.status}: {record.reason}"] += 1
+        elif record.reward is not None:
+            self.worst = record.reward if self.worst is None else min(record.reward, self.worst)
+            self._rank(record)
 
-    def _rank(self, trial: Trial, reward: float) -> None:
-        """Take in a reward: a graph counts with its mean, which may fall."""
-        found = Best(trial.number, trial.choices, trial.rung, reward)
-        if self.header.get("replicates", 1) == 1:
-            self.best = found if self.best is None else max(self.best, found, key=_order)
-            return
-        key = (trial.graph, trial.rung)
-        before, count = self._means.get(key), self._done[key]
-        if before is not None:
-            found = min(before, found, key=lambda each: each.trial)
-            found = replace(found, reward=(before.reward * count + reward) / (count + 1))
-        self._means[key] = found
-        self._done[key] += 1
-        if self.best is None or self.best is before:
-            best = max(self._means.values(), key=_order)
-        else:
-            best = max(self.best, found, key=_order)
-        self.best = best
+    def _rank(self, record: Record) -> None:
+        """Take in a reward. A graph counts with its mean, which may fall: then any other may be the best."""
+        key = record.graph, record.rung
+        before = self.candidates.get(key)
+        trials = (*(before.trials if before else ()), record)
+        candidate = Candidate(*key, tuple(sorted(trials, key=lambda trial: trial.number)))
+        self.candidates[key] = candidate
+        rivals = self.candidates.values() if self.best is before else (self.best, candidate)
+        self.best = max((each for each in rivals if each), key=lambda each: each.order)
 
-
-def _order(best: Best) -> tuple[int, float, int]:
-    return best.rung, best.reward, -best.trial
+    def _time(self, line: events.Time) -> None:
+        if not 0 <= line.trial < len(self.records):
+            raise ValueError(f"trial {line.trial} was never asked")
+        record = self.records[line.trial]
+        record.seconds, record.ended = line.seconds or 0.0, line.ended
+        if line.ended and self._spans:
+            start, last = self._spans[-1]
+            self._spans[-1] = start, max(last, line.ended)
+            self.last = line.ended
 
 
-def outcome_of(tell: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a duplicate takes over from the event that tells its original."""
-    return {key: tell[key] for key in ("status", "reward", "metrics", "reason") if key in tell}
+def replay(state: SearchState, path: Path) -> None:
+    """Apply all events of a journal.
+
+    Raises:
+        SpinetError: there is no journal, or a line of it is corrupt.
+    """
+    for number, event in enumerate(read_journal(path), start=1):
+        try:
+            state.apply(event)
+        except ValueError as error:  # of msgspec, too
+            raise damaged(path, number, f"its event {event['event']} is not valid: {error}") from None
+
+
+def load_search(run: str | Path) -> SearchState:
+    """Read the journal of a run, which may be being written.
+
+    Raises:
+        SpinetError: there is no journal, it is empty, or a line of it is corrupt.
+    """
+    path, state = Path(run) / NAME, SearchState()
+    replay(state, path)
+    if not state.header:
+        raise SpinetError(f"{path} is empty: the search has not begun")
+    state.running = is_written(path)
+    return state

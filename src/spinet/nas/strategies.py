@@ -4,10 +4,10 @@ from collections import deque
 from random import Random
 
 from spinet.errors import unknown_name
-from spinet.nas.halving import Halving, SnapshotHalving
+from spinet.nas.halving import Halving
 from spinet.nas.settings import STRATEGIES, EvolutionSettings, HalvingSettings, PolicySettings, Settings
 from spinet.nas.space import Choices, Space
-from spinet.nas.trial import Outcome, Proposal, Snapshots, Strategy, Trial
+from spinet.nas.trial import Outcome, Proposal, Strategy, Trial
 
 
 def create_strategy(settings: Settings | str, space: Space) -> Strategy:
@@ -32,9 +32,7 @@ def create_strategy(settings: Settings | str, space: Space) -> Strategy:
 
             return create_policy(space, settings)
         case HalvingSettings():
-            inner = create_strategy(settings.inner, space)
-            kind = SnapshotHalving if isinstance(inner, Snapshots) else Halving
-            return kind(inner, settings.eta, settings.rungs)
+            return Halving(create_strategy(settings.inner, space), settings.eta, settings.rungs)
         case _:
             return RandomSearch(space)
 

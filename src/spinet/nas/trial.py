@@ -1,25 +1,28 @@
-"""A trial, what came of it, and what a strategy is."""
+"""A trial, its outcome, and the interface of a strategy."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 from random import Random
-from typing import Any, Literal, Protocol, runtime_checkable
+from statistics import fmean
+from typing import Any, Literal, Protocol
 
 from spinet.nas.space import Choices
 
-# What can become of a trial. All but "done" are failures; "nan" is told as the worst reward so far.
-Status = Literal["done", "nan", "oom", "timeout", "lost", "build"]
+# All but "done" are failures; "nan" is reported to the strategy with the worst reward so far.
+Status = Literal["done", "nan", "oom", "timeout", "lost", "build", "error"]
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a strategy wants to know about.
+    """A point that a strategy wants evaluated.
 
     Args:
         choices: a point of the space.
-        rung: which of the proxy's budgets, 0 the smallest.
-        notes: whatever the strategy wants back with the outcome (JSON), such as log-probabilities.
+        rung: index of the proxy's budget, 0 the smallest.
+        notes: anything the strategy wants back with the outcome (JSON), such as log-probabilities.
     """
 
     choices: Choices
@@ -27,15 +30,15 @@ class Proposal:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trial:
-    """A genotype to be evaluated.
+    """A point to be evaluated.
 
     Args:
         number: 0, 1, 2 ... in the order of asking.
         choices: a point of the space.
         graph: hash of the built graph (`spinet.arch.graph_hash`).
-        rung: which of the proxy's budgets.
+        rung: index of the proxy's budget.
         replicate: 0 for the first evaluation of a graph at a rung, 1 for the second ...
         seed: of the evaluation; see `trial_seed`.
         notes: those of the proposal.
@@ -50,14 +53,79 @@ class Trial:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass
+class Record(Trial):
+    """A trial with its outcome; `status` is None while it is open.
+
+    Args:
+        draws: proposals that the constraints looked at for it; 0 for a promotion.
+        duplicate_of: number of the trial whose outcome it takes over; None if it is trained itself.
+        status: of its outcome.
+        reward: of its outcome.
+        metrics: of its outcome.
+        reason: of a failure.
+        seconds: how long its last attempt took.
+        ended: when.
+        retries: status and reason of the attempts that failed and were repeated.
+    """
+
+    draws: int = 1
+    duplicate_of: int | None = None
+    status: Any = None
+    reward: float | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    seconds: float = 0.0
+    ended: datetime | None = None
+    retries: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        """Whether the trial was measured; a diverged one has a reward, but a synthetic one."""
+        return self.status == "done" and self.reward is not None
+
+    def attempts(self, status: str) -> int:
+        """How many attempts failed with a status and were repeated."""
+        return sum(kind == status for kind, _ in self.retries)
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether the proposal was a uniform draw: marked as random, or from a policy before its first update."""
+        return self.rung == 0 and (self.notes.get("random") is True or self.notes.get("version") == 0)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A graph at one rung: all its trainings, in the order of asking."""
+
+    graph: str
+    rung: int
+    trials: tuple[Record, ...]
+
+    @property
+    def first(self) -> Record:
+        """The first of the trials."""
+        return self.trials[0]
+
+    @cached_property
+    def reward(self) -> float:
+        """Mean reward."""
+        return fmean(trial.reward for trial in self.trials if trial.reward is not None)
+
+    @property
+    def order(self) -> tuple[int, float, int]:
+        """Higher is better: the rung, then the reward, then the earlier trial."""
+        return self.rung, self.reward, -self.first.number
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial.
+    """The outcome of a trial.
 
     Args:
         status: `"done"`, or the kind of failure.
-        reward: higher is better; None if the trial failed, but for `"nan"`, whose reward is the worst of the trials
-            that were done before it, 0 if that is positive, and None while there are none.
+        reward: higher is better; None if the trial failed, except for `"nan"`: the worst reward of the trials done
+            before it (0 if that is positive), and None while there are none.
         metrics: everything else that was measured (JSON).
     """
 
@@ -73,32 +141,19 @@ class Strategy(Protocol):
     """
 
     def ask(self, random: Random) -> Proposal:
-        """Propose a point. Must not change the state: a proposal may be refused, and is then asked for again.
+        """Propose a point. Must not change the state: a proposal may be rejected, and is then asked for again.
 
         Args:
-            random: the only source of chance; it depends on the search's seed and the trial's number.
+            random: the only source of randomness; it depends on the search's seed and the trial's number.
         """
         ...
 
     def asked(self, trial: Trial) -> None:
-        """Take note that a proposal has become a trial, or that the replay of a journal has come to it."""
+        """Note that a proposal has become a trial, live or when a journal is replayed."""
         ...
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Learn what came of a trial that was proposed here; failures have no reward."""
-        ...
-
-
-@runtime_checkable
-class Snapshots(Protocol):
-    """A strategy that can be saved, because replaying its events would take long."""
-
-    def state(self) -> bytes:
-        """Return all that asks and tells have changed."""
-        ...
-
-    def load(self, state: bytes) -> None:
-        """Take over what `state` returned, into a strategy of the same space and settings."""
+        """Learn the outcome of a trial that was proposed here; failures have no reward."""
         ...
 
 

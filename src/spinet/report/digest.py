@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.cost import Cost
 from spinet.arch.graph_hash import graph_hash
-from spinet.nas.history import History, Record, Summary
+from spinet.arch.head_cost import model_cost
 from spinet.nas.space import Space
+from spinet.nas.state import SearchState
+from spinet.nas.trial import Candidate, Record
 from spinet.report.statistics import best_of, best_of_normal
 
 # Fewer blind draws tell nothing of the best of many.
@@ -47,25 +49,25 @@ class Band(NamedTuple):
 class Digest:
     """The journal with everything that is derived from it."""
 
-    history: History
+    search: SearchState
 
     @cached_property
     def reward_name(self) -> str:
         """What the reward is, as the proxy names it."""
-        proxy = self.history.header.get("proxy") or {}
+        proxy = self.search.header.get("proxy") or {}
         return f"reward ({proxy['reward']})" if proxy.get("reward") else "reward"
 
     @cached_property
     def costs(self) -> Mapping[str, Cost]:
         """Full-scale cost of every graph that was measured."""
-        first = {each.graph: each.first for each in reversed(self.history.done())}
-        return {graph: self.history.cost(self.history.architecture(trial)) for graph, trial in first.items()}
+        first = {each.graph: each.first for each in reversed(self.search.measured())}
+        return {graph: self.cost(self.architecture(trial)) for graph, trial in first.items()}
 
     @cached_property
-    def by_rung(self) -> dict[int, list[Summary]]:
+    def by_rung(self) -> dict[int, list[Candidate]]:
         """Graphs that were measured at each rung, rungs without any left out."""
-        found: dict[int, list[Summary]] = {}
-        for each in self.history.done():
+        found: dict[int, list[Candidate]] = {}
+        for each in self.search.measured():
             found.setdefault(each.rung, []).append(each)
         return dict(sorted(found.items()))
 
@@ -83,52 +85,76 @@ class Digest:
     @property
     def trained(self) -> list[Record]:
         """Trials that were told and did not take over another's outcome."""
-        return [each for each in self.history.records if each.status and each.duplicate_of is None]
+        return [each for each in self.search.records if each.status and each.duplicate_of is None]
 
     @property
     def duplicates(self) -> int:
         """Trials that took over another's outcome, or wait for it."""
-        return sum(each.duplicate_of is not None for each in self.history.records)
+        return sum(each.duplicate_of is not None for each in self.search.records)
 
     @property
     def open(self) -> int:
         """Trials that nothing came of yet."""
-        return sum(each.status is None for each in self.history.records)
+        return sum(each.status is None for each in self.search.records)
 
     @property
     def draws(self) -> int:
         """Proposals that the constraints looked at, promotions left out."""
-        return sum(each.draws for each in self.history.records if each.rung == 0)
+        return sum(each.draws for each in self.search.records if each.rung == 0)
 
     @property
     def seconds(self) -> float:
         """What all trials took together."""
-        return sum(each.seconds for each in self.history.records)
+        return sum(each.seconds for each in self.search.records)
 
     @cached_property
     def blind(self) -> list[float]:
         """Rewards of the trials that were drawn uniformly; a failed one found nothing, however low that is."""
-        drawn = (each for each in self.history.records if each.status and each.drawn_blindly)
+        drawn = (each for each in self.search.records if each.status and each.is_uniform)
         return [each.reward if each.done and each.reward is not None else -math.inf for each in drawn]
 
     @cached_property
     def band(self) -> Band | None:
         """The band for as many draws as the search made at rung 0; None if too few of them were blind."""
-        return random_band(self.blind, sum(each.rung == 0 for each in self.history.records))
+        return random_band(self.blind, sum(each.rung == 0 for each in self.search.records))
 
     @cached_property
     def reference(self) -> Architecture:
         """The published architecture to compare with."""
-        return _reference(self.history.space)
+        return _reference(self.search.space)
 
     @cached_property
     def reference_graph(self) -> str:
         """Its hash, by which it is found among the trials."""
         return graph_hash(self.reference.genotype)
 
+    @cached_property
+    def rungs(self) -> list[int]:
+        """Rungs that any trial was asked at."""
+        return sorted({record.rung for record in self.search.records})
+
+    def architecture(self, record: Record) -> Architecture:
+        """Return the full-scale architecture of a trial."""
+        space = self.search.space
+        name = f"trial {record.number}"
+        return Architecture(space.decode(record.choices), space.scaling, name, f"{space.name}, {name}")
+
+    def cost(self, architecture: Architecture) -> Cost:
+        """Count what a full-scale architecture costs with its head, as the constraints of the search count."""
+        basis = self.search.basis
+        return model_cost(architecture, basis.image_size, basis.head, basis.num_classes)
+
+    def rewards(self, rung: int) -> dict[str, float]:
+        """Return the mean reward of every graph that was measured at a rung."""
+        return {candidate.graph: candidate.reward for candidate in self.search.measured(rung)}
+
+    def pairs(self, low: int, high: int) -> tuple[list[float], list[float]]:
+        """Return the rewards of the graphs that were measured at both rungs."""
+        return pairs_of(self.rewards(low), self.rewards(high))
+
     def epochs(self, rung: int) -> str:
         """Name a rung by its training."""
-        budgets = (self.history.header.get("proxy") or {}).get("rungs") or []
+        budgets = (self.search.header.get("proxy") or {}).get("rungs") or []
         if rung < len(budgets):
             count = budgets[rung]
             return f"{count:g} epoch{'' if count == 1 else 's'}"
@@ -138,15 +164,21 @@ class Digest:
         """Return the mean reward of a graph at a rung, if it was measured."""
         return next((each.reward for each in self.by_rung.get(rung or 0, ()) if each.graph == graph), None)
 
-    def latency(self, summary: Summary) -> float | None:
+    def latency(self, summary: Candidate) -> float | None:
         """Return the latency that was recorded for a graph, ms."""
         found = (trial.metrics.get("latency_ms") for trial in summary.trials)
         return next((float(each) for each in found if isinstance(each, int | float)), None)
 
-    def point(self, summary: Summary) -> list[Any]:
+    def point(self, summary: Candidate) -> list[Any]:
         """Return what is shown beside a point: trial, thousand million MACs, million parameters."""
         cost = self.costs[summary.graph]
         return [summary.first.number, round(cost.multiply_adds / 1e9, 2), round(cost.parameters / 1e6, 2)]
+
+
+def pairs_of(one: Mapping[str, float], other: Mapping[str, float]) -> tuple[list[float], list[float]]:
+    """Return the values of the graphs that both have, in the same order."""
+    shared = [graph for graph in one if graph in other]
+    return [one[graph] for graph in shared], [other[graph] for graph in shared]
 
 
 def random_band(rewards: Sequence[float], made: int) -> Band | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spinet.draw.text import clean
-from spinet.nas.history import Record, Summary
+from spinet.nas.trial import Candidate, Record
 from spinet.report.digest import Digest
 from spinet.report.statistics import best_so_far
 
@@ -52,7 +52,7 @@ def rounded(values: Iterable[float | None], digits: int = 5) -> list[float | Non
     return [round(value, digits) if value is not None and math.isfinite(value) else None for value in values]
 
 
-def thinned(graphs: Sequence[Summary], most: int = MOST_POINTS) -> list[Summary]:
+def thinned(graphs: Sequence[Candidate], most: int = MOST_POINTS) -> list[Candidate]:
     """Keep the better half of what may stay, and the others at even distances."""
     if len(graphs) <= most:
         return list(graphs)
@@ -62,7 +62,7 @@ def thinned(graphs: Sequence[Summary], most: int = MOST_POINTS) -> list[Summary]
     return best + [rest[int(step * place)] for place in range(most - len(best))]
 
 
-def points(digest: Digest, graphs: Sequence[Summary], x: Sequence[float], name: str, rung: int) -> Trace:
+def points(digest: Digest, graphs: Sequence[Candidate], x: Sequence[float], name: str, rung: int) -> Trace:
     """Return the points of graphs at a rung, which tell trial, reward and costs under the pointer."""
     colour, symbol = style(rung)
     return {
@@ -88,7 +88,7 @@ def progress(digest: Digest) -> Figure:
         traces.append(points(digest, shown, [each.first.number for each in shown], digest.epochs(rung), rung))
         traces.append(_best_line(digest, rung))
     traces += _failed(digest)
-    last = len(digest.history.records) - 1
+    last = len(digest.search.records) - 1
     thin = any(len(graphs) > MOST_POINTS for graphs in digest.by_rung.values())
     return Figure(
         "progress",
@@ -112,7 +112,7 @@ def progress(digest: Digest) -> Figure:
 
 def funnel(digest: Digest) -> Figure:
     """How many proposals came how far."""
-    asked = [each for each in digest.history.records if each.rung == 0]
+    asked = [each for each in digest.search.records if each.rung == 0]
     rows = [("drawn", digest.draws)] if digest.draws > len(asked) else []
     rows += [("proposed", len(asked)), ("trained", _trained(asked))]
     rows += [(f"measured, {digest.epochs(rung)}", len(graphs)) for rung, graphs in digest.by_rung.items()]
@@ -150,7 +150,7 @@ def _share(count: int, before: int) -> str:
 
 
 def _best_line(digest: Digest, rung: int) -> Trace:
-    told = [each for each in digest.history.records if each.rung == rung and each.status]
+    told = [each for each in digest.search.records if each.rung == rung and each.status]
     curve = best_so_far([each.reward if each.done else None for each in told])
     steps = [
         (each.number, best)
@@ -172,7 +172,7 @@ def _band(digest: Digest) -> list[Trace]:
     band = digest.band
     if band is None:
         return []
-    trial = [each.number for each in digest.history.records if each.rung == 0]
+    trial = [each.number for each in digest.search.records if each.rung == 0]
     x = [trial[draws - 1] for draws in band.at]
     edge: Trace = {"type": "scatter", "mode": "lines", "x": x, "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
     middle: Trace = {"type": "scatter", "mode": "lines", "name": "its median", "showlegend": False}

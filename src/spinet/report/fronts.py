@@ -6,19 +6,19 @@ from itertools import pairwise
 from typing import Any
 
 from spinet.draw.text import clean
-from spinet.nas.history import Summary, mean_by_graph, pairs_of
+from spinet.nas.trial import Candidate
 from spinet.report.digest import Digest
 from spinet.report.figures import MOST_POINTS, Figure, Trace, points, rounded, thinned
 from spinet.report.statistics import hypervolume, pareto_front
 
-Measure = Callable[[Summary], float | None]
+Measure = Callable[[Candidate], float | None]
 
 
 def fronts(digest: Digest) -> list[Figure]:
     """Reward against MACs, parameters and latency, as far as two graphs or more have them."""
     if digest.main_rung is None:
         return []
-    size = digest.history.image_size
+    size = digest.search.basis.image_size
     measures: list[tuple[str, str, Measure]] = [
         ("macs", f"multiply-adds at {size} px, thousand millions", lambda each: _macs(digest, each)),
         ("parameters", "parameters, millions", lambda each: digest.costs[each.graph].parameters / 1e6),
@@ -31,12 +31,12 @@ def fronts(digest: Digest) -> list[Figure]:
 def rung_pairs(digest: Digest) -> list[tuple[int, int]]:
     """Pairs of neighbouring rungs that share at least three graphs."""
     rungs = list(digest.by_rung)
-    return [(low, high) for low, high in pairwise(rungs) if len(_both(digest, low, high)[0]) >= 3]
+    return [(low, high) for low, high in pairwise(rungs) if len(digest.pairs(low, high)[0]) >= 3]
 
 
 def rung_figure(digest: Digest, low: int, high: int) -> Figure:
     """Rewards of the same graphs at two rungs."""
-    cheap, dear = mean_by_graph(digest.history, low), mean_by_graph(digest.history, high)
+    cheap, dear = digest.rewards(low), digest.rewards(high)
     graphs = thinned([each for each in digest.by_rung[high] if each.graph in cheap])
     trace = points(digest, graphs, [cheap[each.graph] for each in graphs], "networks", high)
     trace["y"] = rounded(dear[each.graph] for each in graphs)
@@ -58,12 +58,12 @@ def rung_figure(digest: Digest, low: int, high: int) -> Figure:
 
 def entropy(digest: Digest) -> Figure | None:
     """Entropy of the policy at each trial, where the strategy notes it."""
-    noted = [(each.number, each.notes.get("entropy")) for each in digest.history.records]
+    noted = [(each.number, each.notes.get("entropy")) for each in digest.search.records]
     known = [(number, float(value)) for number, value in noted if isinstance(value, int | float)]
     if len(known) < 2:
         return None
     known = known[:: math.ceil(len(known) / MOST_POINTS)]
-    uniform = math.log(digest.history.space.size())
+    uniform = math.log(digest.search.space.size())
     ends = [known[0][0], known[-1][0]]
     return Figure(
         "entropy",
@@ -121,7 +121,7 @@ def _front(digest: Digest, rung: int, name: str, title: str, measure: Measure) -
     )
 
 
-def _macs(digest: Digest, summary: Summary) -> float:
+def _macs(digest: Digest, summary: Candidate) -> float:
     return digest.costs[summary.graph].multiply_adds / 1e9
 
 
@@ -137,7 +137,7 @@ def _volume(costs: Sequence[float], rewards: Sequence[float]) -> str:
     )
 
 
-def _front_line(digest: Digest, graphs: Sequence[Summary], costs: Sequence[float]) -> Trace:
+def _front_line(digest: Digest, graphs: Sequence[Candidate], costs: Sequence[float]) -> Trace:
     trace = points(digest, graphs, costs, "front", 0)
     trace["marker"] = {"color": "$red", "size": 8, "symbol": "circle", "line": {"color": "$paper", "width": 1}}
     return trace | {"mode": "lines+markers", "line": {"color": "$red", "width": 2, "shape": "hv"}}
@@ -151,7 +151,3 @@ def _reference(digest: Digest, rung: int, measure: Measure) -> list[Trace]:
     trace = points(digest, found, [cost], clean(digest.reference.name), rung)
     marker: dict[str, Any] = {"color": "$ink", "symbol": "star", "size": 13}
     return [trace | {"marker": marker}]
-
-
-def _both(digest: Digest, low: int, high: int) -> tuple[list[float], list[float]]:
-    return pairs_of(mean_by_graph(digest.history, low), mean_by_graph(digest.history, high))

@@ -9,14 +9,15 @@ are losses, not rewards, and so are attributes (`curve`).
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
-from spinet.nas.history import History, Record, load_history, mean_by_graph
 from spinet.nas.space import Choices, Space
+from spinet.nas.state import SearchState, load_search
+from spinet.nas.trial import Record
 
 _HEADER = "spinet_search"
 _NUMBER = "trial"
@@ -38,15 +39,17 @@ def export_optuna(run: Path, url: str, name: str | None = None) -> int:
             is of another search.
     """
     optuna = import_extra("optuna", "search", "export to Optuna")
-    history = load_history(run)
-    study = _study(optuna, history, url, name or run.resolve().name)
+    search = load_search(run)
+    study = _study(optuna, search, url, name or run.resolve().name)
     known = {each.user_attrs.get(_NUMBER) for each in study.get_trials(deepcopy=False)}
-    missing = [each for each in history.records if each.status and each.number not in known]
-    words = Words(history.space)
+    missing = [each for each in search.records if each.status and each.number not in known]
+    words = Words(search.space)
     distributions = {
         parameter: optuna.distributions.CategoricalDistribution(options) for parameter, options in words.options.items()
     }
-    rewards = {rung: mean_by_graph(history, rung) for rung in history.rungs}
+    rewards: dict[int, dict[str, float]] = {}
+    for candidate in search.measured():
+        rewards.setdefault(candidate.rung, {})[candidate.graph] = candidate.reward
     for record in missing:
         study.add_trial(_frozen(optuna, words.parameters(record.choices), distributions, record, rewards))
     return len(missing)
@@ -100,8 +103,8 @@ class Words:
         return tuple(choices)
 
 
-def _study(optuna: Any, history: History, url: str, name: str) -> Any:
-    header = {key: value for key, value in history.header.items() if key != "event"}
+def _study(optuna: Any, search: SearchState, url: str, name: str) -> Any:
+    header = {key: value for key, value in search.header.items() if key != "event"}
     digest = hashlib.blake2b(json.dumps(header, sort_keys=True).encode(), digest_size=10).hexdigest()
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -116,8 +119,8 @@ def _study(optuna: Any, history: History, url: str, name: str) -> Any:
         raise SpinetError(f"the study {name!r} in {url} is of another search: give another name (--name)")
     study.set_user_attr(_HEADER, digest)
     for key in ("strategy", "proxy", "data", "constraints", "seed"):
-        study.set_user_attr(key, history.header.get(key))
-    study.set_user_attr("space", history.space.name)
+        study.set_user_attr(key, search.header.get(key))
+    study.set_user_attr("space", search.space.name)
     return study
 
 
@@ -151,6 +154,6 @@ def _frozen(
         intermediate_values=below | ({record.rung: record.reward} if record.done else {}),
     )
     if record.ended:
-        ended = datetime.fromisoformat(record.ended).astimezone().replace(tzinfo=None)  # Optuna has local times
+        ended = record.ended.astimezone().replace(tzinfo=None)  # Optuna has local times
         frozen.datetime_start, frozen.datetime_complete = ended - timedelta(seconds=record.seconds), ended
     return frozen

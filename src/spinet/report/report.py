@@ -6,7 +6,8 @@ from spinet.arch.catalog import Architecture
 from spinet.draw.architecture import draw
 from spinet.draw.text import clean
 from spinet.files import write_atomically
-from spinet.nas.history import Summary, load_history
+from spinet.nas.state import load_search
+from spinet.nas.trial import Candidate
 from spinet.report.digest import Digest
 from spinet.report.figures import Figure, funnel, progress
 from spinet.report.fronts import entropy, fronts, rung_figure, rung_pairs
@@ -41,7 +42,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
         SpinetError: there is no journal, it is damaged, a package of the extra `search` is missing, or the page
             cannot be written.
     """
-    digest = Digest(load_history(run))
+    digest = Digest(load_search(run))
     path = out or run / "report.html"
     write_atomically(path, render(digest, run.resolve().name))
     return path
@@ -49,15 +50,15 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 
 def render(digest: Digest, name: str) -> str:
     """Return the page of a search; `name` is what the run is called."""
-    history = digest.history
-    proxy = history.header.get("proxy") or {}
+    search = digest.search
+    proxy = search.header.get("proxy") or {}
     task = f"proxy task {proxy.get('name', 'unnamed')}" if proxy else "no proxy task"
-    settings = history.header.get("strategy") or {}
+    settings = search.header.get("strategy") or {}
     strategy = settings.get("name", "unknown")
     if isinstance(settings.get("inner"), dict):
         strategy = f"{strategy} around {settings['inner'].get('name', 'unknown')}"
     lead = (
-        f"A search for networks in the space {history.space.name} with the strategy {strategy}, run {name}: each "
+        f"A search for networks in the space {search.space.name} with the strategy {strategy}, run {name}: each "
         f"trial trains one network for a short time ({task}), and its reward tells the strategy where to "
         "look next. Rest the pointer on a point to read about it; drag over a figure to zoom, double-click to go back."
     )
@@ -65,13 +66,13 @@ def render(digest: Digest, name: str) -> str:
     more_figures, more_parts = _comparisons(digest)
     parts = [fact_cards(facts(digest)), *_notices(digest), *parts, *more_parts, *_best(digest), *_costs(digest)]
     parts.append(card("What was searched, and how", definitions(description(digest))))
-    return page(f"Search in {history.space.name}", lead, parts, [*figures, *more_figures])
+    return page(f"Search in {search.space.name}", lead, parts, [*figures, *more_figures])
 
 
 def _notices(digest: Digest) -> list[str]:
     """What has to be said first."""
     found = []
-    told = [each for each in digest.history.records if each.status]
+    told = [each for each in digest.search.records if each.status]
     failed = sum(digest.failures.values())
     if not digest.by_rung and failed:
         (status, count), *_ = digest.failures.most_common(1)
@@ -79,7 +80,7 @@ def _notices(digest: Digest) -> list[str]:
         found.append(text + " The table of failures below says why.")
     elif not told:
         found.append("No trial has ended yet.")
-    if digest.history.running:
+    if digest.search.running:
         found.append(
             f"The search was running when this page was written, {count_of(digest.open, 'trial')} under way; write the "
             "report again to see more."
@@ -89,7 +90,7 @@ def _notices(digest: Digest) -> list[str]:
             f"The search was stopped with {count_of(digest.open, 'trial')} under way; the same command goes on and "
             "makes up for them."
         )
-    if not digest.history.header.get("proxy"):
+    if not digest.search.header.get("proxy"):
         found.append("This search has no proxy task: its rewards do not come from training networks.")
     return [card("", f"<p>{clean(text)}</p>", kind="note") for text in found]
 
@@ -139,7 +140,7 @@ def _comparisons(digest: Digest) -> tuple[list[Figure], list[str]]:
 
 
 def _best(digest: Digest) -> list[str]:
-    best = digest.history.best(LISTED)
+    best = digest.search.leaders(LISTED)
     if not best:
         return []
     words = sentences(
@@ -149,7 +150,7 @@ def _best(digest: Digest) -> list[str]:
     )
     listed = card("Best trials", best_trials(digest, best) + f"<figcaption>{words}</figcaption>")
     drawings = [_drawing(digest.reference, _about_reference(digest))]
-    drawings += [_drawing(digest.history.architecture(each.first), _about(digest, each)) for each in best[:DRAWN]]
+    drawings += [_drawing(digest.architecture(each.first), _about(digest, each)) for each in best[:DRAWN]]
     return [listed, pair(drawings)]
 
 
@@ -158,7 +159,7 @@ def _drawing(architecture: Architecture, about: str) -> str:
     return card("", f"<figure>{picture}<figcaption>{clean(about)}</figcaption></figure>")
 
 
-def _about(digest: Digest, summary: Summary) -> str:
+def _about(digest: Digest, summary: Candidate) -> str:
     _, macs, parameters = digest.point(summary)
     return (
         f"Reward {summary.reward:.4f} after {digest.epochs(summary.rung)}; {macs:.1f} GMACs, {parameters:.1f} M "
@@ -167,7 +168,7 @@ def _about(digest: Digest, summary: Summary) -> str:
 
 
 def _about_reference(digest: Digest) -> str:
-    cost = digest.history.cost(digest.reference)
+    cost = digest.cost(digest.reference)
     macs, parameters = cost.multiply_adds / 1e9, cost.parameters / 1e6
     text = f"The published network, for comparison: {macs:.1f} GMACs, {parameters:.1f} M parameters."
     rewards = [
@@ -191,7 +192,7 @@ def _costs(digest: Digest) -> list[str]:
 
 def _pace(digest: Digest) -> str:
     text = f"{duration(digest.seconds)} of trials"
-    elapsed = digest.history.elapsed
+    elapsed = digest.search.elapsed
     if elapsed:
         text += f" in {duration(elapsed)} of running, {digest.seconds / elapsed:.1f} at a time"
     return text + ". Times are of this machine and whatever else it did; attempts that were lost are not in them."

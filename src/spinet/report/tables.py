@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spinet.draw.text import clean
-from spinet.nas.history import Summary, mean_by_graph, pairs_of
-from spinet.report.digest import Digest
+from spinet.nas.trial import Candidate
+from spinet.report.digest import Digest, pairs_of
 from spinet.report.fronts import rung_pairs
 from spinet.report.statistics import bootstrap, kendall, precision_at_top, regret_of_top1, spearman
 
@@ -49,17 +49,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def facts(digest: Digest) -> list[tuple[str, str, str]]:
     """Key facts: what it is, the value, and what to add."""
-    history = digest.history
-    told = len(history.records) - digest.open
-    best = next(iter(history.best(1)), None)
+    search = digest.search
+    told = len(search.records) - digest.open
+    best = next(iter(search.leaders(1)), None)
     states = {"under way": digest.open, "failed": sum(digest.failures.values()), "known already": digest.duplicates}
-    asked = sum(each.rung == 0 for each in history.records)
+    asked = sum(each.rung == 0 for each in search.records)
     found = [
         ("best reward", f"{best.reward:.4f}", f"trial {best.first.number}, {digest.epochs(best.rung)}")
         if best
         else ("best reward", "none yet", "nothing was measured"),
         ("trials", f"{told:,}", ", ".join(f"{count:,} {state}" for state, count in states.items() if count)),
-        ("cost", duration(digest.seconds), f"of training and measuring, in {duration(history.elapsed)}"),
+        ("cost", duration(digest.seconds), f"of training and measuring, in {duration(search.elapsed)}"),
     ]
     if digest.draws > asked:
         share = f"{asked / digest.draws:.1%}"
@@ -69,9 +69,9 @@ def facts(digest: Digest) -> list[tuple[str, str, str]]:
 
 def description(digest: Digest) -> list[tuple[str, str]]:
     """What the search is of, as terms and their texts."""
-    header, space = digest.history.header, digest.history.space
+    header, space = digest.search.header, digest.search.space
     proxy = dict(header.get("proxy") or {})
-    last: Mapping[str, Any] = digest.history.sessions[-1] if digest.history.sessions else {}
+    last: Mapping[str, Any] = digest.search.sessions[-1] if digest.search.sessions else {}
     constraints = [_constraint(each) for each in header.get("constraints") or []]
     found = [
         ("space", f"{space.name}: {space.size():.3g} points, {space.blocks} searched blocks"),
@@ -81,23 +81,22 @@ def description(digest: Digest) -> list[tuple[str, str]]:
         ("constraints", "; ".join(constraints) or "none"),
         ("seed", f"{header.get('seed', 0)}, {count_of(header.get('replicates') or 1, 'training')} a network"),
         ("last session", _settings({key: value for key, value in last.items() if key != "event"})),
-        ("sessions", str(len(digest.history.sessions))),
+        ("sessions", str(len(digest.search.sessions))),
     ]
     return [(term, text) for term, text in found if text]
 
 
 def correlations(digest: Digest) -> list[list[str]]:
     """Rows of the table of rank correlations: rung against rung, seed against seed, costs against reward."""
-    history = digest.history
     rows = [
-        _correlation(f"{digest.epochs(low)} \N{RIGHTWARDS ARROW} {digest.epochs(high)}", *_rungs(digest, low, high))
+        _correlation(f"{digest.epochs(low)} \N{RIGHTWARDS ARROW} {digest.epochs(high)}", *digest.pairs(low, high))
         for low, high in rung_pairs(digest)
     ]
     for rung, graphs in digest.by_rung.items():
         twice = [[trial.reward or 0.0 for trial in each.trials] for each in graphs if len(each.trials) > 1]
         label = f"one seed \N{RIGHTWARDS ARROW} another, {digest.epochs(rung)}"
         rows.append(_correlation(label, [pair[0] for pair in twice], [pair[1] for pair in twice]))
-        rewards = mean_by_graph(history, rung)
+        rewards = digest.rewards(rung)
         for name, cost in (("MACs", "multiply_adds"), ("parameters", "parameters")):
             baseline = {graph: float(getattr(digest.costs[graph], cost)) for graph in rewards}
             label = f"{name} alone \N{RIGHTWARDS ARROW} {digest.epochs(rung)}"
@@ -105,7 +104,7 @@ def correlations(digest: Digest) -> list[list[str]]:
     return [row for row in rows if row]
 
 
-def best_trials(digest: Digest, best: Sequence[Summary]) -> str:
+def best_trials(digest: Digest, best: Sequence[Candidate]) -> str:
     """Return the table of the best trials."""
     measured = ("AP", "AP50", "loss")
     known = [name for name in measured if any(name in trial.metrics for each in best for trial in each.trials)]
@@ -129,7 +128,7 @@ def failures(digest: Digest) -> str:
         reasons = Counter(each.reason for each in digest.trained if each.status == status and each.reason)
         usual = reasons.most_common(1)[0][0] if reasons else ""
         rows.append([status, f"{count:,}", MEANING.get(status, ""), usual])
-    retried = Counter(status for each in digest.history.records for status, _ in each.retries)
+    retried = Counter(status for each in digest.search.records for status, _ in each.retries)
     for status, count in retried.most_common():
         rows.append([f"{status}, tried again", f"{count:,}", "attempts that were repeated, not trials", ""])
     return table(["what", "count", "meaning", "most frequent reason"], rows) if rows else ""
@@ -138,15 +137,11 @@ def failures(digest: Digest) -> str:
 def rung_costs(digest: Digest) -> str:
     """Return the table of what each training length cost."""
     rows = []
-    for rung in digest.history.rungs:
+    for rung in digest.rungs:
         seconds = [each.seconds for each in digest.trained if each.rung == rung]
         mean = duration(sum(seconds) / len(seconds)) if seconds else ""
         rows.append([digest.epochs(rung), f"{len(seconds):,}", mean, duration(sum(seconds))])
     return table(["training", "trials", "mean", "together"], rows)
-
-
-def _rungs(digest: Digest, low: int, high: int) -> tuple[list[float], list[float]]:
-    return pairs_of(mean_by_graph(digest.history, low), mean_by_graph(digest.history, high))
 
 
 def _correlation(label: str, cheap: Sequence[float], dear: Sequence[float]) -> list[str]:
