@@ -154,7 +154,7 @@ class ExecutorContract:
         assert (result.ended, result.finished) == ("interrupted", 0)
         assert all(gone(int(line.split()[2])) for line in log.read_text().splitlines())
         with start(2) as executor:
-            assert run_search(config, tmp_path, RandomDraws(), Evaluation(), executor, quiet=True).told == 4
+            assert run_search(config, tmp_path, RandomDraws(), Evaluation(), executor, quiet=True).finished == 4
         assert len(events(tmp_path, "ask")) == 4
 
     def test_a_trial_whose_worker_was_killed_is_made_again_with_the_same_seed(self, start, tmp_path):
