@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spinet.convert.crc32c import crc32c, mask
+from spinet.convert.tf_checkpoint import masked_crc32c
 
 MAGIC = 0xDB4775248B80FB57
 TYPES = {"float32": 1, "float64": 2, "int32": 3, "int64": 9, "float16": 19}
@@ -53,7 +53,7 @@ def table(entries: list[tuple[bytes, bytes]], compression: int = 0) -> bytes:
         body = block(items)
         handle = varint(len(data)) + varint(len(body))
         body += bytes([compression])
-        data += body + mask(crc32c(body)).to_bytes(4, "little")
+        data += body + masked_crc32c(body).to_bytes(4, "little")
         return handle
 
     for start in range(0, len(entries), 40):
@@ -85,10 +85,10 @@ def write_checkpoint(
         else:
             text, shape, kind = strings[name], b"", 7
             length = len(text).to_bytes(4, "little")
-            check = mask(crc32c(length)).to_bytes(4, "little")
+            check = masked_crc32c(length).to_bytes(4, "little")
             data, checked = varint(len(text)) + check + text, length + check + text
         facts = number(1, kind) + content(2, shape) + number(3, shard) + number(4, len(files[shard]))
-        crc = varint(6 << 3 | 5) + mask(crc32c(checked)).to_bytes(4, "little")
+        crc = varint(6 << 3 | 5) + masked_crc32c(checked).to_bytes(4, "little")
         entries[name.encode()] = facts + number(5, len(data)) + crc
         files[shard] += data
     header = number(1, shards) + content(3, number(1, 1))
