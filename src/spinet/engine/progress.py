@@ -2,7 +2,6 @@
 
 import json
 import math
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -79,7 +78,8 @@ class Display:
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
         """Show that `step` steps are done, and the numbers of the last ones."""
-        speed = f"{values['images_per_second']:.1f} images/s  {values['memory_gib']:.1f} GiB"
+        memory = f"  {values['memory_gib']:.1f} GiB" if math.isfinite(values["memory_gib"]) else ""
+        speed = f"{values['images_per_second']:.1f} images/s{memory}"
         if self._bar:
             # Short, so that bar and ETA still fit into 80 columns.
             self._bar.update(self._task, completed=step, description=f"loss {values['loss']:.3f}  {speed}")
@@ -108,9 +108,13 @@ class Display:
 
 
 def memory_gib(device: torch.device) -> float:
-    """Peak memory of this process so far, GiB: the GPU's where there is one, else the resident set."""
+    """Peak memory of this process so far, in GiB: GPU memory on CUDA, else the resident set; NaN on Windows."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
+    try:
+        import resource
+    except ImportError:
+        return math.nan
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
