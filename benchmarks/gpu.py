@@ -22,7 +22,7 @@ from spinet.benchmark.options import BenchmarkOptions
 from spinet.benchmark.report import BenchmarkReport
 from spinet.benchmark.train import benchmark_training, make_targets
 from spinet.commands.benchmark import print_report
-from spinet.data.rendering import RawImages, develop, gather
+from spinet.data.device_augment import RawImages
 from spinet.data.transforms import IMAGE_STD, TrainTransform
 from spinet.engine.config import OptimConfig
 from spinet.engine.distributed import pick_device
@@ -167,10 +167,9 @@ def raw_batch(plan: Plan, colour_jitter: float) -> RawImages:
     height, width = 3 * plan.size // 4, plan.size
     pairs = []
     for _ in range(plan.training):
-        photo = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8).permute(2, 0, 1)
-        pairs.append(develop(photo, transform.place((height, width), torch.zeros(0, 4))[0], rendered=False))
-    raw = gather(*zip(*pairs, strict=True))
-    assert isinstance(raw, RawImages)
+        image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8).permute(2, 0, 1)
+        pairs.append(transform.place((height, width), torch.zeros(0, 4))[0].reduce(image))
+    raw = RawImages.of(*zip(*pairs, strict=True))
     return raw.pin_memory() if torch.cuda.is_available() else raw
 
 

@@ -56,4 +56,4 @@ def test_a_scale_of_nothing_is_refused(spinet, tmp_path, digits):
     code, _, err = spinet("evaluate", path, "--data.root", digits, "--device", "cpu", "--scales", "0")
 
     assert code == 1
-    assert "the scales (0.0,) are not one or more finite numbers above 0" in err
+    assert "scales are (0.0,); must be one or more finite numbers above 0" in err

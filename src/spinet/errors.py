@@ -1,19 +1,19 @@
-"""The exception that the command line prints as a sentence, not a traceback, and its kinds that a search counts."""
+"""The exception that the command line prints as one sentence without a traceback, and its subclasses."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class SpinetError(ValueError):
-    """Something the user can mend: what was wrong, where, and what is allowed, in one sentence."""
+    """An error the user can fix: what was wrong, where, and what is allowed, in one sentence."""
 
 
 class NotFinite(SpinetError):  # noqa: N818
-    """A loss or the weights stopped being numbers."""
+    """A loss or a weight became NaN or infinite."""
 
 
 class OutOfMemory(SpinetError):  # noqa: N818
-    """The memory of the device does not hold what was asked."""
+    """The device ran out of memory."""
 
 
 class BuildError(SpinetError):
@@ -21,11 +21,11 @@ class BuildError(SpinetError):
 
 
 class WorkerLost(SpinetError):  # noqa: N818
-    """The process that worked on a trial ended without an answer."""
+    """The process of a trial died."""
 
 
 class TrialTimeout(SpinetError):  # noqa: N818
-    """A trial took longer than it may."""
+    """A trial exceeded its time limit."""
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> SpinetError:
@@ -38,3 +38,10 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> SpinetError:
     near = get_close_matches(name, names, n=1)
     hint = f", did you mean {near[0]!r}?" if near else "."
     return SpinetError(f"unknown {what} {name!r}{hint} Known: {', '.join(names)}.")
+
+
+def check_positive(**numbers: int) -> None:
+    """Raise a SpinetError for a number below 1, by its name."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise SpinetError(f"{name} is {number}; must be at least 1")

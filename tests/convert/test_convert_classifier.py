@@ -145,7 +145,7 @@ def test_the_command_line_says_that_it_is_a_classifier(spinet, published, tmp_pa
 
     code, _, error = spinet("evaluate", out)
     assert code == 1
-    assert "w.safetensors does not say which data it was trained on; pass --data.root DIR" in error
+    assert "w.safetensors does not contain the path of its dataset; pass --data.root DIR" in error
 
     Image.new("RGB", (80, 60), "red").save(tmp_path / "photo.png")
     code, said, _ = spinet("predict", out, tmp_path / "photo.png", "--out", tmp_path / "out", "--device", "cpu")

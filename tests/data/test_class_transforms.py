@@ -10,7 +10,7 @@ from spinet.data.class_transforms import (
     ClassEvalTransform,
     ClassTrainTransform,
     Window,
-    centre_window,
+    center_window,
     random_window,
 )
 from spinet.data.transforms import IMAGE_MEAN, IMAGE_STD
@@ -39,7 +39,7 @@ def unnormalised(image: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_the_centre_is_a_square_of_seven_eighths_of_the_short_side(size, window):
-    assert centre_window(*size) == window
+    assert center_window(*size) == window
 
 
 def test_evaluation_shows_the_centre_and_nothing_beside_it():
@@ -75,7 +75,7 @@ def test_a_random_window_lies_inside_and_has_the_area_and_ratio_allowed(height, 
     assert columns >= 1
     assert top + rows <= height
     assert left + columns <= width
-    if window != centre_window(height, width):
+    if window != center_window(height, width):
         # Rounding moves each side by half a pixel at most.
         assert (rows + 0.5) * (columns + 0.5) >= AREA[0] * height * width
         assert (rows - 0.5) * (columns - 0.5) <= AREA[1] * height * width
@@ -90,7 +90,7 @@ def test_the_first_try_that_fits_counts():
 
 
 def test_without_a_try_that_fits_the_centre_is_taken():
-    assert random_window(10, 1000, (1, 1), (1, 1), [[0.5] * 4] * 10) == centre_window(10, 1000)
+    assert random_window(10, 1000, (1, 1), (1, 1), [[0.5] * 4] * 10) == center_window(10, 1000)
 
 
 def test_windows_are_as_large_and_as_wide_as_torchvisions_on_average():
@@ -158,9 +158,9 @@ def test_every_image_becomes_the_square(size):
     ("options", "sentence"),
     [
         ({"image_size": 0}, "image_size is 0"),
-        ({"image_size": 8, "crop_area": (0, 1)}, "crop_area is .0, 1.; allowed"),
+        ({"image_size": 8, "crop_area": (0, 1)}, "crop_area is .0, 1.; must be"),
         ({"image_size": 8, "crop_area": (0.5, 1.5)}, "crop_area is"),
-        ({"image_size": 8, "crop_ratio": (2, 1)}, "crop_ratio is .2, 1.; allowed"),
+        ({"image_size": 8, "crop_ratio": (2, 1)}, "crop_ratio is .2, 1.; must be"),
         ({"image_size": 8, "crop_ratio": (1, math.inf)}, "crop_ratio is"),
     ],
 )

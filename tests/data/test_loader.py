@@ -1,18 +1,22 @@
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from class_folders import write_folders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as mask_api
 
+from spinet.data.batch import Batch
+from spinet.data.class_data import ClassDataset
+from spinet.data.class_transforms import ClassEvalTransform, ClassTrainTransform
 from spinet.data.coco import CocoDataset
+from spinet.data.device_augment import RawImages
 from spinet.data.loader import eval_loader, train_loader
 from spinet.data.mask_crops import crop_masks, paste_masks
 from spinet.data.masks import decode_columns
-from spinet.data.rendering import RawImages
-from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform, TrainTransform
 from spinet.errors import SpinetError
 
@@ -24,17 +28,36 @@ def dataset(tmp_path_factory, write_coco) -> CocoDataset:
     return CocoDataset(write_coco(tmp_path_factory.mktemp("coco")), "train")
 
 
-def batches(dataset: CocoDataset, count: int, **options: int) -> list[Batch]:
+@pytest.fixture(scope="module", params=["detection", "classification"])
+def kind(request, dataset, tmp_path_factory) -> SimpleNamespace:
+    """A dataset of each kind, with its transforms and the ids of its images."""
+    if request.param == "detection":
+        return SimpleNamespace(
+            dataset=dataset, train=TRANSFORM, eval=EvalTransform(32), ids=[10, 11, 12], augment=TrainTransform
+        )
+    classes = ClassDataset(write_folders(tmp_path_factory.mktemp("classes"), ("ant", "cat", "dog")), "train")
+    train, evaluation = ClassTrainTransform(32), ClassEvalTransform(32)
+    return SimpleNamespace(
+        dataset=classes, train=train, eval=evaluation, ids=list(range(1, 10)), augment=ClassTrainTransform
+    )
+
+
+def batches(dataset, count: int, transform=TRANSFORM, **options: int) -> list[Batch]:
     options = {"batch_size": 2, "seed": 0} | options
-    return list(itertools.islice(train_loader(dataset, TRANSFORM, **options), count))
+    return list(itertools.islice(train_loader(dataset, transform, **options), count))
+
+
+def of(kind: SimpleNamespace, count: int, **options: int) -> list[Batch]:
+    return batches(kind.dataset, count, kind.train, **options)
 
 
 def equal(first: list[Batch], second: list[Batch]) -> bool:
     return len(first) == len(second) and all(
-        torch.equal(a.images, b.images)
-        and torch.equal(a.targets["boxes"], b.targets["boxes"])
-        and torch.equal(a.targets["labels"], b.targets["labels"])
+        a.targets.keys() == b.targets.keys()
+        and all(torch.equal(a.targets[name], b.targets[name]) for name in ({"boxes", "labels"} & a.targets.keys()))
+        and torch.equal(a.images, b.images)
         and torch.equal(a.image_ids, b.image_ids)
+        and torch.equal(a.sizes, b.sizes)
         for a, b in zip(first, second, strict=True)
     )
 
@@ -51,6 +74,26 @@ def test_a_batch_has_the_promised_shapes_and_types(dataset):
     assert batch.sizes.tolist() == [[30, 40]] * 3
 
 
+@pytest.mark.parametrize("kind", ["classification"], indirect=True)
+def test_a_batch_of_a_classifier_has_the_promised_shapes_and_types(kind):
+    (batch,) = of(kind, 1, batch_size=4)
+
+    assert batch.images.shape == (4, 3, 32, 32)
+    assert batch.images.dtype == torch.float32
+    assert batch.targets.keys() == {"labels"}
+    assert batch.targets["labels"].dtype == torch.int64
+    assert batch.scales.tolist() == [[1, 1]] * 4
+    assert batch.sizes.tolist() == [[30, 40]] * 4
+
+
+@pytest.mark.parametrize("kind", ["classification"], indirect=True)
+def test_labels_are_those_of_the_images(kind):
+    label_of = {sample.image_id: sample.label for sample in kind.dataset.samples}
+
+    for batch in of(kind, 6, batch_size=4):
+        assert batch.targets["labels"].tolist() == [label_of[image_id] for image_id in batch.image_ids.tolist()]
+
+
 def test_padding_has_label_minus_one_and_zero_boxes(dataset):
     (batch,) = eval_loader(dataset, EvalTransform(40), batch_size=3)
 
@@ -62,9 +105,9 @@ def test_padding_has_label_minus_one_and_zero_boxes(dataset):
 def test_room_for_objects_is_a_power_of_two_up_to_the_limit(tmp_path, write_coco, objects, room):
     annotations = [{"id": k, "image_id": 10, "category_id": 3, "bbox": [k, 10, 5, 5]} for k in range(objects)]
     dataset = CocoDataset(write_coco(tmp_path, annotations=annotations), "train")
-    still = TrainTransform(40, scale_jitter=(1, 1), horizontal_flip=False)
+    still = TrainTransform(40, scale_jitter=(1, 1), horizontal_flip=False, max_objects=10)
 
-    batch = next(train_loader(dataset, still, batch_size=3, seed=0, max_objects=10))
+    batch = next(train_loader(dataset, still, batch_size=3, seed=0))
 
     assert batch.targets["labels"].shape == (3, room)
     first = batch.targets["boxes"][batch.image_ids == 10][0]
@@ -72,41 +115,42 @@ def test_room_for_objects_is_a_power_of_two_up_to_the_limit(tmp_path, write_coco
     assert first[:kept, 0].tolist() == list(range(kept))
 
 
-def test_every_epoch_has_every_image_once_in_an_order_of_its_own(dataset):
-    stream = [int(batch.image_ids) for batch in batches(dataset, 30, batch_size=1)]
+def test_every_epoch_has_every_image_once_in_an_order_of_its_own(kind):
+    count = len(kind.ids)
+    stream = [int(batch.image_ids) for batch in of(kind, 10 * count, batch_size=1)]
 
-    epochs = [tuple(stream[start : start + 3]) for start in range(0, 30, 3)]
-    assert all(sorted(epoch) == [10, 11, 12] for epoch in epochs)
+    epochs = [tuple(stream[start : start + count]) for start in range(0, 10 * count, count)]
+    assert all(sorted(epoch) == kind.ids for epoch in epochs)
     assert len(set(epochs)) > 1
 
 
-def test_another_seed_gives_another_stream(dataset):
-    assert not equal(batches(dataset, 3, seed=0), batches(dataset, 3, seed=1))
+def test_another_seed_gives_another_stream(kind):
+    assert not equal(of(kind, 3, seed=0), of(kind, 3, seed=1))
 
 
-def test_one_image_looks_different_in_every_epoch(dataset):
-    stream = batches(dataset, 9, batch_size=1)
+def test_one_image_looks_different_in_every_epoch(kind):
+    stream = of(kind, 3 * len(kind.ids), batch_size=1)
 
-    looks = [batch.images for batch in stream if batch.image_ids == 10]
+    looks = [batch.images for batch in stream if batch.image_ids == kind.ids[0]]
 
     assert not torch.equal(looks[0], looks[1])
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=st.integers(0, 12), size=st.integers(1, 7), seed=st.integers(0, 2**40))
-def test_a_stream_from_any_batch_is_the_tail_of_the_whole_stream(dataset, first, size, seed):
-    whole = batches(dataset, first + 2, batch_size=size, seed=seed)
+def test_a_stream_from_any_batch_is_the_tail_of_the_whole_stream(kind, first, size, seed):
+    whole = of(kind, first + 2, batch_size=size, seed=seed)
 
-    tail = batches(dataset, 2, batch_size=size, seed=seed, first_batch=first)
+    tail = of(kind, 2, batch_size=size, seed=seed, first_batch=first)
 
     assert equal(tail, whole[first:])
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(size=st.integers(1, 4), ranks=st.integers(2, 3))
-def test_the_ranks_together_see_what_one_would_see(dataset, size, ranks):
-    alone = torch.cat([batch.images for batch in batches(dataset, 2, batch_size=size * ranks)])
-    shares = [batches(dataset, 2, batch_size=size, rank=rank, world_size=ranks) for rank in range(ranks)]
+def test_the_ranks_together_see_what_one_would_see(kind, size, ranks):
+    alone = torch.cat([batch.images for batch in of(kind, 2, batch_size=size * ranks)])
+    shares = [of(kind, 2, batch_size=size, rank=rank, world_size=ranks) for rank in range(ranks)]
 
     together = torch.cat([share[number].images for number in range(2) for share in shares])
 
@@ -114,34 +158,36 @@ def test_the_ranks_together_see_what_one_would_see(dataset, size, ranks):
 
 
 @pytest.mark.slow
-def test_worker_processes_change_nothing(dataset):
-    assert equal(batches(dataset, 5, workers=2), batches(dataset, 5))
+def test_worker_processes_change_nothing(kind):
+    assert equal(of(kind, 5, workers=2), of(kind, 5))
+    loaders = [eval_loader(kind.dataset, kind.eval, batch_size=2, workers=count) for count in (0, 2)]
+    assert equal(*map(list, loaders))
 
 
-def test_the_streams_leave_torchs_global_generator_alone(dataset):
+def test_the_streams_leave_torchs_global_generator_alone(kind):
     torch.manual_seed(3)
     before = torch.get_rng_state()
 
-    batches(dataset, 2)
-    list(eval_loader(dataset, EvalTransform(32), batch_size=2))
+    of(kind, 2)
+    list(eval_loader(kind.dataset, kind.eval, batch_size=2))
 
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 5])
-def test_evaluation_sees_every_image_once_over_all_ranks(dataset, world_size):
+@pytest.mark.parametrize("world_size", [1, 2, 5, 11])
+def test_evaluation_sees_every_image_once_over_all_ranks(kind, world_size):
     seen = [
         batch.image_ids.tolist()
         for rank in range(world_size)
-        for batch in eval_loader(dataset, EvalTransform(32), batch_size=2, rank=rank, world_size=world_size)
+        for batch in eval_loader(kind.dataset, kind.eval, batch_size=2, rank=rank, world_size=world_size)
     ]
 
-    assert sorted(itertools.chain(*seen)) == [10, 11, 12]
-    assert world_size > 1 or seen == [[10, 11], [12]]
+    assert sorted(itertools.chain(*seen)) == kind.ids
+    assert world_size > 1 or seen == [kind.ids[start : start + 2] for start in range(0, len(kind.ids), 2)]
 
 
-def test_evaluation_can_be_run_again(dataset):
-    loader = eval_loader(dataset, EvalTransform(32), batch_size=2)
+def test_evaluation_can_be_run_again(kind):
+    loader = eval_loader(kind.dataset, kind.eval, batch_size=2)
 
     assert equal(list(loader), list(loader))
 
@@ -167,10 +213,40 @@ def test_an_error_in_a_worker_arrives_as_its_sentence_alone(tmp_path, write_coco
         list(eval_loader(dataset, EvalTransform(32), batch_size=2, workers=workers))
 
 
-@pytest.mark.parametrize("argument", ["batch_size", "world_size", "max_objects"])
-def test_a_number_below_one_is_an_error_at_once(dataset, argument):
-    with pytest.raises(SpinetError, match=f"{argument} is 0; allowed is 1 or more"):
-        train_loader(dataset, TRANSFORM, **({"batch_size": 1, "seed": 0} | {argument: 0}))
+def test_an_unreadable_image_of_a_class_arrives_as_its_sentence_alone(tmp_path):
+    dataset = ClassDataset(write_folders(tmp_path), "train")
+    (tmp_path / "train" / "dog" / "c.png").write_bytes(b"no image")
+
+    for stream in (
+        train_loader(dataset, ClassTrainTransform(16), batch_size=6, seed=0),
+        eval_loader(dataset, ClassEvalTransform(16), batch_size=6),
+    ):
+        with pytest.raises(SpinetError, match=r"^could not read the image .*dog.c\.png: it is no image"):
+            next(iter(stream))
+
+
+@pytest.mark.parametrize("argument", ["batch_size", "world_size"])
+def test_a_number_below_one_is_an_error_at_once(kind, argument):
+    with pytest.raises(SpinetError, match=f"{argument} is 0; must be at least 1"):
+        train_loader(kind.dataset, kind.train, **({"batch_size": 1, "seed": 0} | {argument: 0}))
+
+
+def test_a_limit_of_objects_below_one_is_an_error_at_once():
+    with pytest.raises(SpinetError, match="max_objects is 0; must be at least 1"):
+        TrainTransform(32, max_objects=0)
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_images_augmented_on_the_device_are_those_that_the_workers_would_make(kind, workers):
+    transform = kind.augment(40, vertical_flip=True, colour_jitter=0.4)
+    streams = [
+        batches(kind.dataset, 6, transform, seed=1, workers=count, augment_on_device=later)
+        for later, count in ((False, 0), (True, workers))
+    ]
+
+    for finished, raw in zip(*streams, strict=True):
+        assert isinstance(raw.images, RawImages)
+        assert equal([finished], [raw._replace(images=raw.images.to(torch.device("cpu")))])
 
 
 def encoded(mask: torch.Tensor) -> bytes:
@@ -197,7 +273,7 @@ def test_masks_come_with_their_boxes_and_change_nothing_else(shapes):
 
     with_masks, without = batches(shapes, 6), batches(plain, 6)
 
-    assert equal(with_masks, without)
+    assert equal([batch._replace(targets=dict(list(batch.targets.items())[:2])) for batch in with_masks], without)
     assert all("masks" not in batch.targets for batch in without)
     for batch in with_masks:
         assert batch.targets["masks"].shape == (*batch.targets["labels"].shape, 112, 112)
@@ -217,7 +293,7 @@ def test_the_masks_of_an_evaluation_are_those_of_the_whole_objects(shapes):
 
 
 def test_the_objects_that_a_batch_has_no_room_for_have_no_masks(shapes):
-    first, limited = batches(shapes, 4), batches(shapes, 4, max_objects=2)
+    first, limited = batches(shapes, 4), batches(shapes, 4, TrainTransform(32, max_objects=2))
 
     for whole, part in zip(first, limited, strict=True):
         room = part.targets["labels"].shape[1]
@@ -234,19 +310,16 @@ def test_a_batch_without_objects_has_room_for_a_mask(tmp_path, write_coco):
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_images_rendered_later_are_those_that_the_workers_would_render(shapes, workers):
+def test_masks_and_raw_pixels_are_the_same_when_the_device_augments(shapes, workers):
     transform = TrainTransform(40, vertical_flip=True, colour_jitter=0.4)
-    streams = [
-        itertools.islice(train_loader(shapes, transform, batch_size=2, seed=1, workers=count, rendered=rendered), 6)
-        for rendered, count in ((True, 0), (False, workers))
-    ]
+    finished = batches(shapes, 6, transform, seed=1)
+    later = batches(shapes, 6, transform, seed=1, workers=workers, augment_on_device=True)
 
-    for finished, raw in zip(*streams, strict=True):
-        assert isinstance(raw.images, RawImages)
+    for done, raw in zip(finished, later, strict=True):
         assert raw.images.pixels.shape == (2 * 3 * 40 * 30,)
         assert len(raw.images) == 2
-        assert equal([finished], [raw._replace(images=raw.images.to(torch.device("cpu")))])
-        assert torch.equal(finished.targets["masks"], raw.targets["masks"])
+        assert equal([done], [raw._replace(images=raw.images.to(torch.device("cpu")))])
+        assert torch.equal(done.targets["masks"], raw.targets["masks"])
 
 
 def test_workers_bring_the_same_masks(shapes):
@@ -284,7 +357,7 @@ def test_masks_are_flipped_and_cropped_as_the_image_is(seed, vertical):
 
     torch.manual_seed(seed)
     placement, moved, _ = transform.place((height, width), boxes)
-    image = placement.render(mask.expand(3, -1, -1) * 255)
+    image = placement.apply(mask.expand(3, -1, -1) * 255)
     crops = placement.flip(crop_masks([encoded(mask)] * len(moved), placement.back(moved), height, width, side=112))
 
     shown = (image[0] > 0).to(torch.uint8)
@@ -314,7 +387,7 @@ def test_real_masks_follow_their_objects_through_the_augmentation(real_photos, n
             whole = torch.from_numpy(decode_columns(mask, sample.height, sample.width, 0, sample.width)).T
             torch.manual_seed(index)
             placement, moved, _ = transform.place((sample.height, sample.width), box[None])
-            image = placement.render(whole.expand(3, -1, -1) * 255)
+            image = placement.apply(whole.expand(3, -1, -1) * 255)
             if len(moved) == 0 or (moved[0, 2:] - moved[0, :2]).min() < 8:
                 continue
             size = (sample.height, sample.width)

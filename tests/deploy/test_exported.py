@@ -19,7 +19,7 @@ from spinet.deploy.graph import create_graph
 from spinet.deploy.sessions import open_session
 from spinet.engine.checkpoint import ModelInfo, save_weights
 from spinet.engine.config import ModelConfig
-from spinet.engine.evaluate import evaluate, in_photo
+from spinet.engine.evaluate import EvalOptions, evaluate, to_image
 from spinet.errors import SpinetError
 from spinet.predict.predict import Predictor
 
@@ -79,7 +79,7 @@ def test_a_file_of_a_strip_finds_what_the_network_finds_in_it(strip_detector, ex
     [found] = strip_detector[0].predict(pixels[None], score_threshold=0.3)
     theirs = ExportedDetector.load(path)(photo)
 
-    assert_same_in_photo(in_photo(found, scale, *size), theirs, size)
+    assert_same_in_photo(to_image(found, scale, *size), theirs, size)
 
 
 def assert_same_in_photo(ours, theirs, size):
@@ -242,11 +242,10 @@ def test_a_strip_is_exported_and_measured_on_the_command_line(strip_detector, di
 
     assert code == 0, error
     dataset = CocoDataset(digits, "val")
-    settings = {"image_size": STRIP, "batch_size": 8, "device": torch.device("cpu")}
     assert json.loads(out)["AR100"] == pytest.approx(
-        evaluate(strip_detector[0], dataset, **settings)["AR100"], abs=1e-3
+        evaluate(strip_detector[0], dataset, EvalOptions(STRIP))["AR100"], abs=1e-3
     )
-    assert "was exported for photos of 48 x 96 pixels as they are" in refused[2]
+    assert "was exported for single images of 48 x 96 pixels" in refused[2]
 
 
 @pytest.mark.parametrize("kind", RUNTIMES)

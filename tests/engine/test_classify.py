@@ -12,6 +12,7 @@ from spinet.data.class_data import ClassDataset
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.classify import class_metrics, evaluate_classes, label_ids
 from spinet.engine.config import ModelConfig
+from spinet.engine.evaluate import EvalOptions
 from spinet.errors import SpinetError
 from spinet.models.factory import create_classifier
 
@@ -36,6 +37,7 @@ from spinet.arch.catalog import load_architecture
 from spinet.data.class_data import ClassDataset
 from spinet.engine.classify import evaluate_classes
 from spinet.engine.distributed import processes
+from spinet.engine.evaluate import EvalOptions
 from spinet.models.factory import create_classifier
 
 torch.set_num_threads(1)
@@ -43,7 +45,7 @@ torch.manual_seed(0)
 model, device = create_classifier(load_architecture("tiny"), 3), torch.device("cpu")
 with processes(device) as group:
     dataset = ClassDataset(Path(sys.argv[1]), "train")
-    metrics = evaluate_classes(model, dataset, image_size=32, batch_size=2, device=device, processes=group)
+    metrics = evaluate_classes(model, dataset, EvalOptions(32, 2, device, processes=group))
     Path(sys.argv[1], f"{group.rank}.txt").write_text(json.dumps(metrics))
 """
 
@@ -67,8 +69,8 @@ class Brightness(torch.nn.Module):
         return {"labels": torch.tensor(rows), "scores": torch.zeros(len(rows), len(rows[0]))}
 
 
-def measured(model, dataset, **options):
-    return evaluate_classes(model, dataset, image_size=32, batch_size=4, device=CPU, **options)
+def measured(model, dataset, category_ids=None):
+    return evaluate_classes(model, dataset, EvalOptions(32, 4, CPU), category_ids)
 
 
 def test_top_one_is_the_share_of_best_guesses_that_are_right(tmp_path):

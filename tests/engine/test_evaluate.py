@@ -19,8 +19,16 @@ from spinet.data.masks import decode_columns, encode_columns, read_mask
 from spinet.data.transforms import EvalTransform, TrainTransform
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.config import ModelConfig
-from spinet.engine.distributed import Processes
-from spinet.engine.evaluate import METRICS, check_classes, coco_metrics, detect, evaluate, in_photo, mean_loss
+from spinet.engine.evaluate import (
+    METRICS,
+    EvalOptions,
+    check_classes,
+    coco_metrics,
+    detect,
+    evaluate,
+    mean_loss,
+    to_image,
+)
 from spinet.engine.train import model_info
 from spinet.errors import SpinetError
 
@@ -130,9 +138,7 @@ class Oracle(torch.nn.Module):
 def test_boxes_come_back_in_the_pixels_of_the_original_photos(real_photos):
     dataset = CocoDataset(real_photos("bccd"), "val")
     dataset.samples = dataset.samples[:6]
-    results = detect(
-        Oracle(dataset, 256), dataset, image_size=256, batch_size=4, device=torch.device("cpu"), processes=Processes()
-    )
+    results = detect(Oracle(dataset, 256), dataset, EvalOptions(256, 4))
     boxes = torch.tensor([result["bbox"] for result in results])
     boxes[:, 2:] += boxes[:, :2]
     expected = torch.cat([sample.boxes for sample in dataset.samples])
@@ -142,7 +148,7 @@ def test_boxes_come_back_in_the_pixels_of_the_original_photos(real_photos):
 def test_evaluating_leaves_the_model_in_the_mode_it_was_in(digits, config):
     dataset = CocoDataset(digits, "val")
     model = model_info(config, dataset).create_model().train()
-    metrics = evaluate(model, dataset, image_size=64, batch_size=3, device=torch.device("cpu"))
+    metrics = evaluate(model, dataset, EvalOptions(64, 3))
     assert model.training
     assert set(METRICS) < set(metrics)
 
@@ -157,8 +163,7 @@ def test_a_network_that_knows_more_classes_is_judged_on_those_of_the_data(digits
         stray = {"boxes": torch.tensor([[0.0, 0, 9, 9]]), "scores": torch.ones(1), "labels": torch.tensor([4])}
         found["labels"] = found["labels"] + 1
         found |= {key: torch.cat([found[key], value]) for key, value in stray.items()}
-    place = torch.device("cpu")
-    metrics = evaluate(oracle, dataset, image_size=64, batch_size=3, device=place, category_ids=info.category_ids)
+    metrics = evaluate(oracle, dataset, EvalOptions(64, 3), info.category_ids)
     assert metrics["AP"] == pytest.approx(1.0)
 
 
@@ -180,13 +185,11 @@ def test_the_mean_loss_is_that_of_the_images_without_chance_and_leaves_the_mode(
     dataset = CocoDataset(digits, "val").subset(range(3))
     torch.manual_seed(0)
     model = model_info(config, dataset).create_model().train()
-    settings = {"image_size": 64, "device": torch.device("cpu")}
+    whole = mean_loss(model, dataset, EvalOptions(64, 1))
 
-    whole = mean_loss(model, dataset, batch_size=1, **settings)
-
-    single = [mean_loss(model, dataset.subset([index]), batch_size=1, **settings) for index in range(3)]
+    single = [mean_loss(model, dataset.subset([index]), EvalOptions(64, 1)) for index in range(3)]
     assert whole == pytest.approx(sum(single) / 3, rel=1e-6)
-    assert mean_loss(model, dataset, batch_size=2, **settings) == mean_loss(model, dataset, batch_size=2, **settings)
+    assert mean_loss(model, dataset, EvalOptions(64, 2)) == mean_loss(model, dataset, EvalOptions(64, 2))
     assert model.training
 
 
@@ -281,9 +284,7 @@ class MaskOracle(Oracle):
 def test_masks_come_back_to_the_original_photos(real_photos, name, least):
     dataset = CocoDataset(real_photos(name), "val", masks=True).subset(range(20))
 
-    metrics = evaluate(
-        MaskOracle(dataset, 256), dataset, image_size=256, batch_size=4, device=torch.device("cpu"), workers=0
-    )
+    metrics = evaluate(MaskOracle(dataset, 256), dataset, EvalOptions(256, 4))
 
     assert metrics["AP"] == pytest.approx(1.0)
     assert metrics["mask/AP"] > least
@@ -296,7 +297,7 @@ def test_a_mask_that_reaches_out_of_the_photo_is_cut_off_and_not_pressed_into_it
     found["masks"] = torch.zeros(1, 4, 4)
     found["masks"][:, :, :2] = 1
 
-    placed = in_photo(found, torch.tensor([0.5, 0.5]), 40, 80)
+    placed = to_image(found, torch.tensor([0.5, 0.5]), 40, 80)
 
     assert placed["boxes"].tolist() == [[40, 0, 80, 40]]
     assert mask_api.toBbox(placed["masks"]).tolist() == [[40, 0, 40, 40]]
@@ -313,7 +314,7 @@ def test_the_mean_loss_is_given_masks_where_the_data_set_has_them(digits):
         for batch in eval_loader(dataset, EvalTransform(64), batch_size=1)
     )
 
-    total = mean_loss(Sum(), dataset, image_size=64, batch_size=1, device=torch.device("cpu"))
+    total = mean_loss(Sum(), dataset, EvalOptions(64, 1))
 
     assert total == pytest.approx(expected / len(dataset))
 
@@ -324,13 +325,13 @@ def test_a_real_mask_rcnn_learns_from_the_masks_and_is_measured_on_them(digits, 
     torch.manual_seed(0)
     settings = replace(config, model=ModelConfig(arch="tiny", head="mask-rcnn"))
     model = model_info(settings, dataset).create_model()
-    place = {"image_size": 64, "batch_size": 4, "device": torch.device("cpu")}
+    options = EvalOptions(64, 4)
     [batch] = itertools.islice(train_loader(dataset, TrainTransform(64), batch_size=4, seed=0), 1)
 
     losses = model.losses(batch.images, batch.targets)
-    metrics = evaluate(model, dataset, **place)
+    metrics = evaluate(model, dataset, options)
 
     assert losses["mask"] > 0
     assert {f"mask/{name}" for name in METRICS} < set(metrics)
     assert math.isfinite(metrics["mask/AP"])
-    assert mean_loss(model, dataset, **place) > 0
+    assert mean_loss(model, dataset, options) > 0

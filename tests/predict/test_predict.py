@@ -13,7 +13,7 @@ from spinet.data.images import read_image
 from spinet.data.masks import Rle, encode_columns
 from spinet.engine.checkpoint import ModelInfo, load_model, save_weights
 from spinet.engine.config import ModelConfig
-from spinet.engine.evaluate import in_photo
+from spinet.engine.evaluate import to_image
 from spinet.errors import SpinetError
 from spinet.predict.ahead import ahead
 from spinet.predict.pictures import class_colour, draw_detections
@@ -246,7 +246,7 @@ def test_a_fused_predictor_finds_what_the_network_finds(tmp_path, digits):
     for file in files:
         prepared = predictor.prepare(read_image(file))
         [expected] = plain.predict(prepared.pixels[None], score_threshold=0.3)
-        expected = in_photo(expected, prepared.scale, *prepared.image.shape[-2:])
+        expected = to_image(expected, prepared.scale, *prepared.image.shape[-2:])
         found = predictor(prepared.image)
         assert len(found["labels"]) > 0
         assert found["labels"].tolist() == expected["labels"].tolist()

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional
 from spinet.app.models import AppModel
 from spinet.data.images import image_size, read_image
 from spinet.data.masks import Rle, decode_columns, encode_columns
-from spinet.engine.evaluate import PhotoDetections
+from spinet.engine.evaluate import ImageDetections
 from spinet.errors import SpinetError
 from spinet.models.classifier import Guesses
 from spinet.predict.pictures import draw_detections
@@ -63,7 +63,7 @@ class Answer:
     seconds: float
     class_names: tuple[str, ...]
     boxes: Tensor | None = None
-    shown: PhotoDetections | None = None
+    shown: ImageDetections | None = None
     guesses: Guesses | None = None
 
 
@@ -117,8 +117,8 @@ def draw_answer(photo: Photo, answer: Answer, threshold: float) -> Image.Image:
     return draw_detections(photo.image, _kept(answer.shown, above(answer, threshold)), answer.class_names)
 
 
-def _kept(found: PhotoDetections, keep: Tensor) -> PhotoDetections:
-    kept = PhotoDetections(boxes=found["boxes"][keep], scores=found["scores"][keep], labels=found["labels"][keep])
+def _kept(found: ImageDetections, keep: Tensor) -> ImageDetections:
+    kept = ImageDetections(boxes=found["boxes"][keep], scores=found["scores"][keep], labels=found["labels"][keep])
     if "masks" in found:
         kept["masks"] = [found["masks"][place] for place in keep.nonzero().flatten().tolist()]
     return kept
@@ -137,8 +137,8 @@ def _scaled(boxes: Tensor, image: Tensor, width: int, height: int) -> Tensor:
     return boxes * torch.tensor([width / image.shape[-1], height / image.shape[-2]]).repeat(2)
 
 
-def _shown(found: PhotoDetections, image: Tensor, width: int, height: int) -> PhotoDetections:
-    shown = PhotoDetections(
+def _shown(found: ImageDetections, image: Tensor, width: int, height: int) -> ImageDetections:
+    shown = ImageDetections(
         boxes=_scaled(found["boxes"], image, width, height), scores=found["scores"], labels=found["labels"]
     )
     if "masks" in found:

@@ -13,7 +13,7 @@ from spinet.deploy.exported import ExportedClassifier, ExportedDetector, open_ex
 from spinet.deploy.sessions import CPU, SUFFIXES, exported_file
 from spinet.engine.checkpoint import holds_weights, read_info
 from spinet.engine.config import read_config
-from spinet.engine.evaluate import PhotoDetections
+from spinet.engine.evaluate import ImageDetections
 from spinet.errors import SpinetError
 from spinet.models.classifier import Guesses
 from spinet.predict.predict import Predictor
@@ -49,7 +49,7 @@ class AppModel:
             self.size = predictor.size
         self._predictor = predictor
 
-    def find(self, image: Tensor) -> PhotoDetections:
+    def find(self, image: Tensor) -> ImageDetections:
         """Find objects in a uint8 RGB photo `(3, H, W)`, in its pixels; all scores from `LOWEST_SCORE`."""
         assert isinstance(self._predictor, Predictor | ExportedDetector)
         return self._predictor(image, LOWEST_SCORE)

@@ -1,31 +1,33 @@
 """From an image of any size to the square float tensor that a classifier takes.
 
-As in tensorflow/tpu, models/official/detection/dataloader/classification_parser.py, with three departures:
-resizing comes before normalising, on uint8, as for detectors; it averages over what it shrinks (antialiasing); and the
-random parts are drawn as torchvision's RandomResizedCrop draws them, area and logarithm of the ratio uniform, where
-TensorFlow's `sample_distorted_bounding_box` draws ratio and height.
+As in tensorflow/tpu, models/official/detection/dataloader/classification_parser.py, with three departures: images are
+resized before they are normalized, on uint8, as for detectors; resizing is antialiased; and random crops are drawn like
+torchvision's RandomResizedCrop, area and log ratio uniform, where TensorFlow's `sample_distorted_bounding_box` draws
+ratio and height.
 """
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
+from spinet.data.batch import Item
+from spinet.data.class_data import ClassDataset
 from spinet.data.colours import Colours, change_colours, check_strength, draw_colours
-from spinet.data.rendering import shrinks_too_much
-from spinet.data.transforms import EvalTransform, normalise_and_pad
-from spinet.errors import SpinetError
+from spinet.data.device_augment import shrinks_too_much
+from spinet.data.transforms import normalise_and_pad
+from spinet.errors import SpinetError, check_positive
 
-# Side of the centre crop as a share of the image's short side: 224 / 256.
-CENTRE = 0.875
-TRIES = 10
+# Side of the center crop divided by the image's short side: 224 / 256.
+CENTER_FRACTION = 0.875
+ATTEMPTS = 10
 
 
 class Window(NamedTuple):
-    """A part of an image, in whole pixels."""
+    """A crop of an image, in whole pixels."""
 
     top: int
     left: int
@@ -33,14 +35,14 @@ class Window(NamedTuple):
     width: int
 
 
-class ClassView(NamedTuple):
-    """What an augmentation does to an image.
+class ClassPlacement(NamedTuple):
+    """The drawn augmentation of an image to classify, a `DrawnTransform`.
 
     Attributes:
-        window: the part that is seen.
-        mirrored: left to right, after the resizing.
-        colours: what becomes of its colours then.
-        turned: upside down, last.
+        window: the crop.
+        mirrored: flip left to right, after resizing.
+        colours: color jitter, after that.
+        turned: flip upside down, last.
         side: of the square output, in pixels.
     """
 
@@ -50,15 +52,15 @@ class ClassView(NamedTuple):
     turned: bool
     side: int
 
-    def prepared(self, image: Tensor) -> tuple[Tensor, Self]:
-        """See `View`: only the part that is seen goes on, resized if it is far too large."""
+    def reduce(self, image: Tensor) -> tuple[Tensor, Self]:
+        """See `DrawnTransform`: crop, and resize what a GPU cannot shrink."""
         part = functional.crop(image, *self.window)
         if shrinks_too_much(self.window[2:], (self.side, self.side)):
             part = _resized(part, Window(0, 0, *self.window[2:]), self.side)
         return part, self._replace(window=Window(0, 0, part.shape[-2], part.shape[-1]))
 
-    def render(self, image: Tensor) -> Tensor:
-        """See `View`."""
+    def apply(self, image: Tensor) -> Tensor:
+        """See `DrawnTransform`."""
         part = _resized(image, self.window, self.side)
         part = change_colours(part.flip(-1) if self.mirrored else part, self.colours)
         return normalise_and_pad(part.flip(-2) if self.turned else part, self.side)
@@ -66,22 +68,21 @@ class ClassView(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassTrainTransform:
-    """Crop a random part, resize it to the square, mirror half of them, normalise.
+    """Random resized crop, flip, color jitter, normalize; randomness comes from torch's global generator only.
 
-    A part has a random share of the image's area and a random ratio of width to height, and lies anywhere. Of ten
-    draws the first that fits into the image counts; if none does, the centre crop of evaluation is taken. Randomness
-    comes from torch's global generator only.
+    A crop has a random fraction of the image's area, a random aspect ratio and a random position. The first of ten
+    draws that fits into the image is taken, or else the center crop of evaluation.
 
     Attributes:
         image_size: side of the square output, in pixels.
-        crop_area: smallest and largest share of the area, uniform.
+        crop_area: smallest and largest fraction of the area, uniform.
         crop_ratio: smallest and largest width divided by height, log-uniform.
-        horizontal_flip: mirror half of the images left to right.
+        horizontal_flip: flip half of the images left to right.
         colour_jitter: largest relative change of brightness, contrast and saturation; 0 as in the papers.
-        vertical_flip: mirror half of the images top to bottom.
+        vertical_flip: flip half of the images top to bottom.
 
     Raises:
-        SpinetError: a number that is out of range.
+        SpinetError: a number is out of range.
     """
 
     image_size: int
@@ -91,62 +92,77 @@ class ClassTrainTransform:
     colour_jitter: float = 0.0
     vertical_flip: bool = False
 
+    max_objects: ClassVar[None] = None
+
     def __post_init__(self) -> None:
-        EvalTransform(self.image_size)
+        check_positive(image_size=self.image_size)
         check_strength(self.colour_jitter)
         low, high = self.crop_area
         if not 0 < low <= high <= 1:
-            raise SpinetError(f"crop_area is {self.crop_area}; allowed is (low, high) with 0 < low <= high <= 1")
+            raise SpinetError(f"crop_area is {self.crop_area}; must be (low, high) with 0 < low <= high <= 1")
         low, high = self.crop_ratio
         if not 0 < low <= high < math.inf:
-            raise SpinetError(f"crop_ratio is {self.crop_ratio}; allowed is (low, high) with 0 < low <= high")
+            raise SpinetError(f"crop_ratio is {self.crop_ratio}; must be (low, high) with 0 < low <= high")
 
     def __call__(self, image: Tensor) -> Tensor:
         """Transform one image, uint8 `(3, H, W)`, to float32 `(3, S, S)`."""
-        return self.view(image.shape[-2], image.shape[-1]).render(image)
+        return self.place((image.shape[-2], image.shape[-1])).apply(image)
 
-    def view(self, height: int, width: int) -> ClassView:
-        """Decide what a call would do to an image of which only the size is known."""
-        # Always as many draws, so that switching the flip off leaves the crops as they were.
-        draws = torch.rand(TRIES, 4)
+    def item(self, dataset: ClassDataset, index: int) -> Item:
+        """Draw the augmentation of an image; the image itself is still to be transformed."""
+        sample, image = dataset.samples[index], dataset.image(index)
+        size = (image.shape[-2], image.shape[-1])
+        return Item(image, {"labels": torch.tensor(sample.label)}, sample.image_id, size, transform=self.place(size))
+
+    def place(self, size: tuple[int, int]) -> ClassPlacement:
+        """Draw a transform for an image of (height, width)."""
+        # Always as many draws, so that switching a flip off leaves the crops as they were.
+        draws = torch.rand(ATTEMPTS, 4)
         mirrored = float(torch.rand(1)) < 0.5
-        window = random_window(height, width, self.crop_area, self.crop_ratio, draws.tolist())
+        window = random_window(*size, self.crop_area, self.crop_ratio, draws.tolist())
         colours = draw_colours(self.colour_jitter)
-        # Drawn last, so that the views without it are those of before there was one.
+        # Drawn last, so that runs from before this option existed keep their draws.
         turned = float(torch.rand(1)) < 0.5
-        return ClassView(
+        return ClassPlacement(
             window, self.horizontal_flip and mirrored, colours, self.vertical_flip and turned, self.image_size
         )
 
 
 @dataclass(frozen=True)
 class ClassEvalTransform:
-    """Crop the centre, a square of 0.875 of the short side, resize it, normalise; nothing random.
+    """Crop the central square of 0.875 of the short side, resize it, normalize; nothing random.
 
     Raises:
         SpinetError: the size is not positive.
     """
 
     image_size: int
+    max_objects: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        EvalTransform(self.image_size)
+        check_positive(image_size=self.image_size)
 
     def __call__(self, image: Tensor, device: torch.device | None = None) -> Tensor:
         """Transform one image, uint8 `(3, H, W)`, to float32 `(3, S, S)`; `device` as for `EvalTransform`."""
-        window, place = centre_window(image.shape[-2], image.shape[-1]), device or image.device
+        window, device = center_window(image.shape[-2], image.shape[-1]), device or image.device
         if not shrinks_too_much(window[2:], (self.image_size, self.image_size)):
-            image = image.to(place)
-        return normalise_and_pad(_resized(image, window, self.image_size).to(place), self.image_size)
+            image = image.to(device)
+        return normalise_and_pad(_resized(image, window, self.image_size).to(device), self.image_size)
+
+    def item(self, dataset: ClassDataset, index: int) -> Item:
+        """Return a transformed image with its label."""
+        sample, image = dataset.samples[index], dataset.image(index)
+        targets = {"labels": torch.tensor(sample.label)}
+        return Item(self(image), targets, sample.image_id, (image.shape[-2], image.shape[-1]))
 
 
-def centre_window(height: int, width: int) -> Window:
-    """Return the square in the centre whose side is 0.875 of the short side, rounded down as in the reference.
+def center_window(height: int, width: int) -> Window:
+    """Return the central square whose side is 0.875 of the short side, rounded down as in the reference.
 
-    >>> centre_window(256, 320)
+    >>> center_window(256, 320)
     Window(top=16, left=48, height=224, width=224)
     """
-    side = max(int(CENTRE * min(height, width)), 1)
+    side = max(int(CENTER_FRACTION * min(height, width)), 1)
     return Window((height - side) // 2, (width - side) // 2, side, side)
 
 
@@ -157,14 +173,14 @@ def random_window(
     ratio: tuple[float, float],
     draws: list[list[float]],
 ) -> Window:
-    """Return a part of an image.
+    """Return a random crop of an image.
 
     Args:
         height: of the image.
         width: of the image.
-        area: smallest and largest share of the area.
+        area: smallest and largest fraction of the area.
         ratio: smallest and largest width divided by height.
-        draws: for each try four numbers in [0, 1): of area, ratio, top and left.
+        draws: for each attempt four numbers in [0, 1): of area, ratio, top and left.
     """
     low, high = math.log(ratio[0]), math.log(ratio[1])
     for area_draw, ratio_draw, top_draw, left_draw in draws:
@@ -174,7 +190,7 @@ def random_window(
         if 0 < rows <= height and 0 < columns <= width:
             top, left = int(top_draw * (height - rows + 1)), int(left_draw * (width - columns + 1))
             return Window(top, left, rows, columns)
-    return centre_window(height, width)
+    return center_window(height, width)
 
 
 def _resized(image: Tensor, window: Window, size: int) -> Tensor:

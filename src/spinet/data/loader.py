@@ -1,33 +1,43 @@
-"""Batches of images and their objects: an endless stream for training, and all images once for evaluation."""
+"""Batches for detection and classification: an endless stream for training, and all images once for evaluation.
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import compress
-from typing import NamedTuple
+Order and augmentation are a pure function of the seed and the position in the stream, so the number of workers and
+resuming at any batch change nothing.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from spinet.data.coco import CocoDataset
-from spinet.data.mask_crops import CROP_SIDE, crop_masks
-from spinet.data.rendering import View, develop, gather
-from spinet.data.stream import Batch, Stream, check_numbers, ordered_positions, seeded, shuffled_positions
-from spinet.data.transforms import EvalTransform, TrainTransform
+from spinet.data.batch import Batch, Item, collate
+from spinet.errors import SpinetError, check_positive
+
+# (epoch, index) of an image.
+Position = tuple[int, int]
+DatasetT = TypeVar("DatasetT", bound=Sized)
+DatasetT_contra = TypeVar("DatasetT_contra", bound=Sized, contravariant=True)
 
 
-class _Item(NamedTuple):
-    image: Tensor
-    boxes: Tensor
-    labels: Tensor
-    image_id: int
-    scale: Tensor
-    size: tuple[int, int]
-    masks: Tensor | None
-    view: View | None = None
+class ItemTransform(Protocol[DatasetT_contra]):
+    """How to make an item of one image of a dataset, such as `TrainTransform` or `ClassEvalTransform`."""
+
+    @property
+    def max_objects(self) -> int | None:
+        """Most objects per image; None for no limit."""
+        ...
+
+    def item(self, dataset: DatasetT_contra, index: int) -> Item:
+        """Return one image with its targets; randomness comes from torch's global generator only."""
+        ...
 
 
 def train_loader(
-    dataset: CocoDataset,
-    transform: TrainTransform,
+    dataset: DatasetT,
+    transform: ItemTransform[DatasetT],
     *,
     batch_size: int,
     seed: int,
@@ -35,135 +45,139 @@ def train_loader(
     rank: int = 0,
     world_size: int = 1,
     workers: int = 0,
-    max_objects: int = 100,
-    rendered: bool = True,
+    augment_on_device: bool = False,
 ) -> Iterator[Batch]:
     """Return an endless stream of shuffled, augmented batches.
 
-    Batch b of a rank holds positions `(b * world_size + rank) * batch_size` onwards of one shuffled epoch
-    after the other. Order and augmentation depend on the seed and the position only: the number of workers or
-    a restart at `first_batch` change nothing.
-
-    An object whose visible part has no pixel of its mask, because a crop cut it to an empty corner of its box, stays
-    as it does in the papers' code: its box is that of the visible part, and there the mask is rightly empty.
+    Batch b of a rank holds positions `(b * world_size + rank) * batch_size` onwards of one shuffled epoch after the
+    other.
 
     Args:
         dataset: the images; where it has masks, the targets have them too.
         transform: the augmentation.
-        batch_size: images a batch and rank.
+        batch_size: images per batch and rank.
         seed: of order and augmentation.
-        first_batch: number of the first batch to return, to go on where a run was cut off.
-        rank: number of this process.
+        first_batch: index of the first batch to return, to resume a run.
+        rank: index of this process.
         world_size: number of processes.
         workers: processes that load images; 0 loads in this one.
-        max_objects: an image's objects after these are dropped, as in the paper's code.
-        rendered: whether images come finished; otherwise as `RawImages`, which the training device renders.
+        augment_on_device: give images as `RawImages`, which are resized and augmented by `.to(device)`.
 
     Raises:
         SpinetError: at once for a number below 1; from the stream for an image that cannot be read.
     """
-    check_numbers(batch_size=batch_size, world_size=world_size, max_objects=max_objects)
-    positions = shuffled_positions(
-        len(dataset),
-        batch_size=batch_size,
-        seed=seed,
-        first_batch=first_batch,
-        rank=rank,
-        world_size=world_size,
-    )
-    return iter(Stream(_TrainBatch(dataset, transform, seed, max_objects, rendered), positions, workers))
+    check_positive(batch_size=batch_size, world_size=world_size)
+    batches = _shuffled(len(dataset), batch_size, seed, first_batch, rank, world_size)
+    return iter(_Loader(_BatchReader(dataset, transform, seed, augment_on_device), batches, workers))
 
 
 def eval_loader(
-    dataset: CocoDataset,
-    transform: EvalTransform,
+    dataset: DatasetT,
+    transform: ItemTransform[DatasetT],
     *,
     batch_size: int,
     rank: int = 0,
     world_size: int = 1,
     workers: int = 0,
 ) -> Iterable[Batch]:
-    """Return the batches of this rank, in order; over all ranks every image comes exactly once.
+    """Return this rank's batches in order; over all ranks every image comes exactly once.
 
-    The result can be iterated again and again. The last batch may be short, and so may be a rank's share.
+    The result can be iterated repeatedly. The last batch may be short, and ranks may differ by one image.
 
     Args:
         dataset: the images; where it has masks, the targets have them too, for the loss.
         transform: the resizing.
-        batch_size: images a batch and rank.
-        rank: number of this process.
+        batch_size: images per batch and rank.
+        rank: index of this process.
         world_size: number of processes.
         workers: processes that load images; 0 loads in this one.
 
     Raises:
         SpinetError: at once for a number below 1; while iterating for an image that cannot be read.
     """
-    check_numbers(batch_size=batch_size, world_size=world_size)
-    positions = ordered_positions(len(dataset), batch_size=batch_size, rank=rank, world_size=world_size)
-    return Stream(_EvalBatch(dataset, transform), positions, workers)
+    check_positive(batch_size=batch_size, world_size=world_size)
+    mine = [(0, index) for index in range(rank, len(dataset), world_size)]
+    batches = [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
+    return _Loader(_BatchReader(dataset, transform, 0, augment_on_device=False), batches, workers)
 
 
-class _TrainBatch:
-    """Loads the batch at some (epoch, index) pairs."""
+def _shuffled(
+    length: int, batch_size: int, seed: int, first_batch: int, rank: int, world_size: int
+) -> Iterator[list[Position]]:
+    epoch, order = -1, torch.empty(0, dtype=torch.int64)
+    for batch in itertools.count(first_batch):
+        positions = []
+        start = (batch * world_size + rank) * batch_size
+        for position in range(start, start + batch_size):
+            if position // length != epoch:
+                epoch = position // length
+                order = torch.randperm(length, generator=torch.Generator().manual_seed(_seed_of(seed, epoch)))
+            positions.append((epoch, int(order[position % length])))
+        yield positions
 
-    def __init__(
-        self, dataset: CocoDataset, transform: TrainTransform, seed: int, max_objects: int, rendered: bool
-    ) -> None:
+
+@contextmanager
+def _seeded(*parts: int) -> Iterator[None]:
+    """Make torch's global CPU generator a function of `parts` inside the block."""
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would also reseed the GPU generator of the model that is training.
+        torch.default_generator.manual_seed(_seed_of(*parts))
+        yield
+
+
+def _seed_of(*parts: int) -> int:
+    """Hash numbers into a seed, so that neighbours such as (0, 1) and (1, 0) are unrelated."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big")
+
+
+class _BatchReader(Dataset[Batch | SpinetError]):
+    """Reads a whole batch at a time; errors are returned, because they may have to cross a process boundary."""
+
+    def __init__(self, dataset: Any, transform: ItemTransform[Any], seed: int, augment_on_device: bool) -> None:
         self.dataset, self.transform, self.seed = dataset, transform, seed
-        self.max_objects, self.rendered = max_objects, rendered
+        self.augment_on_device = augment_on_device
 
-    def __call__(self, pairs: Sequence[tuple[int, int]]) -> Batch:
-        return _collate([self._item(epoch, index) for epoch, index in pairs], self.max_objects)
+    def __getitem__(self, positions: Sequence[Position]) -> Batch | SpinetError:
+        try:
+            return collate([self._item(*position) for position in positions], self.transform.max_objects)
+        except SpinetError as error:
+            return error
 
-    def _item(self, epoch: int, index: int) -> _Item:
-        sample = self.dataset.samples[index]
-        size = (sample.height, sample.width)
-        with seeded(self.seed, epoch, index):
-            placement, boxes, kept = self.transform.place(size, sample.boxes)
-        image, view = develop(self.dataset.image(index), placement, self.rendered)
-        masks = None
-        if sample.masks is not None:
-            # No more than the batch will hold.
-            seen = list(compress(sample.masks, kept.tolist()))[: self.max_objects]
-            masks = placement.flip(crop_masks(seen, placement.back(boxes[: self.max_objects]), *size))
-        return _Item(image, boxes, sample.labels[kept], sample.image_id, torch.ones(2), size, masks, view)
-
-
-class _EvalBatch:
-    """Loads the batch at some indices, without chance and with all objects."""
-
-    def __init__(self, dataset: CocoDataset, transform: EvalTransform) -> None:
-        self.dataset, self.transform = dataset, transform
-
-    def __call__(self, indices: Sequence[int]) -> Batch:
-        return _collate([self._item(index) for index in indices], max_objects=None)
-
-    def _item(self, index: int) -> _Item:
-        sample = self.dataset.samples[index]
-        image, scale = self.transform(self.dataset.image(index))
-        boxes = sample.boxes * scale.repeat(2)
-        size = (sample.height, sample.width)
-        masks = None if sample.masks is None else crop_masks(sample.masks, sample.boxes, *size)
-        return _Item(image, boxes, sample.labels, sample.image_id, scale, size, masks)
+    def _item(self, epoch: int, index: int) -> Item:
+        with _seeded(self.seed, epoch, index):
+            item = self.transform.item(self.dataset, index)
+        if item.transform is None:
+            return item
+        if self.augment_on_device:
+            image, transform = item.transform.reduce(item.image)
+            return item._replace(image=image, transform=transform)
+        return item._replace(image=item.transform.apply(item.image), transform=None)
 
 
-def _collate(items: list[_Item], max_objects: int | None) -> Batch:
-    largest = max(len(item.labels) for item in items)
-    padded = 1 << max(largest - 1, 0).bit_length()
-    room = padded if max_objects is None else min(padded, max_objects)
-    boxes = torch.zeros(len(items), room, 4)
-    labels = torch.full((len(items), room), -1)
-    targets = {"boxes": boxes, "labels": labels}
-    for row, item in enumerate(items):
-        count = min(len(item.labels), room)
-        boxes[row, :count], labels[row, :count] = item.boxes[:count], item.labels[:count]
-        if item.masks is not None:
-            targets.setdefault("masks", torch.zeros(len(items), room, CROP_SIDE, CROP_SIDE, dtype=torch.uint8))
-            targets["masks"][row, :count] = item.masks[:count]
-    return Batch(
-        images=gather([item.image for item in items], [item.view for item in items]),
-        targets=targets,
-        image_ids=torch.tensor([item.image_id for item in items]),
-        scales=torch.stack([item.scale for item in items]),
-        sizes=torch.tensor([item.size for item in items]),
-    )
+class _Loader:
+    """A DataLoader of whole batches whose errors arrive as plain SpinetErrors, without a worker's traceback."""
+
+    def __init__(self, reader: _BatchReader, batches: Iterable[Sequence[Position]], workers: int) -> None:
+        self._loader = DataLoader(
+            reader,
+            # A batch is one item here: batch_size=None turns the DataLoader's own batching off.
+            batch_size=None,
+            sampler=batches,
+            collate_fn=_identity,
+            num_workers=workers,
+            # Persistent workers would keep the process from exiting after an error.
+            persistent_workers=False,
+            pin_memory=torch.cuda.is_available(),
+            # Without a generator of its own the DataLoader draws a seed from torch's global one.
+            generator=torch.Generator(),
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._loader:
+            if isinstance(batch, SpinetError):
+                raise batch
+            yield batch
+
+
+def _identity(batch: Any) -> Any:
+    return batch

@@ -1,34 +1,38 @@
-"""From an image of any size to the square float tensor a model takes, with its boxes.
+"""From an image of any size to the square float tensor that a detector takes, with its objects.
 
-The paper's code normalises first, then resizes, crops and pads. Here resizing comes first, because on uint8
-it is several times faster on a CPU; normalising is linear, so only the rounding to whole grey levels differs.
-The padding is laid around the normalised image and so is still zero, the mean colour.
+The papers' code normalizes first, then resizes, crops and pads. Here resizing comes first, because on uint8 it is
+several times faster on a CPU; normalizing is linear, so only the rounding to whole grey levels differs. Padding is
+added to the normalized image and so is still zero, the mean color.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from itertools import compress
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
+from spinet.data.batch import Item
+from spinet.data.coco import CocoDataset
 from spinet.data.colours import Colours, change_colours, check_strength, draw_colours
-from spinet.data.rendering import shrinks_too_much
-from spinet.errors import SpinetError
+from spinet.data.device_augment import shrinks_too_much
+from spinet.data.mask_crops import crop_masks
+from spinet.errors import SpinetError, check_positive
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 class Placement(NamedTuple):
-    """Where an augmentation puts an image: what renders it, and finds in it what lies in a box of the result.
+    """Where an augmentation puts an image: a `DrawnTransform` that also maps boxes and masks.
 
     Attributes:
         size: (height, width) of the image.
-        flipped: whether it is mirrored left to right, and top to bottom.
-        resized: (height, width) that it gets after the flips.
+        flipped: whether it is flipped left to right, and top to bottom.
+        resized: (height, width) to resize it to after the flips.
         corner: (left, top) of the crop in the resized image.
-        colours: what becomes of its colours.
+        colours: color jitter.
         side: of the square output, in pixels.
     """
 
@@ -45,7 +49,7 @@ class Placement(NamedTuple):
         return _scale(self.size, self.resized)
 
     def forward(self, boxes: Tensor) -> Tensor:
-        """Return boxes of the image, XYXY `(N, 4)`, as they lie in the result: cut to the crop, empty outside it."""
+        """Map boxes of the image, XYXY `(N, 4)`, to the output: clipped to the crop, empty outside it."""
         for axis, flipped in enumerate(self.flipped):
             if flipped:
                 boxes = _mirror(boxes, axis, self.size[1 - axis])
@@ -54,25 +58,25 @@ class Placement(NamedTuple):
         return boxes.clamp(min=0).minimum(torch.tensor(limit * 2))
 
     def back(self, boxes: Tensor) -> Tensor:
-        """Return boxes of the result as float64 boxes of the image, XYXY `(M, 4)`."""
-        found = (boxes.double() + torch.tensor(self.corner * 2)) / self.scale.double().repeat(2)
+        """Map boxes of the output, XYXY `(M, 4)`, to float64 boxes of the image."""
+        boxes = (boxes.double() + torch.tensor(self.corner * 2)) / self.scale.double().repeat(2)
         for axis, flipped in enumerate(self.flipped):
             if flipped:
-                found = _mirror(found, axis, self.size[1 - axis])
-        return found
+                boxes = _mirror(boxes, axis, self.size[1 - axis])
+        return boxes
 
     def flip(self, masks: Tensor) -> Tensor:
-        """Mirror what was cut out of the image, `(M, B, B)`, as the image is mirrored."""
+        """Flip crops of the image, `(M, B, B)`, as the image is flipped."""
         return masks.flip([-1 - axis for axis, flipped in enumerate(self.flipped) if flipped])
 
-    def prepared(self, image: Tensor) -> tuple[Tensor, Self]:
-        """See `View`: an image far too large is resized."""
+    def reduce(self, image: Tensor) -> tuple[Tensor, Self]:
+        """See `DrawnTransform`: only an image that a GPU cannot shrink is resized."""
         if not shrinks_too_much(self.size, self.resized):
             return image, self
         return self._fit(image), self._replace(size=self.resized, flipped=(False, False))
 
-    def render(self, image: Tensor) -> Tensor:
-        """See `View`."""
+    def apply(self, image: Tensor) -> Tensor:
+        """See `DrawnTransform`."""
         left, top = self.corner
         part = self._fit(image)[:, top : top + self.side, left : left + self.side]
         return normalise_and_pad(change_colours(part, self.colours), self.side)
@@ -86,20 +90,21 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """Flip, scale jitter, random crop, normalise, pad; randomness comes from torch's global generator only.
+    """Flip, scale jitter, random crop, normalize, pad; randomness comes from torch's global generator only.
 
-    The long side of the image becomes `image_size` times a factor drawn from `scale_jitter`. What is larger
-    than the square is cropped at a random offset, what is smaller is padded at the bottom and right.
+    The long side of the image becomes `image_size` times a factor drawn from `scale_jitter`. An image larger than the
+    square is cropped at a random offset, a smaller one is padded at the bottom and right.
 
     Attributes:
         image_size: side of the square output, in pixels.
         scale_jitter: smallest and largest factor.
-        horizontal_flip: mirror half of the images left to right.
-        vertical_flip: mirror half of the images top to bottom.
+        horizontal_flip: flip half of the images left to right.
+        vertical_flip: flip half of the images top to bottom.
         colour_jitter: largest relative change of brightness, contrast and saturation; 0 as in the papers.
+        max_objects: objects per image beyond these are dropped, as in the papers' code.
 
     Raises:
-        SpinetError: a size or factor that is not positive, or factors in the wrong order.
+        SpinetError: a size or factor is not positive, or the factors are in the wrong order.
     """
 
     image_size: int
@@ -107,13 +112,14 @@ class TrainTransform:
     horizontal_flip: bool = True
     vertical_flip: bool = False
     colour_jitter: float = 0.0
+    max_objects: int = 100
 
     def __post_init__(self) -> None:
-        _check_size(self.image_size)
+        check_positive(image_size=self.image_size, max_objects=self.max_objects)
         check_strength(self.colour_jitter)
         low, high = self.scale_jitter
         if not 0 < low <= high < float("inf"):
-            raise SpinetError(f"scale_jitter is {self.scale_jitter}; allowed is (low, high) with 0 < low <= high")
+            raise SpinetError(f"scale_jitter is {self.scale_jitter}; must be (low, high) with 0 < low <= high")
 
     def __call__(self, image: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Transform one image and its objects; objects outside the crop are removed.
@@ -127,18 +133,32 @@ class TrainTransform:
             float32 `(3, S, S)`, boxes `(M, 4)` in its pixels, labels `(M,)`, with M <= N.
         """
         placement, boxes, kept = self.place((image.shape[-2], image.shape[-1]), boxes)
-        return placement.render(image), boxes, labels[kept]
+        return placement.apply(image), boxes, labels[kept]
+
+    def item(self, dataset: CocoDataset, index: int) -> Item:
+        """Draw the augmentation of an image and map its objects; the image itself is still to be transformed.
+
+        An object keeps an empty mask when the crop shows only a corner of its box without mask pixels, as in the
+        papers' code.
+        """
+        sample, limit = dataset.samples[index], self.max_objects
+        size = (sample.height, sample.width)
+        placement, boxes, kept = self.place(size, sample.boxes)
+        targets = {"boxes": boxes[:limit], "labels": sample.labels[kept][:limit]}
+        if sample.masks is not None:
+            masks = list(compress(sample.masks, kept.tolist()))[:limit]
+            targets["masks"] = placement.flip(crop_masks(masks, placement.back(boxes[:limit]), *size))
+        return Item(dataset.image(index), targets, sample.image_id, size, transform=placement)
 
     def place(self, size: tuple[int, int], boxes: Tensor) -> tuple[Placement, Tensor, Tensor]:
-        """Decide what a call would do to an image of which only the size is known.
+        """Draw a transform for an image of a size.
 
         Args:
             size: (height, width) of the image.
             boxes: float32 `(N, 4)`, XYXY in pixels of the image.
 
         Returns:
-            What renders the image, the boxes that are in the crop, `(M, 4)` in its pixels, and which those are,
-            bool `(N,)`.
+            The transform, the boxes inside the crop, `(M, 4)` in its pixels, and which of the N those are, bool `(N,)`.
         """
         # Always five draws, so that switching a flip off leaves the other draws as they were.
         jitter, x_draw, y_draw, horizontal_draw, vertical_draw = torch.rand(5).tolist()
@@ -156,7 +176,7 @@ class TrainTransform:
 
 @dataclass(frozen=True)
 class EvalTransform:
-    """As large as fits into `image_size`, normalise, pad at the bottom and right; nothing random.
+    """Resize to fit into `image_size`, normalize, pad at the bottom and right; nothing random.
 
     Attributes:
         image_size: side of the square output in pixels, or its (height, width), as exported files may have them.
@@ -166,37 +186,48 @@ class EvalTransform:
     """
 
     image_size: int | tuple[int, int]
+    max_objects: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         for size in shape_of(self.image_size):
-            _check_size(size)
+            check_positive(image_size=size)
 
     def __call__(self, image: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
         """Transform one image.
 
         Args:
             image: uint8 `(3, H, W)`.
-            device: where; an image that a GPU could not shrink goes there resized. Where the image is if None.
+            device: where to resize and normalize; the image's own if None. An image that a GPU cannot shrink is
+                resized before it is moved.
 
         Returns:
-            float32 `(3, S, S)` and the scale `(2,)` as (x, y): a box of the output divided by (x, y, x, y) is
-            a box of the input.
+            float32 `(3, S, S)` and the scale `(2,)` as (x, y): output boxes divided by (x, y, x, y) are input boxes.
         """
         size = (image.shape[-2], image.shape[-1])
         fitted = fit(size, shape_of(self.image_size))
-        place = device or image.device
+        device = device or image.device
         if not shrinks_too_much(size, fitted):
-            image = image.to(place)
-        return normalise_and_pad(_resize(image, fitted).to(place), self.image_size), _scale(size, fitted)
+            image = image.to(device)
+        return normalise_and_pad(_resize(image, fitted).to(device), self.image_size), _scale(size, fitted)
+
+    def item(self, dataset: CocoDataset, index: int) -> Item:
+        """Return a transformed image with all its objects."""
+        sample = dataset.samples[index]
+        size = (sample.height, sample.width)
+        image, scale = self(dataset.image(index))
+        targets = {"boxes": sample.boxes * scale.repeat(2), "labels": sample.labels}
+        if sample.masks is not None:
+            targets["masks"] = crop_masks(sample.masks, sample.boxes, *size)
+        return Item(image, targets, sample.image_id, size, scale)
 
 
 def shape_of(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Return height and width of what is given by the side of a square, or as they are."""
+    """Return (height, width) of a size that is either that or the side of a square."""
     return (image_size, image_size) if isinstance(image_size, int) else image_size
 
 
 def fit(size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
-    """Return (height, width) of an image of `size` when it is made as large as fits into `shape`.
+    """Return the largest (height, width) with the aspect ratio of `size` that fits into `shape`.
 
     >>> fit((720, 1280), (640, 640)), fit((720, 1280), (180, 640))
     ((360, 640), (180, 320))
@@ -205,20 +236,15 @@ def fit(size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def normalise_and_pad(image: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Turn uint8 `(3, H, W)` into the upper left part of float32 `(3, S, S)`; around it is the mean colour."""
+    """Normalize uint8 `(3, H, W)` into the top left of float32 `(3, S, S)`, padded with the mean color."""
     padded = torch.zeros(3, *shape_of(size), device=image.device)
-    # A copy that blocks would wait for all that the device has still to do.
+    # A blocking copy would synchronize with the GPU.
     mean, std = (
         (255 * torch.tensor(values).view(3, 1, 1)).to(image.device, non_blocking=True)
         for values in (IMAGE_MEAN, IMAGE_STD)
     )
     padded[:, : image.shape[-2], : image.shape[-1]].copy_(image).sub_(mean).div_(std)
     return padded
-
-
-def _check_size(image_size: int) -> None:
-    if image_size < 1:
-        raise SpinetError(f"image_size is {image_size}; allowed is any whole number of pixels from 1")
 
 
 def _mirror(boxes: Tensor, axis: int, length: int) -> Tensor:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.images import read_image
-from spinet.data.stream import check_numbers
 from spinet.deploy.check import Agreement, check, photo_like
 from spinet.deploy.formats import (
     capture,
@@ -27,7 +26,7 @@ from spinet.deploy.manifest import ExportFormat, Manifest, Precision, current_ve
 from spinet.deploy.sessions import OnnxSession, OpenVinoSession, ProgramSession, exported_file
 from spinet.engine.build import Model
 from spinet.engine.checkpoint import ModelInfo, load_classifier, load_model, read_info
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, check_positive
 from spinet.predict.predict import find_images
 
 # Pictures that a file is compared on, and photos that the ranges of 8-bit values are taken from.
@@ -56,9 +55,9 @@ class ExportOptions:
     calibration: Path | None = None
 
     def __post_init__(self) -> None:
-        check_numbers(batch_size=self.batch_size)
+        check_positive(batch_size=self.batch_size)
         for size in self.shape or ():
-            check_numbers(image_size=size)
+            check_positive(image_size=size)
         if self.precision != "fp32" and self.format != "openvino":
             raise SpinetError(f"{self.precision} is for --format openvino; {self.format} files compute in fp32")
         if self.precision == "int8" and self.calibration is None:

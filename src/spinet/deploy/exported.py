@@ -12,7 +12,7 @@ from spinet.data.class_transforms import ClassEvalTransform
 from spinet.deploy.graph import letterbox, to_pixels
 from spinet.deploy.sessions import CPU, Session, open_session
 from spinet.engine.checkpoint import ModelInfo
-from spinet.engine.evaluate import PhotoDetections, in_photo
+from spinet.engine.evaluate import ImageDetections, to_image
 from spinet.errors import SpinetError
 from spinet.models.classifier import Guesses
 from spinet.models.detections import Detections, Limits
@@ -119,7 +119,7 @@ class ExportedDetector(Exported):
         """Return the task of the files that this class is for."""
         return "detector"
 
-    def __call__(self, image: Tensor, score_threshold: float = 0.3) -> PhotoDetections:
+    def __call__(self, image: Tensor, score_threshold: float = 0.3) -> ImageDetections:
         """Find objects in a uint8 RGB photo `(3, H, W)`; boxes and masks come in its own pixels.
 
         Raises:
@@ -137,11 +137,11 @@ class ExportedDetector(Exported):
         check_photo(image)
         return Prepared(image, *letterbox(image, self.shape))
 
-    def find(self, photos: Sequence[Prepared], score_threshold: float = 0.3) -> list[PhotoDetections]:
+    def find(self, photos: Sequence[Prepared], score_threshold: float = 0.3) -> list[ImageDetections]:
         """Find objects in any number of prepared photos."""
         found = split_detections(self.run(torch.stack([photo.pixels for photo in photos])), score_threshold)
         return [
-            in_photo(own, photo.scale, photo.image.shape[-2], photo.image.shape[-1])
+            to_image(own, photo.scale, photo.image.shape[-2], photo.image.shape[-1])
             for own, photo in zip(found, photos, strict=True)
         ]
 

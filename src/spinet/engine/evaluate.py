@@ -1,41 +1,82 @@
-"""Detections over a data set, and COCO's metrics of them."""
+"""Running a detector over a dataset, and COCO's metrics of its detections."""
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor
 
+from spinet.data.batch import Batch
 from spinet.data.coco import CocoDataset
 from spinet.data.findings import some
-from spinet.data.loader import eval_loader
+from spinet.data.loader import DatasetT, ItemTransform, eval_loader
 from spinet.data.mask_crops import paste_masks
 from spinet.data.masks import Rle, as_rle, read_mask
-from spinet.data.stream import Batch
-from spinet.data.transforms import EvalTransform
+from spinet.data.transforms import EvalTransform, shape_of
 from spinet.engine.build import AnyDetector, Detector
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.distributed import Processes
+from spinet.engine.tta import Views, merge, mirror, mirror_back, unscale
 from spinet.errors import SpinetError
 from spinet.models.detections import Detections
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
-# One detection in COCO's results format: image_id, category_id, bbox (x, y, width, height), score and, where the
-# detector finds masks, segmentation (RLE).
+# One detection in COCO's results format: image_id, category_id, bbox (x, y, width, height), score and, from detectors
+# with masks, segmentation (RLE).
 CocoResult = dict[str, Any]
 
 
-class PhotoDetections(TypedDict):
-    """What was found in one photo, best first.
+@dataclass(frozen=True)
+class EvalOptions:
+    """How to run a model over a dataset.
 
     Attributes:
-        boxes: `(D, 4)` XYXY in pixels of the photo, inside it.
+        image_size: side of the square that images are fitted into, or its (height, width), in pixels.
+        batch_size: images per batch and process.
+        device: where the model is.
+        workers: processes that load images, per scale of `views`; 0 loads in this one.
+        bf16: autocast to bfloat16.
+        views: test-time augmentation, for detectors; by default one plain view.
+        processes: this process among all that share the images.
+    """
+
+    image_size: int | tuple[int, int]
+    batch_size: int = 8
+    device: torch.device | str = "cpu"
+    workers: int = 0
+    bf16: bool = False
+    views: Views = field(default_factory=Views)
+    processes: Processes = field(default_factory=Processes)
+
+    def loader(self, dataset: DatasetT, transform: ItemTransform[DatasetT]) -> Iterable[Batch]:
+        """Return this process's batches."""
+        group = self.processes
+        return eval_loader(
+            dataset,
+            transform,
+            batch_size=self.batch_size,
+            rank=group.rank,
+            world_size=group.count,
+            workers=self.workers,
+        )
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the model computes."""
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16)
+
+
+class ImageDetections(TypedDict):
+    """Detections in one image, highest score first.
+
+    Attributes:
+        boxes: `(D, 4)` XYXY in pixels of the image file, inside it.
         scores: `(D,)`.
         labels: `(D,)`.
-        masks: D masks of the whole photo; absent where only boxes are found.
+        masks: D masks of the whole image; absent from detectors without masks.
     """
 
     boxes: Tensor
@@ -44,106 +85,124 @@ class PhotoDetections(TypedDict):
     masks: NotRequired[list[Rle]]
 
 
-def in_photo(found: Detections, scale: Tensor, height: int, width: int) -> PhotoDetections:
-    """Bring what a network found in its input back to the photo, on the CPU.
+def to_image(detections: Detections, scale: Tensor, height: int, width: int) -> ImageDetections:
+    """Map a network's detections to pixels of the image file, on the CPU.
 
     Args:
-        found: boxes in pixels of the network's input.
-        scale: `(2,)`, (x, y): input divided by photo.
-        height: of the photo, in pixels.
-        width: of the photo, in pixels.
+        detections: boxes in pixels of the network's input.
+        scale: `(2,)`, (x, y): input size divided by image size.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
     """
-    boxes = found["boxes"].cpu() / scale.repeat(2)
+    return _clip(unscale(detections, scale), height, width)
+
+
+def _clip(detections: Detections, height: int, width: int) -> ImageDetections:
+    boxes = detections["boxes"]
     limit = torch.tensor([width, height, width, height])
-    placed = PhotoDetections(
-        boxes=boxes.clamp(min=0).minimum(limit), scores=found["scores"].cpu(), labels=found["labels"].cpu()
+    clipped = ImageDetections(
+        boxes=boxes.clamp(min=0).minimum(limit), scores=detections["scores"], labels=detections["labels"]
     )
-    if "masks" in found:
-        # In the boxes as they were found: what reaches out of the photo is cut off, not pressed into it.
-        placed["masks"] = paste_masks(found["masks"], boxes, height, width)
-    return placed
-
-
-def coco_results(detections: Iterable[Detections], batch: Batch, category_ids: tuple[int, ...]) -> list[CocoResult]:
-    """Turn a batch's detections into COCO results, in the pixels of the original images."""
-    results: list[CocoResult] = []
-    for found, image_id, scale, size in zip(
-        detections, batch.image_ids.tolist(), batch.scales, batch.sizes, strict=True
-    ):
-        placed = in_photo(found, scale, *size.tolist())
-        boxes = placed["boxes"]
-        boxes[:, 2:] -= boxes[:, :2]
-        objects = zip(boxes.tolist(), placed["scores"].tolist(), placed["labels"].tolist(), strict=True)
-        new: list[CocoResult] = [
-            {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
-            for box, score, label in objects
-        ]
-        for result, mask in zip(new, placed.get("masks", ()), strict=False):
-            result["segmentation"] = mask
-        results += new
-    return results
+    if "masks" in detections:
+        # Pasted into the boxes before clipping: a mask is cut at the edge of the image, not squeezed into it.
+        clipped["masks"] = paste_masks(detections["masks"], boxes, height, width)
+    return clipped
 
 
 def detect(
-    model: AnyDetector,
-    dataset: CocoDataset,
-    *,
-    image_size: int | tuple[int, int],
-    batch_size: int,
-    device: torch.device,
-    workers: int = 0,
-    bf16: bool = False,
-    processes: Processes | None = None,
-    category_ids: tuple[int, ...] | None = None,
+    model: AnyDetector, dataset: CocoDataset, options: EvalOptions, category_ids: tuple[int, ...] | None = None
 ) -> list[CocoResult]:
-    """Run `model` over every image of `dataset`, split among the processes, and return all COCO results.
+    """Run `model` over every image of `dataset` and return the COCO results of all processes.
 
-    `image_size` is the side of the square that photos are fitted into, or its height and width, in pixels.
-    `category_ids` are those of the model's labels if it knows other classes too; these are left out.
+    Each scale is resized from the image file, as a plain evaluation at that size would be, and the views' detections
+    are merged.
+
+    Args:
+        model: the detector.
+        dataset: the images.
+        options: how to run it.
+        category_ids: those of the model's labels, if it has more classes than the dataset; results of the others are
+            dropped.
     """
-    processes = processes or Processes()
-    loader = eval_loader(
-        dataset,
-        EvalTransform(image_size),
-        batch_size=batch_size,
-        rank=processes.rank,
-        world_size=processes.count,
-        workers=workers,
-    )
+    height, width = shape_of(options.image_size)
+    loaders = [
+        options.loader(dataset, EvalTransform((max(round(height * scale), 1), max(round(width * scale), 1))))
+        for scale in options.views.scales
+    ]
     training = model.training
     model.eval()
     results: list[CocoResult] = []
-    for batch in loader:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            found = model.predict(batch.images.to(device))
-        results += coco_results(found, batch, category_ids or dataset.category_ids)
+    for batches in zip(*loaders, strict=True):
+        views = [view for batch in batches for view in _predict_views(model, batch, options)]
+        first = batches[0]
+        for image_id, size, *seen in zip(first.image_ids.tolist(), first.sizes.tolist(), *views, strict=True):
+            results += _coco_results(_clip(merge(seen), *size), image_id, category_ids or dataset.category_ids)
+    model.train(training)
     if category_ids:
         results = [result for result in results if result["category_id"] in dataset.category_ids]
-    model.train(training)
-    return processes.gather(results)
+    return options.processes.gather(results)
+
+
+def _predict_views(model: AnyDetector, batch: Batch, options: EvalOptions) -> list[list[Detections]]:
+    """Return the detections of a batch, and of its mirror image if asked for, in pixels of the image files."""
+    images = batch.images.to(torch.device(options.device))
+    with options.autocast():
+        views = [model.predict(images)]
+        if options.views.flip:
+            widths = (batch.sizes[:, 1] * batch.scales[:, 0]).round().long().tolist()
+            mirrored = model.predict(mirror(images, widths))
+            views.append([mirror_back(found, width) for found, width in zip(mirrored, widths, strict=True)])
+    return [[unscale(found, scale) for found, scale in zip(view, batch.scales, strict=True)] for view in views]
+
+
+def _coco_results(detections: ImageDetections, image_id: int, category_ids: tuple[int, ...]) -> list[CocoResult]:
+    boxes = detections["boxes"]
+    boxes[:, 2:] -= boxes[:, :2]
+    objects = zip(boxes.tolist(), detections["scores"].tolist(), detections["labels"].tolist(), strict=True)
+    results: list[CocoResult] = [
+        {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
+        for box, score, label in objects
+    ]
+    for result, mask in zip(results, detections.get("masks", ()), strict=False):
+        result["segmentation"] = mask
+    return results
+
+
+def evaluate(
+    model: AnyDetector, dataset: CocoDataset, options: EvalOptions, category_ids: tuple[int, ...] | None = None
+) -> dict[str, float]:
+    """Return COCO's metrics of `model` on `dataset`, the same in every process; see `detect` for the arguments.
+
+    Mask metrics are among them if the model predicts masks and `dataset` has them in its file.
+
+    >>> METRICS[:3]
+    ('AP', 'AP50', 'AP75')
+    """
+    results = detect(model, dataset, options, category_ids)
+    group = options.processes
+    return group.broadcast(coco_metrics(dataset.ground_truth(), results, dataset.has_masks) if group.is_main else {})
 
 
 def coco_metrics(ground_truth: Mapping[str, Any], results: list[CocoResult], masks: bool = False) -> dict[str, float]:
-    """COCO's twelve numbers for boxes, and `AP/<class>` for every class; NaN where there is nothing to find.
+    """Return COCO's twelve box metrics and `AP/<class>`, from 0 to 1; NaN where there is no ground truth.
 
-    Where results have masks, the same numbers of the masks follow as `mask/AP`, ..., `mask/AP/<class>`, unless none of
-    the annotations has a mask. As in COCO's own files of mask results, a found mask is as large as its pixels are
-    many, not as its box.
+    Where results have masks and the annotations do too, `mask/AP`, ..., `mask/AP/<class>` follow. The area of a
+    predicted mask is its number of pixels, not that of its box, as in COCO's own mask results.
 
     Args:
         ground_truth: a COCO dict with images, categories and annotations.
         results: detections in COCO's results format.
-        masks: give the numbers of masks even if nothing was found.
+        masks: return mask metrics even without any detection.
 
     Raises:
-        SpinetError: results have masks, but only some of the annotations, or broken ones.
+        SpinetError: results have masks, but some annotations have none, or invalid ones.
     """
     masks = _any_masks(results, masks) and _any_masks(ground_truth["annotations"], True)
     boxes = [{key: value for key, value in result.items() if key != "segmentation"} for result in results]
     metrics = _coco_numbers(ground_truth, boxes, "bbox")
     if masks:
-        found = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
-        numbers = _coco_numbers(_with_masks(ground_truth), found, "segm")
+        segments = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
+        numbers = _coco_numbers(_with_masks(ground_truth), segments, "segm")
         metrics |= {f"mask/{name}": value for name, value in numbers.items()}
     return metrics
 
@@ -164,14 +223,14 @@ def _coco_numbers(
     # Axes: overlap threshold, recall, class, object size, detections per image.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     for column, category in enumerate(evaluation.params.catIds):
-        found = precision[:, :, column]
+        values = precision[:, :, column]
         name = f"AP/{truth.cats[category]['name']}"
-        metrics[name] = float(found[found > -1].mean()) if (found > -1).any() else math.nan
+        metrics[name] = float(values[values > -1].mean()) if (values > -1).any() else math.nan
     return metrics
 
 
 def _with_masks(ground_truth: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the truth with all masks as checked RLE, because the metric does not end on some broken ones."""
+    """Return the ground truth with all masks as validated RLE: the metric never returns on some invalid ones."""
     sizes = {image["id"]: (int(image["height"]), int(image["width"])) for image in ground_truth["images"]}
     annotations = []
     for entry in ground_truth["annotations"]:
@@ -184,64 +243,15 @@ def _with_masks(ground_truth: Mapping[str, Any]) -> dict[str, Any]:
     return {**ground_truth, "annotations": annotations}
 
 
-def evaluate(
-    model: AnyDetector,
-    dataset: CocoDataset,
-    *,
-    image_size: int | tuple[int, int],
-    batch_size: int,
-    device: torch.device,
-    workers: int = 0,
-    bf16: bool = False,
-    processes: Processes | None = None,
-    category_ids: tuple[int, ...] | None = None,
-) -> dict[str, float]:
-    """Return COCO's metrics of `model` on `dataset`; the same in every process. See `detect` for the arguments.
-
-    Those of masks are among them where the model finds masks; `dataset` has to have them in its file then.
-
-    >>> METRICS[:3]
-    ('AP', 'AP50', 'AP75')
-    """
-    processes = processes or Processes()
-    results = detect(
-        model,
-        dataset,
-        image_size=image_size,
-        batch_size=batch_size,
-        device=device,
-        workers=workers,
-        bf16=bf16,
-        processes=processes,
-        category_ids=category_ids,
-    )
-    return measure(dataset, results, processes)
-
-
-def measure(dataset: CocoDataset, results: list[CocoResult], processes: Processes) -> dict[str, float]:
-    """Return COCO's metrics of the results of all processes, the same in every process."""
-    metrics = coco_metrics(dataset.ground_truth(), results, dataset.has_masks) if processes.is_main else {}
-    return processes.broadcast(metrics)
-
-
 @torch.no_grad()
-def mean_loss(
-    model: Detector,
-    dataset: CocoDataset,
-    *,
-    image_size: int,
-    batch_size: int,
-    device: torch.device,
-    workers: int = 0,
-    bf16: bool = False,
-) -> float:
-    """Return the loss of `model` in evaluation mode, as in training but without chance: the mean over the images."""
-    training = model.training
+def mean_loss(model: Detector, dataset: CocoDataset, options: EvalOptions) -> float:
+    """Return the mean training loss per image, in evaluation mode and without augmentation."""
+    training, device = model.training, torch.device(options.device)
     model.eval()
     total = 0.0
-    for batch in eval_loader(dataset, EvalTransform(image_size), batch_size=batch_size, workers=workers):
+    for batch in options.loader(dataset, EvalTransform(options.image_size)):
         targets = {name: value.to(device) for name, value in batch.targets.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with options.autocast():
             losses = model.losses(batch.images.to(device), targets)
         total += float(torch.stack(list(losses.values())).sum()) * len(batch.images)
     model.train(training)
@@ -249,13 +259,10 @@ def mean_loss(
 
 
 def check_classes(info: ModelInfo, dataset: CocoDataset, where: str) -> None:
-    """Raise unless the network that `where` names tells the data set's classes apart.
-
-    It may know more classes, as published weights do, when those that both have carry the same names.
-    """
+    """Raise unless the model that `where` names has all classes of the dataset, by id and name; it may have more."""
     known = dict(zip(info.category_ids, info.class_names, strict=True))
-    asked = dict(zip(dataset.category_ids, dataset.class_names, strict=True))
-    if not asked.items() <= known.items():
+    wanted = dict(zip(dataset.category_ids, dataset.class_names, strict=True))
+    if not wanted.items() <= known.items():
         raise SpinetError(
             f"{where} was trained on {len(info.category_ids)} classes ({some(info.class_names, 3)}), but "
             f"{dataset.annotation_file} has {len(dataset.category_ids)} ({some(dataset.class_names, 3)})"

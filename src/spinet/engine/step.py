@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from spinet.data.stream import Batch
+from spinet.data.batch import Batch
 from spinet.engine.build import Model
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import TrainConfig

@@ -1,35 +1,33 @@
-"""What the training loop has to know of the kind of network that it trains."""
+"""What differs between training detectors, mask detectors and classifiers: data, batches and metrics."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
 
 from spinet.arch.catalog import load_network
+from spinet.data.batch import Batch
 from spinet.data.class_data import ClassDataset
-from spinet.data.class_loader import class_train_loader
 from spinet.data.class_transforms import ClassTrainTransform
 from spinet.data.coco import CocoDataset
 from spinet.data.findings import Finding
-from spinet.data.loader import train_loader
-from spinet.data.stream import Batch
+from spinet.data.loader import ItemTransform, train_loader
 from spinet.data.transforms import TrainTransform
 from spinet.doctor.anchors import AnchorShapes
 from spinet.doctor.annotations import quick_findings
-from spinet.engine.build import MASK_HEADS, Detector
-from spinet.engine.classify import evaluate_classes
+from spinet.engine.build import MASK_HEADS
+from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.classify import evaluate_classes, label_ids
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import Processes
-from spinet.engine.evaluate import evaluate
-from spinet.models.classifier import Classifier
+from spinet.engine.evaluate import EvalOptions, check_classes, evaluate
 from spinet.models.factory import available_levels
 
 
-class Photos(Protocol):
-    """One split of a data set."""
+class ImageDataset(Protocol):
+    """One split of a dataset."""
 
     root: Path
     split: str
@@ -42,47 +40,57 @@ class Photos(Protocol):
 
 
 class Task(ABC):
-    """A kind of network: which data it takes, and how it is measured.
+    """A kind of model: its data, batches and metrics.
 
     Attributes:
         shown: metrics that are printed after an evaluation.
-        score: the one of them that the best weights have the most of.
+        score: the metric that selects the best weights; higher is better.
     """
 
     shown: ClassVar[tuple[str, ...]]
     score: ClassVar[str]
 
     @abstractmethod
-    def open(self, config: TrainConfig, split: str) -> Photos:
-        """Open the split, "train" or "val", of the data that the settings name."""
+    def open(self, config: TrainConfig, split: str) -> ImageDataset:
+        """Open a split, "train" or "val", of the dataset `config.data.root`."""
 
     @abstractmethod
     def findings(self, config: TrainConfig, train: Any, val: Any) -> list[Finding]:
-        """Look for what ruins a training, without opening images."""
+        """Check the annotations for problems; no image is opened."""
 
     @abstractmethod
-    def loader(self, config: TrainConfig, train: Any) -> Callable[..., Iterator[Batch]]:
-        """Return the loader of augmented batches, which is still to be told which batches, and how."""
+    def transform(self, config: TrainConfig) -> ItemTransform[Any]:
+        """Return the augmentation."""
+
+    @abstractmethod
+    def measure(self, model: Any, val: Any, options: EvalOptions) -> dict[str, float]:
+        """Return the metrics of `model`, the same in every process."""
 
     def batches(
         self, config: TrainConfig, train: Any, *, part_size: int, first_batch: int, group: Processes
     ) -> Iterator[Batch]:
         """Return this process's endless stream of batches of `part_size` images."""
-        return self.loader(config, train)(
+        return train_loader(
+            train,
+            self.transform(config),
             batch_size=part_size,
             seed=config.seed,
             first_batch=first_batch,
             rank=group.rank,
             world_size=group.count,
             workers=config.data.workers,
-            rendered=config.data.augment_on == "workers",
+            augment_on_device=config.data.augment_on == "device",
         )
 
-    @abstractmethod
     def evaluate(
         self, model: Any, val: Any, config: TrainConfig, *, part_size: int, device: torch.device, group: Processes
     ) -> dict[str, float]:
-        """Return the metrics of `model`, the same in every process."""
+        """Return the metrics of `model` under the settings of its training, the same in every process."""
+        bf16 = config.uses_bf16(device.type)
+        options = EvalOptions(
+            config.data.image_size, part_size, device, config.data.workers, bf16=bf16, processes=group
+        )
+        return self.measure(model, val, options)
 
 
 class Detection(Task):
@@ -107,39 +115,25 @@ class Detection(Task):
             max_objects=config.data.max_objects,
         )
 
-    def loader(self, config: TrainConfig, train: CocoDataset) -> Callable[..., Iterator[Batch]]:
+    def transform(self, config: TrainConfig) -> TrainTransform:
         """See `Task`."""
         data = config.data
-        transform = TrainTransform(
-            data.image_size, data.scale_jitter, data.horizontal_flip, data.vertical_flip, data.colour_jitter
+        return TrainTransform(
+            data.image_size,
+            data.scale_jitter,
+            data.horizontal_flip,
+            data.vertical_flip,
+            data.colour_jitter,
+            data.max_objects,
         )
-        return partial(train_loader, train, transform, max_objects=data.max_objects)
 
-    def evaluate(
-        self,
-        model: Detector,
-        val: CocoDataset,
-        config: TrainConfig,
-        *,
-        part_size: int,
-        device: torch.device,
-        group: Processes,
-    ) -> dict[str, float]:
+    def measure(self, model: Any, val: CocoDataset, options: EvalOptions) -> dict[str, float]:
         """See `Task`."""
-        return evaluate(
-            model,
-            val,
-            image_size=config.data.image_size,
-            batch_size=part_size,
-            device=device,
-            workers=config.data.workers,
-            bf16=config.uses_bf16(device.type),
-            processes=group,
-        )
+        return evaluate(model, val, options)
 
 
 class Segmentation(Detection):
-    """Boxes, and the masks of the objects in them."""
+    """Boxes and masks."""
 
     shown = ("AP", "AP50", "mask/AP", "mask/AP50", "mask/AP75")
     score = "mask/AP"
@@ -147,7 +141,7 @@ class Segmentation(Detection):
 
 
 class Classification(Task):
-    """One class for every image."""
+    """One class per image."""
 
     shown = ("top1", "top5")
     score = "top1"
@@ -157,47 +151,52 @@ class Classification(Task):
         return ClassDataset(Path(config.data.root), split, config.data.cache_images)
 
     def findings(self, config: TrainConfig, train: ClassDataset, val: ClassDataset) -> list[Finding]:
-        """See `Task`; what is wrong with image folders is refused when they are opened."""
+        """See `Task`; problems in image folders are errors when they are opened."""
         del config, train, val
         return []
 
-    def loader(self, config: TrainConfig, train: ClassDataset) -> Callable[..., Iterator[Batch]]:
+    def transform(self, config: TrainConfig) -> ClassTrainTransform:
         """See `Task`."""
         data = config.data
-        transform = ClassTrainTransform(
+        return ClassTrainTransform(
             data.image_size,
             data.crop_area,
             horizontal_flip=data.horizontal_flip,
             colour_jitter=data.colour_jitter,
             vertical_flip=data.vertical_flip,
         )
-        return partial(class_train_loader, train, transform)
 
-    def evaluate(
-        self,
-        model: Classifier,
-        val: ClassDataset,
-        config: TrainConfig,
-        *,
-        part_size: int,
-        device: torch.device,
-        group: Processes,
-    ) -> dict[str, float]:
+    def measure(self, model: Any, val: ClassDataset, options: EvalOptions) -> dict[str, float]:
         """See `Task`."""
-        return evaluate_classes(
-            model,
-            val,
-            image_size=config.data.image_size,
-            batch_size=part_size,
-            device=device,
-            workers=config.data.workers,
-            bf16=config.uses_bf16(device.type),
-            processes=group,
-        )
+        return evaluate_classes(model, val, options)
+
+
+def evaluate_folder(
+    model: Any, info: ModelInfo, root: Path, split: str, options: EvalOptions, where: str
+) -> dict[str, float]:
+    """Return the metrics of a detector or classifier on a split of a dataset folder.
+
+    Args:
+        model: the detector or classifier, also an exported one.
+        info: its description.
+        root: the dataset folder.
+        split: "train" or "val".
+        options: how to run it.
+        where: the model's file, for messages.
+
+    Raises:
+        SpinetError: the dataset is not valid or has classes that the model lacks.
+    """
+    if info.task == "classifier":
+        classes = ClassDataset(root, split)
+        return evaluate_classes(model, classes, options, label_ids(info, classes, where))
+    dataset = CocoDataset(root, split)
+    check_classes(info, dataset, where)
+    return evaluate(model, dataset, options, info.category_ids)
 
 
 def anchor_shapes(model: ModelConfig) -> AnchorShapes:
-    """Return the anchors of a detector with these settings, but for their scale.
+    """Return the anchors of a detector, without their scale.
 
     Raises:
         SpinetError: the architecture is unknown, or its file is missing or not valid.
@@ -207,7 +206,7 @@ def anchor_shapes(model: ModelConfig) -> AnchorShapes:
 
 
 def task_of(model: ModelConfig) -> Task:
-    """Return the task of a network with these settings."""
+    """Return the task of a model."""
     if model.head == "classifier":
         return Classification()
     return Segmentation() if model.head in MASK_HEADS else Detection()

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from spinet.arch.catalog import load_network
+from spinet.data.batch import Batch
 from spinet.data.findings import Finding, refuse
-from spinet.data.stream import Batch
 from spinet.engine.build import Model
 from spinet.engine.checkpoint import ModelInfo, read_state, save_weights
 from spinet.engine.config import TrainConfig, differences, read_config
@@ -18,7 +18,7 @@ from spinet.engine.distributed import Processes, pick_device, processes
 from spinet.engine.progress import Display, RunLog, memory_gib
 from spinet.engine.state import TrainState
 from spinet.engine.step import Stepper
-from spinet.engine.task import Photos, Task, task_of
+from spinet.engine.task import ImageDataset, Task, task_of
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.blocks import count_parameters
@@ -52,8 +52,8 @@ def train(
     config: TrainConfig,
     run: Path | None,
     *,
-    train_set: Photos | None = None,
-    val_set: Photos | None = None,
+    train_set: ImageDataset | None = None,
+    val_set: ImageDataset | None = None,
     info: ModelInfo | None = None,
     quiet: bool = False,
 ) -> TrainResult:
@@ -111,8 +111,8 @@ class _Run:
         run: Path | None,
         task: Task,
         state: TrainState,
-        train_set: Photos,
-        val_set: Photos,
+        train_set: ImageDataset,
+        val_set: ImageDataset,
         findings: list[Finding],
         group: Processes,
         device: torch.device,
@@ -249,7 +249,7 @@ class _Run:
             say(f"going on at step {self.state.step} of {self.steps} in {self.folder}")
 
 
-def model_info(config: TrainConfig, dataset: Photos) -> ModelInfo:
+def model_info(config: TrainConfig, dataset: ImageDataset) -> ModelInfo:
     """Describe the network that `config` trains on `dataset`."""
     return ModelInfo(
         load_network(config.model.arch),

@@ -18,7 +18,7 @@ from spinet.arch.scaling import Scaling
 from spinet.data.coco import CocoDataset
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-from spinet.engine.evaluate import mean_loss
+from spinet.engine.evaluate import EvalOptions, mean_loss
 from spinet.engine.machine import threads
 from spinet.engine.train import TrainResult, train
 from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError
@@ -150,15 +150,14 @@ class ProxyTask:
     def _metrics(self, config: TrainConfig, result: TrainResult, held_out: CocoDataset) -> dict[str, Any]:
         assert not isinstance(result.model, Classifier)
         device = next(result.model.parameters()).device
-        loss = mean_loss(
-            result.model,
-            held_out,
-            image_size=config.data.image_size,
-            batch_size=config.batch_size // config.accumulate,
-            device=device,
-            workers=self.workers,
+        options = EvalOptions(
+            config.data.image_size,
+            config.batch_size // config.accumulate,
+            device,
+            self.workers,
             bf16=config.uses_bf16(device.type),
         )
+        loss = mean_loss(result.model, held_out, options)
         points = curve(result.losses)
         measured = {"AP": result.last["AP"], "AP50": result.last["AP50"], "loss": loss, "train_loss": points[-1]}
         reward = -loss if self.proxy.reward == "loss" else measured[self.proxy.reward]

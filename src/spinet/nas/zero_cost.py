@@ -9,9 +9,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spinet.data.batch import Batch
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader
-from spinet.data.stream import Batch
 from spinet.data.transforms import EvalTransform
 from spinet.engine.build import Detector
 from spinet.engine.checkpoint import ModelInfo

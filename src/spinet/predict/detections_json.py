@@ -3,10 +3,10 @@
 from typing import Any
 
 from spinet.engine.checkpoint import ModelInfo
-from spinet.engine.evaluate import PhotoDetections
+from spinet.engine.evaluate import ImageDetections
 
 
-def coco_entries(found: PhotoDetections, info: ModelInfo) -> list[dict[str, Any]]:
+def coco_entries(found: ImageDetections, info: ModelInfo) -> list[dict[str, Any]]:
     """Return what was found in COCO's results format, without the image: boxes (x, y, width, height), masks RLE."""
     boxes = found["boxes"].clone()
     boxes[:, 2:] -= boxes[:, :2]
@@ -19,7 +19,7 @@ def coco_entries(found: PhotoDetections, info: ModelInfo) -> list[dict[str, Any]
     return results
 
 
-def detections_json(found: PhotoDetections, info: ModelInfo) -> list[dict[str, Any]]:
+def detections_json(found: ImageDetections, info: ModelInfo) -> list[dict[str, Any]]:
     """What was found, for people to read: as in COCO's results format, rounded, and with the names of the classes."""
     names = [info.class_names[label] for label in found["labels"].tolist()]
     return [

@@ -5,7 +5,7 @@ import colorsys
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from spinet.data.masks import Rle, decode_columns
-from spinet.engine.evaluate import PhotoDetections
+from spinet.engine.evaluate import ImageDetections
 
 # How much of a mask's colour lies over the photo, of 255.
 FILL = 100
@@ -13,7 +13,7 @@ FILL = 100
 CROWD = 25
 
 
-def draw_detections(image: Image.Image, detections: PhotoDetections, class_names: tuple[str, ...]) -> Image.Image:
+def draw_detections(image: Image.Image, detections: ImageDetections, class_names: tuple[str, ...]) -> Image.Image:
     """Return a copy of an RGB `image` with masks, boxes, class names and scores; the surest on top.
 
     Masks are translucent with an outline, below all boxes. In a crowd, objects smaller than their names have none,

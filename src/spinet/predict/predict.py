@@ -17,7 +17,7 @@ from spinet.data.transforms import EvalTransform
 from spinet.engine.build import Detector
 from spinet.engine.checkpoint import ModelInfo, load_model
 from spinet.engine.compiling import compile_for_inference
-from spinet.engine.evaluate import PhotoDetections, in_photo
+from spinet.engine.evaluate import ImageDetections, to_image
 from spinet.errors import SpinetError
 from spinet.files import refuse_replacing, write_atomically
 from spinet.fuse.formats import Precision, check_precision, fuse_in
@@ -53,7 +53,7 @@ class PhotoDetector(Protocol):
         """Fit a uint8 RGB photo `(3, H, W)` into its input."""
         ...
 
-    def find(self, photos: Sequence[Prepared], score_threshold: float = ...) -> list[PhotoDetections]:
+    def find(self, photos: Sequence[Prepared], score_threshold: float = ...) -> list[ImageDetections]:
         """Find objects in a batch of prepared photos."""
         ...
 
@@ -88,7 +88,7 @@ class Predictor:
             compile_for_inference(model, device)
         return cls(model, info, device)
 
-    def __call__(self, image: Tensor, score_threshold: float = 0.3) -> PhotoDetections:
+    def __call__(self, image: Tensor, score_threshold: float = 0.3) -> ImageDetections:
         """Find objects in a uint8 RGB photo `(3, H, W)`; boxes and masks come in its own pixels."""
         [found] = self.find([self.prepare(image)], score_threshold)
         return found
@@ -102,12 +102,12 @@ class Predictor:
         check_photo(image)
         return Prepared(image, *EvalTransform(self.info.image_size)(image, self.device))
 
-    def find(self, photos: Sequence[Prepared], score_threshold: float = 0.3) -> list[PhotoDetections]:
+    def find(self, photos: Sequence[Prepared], score_threshold: float = 0.3) -> list[ImageDetections]:
         """Find objects in a batch of prepared photos."""
         pixels = torch.stack([photo.pixels for photo in photos])
         found = self.model.predict(pixels, score_threshold=score_threshold)
         return [
-            in_photo(own, photo.scale, photo.image.shape[-2], photo.image.shape[-1])
+            to_image(own, photo.scale, photo.image.shape[-2], photo.image.shape[-1])
             for own, photo in zip(found, photos, strict=True)
         ]
 
@@ -231,7 +231,7 @@ def _image_ids(files: Sequence[Path]) -> list[int]:
     return numbers if len(set(numbers)) == len(files) else list(range(1, len(files) + 1))
 
 
-def _entry(path: Path, image: Tensor, found: PhotoDetections, info: ModelInfo) -> dict[str, Any]:
+def _entry(path: Path, image: Tensor, found: ImageDetections, info: ModelInfo) -> dict[str, Any]:
     """One photo in the JSON file."""
     size = {"width": image.shape[-1], "height": image.shape[-2]}
     return {"file": str(path), **size, "detections": detections_json(found, info)}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spinet.data.class_transforms import ClassEvalTransform, ClassTrainTransform
-from spinet.data.rendering import RawImages, View, develop, gather
+from spinet.data.device_augment import DrawnTransform, RawImages
 from spinet.data.transforms import EvalTransform, TrainTransform
 
 CPU = torch.device("cpu")
@@ -20,13 +20,13 @@ def photo(height: int, width: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=generator).permute(2, 0, 1)
 
 
-def view_of(kind: str, size: tuple[int, int], **options: object) -> View:
+def view_of(kind: str, size: tuple[int, int], **options: object) -> DrawnTransform:
     """A view of an image of this size by the training of a detector or a classifier, with all that can be drawn."""
     options = {"vertical_flip": True, "colour_jitter": 0.5} | options
     if kind == "detector":
         placement, _, _ = TrainTransform(24, **options).place(size, torch.zeros(0, 4))
         return placement
-    return ClassTrainTransform(24, **options).view(*size)
+    return ClassTrainTransform(24, **options).place(size)
 
 
 @settings(max_examples=120)
@@ -41,11 +41,9 @@ def test_photos_rendered_together_later_are_bit_equal_to_those_rendered_at_once(
     photos = [photo(*size, seed) for size in sizes]
     views = [view_of(kind, size, colour_jitter=colours) for size in sizes]
 
-    at_once = gather(*zip(*[develop(*pair, True) for pair in zip(photos, views, strict=True)], strict=True))
-    later = gather(*zip(*[develop(*pair, False) for pair in zip(photos, views, strict=True)], strict=True))
+    at_once = torch.stack([view.apply(image) for image, view in zip(photos, views, strict=True)])
+    later = RawImages.of(*zip(*[view.reduce(image) for image, view in zip(photos, views, strict=True)], strict=True))
 
-    assert isinstance(at_once, torch.Tensor)
-    assert isinstance(later, RawImages)
     assert torch.equal(later.to(CPU), at_once)
     assert torch.equal(pickle.loads(pickle.dumps(later)).to(CPU), at_once)
 
@@ -56,8 +54,8 @@ def test_rendering_draws_nothing_and_leaves_the_photo_as_it_was(kind):
     view = view_of(kind, (50, 70))
     before = torch.get_rng_state()
 
-    view.render(image)
-    view.prepared(image)
+    view.apply(image)
+    view.reduce(image)
 
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(image, photo(50, 70))
@@ -66,7 +64,7 @@ def test_rendering_draws_nothing_and_leaves_the_photo_as_it_was(kind):
 @pytest.mark.parametrize("kind", ["detector", "classifier"])
 def test_all_of_the_rendering_happens_where_the_image_is(kind):
     # The meta device has no pixels, and refuses to be mixed with the CPU as a GPU does.
-    rendered = view_of(kind, (50, 70)).render(photo(50, 70).to("meta"))
+    rendered = view_of(kind, (50, 70)).apply(photo(50, 70).to("meta"))
 
     assert rendered.device.type == "meta"
     assert rendered.shape == (3, 24, 24)
@@ -75,7 +73,7 @@ def test_all_of_the_rendering_happens_where_the_image_is(kind):
 def test_a_classifiers_photos_travel_as_the_part_that_is_seen():
     view = view_of("classifier", (100, 120), crop_area=(0.25, 0.25), crop_ratio=(1, 1))
 
-    part, _ = view.prepared(photo(100, 120))
+    part, _ = view.reduce(photo(100, 120))
 
     assert part.shape == (3, 55, 55)
 
@@ -87,21 +85,21 @@ def test_a_photo_that_a_gpu_could_not_shrink_travels_shrunk(size, travels):
     for _ in range(4):
         view, _, _ = transform.place(size, torch.zeros(0, 4))
 
-        travelling, rest = view.prepared(image)
+        travelling, rest = view.reduce(image)
 
         assert (travelling.shape[-2:] == size) == travels
         assert travels or travelling.shape[-2] == 24
-        assert torch.equal(rest.render(travelling), view.render(image))
+        assert torch.equal(rest.apply(travelling), view.apply(image))
 
 
 def test_a_part_that_a_gpu_could_not_shrink_travels_shrunk():
     image = photo(800, 800)
     view = view_of("classifier", (800, 800), crop_area=(1, 1), crop_ratio=(1, 1))
 
-    part, rest = view.prepared(image)
+    part, rest = view.reduce(image)
 
     assert part.shape == (3, 24, 24)
-    assert torch.equal(rest.render(part), view.render(image))
+    assert torch.equal(rest.apply(part), view.apply(image))
 
 
 class ResizedOn(TorchDispatchMode):
