@@ -199,7 +199,7 @@ def test_views_that_make_no_sense_are_one_sentence(spinet, config, tmp_path):
 
     code, _, said = spinet("evaluate", run, "--device", "cpu", "--scales", -1)
     assert code == 1
-    assert "the scales (-1.0,) are not one or more finite numbers above 0" in said
+    assert "scales are (-1.0,); must be one or more finite numbers above 0" in said
 
 
 @pytest.mark.parametrize("head", HEADS)
