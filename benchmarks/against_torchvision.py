@@ -82,7 +82,7 @@ def main(
     Args:
         data: COCO-format folder.
         out: Folder of the runs and of results.json; interrupted runs go on.
-        recipe: Settings of both.
+        recipe: StrategySettings of both.
         networks: Which to train.
         epochs: Instead of the recipe's.
         image_size: Instead of the recipe's.

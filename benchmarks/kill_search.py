@@ -31,7 +31,7 @@ from spinet.nas.run import run_search
 from spinet.nas.space import Choices, Space
 from spinet.nas.trial import Outcome, Proposal, Trial
 from spinet.workers.executors import InProcess
-from spinet.workers.processes import Processes
+from spinet.workers.processes import ProcessExecutor
 
 STEM = (BlockSpec(2, "bottleneck"), BlockSpec(2, "bottleneck"))
 # Small, so that some draws are duplicates of others.
@@ -85,7 +85,7 @@ def drive(run: Path, workers: int, trials: int) -> None:
     """Search, or go on: what is killed."""
     config = SearchConfig(SPACE, {"name": "climber"}, trials=trials)
     evaluate = Evaluation(str(run / LOG))
-    with Processes(workers, timeout=60) if workers else InProcess() as executor:
+    with ProcessExecutor(workers, timeout=60) if workers else InProcess() as executor:
         run_search(config, run, Climber(not workers), evaluate, executor, quiet=True)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from reward_table import RewardTable
 from spinet.arch.graph_hash import graph_hash
-from spinet.nas.settings import PolicySettings, Settings
+from spinet.nas.settings import PolicySettings, StrategySettings
 from spinet.nas.space import Choices, Space
 from spinet.nas.strategies import create_strategy
 from spinet.nas.trial import Outcome, Strategy, Trial, ask_random
@@ -226,7 +226,7 @@ class Replays:
         return bootstrap(lambda x, y: float(np.median(x) / np.median(y)), mine, theirs)
 
 
-def compare(found: Landscape, strategies: Iterable[Settings], seeds: int, trials: int) -> list[Replays]:
+def compare(found: Landscape, strategies: Iterable[StrategySettings], seeds: int, trials: int) -> list[Replays]:
     """Replay strategies with several seeds each in both worlds; the first weights of policies hang on the seed."""
     goals = [ModelWorld(found, seed).quantile(0.99) for seed in range(seeds)]
     pool_goal = float(np.quantile(found.rewards, 0.95))

@@ -136,11 +136,11 @@ def test_best_json_is_an_architecture_that_names_where_it_comes_from(tmp_path):
     result = searched(tmp_path, proxy={"name": "null"})
     best = load_architecture(tmp_path / "best.json")
     rewards = {event["trial"]: event["reward"] for event in events(tmp_path, "tell")}
-    assert result.best.reward == max(rewards.values())
-    ask = events(tmp_path, "ask")[result.best.first.number]
+    assert result.best_reward == max(rewards.values())
+    ask = events(tmp_path, "ask")[result.best_trial.number]
     assert best.genotype == SMALL.decode(tuple(ask["choices"]))
     assert best.scaling == SMALL.scaling
-    for word in ("small", f"trial {result.best.first.number}", f"{result.best.reward:g}", "null"):
+    for word in ("small", f"trial {result.best_trial.number}", f"{result.best_reward:g}", "null"):
         assert word in best.source
 
 
@@ -164,9 +164,9 @@ def test_with_replicates_the_best_is_that_of_the_highest_mean(tmp_path):
             if ask["duplicate_of"] is None:
                 rewards.setdefault(ask["graph"], []).append(told[ask["trial"]])
         means = {graph: sum(each) / len(each) for graph, each in rewards.items()}
-        assert result.best.reward == pytest.approx(max(means.values()))
-        assert means[asks[result.best.first.number]["graph"]] == max(means.values())
-        assert load_architecture(run / "best.json").genotype == TINY.decode(result.best.first.choices)
+        assert result.best_reward == pytest.approx(max(means.values()))
+        assert means[asks[result.best_trial.number]["graph"]] == max(means.values())
+        assert load_architecture(run / "best.json").genotype == TINY.decode(result.best_trial.choices)
         differs += max(rewards, key=lambda graph: max(rewards[graph])) != max(means, key=means.get)
     assert differs
 
@@ -188,7 +188,7 @@ class Promoting(RandomDraws):
 def test_a_higher_rung_beats_a_higher_reward_and_promotions_bypass_constraints(tmp_path):
     constraint = Constraint("macs", 0, 20e9, head="none")
     result = searched(tmp_path, Promoting(), constraints=(constraint,), trials=10)
-    assert result.best.rung == 1
+    assert result.best_trial.rung == 1
     asks = events(tmp_path, "ask")
     assert [ask["rung"] for ask in asks] == [0, 1] * 5
     assert asks[0]["graph"] == asks[1]["graph"]
@@ -383,7 +383,7 @@ def test_a_run_is_not_searched_by_two_drivers_at_once(tmp_path):
             searched(tmp_path)
         return {"reward": 1.0}
 
-    assert searched(tmp_path, evaluate=second, trials=1).best.reward == 1.0
+    assert searched(tmp_path, evaluate=second, trials=1).best_reward == 1.0
 
 
 # Failures

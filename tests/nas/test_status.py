@@ -22,7 +22,7 @@ def test_the_summary_is_what_the_search_did(tmp_path):
     assert (found["asked"], found["told"], found["open"]) == (40, 40, [])
     assert (found["duplicates"], found["trained"]) == (len(duplicates), 40 - len(duplicates))
     assert found["failures"]["nan"] == found["trained"] - found["done"]
-    assert found["best"] == {"trial": result.best.first.number, "rung": 0, "reward": result.best.reward}
+    assert found["best"] == {"trial": result.best_trial.number, "rung": 0, "reward": result.best_reward}
     assert found["acceptance"] == 40 / sum(ask["draws"] for ask in asks)
     assert found["seconds"] == pytest.approx(0.5 * found["done"], abs=0.5)
     assert not found["running"]
@@ -32,7 +32,7 @@ def test_the_summary_is_what_the_search_did(tmp_path):
     for words in (
         "space small, strategy climber, proxy null",
         "40 trials finished",
-        f"trial {result.best.first.number}",
+        f"trial {result.best_trial.number}",
         "nan",
     ):
         assert words in text

@@ -6,7 +6,7 @@ from journals import JournalMaker
 from spinet.errors import SpinetError
 from spinet.nas.spaces import SPACES
 from spinet.nas.state import load_search
-from spinet.report.optuna_export import Words, export_optuna
+from spinet.report.optuna_export import TrialParameters, export_optuna
 
 optuna = pytest.importorskip("optuna")
 
@@ -78,7 +78,7 @@ def test_parameters_are_the_blocks_of_the_decoded_graph_in_words(tmp_path, url):
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_every_decision_of_every_space_has_a_word_for_each_option(space):
-    options = Words(space).options
+    options = TrialParameters(space).options
 
     assert [len(each) for each in options.values()] == [decision.options for decision in space.decisions]
     assert all(len(set(each)) == len(each) for each in options.values())

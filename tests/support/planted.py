@@ -9,7 +9,7 @@ from random import Random
 
 from spinet.arch.block_spec import BlockSpec
 from spinet.arch.catalog import load_architecture
-from spinet.nas.settings import STRATEGIES, PolicySettings, Settings
+from spinet.nas.settings import STRATEGIES, PolicySettings, StrategySettings
 from spinet.nas.spaces import SPACES
 from spinet.nas.strategies import create_strategy
 from spinet.nas.trial import Outcome, Trial, ask_random
@@ -41,13 +41,15 @@ def reward_statistics() -> tuple[float, float]:
     return statistics.fmean(rewards), statistics.stdev(rewards)
 
 
-def settings_of(name: str, seed: int) -> Settings:
+def settings_of(name: str, seed: int) -> StrategySettings:
     """Return the settings of a strategy, the first weights of a policy drawn with `seed`."""
     settings = STRATEGIES[name]
     return replace(settings, seed=seed) if isinstance(settings, PolicySettings) else settings
 
 
-def search_planted(settings: Settings, seed: int, samples: int, in_flight: int = 1) -> list[tuple[float, float]]:
+def search_planted(
+    settings: StrategySettings, seed: int, samples: int, in_flight: int = 1
+) -> list[tuple[float, float]]:
     """Search with noisy rewards, which agree with the true ones to a correlation of 0.8.
 
     Args:

@@ -8,26 +8,26 @@ from worker_jobs import loaded, variable
 
 from spinet.errors import SpinetError
 from spinet.workers.executors import InProcess
-from spinet.workers.processes import Processes, threads_each, visible_gpus
+from spinet.workers.processes import ProcessExecutor, threads_each, visible_gpus
 
 
 class TestProcesses(ExecutorContract):
     @pytest.fixture
     def start(self):
-        return Processes
+        return ProcessExecutor
 
 
 @pytest.mark.slow
 def test_workers_share_the_gpus_in_turn_and_the_threads_alike():
-    with Processes(1, gpus=("3",)) as executor:
+    with ProcessExecutor(1, gpus=("3",)) as executor:
         assert executor.submit(variable, "CUDA_VISIBLE_DEVICES").result() == "3"
         assert executor.device == "GPUs 3"
-    with Processes(2) as executor:
+    with ProcessExecutor(2) as executor:
         assert executor.submit(variable, "OMP_NUM_THREADS").result() == str(threads_each(2))
 
 
 def test_a_worker_that_was_given_nothing_heavy_loads_no_torch():
-    with Processes(1) as executor:
+    with ProcessExecutor(1) as executor:
         assert not executor.submit(loaded, "torch").result()
 
 
@@ -47,23 +47,23 @@ def test_the_gpus_that_are_seen_are_those_of_the_variable(monkeypatch):
 
 
 def test_no_more_gpus_are_claimed_than_there_are_workers_and_the_threads_are_those_asked_for():
-    with Processes(1, gpus=("0", "1")) as executor:
+    with ProcessExecutor(1, gpus=("0", "1")) as executor:
         assert executor.device == "GPUs 0"
-    with Processes(2, threads=3) as executor:
+    with ProcessExecutor(2, threads=3) as executor:
         assert executor.device == "cpu, 3 threads each"
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
 def test_a_timeout_that_is_no_time_is_an_error(timeout):
     with pytest.raises(SpinetError, match="is not a finite number of seconds above 0"):
-        Processes(1, timeout)
+        ProcessExecutor(1, timeout)
     with pytest.raises(SpinetError, match="is not a finite number of seconds above 0"):
         InProcess(timeout)
 
 
 def test_no_worker_is_an_error():
     with pytest.raises(SpinetError, match="0 workers cannot work"):
-        Processes(0)
+        ProcessExecutor(0)
 
 
 ORPHANS = """
@@ -71,9 +71,9 @@ import os, sys, time
 sys.path.insert(0, sys.argv[2])
 from worker_jobs import wait_for
 from spinet.workers.executors import InProcess
-from spinet.workers.processes import Processes
+from spinet.workers.processes import ProcessExecutor
 if __name__ == "__main__":
-    executor = Processes(2)
+    executor = ProcessExecutor(2)
     for name in ("one", "two"):
         executor.submit(wait_for, sys.argv[1], name)
     if sys.argv[3] == "returns":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spinet.nas.constraints import Constraint
     from spinet.nas.evaluation import Evaluate
     from spinet.nas.proxies import Proxy
-    from spinet.nas.settings import Settings
+    from spinet.nas.settings import StrategySettings
     from spinet.nas.space import Space
     from spinet.workers.executors import TrialExecutor
 
@@ -139,8 +139,8 @@ def _search(
         say(f"trials at a time: {where.workers} ({where.name}), on {where.device}{each}")
         result = run_search(config, run, create_strategy(settings, searched), evaluate, where)
     say(f"{result.ended} after {result.finished} trials")
-    if result.best:
-        say(f"best: trial {result.best.first.number}, reward {result.best.reward:.4f} at rung {result.best.rung}")
+    if result.best_trial:
+        say(f"best: trial {result.best_trial.number}, reward {result.best_reward:.4f} at rung {result.best_trial.rung}")
         say(f"{run / 'best.json'}")
 
 
@@ -154,7 +154,7 @@ def _space(name: str, scaling: str, window: int | None) -> "Space":
     return space if window is None else replace(space, window=window)
 
 
-def _settings(strategy: str, halving: int, proxy: "Proxy", seed: int) -> "Settings":
+def _settings(strategy: str, halving: int, proxy: "Proxy", seed: int) -> "StrategySettings":
     from spinet.nas.proxies import PROXIES
     from spinet.nas.settings import STRATEGIES, HalvingSettings, PolicySettings
 
@@ -243,9 +243,9 @@ def _executor(
 
         # A trial trains on one GPU, or on a share of one.
         return RayExecutor(workers, timeout, cpus=threads, gpus=min(1.0, len(gpus) / workers), address=address)
-    from spinet.workers.processes import Processes
+    from spinet.workers.processes import ProcessExecutor
 
-    return Processes(workers, timeout, gpus, threads)
+    return ProcessExecutor(workers, timeout, gpus, threads)
 
 
 def _status(args: list[str]) -> None:

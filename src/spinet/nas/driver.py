@@ -62,7 +62,7 @@ class Driver:
         started = {"started": now(), "workers": workers, "executor": executor, "device": device}
         self._record({"event": "session", **started, "spinet": spinet_version()})
         if self.state.best:
-            self._save_best()
+            self.best().save(self.run / BEST)
         self._settle()
 
     def next(self, workers: int, pause: Callable[[bool], object] = bool) -> Record | None:
@@ -107,7 +107,7 @@ class Driver:
             durable=True,
         )
         if self.state.best is not best:
-            self._save_best()
+            self.best().save(self.run / BEST)
         self._settle()
 
     def check(self) -> None:
@@ -195,17 +195,14 @@ class Driver:
         for event in self.journal.append(events, durable=durable):
             self.state.apply(event)
 
-    def _save_best(self) -> None:
+    def best(self) -> Architecture:
+        """Return the best architecture, at full size; its source says where it comes from."""
         best, space = self.state.best, self.config.space
         assert best is not None
         number = best.first.number
         name = f" by the proxy {self.config.proxy.get('name')}" if self.config.proxy else ""
-        Architecture(
-            space.decode(best.first.choices),
-            space.scaling,
-            f"{space.name}-trial-{number}",
-            f"search of the space {space.name}: trial {number}, reward {best.reward:g}{name}, rung {best.rung}",
-        ).save(self.run / BEST)
+        source = f"search of the space {space.name}: trial {number}, reward {best.reward:g}{name}, rung {best.rung}"
+        return Architecture(space.decode(best.first.choices), space.scaling, f"{space.name}-trial-{number}", source)
 
 
 def _is_replaceable(journal: Journal, config: SearchConfig) -> bool:

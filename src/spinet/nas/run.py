@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from spinet.arch.catalog import Architecture
 from spinet.errors import SpinetError
 from spinet.nas.config import SearchConfig
 from spinet.nas.driver import Driver
@@ -12,7 +13,7 @@ from spinet.nas.evaluation import STATUS, AttemptResult, Evaluate, attempt, fail
 from spinet.nas.journal import Journal
 from spinet.nas.progress import SearchDisplay
 from spinet.nas.stop import Interrupted, stop_on_signals
-from spinet.nas.trial import Candidate, Record, Strategy
+from spinet.nas.trial import Record, Strategy
 from spinet.workers.executors import TrialExecutor
 
 
@@ -21,14 +22,20 @@ class SearchResult:
     """How a search ended.
 
     Args:
-        finished: trials whose outcome is known.
-        best: the best graph among them.
         ended: `"finished"` after all trials, `"interrupted"` by a signal.
+        finished: number of trials whose outcome is known.
+        trials: all of them, with their outcomes.
+        best: the best architecture, at full size; None while no trial is done.
+        best_reward: its mean reward.
+        best_trial: the first trial that measured it.
     """
 
-    finished: int
-    best: Candidate | None
     ended: Literal["finished", "interrupted"]
+    finished: int
+    trials: list[Record]
+    best: Architecture | None = None
+    best_reward: float | None = None
+    best_trial: Record | None = None
 
 
 def run_search(
@@ -89,7 +96,13 @@ def run_search(
             except Interrupted:
                 ended = "interrupted"
                 _conclude(driver, running)
-        return SearchResult(driver.state.finished, driver.state.best, ended)
+        state = driver.state
+        known = (ended, state.finished, state.records)
+        return (
+            SearchResult(*known, driver.best(), state.best.reward, state.best.first)
+            if state.best
+            else SearchResult(*known)
+        )
 
 
 def _conclude(driver: Driver, running: dict[Future[AttemptResult], Record]) -> None:

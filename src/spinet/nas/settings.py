@@ -7,7 +7,7 @@ from spinet.errors import SpinetError, unknown_name
 
 
 @dataclass(frozen=True)
-class Settings:
+class StrategySettings:
     """What all settings of strategies share: a name, for people and for the journal.
 
     Raises:
@@ -27,12 +27,12 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class RandomSettings(Settings):
+class RandomSettings(StrategySettings):
     """Random search has nothing to set."""
 
 
 @dataclass(frozen=True)
-class EvolutionSettings(Settings):
+class EvolutionSettings(StrategySettings):
     """Settings of `RegularizedEvolution`.
 
     Args:
@@ -49,7 +49,7 @@ class EvolutionSettings(Settings):
 
 
 @dataclass(frozen=True)
-class PolicySettings(Settings):
+class PolicySettings(StrategySettings):
     """Settings of the strategies that learn a distribution over the space (`policy.Policy`).
 
     Args:
@@ -95,7 +95,7 @@ class PolicySettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HalvingSettings(Settings):
+class HalvingSettings(StrategySettings):
     """Settings of `halving.Halving`.
 
     Args:
@@ -104,7 +104,7 @@ class HalvingSettings(Settings):
         rungs: number of budgets.
     """
 
-    inner: Settings
+    inner: StrategySettings
     name: str = "halving"
     eta: int = 3
     rungs: int = 2
@@ -119,7 +119,7 @@ _CONTROLLER = PolicySettings("controller")
 
 # The numbers of `controller-paper` are those of NASNet (arXiv 1707.07012, appendix A.2), whose controller the paper
 # names; clip and epochs of its PPO were never published and are ours.
-STRATEGIES: dict[str, Settings] = {
+STRATEGIES: dict[str, StrategySettings] = {
     settings.name: settings
     for settings in (
         RandomSettings("random"),

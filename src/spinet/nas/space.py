@@ -19,7 +19,7 @@ from spinet.errors import SpinetError, unknown_name
 
 Choices = tuple[int, ...]
 Phase = Literal["intermediate", "output", "parents", "offset", "kind"]
-Candidates = Literal["all", "last"]
+StemCandidates = Literal["all", "last"]
 
 
 class Decision(NamedTuple):
@@ -63,7 +63,7 @@ class Space:
     outputs: tuple[int, ...] = (3, 4, 5, 6, 7)
     permuted: bool = True
     window: int = 5
-    candidates: Candidates = "all"
+    candidates: StemCandidates = "all"
     offsets: tuple[int, ...] = (0,)
     kinds: tuple[str, ...] = ("bottleneck",)
     dangling: Dangling = "paper"
@@ -79,7 +79,7 @@ class Space:
     def _check(self) -> None:
         where = f"space {self.name!r:.60}"
         self._check_types(where)
-        for name, values in (("candidates", Candidates), ("dangling", Dangling)):
+        for name, values in (("candidates", StemCandidates), ("dangling", Dangling)):
             if getattr(self, name) not in get_args(values):
                 raise unknown_name(f"{name} in {where}", str(getattr(self, name)), get_args(values))
         for kind in self.kinds:

@@ -81,15 +81,15 @@ SPACES: dict[str, Space] = {
 }
 
 
-def load_space(name_or_path: str) -> Space:
-    """Return the space of a name, or the one in a JSON file.
+def load_space(name_or_path: str | Path) -> Space:
+    """Return a space by name, or from a JSON file.
 
     Raises:
         SpinetError: the name is unknown, or the file is missing or not a valid space.
     """
-    if name_or_path in SPACES:
-        return SPACES[name_or_path]
+    if str(name_or_path) in SPACES:
+        return SPACES[str(name_or_path)]
     path = Path(name_or_path)
     if path.suffix != ".json" and not path.is_file():
-        raise unknown_name("space", name_or_path, SPACES)
+        raise unknown_name("space", str(name_or_path), SPACES)
     return read_json(path, "space", Space.from_dict)

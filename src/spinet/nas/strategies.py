@@ -1,29 +1,41 @@
 """Strategies from their settings, and those that need no torch: random search and regularized evolution."""
 
 from collections import deque
+from dataclasses import replace
 from random import Random
 
 from spinet.errors import unknown_name
 from spinet.nas.halving import Halving
-from spinet.nas.settings import STRATEGIES, EvolutionSettings, HalvingSettings, PolicySettings, Settings
+from spinet.nas.settings import STRATEGIES, EvolutionSettings, HalvingSettings, PolicySettings, StrategySettings
 from spinet.nas.space import Choices, Space
 from spinet.nas.trial import Outcome, Proposal, Strategy, Trial
 
 
-def create_strategy(settings: Settings | str, space: Space) -> Strategy:
-    """Build a strategy that knows nothing yet.
-
-    Args:
-        settings: of the strategy, or one of the names in `STRATEGIES`.
-        space: what it shall search.
+def strategy_settings(strategy: StrategySettings | str, seed: int = 0) -> StrategySettings:
+    """Return the settings of a strategy by name; `seed` draws the first weights of its policy, if it has one.
 
     Raises:
         SpinetError: the name is unknown.
     """
-    if isinstance(settings, str):
-        if settings not in STRATEGIES:
-            raise unknown_name("strategy", settings, STRATEGIES)
-        settings = STRATEGIES[settings]
+    if isinstance(strategy, StrategySettings):
+        return strategy
+    if strategy not in STRATEGIES:
+        raise unknown_name("strategy", strategy, STRATEGIES)
+    settings = STRATEGIES[strategy]
+    return replace(settings, seed=seed) if isinstance(settings, PolicySettings) else settings
+
+
+def create_strategy(settings: StrategySettings | str, space: Space) -> Strategy:
+    """Build a strategy that has seen no trials.
+
+    Args:
+        settings: of the strategy, or one of the names in `STRATEGIES`.
+        space: to be searched.
+
+    Raises:
+        SpinetError: the name is unknown.
+    """
+    settings = strategy_settings(settings)
     match settings:
         case EvolutionSettings():
             return RegularizedEvolution(space, settings)
@@ -38,7 +50,7 @@ def create_strategy(settings: Settings | str, space: Space) -> Strategy:
 
 
 class RandomSearch:
-    """Draws uniformly over the space and learns nothing."""
+    """Draws uniformly from the space and learns nothing."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -57,10 +69,10 @@ class RandomSearch:
 class RegularizedEvolution:
     """Mutates the best of a random few of the last trials (Real et al. 2019, arXiv 1802.01548).
 
-    The population is a queue in the order of telling: whoever comes last pushes out the oldest, however good.
+    The population is a queue in the order of outcomes: a new member replaces the oldest, however good that was.
     """
 
-    avoid_duplicates = True  # a mutation often leaves the network as it was, for instance that of a block that is dead
+    avoid_duplicates = True  # a mutation often leaves the network unchanged, for example that of a dead block
 
     def __init__(self, space: Space, settings: EvolutionSettings) -> None:
         self._space = space
@@ -69,11 +81,11 @@ class RegularizedEvolution:
         self._population: deque[tuple[float, Choices]] = deque(maxlen=settings.population)
 
     def ask(self, random: Random) -> Proposal:
-        """Draw a point at random for the first population, then a child of a tournament's winner."""
+        """Draw the first population at random, then mutate the winner of a tournament."""
         if self._asked < self._settings.population or not self._population:
             return Proposal(self._space.sample(random), notes={"random": True})
         drawn = random.sample(self._population, min(self._settings.sample, len(self._population)))
-        _, winner = max(drawn, key=lambda each: each[0])
+        _, winner = max(drawn, key=lambda member: member[0])
         return Proposal(self._space.mutate(winner, random))
 
     def asked(self, trial: Trial) -> None:  # noqa: ARG002
@@ -81,6 +93,6 @@ class RegularizedEvolution:
         self._asked += 1
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Let the trial join the population, unless it failed."""
+        """Add the trial to the population, unless it failed."""
         if outcome.reward is not None:
             self._population.append((outcome.reward, trial.choices))

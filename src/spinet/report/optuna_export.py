@@ -43,7 +43,7 @@ def export_optuna(run: Path, url: str, name: str | None = None) -> int:
     study = _study(optuna, search, url, name or run.resolve().name)
     known = {each.user_attrs.get(_NUMBER) for each in study.get_trials(deepcopy=False)}
     missing = [each for each in search.records if each.status and each.number not in known]
-    words = Words(search.space)
+    words = TrialParameters(search.space)
     distributions = {
         parameter: optuna.distributions.CategoricalDistribution(options) for parameter, options in words.options.items()
     }
@@ -55,7 +55,7 @@ def export_optuna(run: Path, url: str, name: str | None = None) -> int:
     return len(missing)
 
 
-class Words:
+class TrialParameters:
     """Decisions of a space in words: names of parameters, and what each may be."""
 
     def __init__(self, space: Space) -> None:

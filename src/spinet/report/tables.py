@@ -16,6 +16,7 @@ MEANING = {
     "timeout": "took longer than allowed",
     "lost": "its worker died, repeatedly",
     "build": "the network could not be built",
+    "error": "the objective raised an error",
 }
 # Pairs with fewer graphs get no row: their intervals would span everything.
 FEWEST = 5

@@ -15,13 +15,13 @@ from typing import Any
 
 from spinet.errors import WorkerLost
 from spinet.workers.executors import check_executor, too_long
-from spinet.workers.slots import Answer, Call, SlotExecutor, serve
+from spinet.workers.slots import Call, JobResult, SlotExecutor, run_job
 
 # Time that a worker has to come up, and to be gone after its pipe was closed.
 _START_SECONDS, _END_SECONDS = 120.0, 5.0
 
 
-class Processes(SlotExecutor):
+class ProcessExecutor(SlotExecutor):
     """Runs jobs in worker processes on this machine.
 
     A worker is kept between jobs, so that its data stay in memory. One that dies, is killed for its time or ends as
@@ -84,7 +84,7 @@ class ProcessSlot:
             self._discard()
             raise too_long(self._timeout)
         try:
-            answer: Answer = pipe.recv()
+            answer: JobResult = pipe.recv()
         except (EOFError, OSError):
             raise self._lost() from None
         if answer.broken:
@@ -150,7 +150,7 @@ def _work(pipe: "Connection[Any, Any]", environment: Mapping[str, str], gpu_shar
     with suppress(EOFError, OSError):  # the driver has closed the pipe, or has gone
         pipe.send("ready")
         while True:
-            answer = serve(pipe.recv_bytes())
+            answer = run_job(pipe.recv_bytes())
             pipe.send(answer)
             if answer.broken:
                 sys.exit(1)

@@ -9,14 +9,14 @@ from spinet.errors import SpinetError, WorkerLost
 from spinet.extras import import_extra
 from spinet.workers.executors import check_executor, too_long
 from spinet.workers.processes import keep_to_share
-from spinet.workers.slots import Answer, Call, SlotExecutor, serve
+from spinet.workers.slots import Call, JobResult, SlotExecutor, run_job
 
 # Patience with a cluster: until it answers, and until it has room for an actor.
 _CONNECT_SECONDS, _START_SECONDS = 20.0, 600.0
 
 
 class RayExecutor(SlotExecutor):
-    """Runs jobs in Ray actors, with the contract of `Processes`.
+    """Runs jobs in Ray actors, with the contract of `ProcessExecutor`.
 
     Ray never runs a job twice by itself: an actor that dies is an outcome, which the search decides about.
 
@@ -78,7 +78,7 @@ class RaySlot:
         data = ray.cloudpickle.dumps(call)
         try:
             actor = self._actor or self._start_actor()
-            answer: Answer = ray.get(actor.serve.remote(data), timeout=self._timeout)
+            answer: JobResult = ray.get(actor.serve.remote(data), timeout=self._timeout)
         except ray.exceptions.GetTimeoutError:
             self._discard()
             raise too_long(self._timeout or 0) from None
@@ -120,11 +120,11 @@ class _Actor:
         keep_to_share(threads, gpu_share)
 
     def ready(self) -> None:
-        """Answer as soon as the actor has its place."""
+        """Return as soon as the actor is running."""
 
-    def serve(self, data: bytes) -> Answer:
+    def serve(self, data: bytes) -> JobResult:
         """Run a pickled job."""
-        return serve(data)
+        return run_job(data)
 
 
 def _check_address(address: str | None) -> None:

@@ -87,7 +87,7 @@ def _close(slots: Sequence[Slot]) -> None:
         slot.close()
 
 
-class Answer(NamedTuple):
+class JobResult(NamedTuple):
     """What a worker sends back: a result or an error; `broken` if it cannot be trusted with another job."""
 
     result: Any = None
@@ -101,14 +101,14 @@ class Answer(NamedTuple):
         return self.result
 
 
-def serve(data: bytes) -> Answer:
+def run_job(data: bytes) -> JobResult:
     """Run a pickled `Call`, in a worker. What ends as nobody expected is printed, and the worker is given up."""
     try:
         fn, args, kwargs = pickle.loads(data)
-        return Answer(fn(*args, **kwargs))
+        return JobResult(fn(*args, **kwargs))
     except SpinetError as error:
-        return Answer(error=error)
+        return JobResult(error=error)
     except Exception as error:
         traceback.print_exc()
         lost = WorkerLost(f"the worker was given up after {type(error).__name__}: {error}")
-        return Answer(error=lost, broken=True)
+        return JobResult(error=lost, broken=True)
