@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from spinet.benchmark.benchmark import benchmark, measure
+from spinet.benchmark.benchmark import benchmark, measure_cases
 from spinet.benchmark.cases import Case, Subject
 from spinet.benchmark.options import BenchmarkOptions
 from spinet.benchmark.report import BenchmarkReport
@@ -114,8 +114,8 @@ def parts(plan: Plan, device: torch.device, root: str, smoke: bool) -> dict[str,
         **latency,
         "throughput": lambda: benchmark(names, batches, device),
         "training": lambda: benchmark_training(names, steps, device, root),
-        "optimiser": lambda: measure(optimisers(plan, device), plan.options, device),
-        "augmentation": lambda: measure(augmentations(plan, device), plan.options, device),
+        "optimiser": lambda: measure_cases(optimisers(plan, device), plan.options, device),
+        "augmentation": lambda: measure_cases(augmentations(plan, device), plan.options, device),
         "augmentation does not wait for the host": lambda: augmentation_without_waiting(plan, device),
         "losses do not wait for the host": lambda: losses_without_waiting(plan, device),
     }

@@ -22,7 +22,7 @@ def test_convert_writes_a_detector_and_says_what_it_found(spinet, checkpoint, tm
     parameters = sum(value.numel() for value in model.parameters())
     assert f"tensorflow/tpu: tiny, detector of 3 classes, {parameters:,} parameters" in said
     assert "left out: counters (1): global_step" in said
-    assert "activation: relu, as is usual there; --activation says otherwise" in said
+    assert "activation: relu by default; change it with --activation" in said
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "index", "graph"])

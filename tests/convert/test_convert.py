@@ -138,7 +138,7 @@ def test_a_scaling_outside_the_catalogue_is_put_together_from_the_shapes(scaling
 def test_channels_of_no_width_are_refused():
     shapes = model_shapes(narrow("tpu"), 5)
     shapes["backbone.blocks.4.body.0.convs.0.conv.weight"] = (5, 24, 1, 1)
-    with pytest.raises(SpinetError, match=r"here: no single width gives the channels \{2: 4, 3: 5"):
+    with pytest.raises(SpinetError, match=r"here: no single width gives the channels per level \{2: 4, 3: 5"):
         find_architecture(load_architecture("spinenet49").genotype, shapes, 1, 5, "here")
 
 
@@ -148,7 +148,7 @@ def tpu():
     return random_detector(architecture, "tpu"), architecture
 
 
-def test_missing_and_surplus_variables_are_listed(tmp_path, tpu):
+def test_missing_and_unexpected_variables_are_listed(tmp_path, tpu):
     extra = {"spinenet/conv2d_99/kernel": np.zeros(3, "float32")}
     drop = ("retinanet/box_net/box-1/bias", "spinenet/sub_policy3/scale_permuted_block_5/conv2d_1/kernel")
     path = write_published(tmp_path / "m", *tpu, "tpu", extra=extra, drop=drop)
@@ -156,7 +156,7 @@ def test_missing_and_surplus_variables_are_listed(tmp_path, tpu):
         convert(path)
     assert str(error.value) == (
         f"{path}: 2 variables are missing: {', '.join(sorted(drop))}; "
-        "1 variables are more than the network has: spinenet/conv2d_99/kernel; nothing was converted"
+        "1 variables are unexpected: spinenet/conv2d_99/kernel; nothing was converted"
     )
 
 
@@ -178,7 +178,7 @@ def test_what_is_no_weight_is_named_as_left_out(tmp_path, tpu):
     }
     found = convert(write_published(tmp_path / "m", *tpu, "tpu", extra=extra))
     assert found.left_out == {
-        "slots and counters of the optimizer": ("spinenet/conv2d/kernel/Momentum",),
+        "optimizer state": ("spinenet/conv2d/kernel/Momentum",),
         "counters": ("global_step",),
         "moving averages": ("spinenet/conv2d/kernel/ExponentialMovingAverage",),
         "heads other than RetinaNet's": ("mask_head/mask-conv-l0/kernel",),
@@ -203,13 +203,13 @@ def test_other_layers_between_the_numbered_ones_are_refused(tmp_path, monkeypatc
     architecture = narrow("garden")
     monkeypatch.setattr("published.object_graph", lambda layers: b"")
     path = write_published(tmp_path / "m", random_detector(architecture, "garden"), architecture, "garden")
-    with pytest.raises(SpinetError, match=r"does not hold the graph of the objects that it was saved from"):
+    with pytest.raises(SpinetError, match=r"has no object graph of the saved model"):
         convert(path)
     from tf_writer import object_graph
 
     monkeypatch.setattr("published.object_graph", lambda layers: object_graph(layers - 7))
     path = write_published(tmp_path / "m", random_detector(architecture, "garden"), architecture, "garden")
-    with pytest.raises(SpinetError, match=r"saved from a backbone of 325 layers, not the 332 that this graph has"):
+    with pytest.raises(SpinetError, match=r"saved from a backbone of 325 layers, but this graph has 332"):
         convert(path)
 
 
@@ -220,7 +220,7 @@ def test_a_port_whose_shared_convolutions_differ_is_refused(tmp_path):
     path = write_published(
         tmp_path / "m.pth", random_detector(architecture, "mmdet"), architecture, "mmdet", extra=extra
     )
-    with pytest.raises(SpinetError, match=r"cls_convs\.3\.1\.conv\.weight should be the same tensor as .*convs\.0\.1"):
+    with pytest.raises(SpinetError, match=r"cls_convs\.3\.1\.conv\.weight must be equal to .*convs\.0\.1"):
         convert(path)
 
 
@@ -261,12 +261,17 @@ def test_settings_that_no_weights_file_may_have_are_refused_before_writing(tmp_p
 
 def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"layer1.0.weight": torch.zeros(1)}, tmp_path / "m.pth")
-    with pytest.raises(SpinetError, match=r"m\.pth holds no SpineNet of the mmdetection ports \(layer1\.0\.weight, "):
+    with pytest.raises(
+        SpinetError,
+        match=r"m\.pth is not a SpineNet checkpoint of the mmdetection ports; its tensors are layer1\.0\.weight, ",
+    ):
         convert(tmp_path / "m.pth")
     from tf_writer import write_checkpoint
 
     write_checkpoint(tmp_path / "r", {"resnet50/conv2d/kernel": np.zeros(1, "float32")})
-    with pytest.raises(SpinetError, match=r"r holds no SpineNet of .* \(resnet50/conv2d/kernel, "):
+    with pytest.raises(
+        SpinetError, match=r"r is not a SpineNet checkpoint of .* its variables are resnet50/conv2d/kernel, "
+    ):
         convert(tmp_path / "r")
 
 

@@ -65,7 +65,7 @@ def test_its_conventions_and_classes_are_those_of_tensorflow_tpu(converted):
 
 def test_what_training_left_is_named(published):
     assert convert(published[1]).left_out == {
-        "slots and counters of the optimizer": ("classification_head/dense/kernel/Momentum",),
+        "optimizer state": ("classification_head/dense/kernel/Momentum",),
         "counters": ("global_step",),
     }
 
@@ -88,7 +88,7 @@ def test_the_catalogue_entry_is_found_from_the_shapes_of_a_classifier(name):
     assert found.name == name
 
 
-def test_missing_and_surplus_variables_are_listed(tmp_path, published):
+def test_missing_and_unexpected_variables_are_listed(tmp_path, published):
     extra = {"classification_head/conv2d/kernel": np.zeros((1, 1, 6, 6), "float32")}
     drop = ("classification_head/dense/bias",)
     path = write_published(tmp_path / "m", published[0], NARROW, "tpu", extra=extra, drop=drop)
@@ -98,7 +98,7 @@ def test_missing_and_surplus_variables_are_listed(tmp_path, published):
 
     assert str(error.value) == (
         f"{path}: 1 variables are missing: classification_head/dense/bias; "
-        "1 variables are more than the network has: classification_head/conv2d/kernel; nothing was converted"
+        "1 variables are unexpected: classification_head/conv2d/kernel; nothing was converted"
     )
 
 

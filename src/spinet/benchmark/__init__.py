@@ -1,1 +1,1 @@
-"""Measures the speed of networks beside each other and the machine's limits."""
+"""Compares the speed of models with each other and with the hardware's peak."""

@@ -43,7 +43,9 @@ def benchmark(
     device = torch.device(device)
     options = replace(options, threads=options.threads or torch.get_num_threads())
     with threads(options.threads):
-        return measure([case for name in names for case in cases(name, options, device)], options, device, progress)
+        return measure_cases(
+            [case for name in names for case in cases(name, options, device)], options, device, progress
+        )
 
 
 def cases(name: str, options: BenchmarkOptions, device: torch.device) -> Iterator[Case]:
@@ -71,7 +73,7 @@ def cases(name: str, options: BenchmarkOptions, device: torch.device) -> Iterato
                 yield exports.case(cast(Any, backend), cast(Any, precision))
 
 
-def measure(
+def measure_cases(
     entrants: Sequence[Case],
     options: BenchmarkOptions,
     device: torch.device,

@@ -73,7 +73,7 @@ class BenchmarkOptions:
 
     def runs(self) -> list[tuple[str, str]]:
         """Return the pairs of a backend and a precision that it supports."""
-        return [(backend, each) for backend in self.backends for each in self.precisions if each in SUPPORTED[backend]]
+        return [(backend, name) for backend in self.backends for name in self.precisions if name in SUPPORTED[backend]]
 
 
 def _check_least(name: str, value: int, least: int) -> None:

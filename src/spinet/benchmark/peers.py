@@ -15,14 +15,14 @@ from spinet.timing import Clock
 
 PREFIX = "torchvision/"
 # Those that take images of any size.
-KINDS = ("retinanet", "fcos", "fasterrcnn", "maskrcnn")
+FAMILIES = ("retinanet", "fcos", "fasterrcnn", "maskrcnn")
 
 
 def peer_names() -> list[str]:
     """Return the names of torchvision's detectors that can be measured."""
     from torchvision.models import detection, list_models
 
-    return [f"{PREFIX}{name}" for name in list_models(module=detection) if name.startswith(KINDS)]
+    return [f"{PREFIX}{name}" for name in list_models(module=detection) if name.startswith(FAMILIES)]
 
 
 def create_peer(name: str, classes: int, image_size: int) -> nn.Module:

@@ -14,6 +14,7 @@ from spinet.deploy.formats import onnx_bytes, quantise, to_onnx, to_openvino, wi
 from spinet.deploy.graph import create_graph, letterbox, prepare, to_pixels
 from spinet.deploy.manifest import Manifest, Precision, current_versions, require_packages
 from spinet.deploy.sessions import (
+    CPU,
     OnnxSession,
     OpenVinoSession,
     Session,
@@ -26,7 +27,6 @@ from spinet.models.classifier import Classifier
 from spinet.predict.predict import find_images
 from spinet.timing import Clock, Run
 
-CPU = torch.device("cpu")
 # Images to calibrate int8 with: enough to measure its speed, too few for its accuracy.
 CALIBRATED = 16
 

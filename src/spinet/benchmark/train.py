@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from spinet.benchmark.benchmark import measure
+from spinet.benchmark.benchmark import measure_cases
 from spinet.benchmark.cases import Case, Subject, explained
 from spinet.benchmark.options import BenchmarkOptions
 from spinet.benchmark.peers import PREFIX, compile_peer, create_peer
@@ -61,7 +61,7 @@ def benchmark_training(
     options = replace(options, threads=options.threads or torch.get_num_threads())
     with threads(options.threads):
         cases = [step_case(name, *pair, options, device) for name in names for pair in options.runs()]
-        return measure(cases + (loading_cases(root, options) if root else []), options, device, progress)
+        return measure_cases(cases + (loading_cases(root, options) if root else []), options, device, progress)
 
 
 def step_case(name: str, backend: str, precision: str, options: BenchmarkOptions, device: torch.device) -> Case:

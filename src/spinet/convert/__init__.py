@@ -1,1 +1,1 @@
-"""Reads weights that others published."""
+"""Converts weights published by others."""

@@ -1,6 +1,6 @@
-"""The classes of COCO 2017, for detectors whose checkpoints do not name theirs."""
+"""The classes of COCO 2017; published detection checkpoints contain no class names."""
 
-# Category ids run from 1 to 90; a number behind a name is the id where some were left out before it.
+# Category ids run from 1 to 90 with gaps; a number before a name is its id after a gap.
 _NAMES = """person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant,
 13 stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, 27 backpack,
 umbrella, 31 handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove,
@@ -13,10 +13,10 @@ vase, scissors, teddy bear, hair drier, toothbrush"""
 def _classes() -> dict[int, str]:
     classes: dict[int, str] = {}
     last = 0
-    for entry in _NAMES.replace("\n", " ").split(", "):
-        first, _, rest = entry.partition(" ")
+    for item in _NAMES.replace("\n", " ").split(", "):
+        first, _, rest = item.partition(" ")
         last = int(first) if first.isdigit() else last + 1
-        classes[last] = rest if first.isdigit() else entry
+        classes[last] = rest if first.isdigit() else item
     return classes
 
 
@@ -25,9 +25,9 @@ COCO = _classes()
 
 
 def class_table(count: int, background: bool) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the names and category ids of a detector's labels.
+    """Return the class names and category ids of a detector.
 
-    80 classes, or 91 of which the first is the background, are those of COCO; others are numbered.
+    80 classes, or 91 including the background, are taken for COCO's; others are numbered.
 
     >>> class_table(80, background=False)[0][:3]
     ('person', 'bicycle', 'car')

@@ -1,4 +1,4 @@
-"""Published weights to a weights file of ours, with the conventions they were trained under."""
+"""Converts published weights to a Spinet weights file, with the conventions they were trained with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,19 +14,19 @@ from spinet.arch.published import usual_size
 from spinet.convert.coco_classes import class_table
 from spinet.convert.imagenet_classes import WITH_BACKGROUND, classifier_table
 from spinet.convert.names import Names
-from spinet.convert.shapes import ANCHORS, BACKBONE, class_count, find_architecture, model_shapes
+from spinet.convert.shapes import ANCHORS, class_count, find_architecture, model_shapes
 from spinet.convert.sources import Source, read_source
-from spinet.engine.checkpoint import ModelInfo, Task, save_weights
+from spinet.engine.checkpoint import BACKBONE, ModelInfo, Task, save_weights
 from spinet.engine.config import DataConfig, ModelConfig, TrainConfig
 from spinet.errors import SpinetError
 from spinet.models.blocks import Activation
 
-# Graphs that were published with weights: of the main network and of the mobile one.
+# The two genotypes with published weights.
 MAIN, MOBILE = "spinenet49", "spinenet49-mobile"
 MAX_REPEATS = 8
 MAX_HEAD_CONVS = 12
 
-# Side of the images of the published classifiers.
+# Image size of the published classifiers.
 CLASSIFIER_SIZE = 224
 
 # Side of the smallest anchor of the published detectors in strides, where it is not 3.
@@ -35,13 +35,13 @@ ANCHOR_SCALE = {"spinenet143": 4.0, "spinenet143l": 4.0, "spinenet190": 4.0}
 
 @dataclass(frozen=True)
 class Converted:
-    """Weights in our names, what they are, and what else the checkpoint held.
+    """Converted weights, their description, and what was left out.
 
     Args:
-        weights: tensors of a detector, a classifier, or a backbone alone.
+        weights: of a detector, a classifier, or a backbone alone, by our names.
         info: architecture, conventions and classes.
-        source: who wrote the checkpoint.
-        left_out: reason -> names of variables that no network of ours has.
+        source: publisher of the checkpoint.
+        left_out: reason -> names of variables that were not converted.
     """
 
     weights: dict[str, Tensor]
@@ -51,38 +51,37 @@ class Converted:
 
     @property
     def parameters(self) -> int:
-        """Number of trainable values."""
+        """Number of trainable parameters."""
         fixed = ("running_mean", "running_var", "num_batches_tracked")
         return sum(value.numel() for name, value in self.weights.items() if not name.endswith(fixed))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the weights file."""
-        save_weights(path, self.weights, self.info, {})
+        save_weights(Path(path), self.weights, self.info, {})
 
 
 def convert(
-    path: Path,
+    path: str | Path,
     *,
     arch: str = "",
     activation: Activation | None = None,
     bn_eps: float | None = None,
     image_size: int | None = None,
 ) -> Converted:
-    """Read published weights: a checkpoint of tensorflow/models or tensorflow/tpu, or a port's state dict.
+    """Convert a checkpoint of tensorflow/models or tensorflow/tpu, or a state dict of the mmdetection ports.
 
     Args:
         path: checkpoint prefix, one of its files or its folder; or a `.pth` file.
-        arch: catalogue name or file of the architecture, when it is not to be found from the weights.
-        activation: which the model was trained with; no checkpoint says it. By default swish for tensorflow/models
-            (whose last configurations of mobile 49S and 49 say hard_swish, the earlier ones swish) and for mobile
-            models, relu for the others.
-        bn_eps: epsilon of batch norm, if not the source's usual one.
-        image_size: side of the images it was trained on, if not the published model's.
+        arch: catalog name or file of the architecture; inferred from the weights by default.
+        activation: that the model was trained with; checkpoints do not contain it. By default swish for mobile models
+            and tensorflow/models (whose last configs of mobile 49S and 49 have hard_swish), relu for the others.
+        bn_eps: epsilon of batch norm; the publisher's by default.
+        image_size: side of the training images, pixels; the published model's by default.
 
     Raises:
-        SpinetError: the checkpoint is damaged, unknown, or a variable is missing, surplus or of another shape.
+        SpinetError: the checkpoint is corrupt or unknown, or a variable is missing, unexpected or of another shape.
     """
-    source = read_source(path)
+    source = read_source(Path(path))
     wanted = load_architecture(arch) if arch else None
     graph = wanted.genotype if wanted else load_architecture(MOBILE if source.mobile else MAIN).genotype
     repeats = wanted.scaling.repeats if wanted else _repeats(source, graph)
@@ -122,18 +121,18 @@ def _info(
         size = usual_size(name)
     model = replace(settings, head=head, arch=name, anchor_scale=ANCHOR_SCALE.get(name, 3.0), background=background)
     size = size if image_size is None else image_size
-    TrainConfig(model=model, data=DataConfig(image_size=size))  # refuses what no weights file may say
+    TrainConfig(model=model, data=DataConfig(image_size=size))  # validates the settings
     return ModelInfo(architecture, model, class_names, category_ids, size)
 
 
 def _repeats(source: Source, graph: Genotype) -> int:
-    """Return how often blocks are stacked: what leaves the fewest names unmatched."""
+    """Return the number of repeats of each block that leaves the fewest names unmatched."""
     backbone = {name for name in source.tensors if not name.startswith(source.head_prefix)}
-    return min(range(1, MAX_REPEATS + 1), key=lambda each: len(set(source.backbone(graph, each).values()) ^ backbone))
+    return min(range(1, MAX_REPEATS + 1), key=lambda count: len(set(source.backbone(graph, count).values()) ^ backbone))
 
 
 def _head_names(source: Source, graph: Genotype) -> Names:
-    """Names of the head that leave the fewest unmatched; none where the checkpoint has no variable of a head."""
+    """Return the head's names that leave the fewest unmatched; none if the checkpoint has no head."""
     present = {name for name in source.tensors if name.startswith(source.head_prefix)}
     if not present:
         return {}
@@ -144,23 +143,23 @@ def _head_names(source: Source, graph: Genotype) -> Names:
 
 def _check_names(source: Source, names: Names) -> None:
     missing = sorted(set(names.values()) - set(source.tensors))
-    surplus = sorted(set(source.tensors) - set(names.values()))
-    if missing or surplus:
-        faults = [_listed(missing, "missing"), _listed(surplus, "more than the network has")]
+    unexpected = sorted(set(source.tensors) - set(names.values()))
+    if missing or unexpected:
+        faults = [_listed(missing, "missing"), _listed(unexpected, "unexpected")]
         raise SpinetError(f"{source.where}: {'; '.join(filter(None, faults))}; nothing was converted")
 
 
 def _complete(source: Source, weights: dict[str, Tensor], wanted: Mapping[str, tuple[int, ...]], names: Names) -> None:
-    """Add what no source stores, and compare the shapes with the network's.
+    """Add the tensors that no publisher stores, and compare all shapes with the network's.
 
     Raises:
-        SpinetError: a shape differs; all that do are listed.
+        SpinetError: shapes differ; lists them.
     """
     for name, shape in wanted.items():
         if name.endswith("num_batches_tracked"):
             weights[name] = torch.zeros((), dtype=torch.int64)
         elif name not in names and name.endswith(".bias"):
-            # mmdetection's towers have no bias where a batch norm follows, which is a bias of zero.
+            # mmdetection's tower convolutions have no bias, because a batch norm follows; ours have one, so it is zero.
             weights[name] = torch.zeros(shape)
     wrong = [name for name in weights.keys() | wanted.keys() if _shape(weights.get(name)) != wanted.get(name)]
     if wrong:
@@ -182,11 +181,11 @@ def _listed(names: list[str], fault: str) -> str:
 
 
 def _ours(source: Source, name: str, value: Tensor) -> Tensor:
-    """Put a predictor's channels into our order of anchors and box offsets; leave other weights as they are."""
+    """Reorder a predictor's channels to our order of anchors and box offsets; keep other weights as they are."""
     value = value.float()
     if name.startswith(("cls_tower.predictor.", "box_tower.predictor.")) and "depthwise" not in name:
-        cells = value.reshape(ANCHORS, -1, *value.shape[1:])[list(source.anchors)]
+        anchors = value.reshape(ANCHORS, -1, *value.shape[1:])[list(source.anchors)]
         if name.startswith("box_tower."):
-            cells = cells[:, list(source.boxes)]
-        value = cells.flatten(0, 1)
+            anchors = anchors[:, list(source.boxes)]
+        value = anchors.flatten(0, 1)
     return value.contiguous()

@@ -1,7 +1,7 @@
-"""Names of the variables in tensorflow/models' checkpoints of SpineNet (official/vision).
+"""Variable names in SpineNet checkpoints of tensorflow/models (official/vision, the "model garden").
 
-Layers of the backbone are known by the numbers that Keras gave them, so the model is laid out here layer by layer as
-`modeling/backbones/spinenet.py` and `spinenet_mobile.py` do, and numbered as Keras does.
+Backbone layers are identified only by the numbers that Keras gave them, so the model is laid out here layer by layer
+as `modeling/backbones/spinenet.py` and `spinenet_mobile.py` do, and numbered as Keras does.
 """
 
 import re
@@ -20,28 +20,28 @@ GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 def backbone_prefix(names: Iterable[str]) -> str | None:
-    """Return what precedes the numbered layers of the backbone, or None where there are none."""
-    found = (re.match(r"((?:model/)?(?:backbone/)?)layer_with_weights-0/kernel(?:/|$)", name) for name in names)
-    return next((match[1] for match in found if match), None)
+    """Return the prefix of the numbered backbone layers, or None if there are none."""
+    matches = (re.match(r"((?:model/)?(?:backbone/)?)layer_with_weights-0/kernel(?:/|$)", name) for name in names)
+    return next((match[1] for match in matches if match), None)
 
 
 def backbone_names(graph: Genotype, repeats: int, prefix: str, projection: bool) -> tuple[Names, int]:
-    """Return our names -> theirs for a backbone, and how many layers Keras has for it.
+    """Return our names -> theirs for a backbone, and the number of its Keras layers.
 
     Args:
         graph: its blocks.
-        repeats: how often each is stacked.
-        prefix: what precedes `layer_with_weights-`.
-        projection: whether the first block has a convolution in its shortcut.
+        repeats: of each block.
+        prefix: of `layer_with_weights-`.
+        projection: whether the shortcut of the first block has a convolution.
     """
     order, count = _layers(graph, repeats)
-    place = {name: f"{prefix}layer_with_weights-{number}" for number, name in enumerate(order)}
+    layers = {name: f"{prefix}layer_with_weights-{number}" for number, name in enumerate(order)}
     names: Names = {}
-    for name, theirs in place.items():
+    for name, theirs in layers.items():
         role, module = name.split()
         if role in ("conv", "depthwise"):
             kernel = "depthwise_kernel" if role == "depthwise" else "kernel"
-            names |= conv_bn(module, theirs, place[f"norm {module}"], kernel)
+            names |= conv_bn(module, theirs, layers[f"norm {module}"], kernel)
         elif role != "norm":
             names |= _block(module, theirs, role, projection and module == "blocks.0.0")
     return names, count
@@ -54,16 +54,16 @@ def head_names(levels: Iterable[int], convs: int, separable: bool, prefix: str) 
         names |= head_conv(f"{ours}.predictor", f"{prefix}{predictor}", separable)
         for index in range(convs):
             names |= head_conv(f"{ours}.convs.{index}", f"{prefix}_{short}_convs/{index}", separable)
-            for place, level in enumerate(sorted(levels)):
-                names |= norm(f"{ours}.norms.{level}.{index}", f"{prefix}_{short}_norms/{place}/{index}")
+            for position, level in enumerate(sorted(levels)):
+                names |= norm(f"{ours}.norms.{level}.{index}", f"{prefix}_{short}_norms/{position}/{index}")
     return names
 
 
 def layer_count(checkpoint: Checkpoint, prefix: str) -> int:
-    """Return how many layers the saved backbone had, with weights or without.
+    """Return the number of layers of the saved backbone, with and without weights.
 
     Raises:
-        SpinetError: the checkpoint does not say.
+        SpinetError: the checkpoint does not contain its object graph.
     """
     try:
         nodes = parse_message(checkpoint.strings[GRAPH]).messages(1)
@@ -71,30 +71,30 @@ def layer_count(checkpoint: Checkpoint, prefix: str) -> int:
         for part in prefix.split("/")[:-1]:
             node = nodes[_children(node)[part]]
     except (IndexError, KeyError, ValueError):
-        raise SpinetError(f"{checkpoint.where} does not hold the graph of the objects that it was saved from") from None
+        raise SpinetError(f"{checkpoint.where} has no object graph of the saved model") from None
     return sum(name.startswith("layer-") for name in _children(node))
 
 
 def _children(node: Message) -> dict[str, int]:
-    """Children of an object, by name (tensorflow/core/protobuf/trackable_object_graph.proto)."""
+    """Return the children of an object by name (tensorflow/core/protobuf/trackable_object_graph.proto)."""
     return {child.content(2)[0].decode(): child.number(1) for child in node.messages(1)}
 
 
 def _layers(graph: Genotype, repeats: int) -> tuple[list[str], int]:
-    """Lay the network out in layers; return those with weights as Keras numbers them, and the number of all."""
+    """Build the layer graph; return the layers with weights as Keras numbers them, and the number of all layers."""
     mobile = graph.stem[0].kind == "mbconv"
     layers = LayerGraph()
-    flow = layers.chain(layers.add(""), "conv stem.conv", "norm stem.conv", "", *([] if mobile else [""]))
+    x = layers.chain(layers.add(""), "conv stem.conv", "norm stem.conv", "", *([] if mobile else [""]))
     features: list[int] = []
     for index, spec in enumerate(graph.all_blocks):
         if spec.parents:
             body = f"blocks.{index}.body"
-            flow = layers.add("", _fused(layers, graph, index, features))
+            x = layers.add("", _fused(layers, graph, index, features))
         else:
             body = f"blocks.{index}"
-        # Behind every group of blocks stands an identity that carries its name.
-        flow = layers.chain(flow, *(f"{spec.kind} {body}.{each}" for each in range(repeats)), "")
-        features.append(flow)
+        # The reference names every group of blocks by an identity layer after it, which counts for the distance.
+        x = layers.chain(x, *(f"{spec.kind} {body}.{repeat}" for repeat in range(repeats)), "")
+        features.append(x)
     outputs = [
         layers.chain(features[index], f"conv endpoints.{level}", f"norm endpoints.{level}", "")
         for level, index in graph.endpoints.items()
@@ -103,7 +103,7 @@ def _layers(graph: Genotype, repeats: int) -> tuple[list[str], int]:
 
 
 def _fused(layers: LayerGraph, graph: Genotype, index: int, features: list[int]) -> int:
-    """Add the connections into a block and their sum."""
+    """Add the connections into a block, and their sum."""
     spec = graph.all_blocks[index]
     resample = _mobile_resample if spec.kind == "mbconv" else _resample
     addends = [
@@ -119,26 +119,26 @@ def _fused(layers: LayerGraph, graph: Genotype, index: int, features: list[int])
     return total
 
 
-def _resample(layers: LayerGraph, flow: int, parent: BlockSpec, child: BlockSpec, ours: str) -> int:
-    flow = layers.chain(flow, f"conv {ours}.reduce", f"norm {ours}.reduce", "")
+def _resample(layers: LayerGraph, x: int, parent: BlockSpec, child: BlockSpec, ours: str) -> int:
+    x = layers.chain(x, f"conv {ours}.reduce", f"norm {ours}.reduce", "")
     if parent.level < child.level:
         pools = [""] * (child.level - parent.level - 1)
-        flow = layers.chain(flow, f"conv {ours}.down", f"norm {ours}.down", "", *pools)
+        x = layers.chain(x, f"conv {ours}.down", f"norm {ours}.down", "", *pools)
     elif parent.level > child.level:
-        flow = layers.upsample(flow)
-    return layers.chain(flow, f"conv {ours}.expand", f"norm {ours}.expand")
+        x = layers.upsample(x)
+    return layers.chain(x, f"conv {ours}.expand", f"norm {ours}.expand")
 
 
-def _mobile_resample(layers: LayerGraph, flow: int, parent: BlockSpec, child: BlockSpec, ours: str) -> int:
+def _mobile_resample(layers: LayerGraph, x: int, parent: BlockSpec, child: BlockSpec, ours: str) -> int:
     for step in range(child.level - parent.level):
-        flow = layers.chain(flow, f"depthwise {ours}.down.{step}", f"norm {ours}.down.{step}", "")
+        x = layers.chain(x, f"depthwise {ours}.down.{step}", f"norm {ours}.down.{step}", "")
     if parent.level > child.level:
-        flow = layers.upsample(flow)
-    return layers.chain(flow, f"conv {ours}.expand", f"norm {ours}.expand")
+        x = layers.upsample(x)
+    return layers.chain(x, f"conv {ours}.expand", f"norm {ours}.expand")
 
 
 def _block(ours: str, theirs: str, kind: str, projection: bool) -> Names:
-    """Names inside one block (official/vision/modeling/layers/nn_blocks.py)."""
+    """Return the names inside one block (official/vision/modeling/layers/nn_blocks.py)."""
     if kind == "mbconv":
         return _mbconv(ours, theirs)
     names: Names = {}

@@ -1,15 +1,15 @@
-"""The classes of ImageNet, for classifiers whose checkpoints do not name theirs."""
+"""The classes of ImageNet; published classification checkpoints contain no class names."""
 
 from torchvision.models import ResNet50_Weights
 
-# Of the published classifiers those for ImageNet count the background too, as class 0; those for iNaturalist do not.
+# Published ImageNet classifiers count the background as class 0; those for iNaturalist do not.
 WITH_BACKGROUND = 1001
 
 
 def classifier_table(count: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the names and numbers of a classifier's labels.
+    """Return the class names and indices of a classifier.
 
-    1001 classes are ImageNet's behind the background, in the order of their synsets; others are numbered.
+    1001 classes are taken for the background and ImageNet's, ordered by synset; others are numbered.
 
     >>> classifier_table(1001)[0][:2], classifier_table(3)
     (('background', 'tench'), (('class 0', 'class 1', 'class 2'), (0, 1, 2)))

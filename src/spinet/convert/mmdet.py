@@ -1,7 +1,7 @@
-"""Names of the tensors in the mmdetection 1.1 ports of SpineNet.
+"""Tensor names in the mmdetection 1.1 ports of SpineNet.
 
-The ports are one file, mmdet/models/backbones/spinenet.py of lucifer443/SpineNet-Pytorch, kept by
-yan-roo/SpineNet-Pytorch with weights; their heads are mmdetection's own `RetinaSepBNHead`.
+All ports share mmdet/models/backbones/spinenet.py of lucifer443/SpineNet-Pytorch; yan-roo/SpineNet-Pytorch publishes
+weights. The head is mmdetection's own `RetinaSepBNHead`.
 """
 
 from collections.abc import Iterable
@@ -17,19 +17,19 @@ def backbone_names(graph: Genotype, repeats: int, projection: bool) -> Names:
 
     Args:
         graph: its blocks.
-        repeats: how often each is stacked.
-        projection: whether the first block has a convolution in its shortcut.
+        repeats: of repeat block.
+        projection: whether the shortcut of the first block has a convolution.
     """
     names = _module("stem.conv", "backbone.conv1")
     for index, spec in enumerate(graph.all_blocks):
-        place = index - len(graph.stem)
-        theirs = f"backbone.scale_permuted_blocks.{place}" if spec.parents else f"backbone.init_block{index + 1}"
+        position = index - len(graph.stem)
+        theirs = f"backbone.scale_permuted_blocks.{position}" if spec.parents else f"backbone.init_block{index + 1}"
         ours = f"blocks.{index}.body" if spec.parents else f"blocks.{index}"
-        for each in range(repeats):
-            first = projection and index == each == 0
-            names |= _block(f"{ours}.{each}", f"{theirs}.{each}", spec.kind, projection=first)
+        for repeat in range(repeats):
+            first = projection and index == repeat == 0
+            names |= _block(f"{ours}.{repeat}", f"{theirs}.{repeat}", spec.kind, projection=first)
         for side, parent in enumerate(spec.parents):
-            resample = f"backbone.merge_ops.{place}.resample_ops.{side}"
+            resample = f"backbone.merge_ops.{position}.resample_ops.{side}"
             down = graph.all_blocks[parent].level < spec.level
             names |= _resample(f"blocks.{index}.parents.{parent}", resample, down=down)
     for level in graph.endpoints:
@@ -38,20 +38,20 @@ def backbone_names(graph: Genotype, repeats: int, projection: bool) -> Names:
 
 
 def head_names(levels: Iterable[int], convs: int) -> Names:
-    """Return our names -> theirs for the RetinaNet head; each level's tower repeats the shared convolutions."""
+    """Return our names -> theirs for the RetinaNet head; every level stores the shared convolutions again."""
     names: Names = {}
     for ours, short in (("cls_tower", "cls"), ("box_tower", "reg")):
         names |= {f"{ours}.predictor.{leaf}": f"bbox_head.retina_{short}.{leaf}" for leaf in ("weight", "bias")}
         for index in range(convs):
             names[f"{ours}.convs.{index}.weight"] = f"bbox_head.{short}_convs.0.{index}.conv.weight"
-            for place, level in enumerate(sorted(levels)):
-                theirs = f"bbox_head.{short}_convs.{place}.{index}.bn"
+            for position, level in enumerate(sorted(levels)):
+                theirs = f"bbox_head.{short}_convs.{position}.{index}.bn"
                 names |= {f"{ours}.norms.{level}.{index}.{leaf}": f"{theirs}.{leaf}" for leaf in LEAVES}
     return names
 
 
 def shared_copies(names: Iterable[str]) -> set[str]:
-    """Return the names under which the convolutions of the first level's tower are stored again."""
+    """Return the names of the copies of the first level's tower convolutions."""
     copies = set()
     for name in names:
         parts = name.split(".")
@@ -74,7 +74,7 @@ def _block(ours: str, theirs: str, kind: str, *, projection: bool) -> Names:
 
 
 def _module(ours: str, theirs: str) -> Names:
-    """Names of mmdetection's `ConvModule`."""
+    """Return the names of mmdetection's `ConvModule`."""
     return _pair(ours, f"{theirs}.conv", f"{theirs}.bn")
 
 

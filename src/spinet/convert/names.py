@@ -1,11 +1,11 @@
-"""What the naming schemes of published checkpoints share: our parameter names on the left, theirs on the right."""
+"""What the naming schemes of published checkpoints share: mappings from our parameter names to theirs."""
 
 from spinet.errors import SpinetError
 
 # Our name of a tensor -> theirs.
 Names = dict[str, str]
 
-# Kinds of blocks that were published with weights, and the convolutions of their branch.
+# Block kinds with published weights, and the number of convolutions in their branch.
 BLOCK_CONVS = {"residual": 2, "bottleneck": 3}
 
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
@@ -13,22 +13,22 @@ CONV = {"weight": "kernel", "bias": "bias"}
 
 
 def norm(ours: str, theirs: str) -> Names:
-    """Names of a TensorFlow batch norm."""
+    """Return the names of a TensorFlow batch norm."""
     return {f"{ours}.{leaf}": f"{theirs}/{name}" for leaf, name in NORM.items()}
 
 
 def conv_bn(ours: str, conv: str, bn: str, kernel: str = "kernel") -> Names:
-    """Names of our `ConvBN` in TensorFlow: a convolution without bias and a batch norm."""
+    """Return the names of our `ConvBN` in TensorFlow: a convolution without bias and a batch norm."""
     return {f"{ours}.conv.weight": f"{conv}/{kernel}"} | norm(f"{ours}.norm", bn)
 
 
 def biased(ours: str, theirs: str) -> Names:
-    """Names of a convolution or dense layer with bias in TensorFlow."""
+    """Return the names of a convolution or dense layer with bias in TensorFlow."""
     return {f"{ours}.{leaf}": f"{theirs}/{name}" for leaf, name in CONV.items()}
 
 
 def head_conv(ours: str, theirs: str, separable: bool) -> Names:
-    """Names of a convolution of the detector's head, which may be a depthwise and a 1x1 one."""
+    """Return the names of a convolution of the detector's head; a separable one is depthwise and 1x1."""
     if not separable:
         return biased(ours, theirs)
     return {
@@ -42,8 +42,8 @@ def branch_convs(kind: str) -> int:
     """Return the number of convolutions in the branch of a block.
 
     Raises:
-        SpinetError: no source has blocks of this kind.
+        SpinetError: no weights were published for this kind.
     """
     if kind not in BLOCK_CONVS:
-        raise SpinetError(f"no published weights have blocks of kind {kind!r}")
+        raise SpinetError(f"no weights were published for blocks of kind {kind!r}")
     return BLOCK_CONVS[kind]

@@ -1,4 +1,4 @@
-"""Finds the architecture of a network from the shapes of its weights."""
+"""Infers the architecture of a network from the shapes of its weights."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,18 +9,17 @@ import torch
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import LEVEL_CHANNELS, Scaling
-from spinet.engine.checkpoint import Task
+from spinet.engine.checkpoint import BACKBONE, Task
 from spinet.errors import SpinetError
 from spinet.models.factory import create_classifier, create_retinanet
 
 Shapes = dict[str, tuple[int, ...]]
 
 ANCHORS = 9
-BACKBONE = "backbone."
 
 
 def model_shapes(architecture: Architecture, classes: int, task: Task = "detector") -> Shapes:
-    """Shapes of all tensors of a network for a task, by name."""
+    """Return the shapes of all tensors of a network for a task, by name."""
     create = create_classifier if task == "classifier" else create_retinanet
     with torch.device("meta"):
         state = create(architecture, max(1, classes)).state_dict()
@@ -32,18 +31,18 @@ def model_shapes(architecture: Architecture, classes: int, task: Task = "detecto
 def find_architecture(
     graph: Genotype, shapes: Shapes, repeats: int, classes: int, where: str, task: Task = "detector"
 ) -> Architecture:
-    """Return the first architecture of the catalogue with these shapes, or one put together from them.
+    """Return the first catalog architecture with these shapes, or build one from them.
 
     Args:
         graph: the blocks.
         shapes: of the weights, by our names.
-        repeats: how often each block is stacked.
-        classes: classes that the network tells apart; none for a backbone alone.
+        repeats: of each block.
+        classes: number of classes; 0 for a backbone alone.
         where: the checkpoint, for errors.
         task: of the network.
 
     Raises:
-        SpinetError: the channels of the levels are not multiples of one width, or those between of one alpha.
+        SpinetError: the channels per level do not follow from one width, or those of the connections from one alpha.
     """
     for name in names():
         known = load_architecture(name)
@@ -53,7 +52,7 @@ def find_architecture(
 
 
 def class_count(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Return the number of classes that a head of these shapes tells apart; 0 where there is none."""
+    """Return the number of classes of a head with these shapes; 0 without a head."""
     if "fc.bias" in shapes:
         return shapes["fc.bias"][0]
     biases = (shapes.get(f"cls_tower.predictor.{leaf}") for leaf in ("bias", "pointwise.bias"))
@@ -91,7 +90,7 @@ def _head(shapes: Shapes) -> dict[str, Any]:
 
 
 def _level_channels(graph: Genotype, shapes: Shapes) -> dict[int, int]:
-    """Channels inside the blocks of each level, by the branch of its first block."""
+    """Return the channels inside the blocks of each level, by the branch of its first block."""
     channels: dict[int, int] = {}
     for index, spec in enumerate(graph.all_blocks):
         body = f"{BACKBONE}blocks.{index}.body.0" if spec.parents else f"{BACKBONE}blocks.{index}.0"
@@ -101,23 +100,27 @@ def _level_channels(graph: Genotype, shapes: Shapes) -> dict[int, int]:
 
 
 def _inner_channels(graph: Genotype, shapes: Shapes) -> dict[int, int]:
-    """Channels between the 1x1 convolutions of the connections from each level."""
+    """Return the channels between the 1x1 convolutions of the connections from each level."""
     channels: dict[int, int] = {}
     for index, spec in enumerate(graph.all_blocks):
         for parent in spec.parents:
-            found = shapes.get(f"{BACKBONE}blocks.{index}.parents.{parent}.reduce.conv.weight")
-            if found:
-                channels.setdefault(graph.all_blocks[parent].level, found[0])
+            shape = shapes.get(f"{BACKBONE}blocks.{index}.parents.{parent}.reduce.conv.weight")
+            if shape:
+                channels.setdefault(graph.all_blocks[parent].level, shape[0])
     return channels
 
 
-def _factor(found: Mapping[int, int], base: Mapping[int, int], what: str, where: str) -> float:
-    """Return the roundest factor that, multiplied and truncated, makes `found` of `base`."""
-    widest = max(found, key=lambda level: base[level])
-    least = found[widest] / base[widest]
+def _factor(channels: Mapping[int, int], base: Mapping[int, int], what: str, where: str) -> float:
+    """Return the roundest factor with `int(base * factor) == channels` for every level.
+
+    Truncation hides the factor: 0.65 * 64 = 41.6 gives 41. The widest level bounds it most tightly from below; from
+    there the first factor with few decimals that fits all levels is taken.
+    """
+    widest = max(channels, key=lambda level: base[level])
+    least = channels[widest] / base[widest]
     for precision in (10, 100, 1000, 10_000, 100_000):
         for step in range(2):
             factor = (int(least * precision) + step) / precision
-            if all(int(base[level] * factor) == channels for level, channels in found.items()):
+            if all(int(base[level] * factor) == count for level, count in channels.items()):
                 return factor
-    raise SpinetError(f"{where}: no single {what} gives the channels {dict(sorted(found.items()))} of its levels")
+    raise SpinetError(f"{where}: no single {what} gives the channels per level {dict(sorted(channels.items()))}")

@@ -1,4 +1,4 @@
-"""The sources of published weights: how to recognise each, and its conventions."""
+"""The publishers of weights: how to recognize their checkpoints, and their conventions."""
 
 import re
 import zipfile
@@ -19,38 +19,38 @@ from spinet.errors import SpinetError
 
 OTHER_HEADS = "heads other than RetinaNet's"
 
-# What a checkpoint holds beside the weights of a backbone and a RetinaNet head: reason -> pattern of names.
+# What else a checkpoint contains besides a backbone and a RetinaNet head: reason -> pattern of names.
 TF_LEFT_OUT = {
-    "slots and counters of the optimizer": r"(^|/)optimizer(/|$)|OPTIMIZER_SLOT|/(Momentum|Adam|Adam_1)$",
+    "optimizer state": r"(^|/)optimizer(/|$)|OPTIMIZER_SLOT|/(Momentum|Adam|Adam_1)$",
     "counters": r"^(global_step|save_counter|model/global_step)$",
     "moving averages": r"ExponentialMovingAverage|(^|/)average(/|$)",
     OTHER_HEADS: r"^(model/)?(rpn_head|fast_rcnn_head|frcnn_head|detection_head|mask_head|classification_head|"
     r"decoder)(/|$)",
 }
 MMDET_LEFT_OUT = {
-    "counters of batches": r"\.num_batches_tracked$",
+    "batch counters": r"\.num_batches_tracked$",
     OTHER_HEADS: r"^(rpn_head|mask_head|mask_iou_head|bbox_head\.(shared_\w+|fc_\w+|\w+_fcs))\.",
 }
 
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint that was recognised.
+    """A recognized checkpoint.
 
     Args:
-        name: who wrote it.
+        name: of its publisher.
         where: the file, for errors.
-        tensors: weights by their names, in PyTorch's layout.
-        left_out: reason -> names that are no weights of a network we have.
-        mobile: whether its blocks are mobile ones.
+        tensors: weights by their published names, in PyTorch's layout.
+        left_out: reason -> names of what is not converted.
+        mobile: whether it is a mobile (MBConv) backbone.
         settings: its conventions.
-        anchors: for each of our nine anchors of a cell, the place of it in theirs.
-        boxes: for each of our four box offsets, the place of it in theirs.
+        anchors: for each of our nine anchors per location, its index in theirs.
+        boxes: for each of our four box offsets, its index in theirs.
         backbone: graph and repeats -> our names -> theirs.
         head: levels, convolutions, separable -> our names -> theirs.
-        head_prefix: how the names of its variables begin.
-        classifier: whether that is the dense layer of a classifier, without levels and convolutions.
-        check: raises if a graph with these repeats is not what was saved.
+        head_prefix: of the head's variable names.
+        classifier: whether the head is the dense layer of a classifier.
+        check: raises if the saved model is not this graph with these repeats.
     """
 
     name: str
@@ -69,10 +69,10 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """Recognise and read a checkpoint.
+    """Recognize and read a checkpoint.
 
     Raises:
-        SpinetError: it is none that is known, or it is damaged.
+        SpinetError: its format is unknown, or it is corrupt.
     """
     if path.suffix in (".pth", ".pt", ".pkl"):
         return _mmdet(path)
@@ -84,7 +84,10 @@ def read_source(path: Path) -> Source:
     if any(name.startswith(("spinenet/", "spinenet_mbconv/")) for name in names):
         return _tpu(checkpoint)
     shown = ", ".join(sorted(names)[:3])
-    raise SpinetError(f"{checkpoint.where} holds no SpineNet of tensorflow/models or tensorflow/tpu ({shown}, ...)")
+    raise SpinetError(
+        f"{checkpoint.where} is not a SpineNet checkpoint of tensorflow/models or tensorflow/tpu; "
+        f"its variables are {shown}, ..."
+    )
 
 
 def _garden(checkpoint: Checkpoint, prefix: str) -> Source:
@@ -95,11 +98,11 @@ def _garden(checkpoint: Checkpoint, prefix: str) -> Source:
 
     def check(graph: Genotype, repeats: int) -> None:
         expected = garden.backbone_names(graph, repeats, prefix, projection)[1]
-        found = garden.layer_count(checkpoint, prefix)
-        if found != expected:
+        layers = garden.layer_count(checkpoint, prefix)
+        if layers != expected:
             raise SpinetError(
-                f"{checkpoint.where} was saved from a backbone of {found} layers, not the {expected} that this graph "
-                "has; since layers are known by their numbers alone, nothing can be told of them"
+                f"{checkpoint.where} was saved from a backbone of {layers} layers, but this graph has {expected}; "
+                "layers are identified by number, so none can be matched"
             )
 
     return Source(
@@ -131,7 +134,7 @@ def _tpu(checkpoint: Checkpoint) -> Source:
     patterns = {reason: pattern for reason, pattern in TF_LEFT_OUT.items() if not classifier or reason != OTHER_HEADS}
     tensors, left_out = _split(_in_pytorch_layout(checkpoint), patterns)
     mobile = any(name.startswith("spinenet_mbconv/") for name in tensors)
-    # What the first release's configurations say of batch norm; the last one's detectors have 1e-4 and 0.003.
+    # Batch norm as in the configs of the first release; the detectors of the last one have 1e-4 and 0.003.
     bn_eps, bn_momentum = (1e-5, 0.1) if classifier else (1e-3, 0.003)
     return Source(
         "tensorflow/tpu",
@@ -147,7 +150,7 @@ def _tpu(checkpoint: Checkpoint) -> Source:
             box_coding="tpu",
             background=True,
         ),
-        # Ratios come as 1, 2, 1/2 there.
+        # Their aspect ratios are ordered 1, 2, 1/2.
         anchors=tuple(3 * octave + ratio for octave in range(3) for ratio in (2, 0, 1)),
         boxes=(1, 0, 3, 2),
         backbone=lambda graph, repeats: tpu.backbone_names(graph, repeats, _tpu_projection(tensors)),
@@ -158,7 +161,7 @@ def _tpu(checkpoint: Checkpoint) -> Source:
 
 
 def _tpu_projection(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the convolution behind the stem's is that of a shortcut: then the next has its input, not its output."""
+    """Whether conv2d_1 belongs to a shortcut: then conv2d_2 takes the same input instead of its output."""
     first, second = (tensors.get(f"spinenet/conv2d_{number}/kernel") for number in (1, 2))
     if first is None or second is None or first.shape[0] == first.shape[1]:
         return False
@@ -168,12 +171,13 @@ def _tpu_projection(tensors: Mapping[str, Tensor]) -> bool:
 def _mmdet(path: Path) -> Source:
     tensors, left_out = _split(_state_dict(path), MMDET_LEFT_OUT)
     if "backbone.init_block1.0.conv1.weight" not in tensors:
-        raise SpinetError(f"{path} holds no SpineNet of the mmdetection ports ({', '.join(sorted(tensors)[:3])}, ...)")
+        shown = ", ".join(sorted(tensors)[:3])
+        raise SpinetError(f"{path} is not a SpineNet checkpoint of the mmdetection ports; its tensors are {shown}, ...")
     copies = mmdet.shared_copies(tensors)
     for name in copies:
         first = re.sub(r"_convs\.\d+", "_convs.0", name)
         if first not in tensors or not torch.equal(tensors[name], tensors[first]):
-            raise SpinetError(f"{path}: {name} should be the same tensor as {first}, but is not")
+            raise SpinetError(f"{path}: {name} must be equal to {first}, which shares its weights")
     projection = "backbone.init_block1.0.downsample.0.weight" in tensors
     return Source(
         "mmdetection",
@@ -182,7 +186,7 @@ def _mmdet(path: Path) -> Source:
         left_out,
         False,
         ModelConfig(pool_mode="mmdet", endpoint_activation=False, box_coding="mmdet"),
-        # Ratios come first there, as height / width.
+        # Their aspect ratios are the outer loop, as height / width.
         anchors=tuple(3 * (2 - ratio) + octave for octave in range(3) for ratio in range(3)),
         boxes=(0, 1, 2, 3),
         backbone=lambda graph, repeats: mmdet.backbone_names(graph, repeats, projection),
@@ -193,19 +197,19 @@ def _mmdet(path: Path) -> Source:
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
     try:
-        damaged = None
+        corrupt = None
         if zipfile.is_zipfile(path):  # torch.load does not verify checksums
             with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged file makes the unpickler raise is anything
+                corrupt = archive.testzip()
+        content = None if corrupt else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # any error raised by a corrupt archive
         reason = str(error).split("\n")[0]
         raise SpinetError(f"could not read the state dict {path}: {reason}") from None
-    if damaged:
-        raise SpinetError(f"could not read the state dict {path}: the checksum of its part {damaged} does not fit")
+    if corrupt:
+        raise SpinetError(f"could not read the state dict {path}: wrong checksum of its part {corrupt}")
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict):
-        raise SpinetError(f"{path} holds no state dict")
+        raise SpinetError(f"{path} contains no state dict")
     tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
     return {name.removeprefix("module."): value for name, value in tensors.items()}
 
@@ -226,7 +230,7 @@ def _in_pytorch_layout(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def _split(
     tensors: Mapping[str, Tensor], patterns: Mapping[str, str]
 ) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
-    """Part the weights from what has no place in a network."""
+    """Separate the weights from what is not converted."""
     left_out: dict[str, tuple[str, ...]] = {}
     kept = dict(tensors)
     for reason, pattern in patterns.items():

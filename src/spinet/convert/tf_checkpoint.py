@@ -104,10 +104,10 @@ def _index_of(prefix: Path) -> Path:
 def _prefix_in(folder: Path) -> Path:
     listing = folder / "checkpoint"
     if listing.is_file():
-        found = re.search(r'^model_checkpoint_path:\s*"(.+)"', listing.read_text(errors="replace"), re.MULTILINE)
-        if found:
+        match = re.search(r'^model_checkpoint_path:\s*"(.+)"', listing.read_text(errors="replace"), re.MULTILINE)
+        if match:
             # The path is that of the machine that wrote it; only its last part means anything here.
-            return checkpoint_prefix(folder / Path(found[1]).name)
+            return checkpoint_prefix(folder / Path(match[1]).name)
     indices = sorted(folder.glob("*.index"))
     if len(indices) != 1:
         raise SpinetError(f"the folder {folder} names no checkpoint and holds {len(indices)} .index files; name one")

@@ -1,6 +1,6 @@
-"""Names of the variables in tensorflow/tpu's checkpoints of SpineNet (models/official/detection).
+"""Variable names in SpineNet checkpoints of tensorflow/tpu (models/official/detection).
 
-Within a scope TensorFlow numbers nameless layers in the order of building, so the network is walked through here as
+TensorFlow numbers unnamed layers of a scope in the order of building, so the network is traversed here as
 `modeling/architecture/spinenet.py` and `spinenet_mbconv.py` build it.
 """
 
@@ -11,7 +11,7 @@ from spinet.convert.names import Names, biased, branch_convs, conv_bn, head_conv
 
 
 class Scope:
-    """A variable scope, and the layers numbered in it so far."""
+    """A variable scope, and how many layers of each kind it has so far."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -24,11 +24,11 @@ class Scope:
         return f"{self.name}/{kind}_{number}" if number else f"{self.name}/{kind}"
 
     def conv_bn(self, ours: str) -> Names:
-        """Names of the next convolution and batch norm."""
+        """Return the names of the next convolution and batch norm."""
         return conv_bn(ours, self.layer("conv2d"), self.layer("batch_normalization"))
 
     def depthwise_bn(self, ours: str) -> Names:
-        """Names of the next depthwise convolution and batch norm."""
+        """Return the names of the next depthwise convolution and batch norm."""
         bn = self.layer("batch_normalization")
         return conv_bn(ours, self.layer("depthwise_conv2d"), bn, "depthwise_kernel")
 
@@ -38,17 +38,17 @@ def backbone_names(graph: Genotype, repeats: int, projection: bool) -> Names:
 
     Args:
         graph: its blocks.
-        repeats: how often each is stacked.
-        projection: whether the first block has a convolution in its shortcut.
+        repeats: of each block.
+        projection: whether the shortcut of the first block has a convolution.
     """
     root = Scope("spinenet_mbconv" if graph.stem[0].kind == "mbconv" else "spinenet")
     names = root.conv_bn("stem.conv")
     for index, spec in enumerate(graph.stem):
-        for each in range(repeats):
-            first = projection and index == each == 0
-            names |= _block(f"blocks.{index}.{each}", spec.kind, root, projection=first)
-    for place in range(len(graph.blocks)):
-        names |= _permuted(graph, place, repeats, root.name)
+        for repeat in range(repeats):
+            first = projection and index == repeat == 0
+            names |= _block(f"blocks.{index}.{repeat}", spec.kind, root, projection=first)
+    for number in range(len(graph.blocks)):
+        names |= _permuted(graph, number, repeats, root.name)
     for level in graph.endpoints:
         names |= root.conv_bn(f"endpoints.{level}")
     return names
@@ -68,19 +68,19 @@ def head_names(levels: Iterable[int], convs: int, separable: bool) -> Names:
 
 
 def classifier_names() -> Names:
-    """Return our names -> theirs for the classification head: the one nameless dense layer (heads.py)."""
+    """Return our names -> theirs for the classification head: one dense layer (heads.py)."""
     return biased("fc", "classification_head/dense")
 
 
-def _permuted(graph: Genotype, place: int, repeats: int, root: str) -> Names:
-    """Names of one permuted block and of the connections into it."""
-    index = place + len(graph.stem)
-    spec, policy = graph.all_blocks[index], f"{root}/sub_policy{place}"
+def _permuted(graph: Genotype, number: int, repeats: int, root: str) -> Names:
+    """Return the names of one permuted block and of the connections into it."""
+    index = number + len(graph.stem)
+    spec, policy = graph.all_blocks[index], f"{root}/sub_policy{number}"
     mobile = spec.kind == "mbconv"
     names: Names = {}
     for side, parent in enumerate(spec.parents):
         ours, steps = f"blocks.{index}.parents.{parent}", spec.level - graph.all_blocks[parent].level
-        scope = Scope(f"{policy}/resample_with_{'sepconv' if mobile else 'alpha'}_resample_{place}_{side}")
+        scope = Scope(f"{policy}/resample_with_{'sepconv' if mobile else 'alpha'}_resample_{number}_{side}")
         if mobile:
             for step in range(steps):
                 names |= scope.depthwise_bn(f"{ours}.down.{step}")
@@ -88,13 +88,13 @@ def _permuted(graph: Genotype, place: int, repeats: int, root: str) -> Names:
             names |= scope.conv_bn(f"{ours}.reduce") | (scope.conv_bn(f"{ours}.down") if steps > 0 else {})
         names |= scope.conv_bn(f"{ours}.expand")
     scope = Scope(f"{policy}/scale_permuted_block_{index}")
-    for each in range(repeats):
-        names |= _block(f"blocks.{index}.body.{each}", spec.kind, scope)
+    for repeat in range(repeats):
+        names |= _block(f"blocks.{index}.body.{repeat}", spec.kind, scope)
     return names
 
 
 def _block(ours: str, kind: str, scope: Scope, *, projection: bool = False) -> Names:
-    """Names inside one block (modeling/architecture/nn_blocks.py)."""
+    """Return the names inside one block (modeling/architecture/nn_blocks.py)."""
     if kind == "mbconv":
         names = scope.conv_bn(f"{ours}.expand") | scope.depthwise_bn(f"{ours}.depthwise")
         for part in ("reduce", "expand"):
