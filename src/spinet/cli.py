@@ -1,4 +1,4 @@
-"""The `spinet` command: finds the subcommand, and turns errors into one sentence and an exit code."""
+"""The `spinet` command: runs a subcommand, and turns errors into one sentence and an exit code."""
 
 import os
 import sys
@@ -43,7 +43,7 @@ def main() -> None:
     if not args or args[0] in ("-h", "--help"):
         say("SpineNet in PyTorch: build, search, train and ship scale-permuted backbones.\n")
         say("\n".join(f"  spinet {name:12}{function.__doc__}" for name, function in COMMANDS.items()))
-        say("\n`spinet COMMAND --help` tells more.")
+        say("\nRun `spinet COMMAND --help` for the options of a command.")
         raise SystemExit(0 if args else 2)
     try:
         if args[0] not in COMMANDS:
@@ -53,9 +53,9 @@ def main() -> None:
         warn(f"error: {error}")
         raise SystemExit(1) from None
     except BrokenPipeError:
-        # Whoever read the output has gone, as `head` does; nothing is left to say or to flush.
+        # The reader of the output has closed it, as `head` does; flushing it again at exit would fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        warn("stopped; a training goes on from its last checkpoint with the same command")
+        warn("interrupted; run the same command again to resume a training from its last checkpoint")
         raise SystemExit(130) from None

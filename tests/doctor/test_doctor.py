@@ -12,7 +12,7 @@ from three_formats import WRITERS
 
 from spinet.doctor import images
 from spinet.doctor.class_pictures import CAPTION, COLUMNS, GAP, HEADER, ROWS, TILE
-from spinet.doctor.examine import Report, examine
+from spinet.doctor.examine import DatasetReport, examine
 
 WIDTH, HEIGHT = 96, 64
 
@@ -247,7 +247,7 @@ FAULTS = {
     near_leak: (
         "warning",
         "near leakage",
-        "nearly the same picture as one of train, such as train/06.png and val/02.png",
+        "nearly the same image as one of train, such as train/06.png and val/02.png",
     ),
     duplicate: ("warning", "duplicate images", "1 of 36 (2.8 %) images show the same pixels as another of their split"),
     near_duplicate: ("hint", "near-duplicate images", "such as train/07.png and train/08.png"),
@@ -255,15 +255,15 @@ FAULTS = {
     clipped: ("warning", "boxes clipped to their image", "train/09.png"),
     zero_area: ("warning", "boxes of zero area", "train/10.png"),
     one_pixel: ("warning", "one-pixel boxes", "boxes are at most one pixel wide or high, such as train/11.png"),
-    repeated: ("warning", "duplicate boxes", "boxes repeat another of their class, such as train/12.png"),
-    two_classes: ("warning", "boxes of two classes", "boxes repeat another of a different class, such as train/13.png"),
+    repeated: ("warning", "duplicate boxes", "boxes duplicate another of their class, such as train/12.png"),
+    two_classes: ("warning", "boxes of two classes", "boxes duplicate another of a different class, such as train/13.png"),
     unused_class: (
         "warning",
         "classes without objects",
         "1 of 3 classes have no object in either split; delete them (ghost)",
     ),
-    gap: ("hint", "gaps in category ids", "the 2 category ids lie between 1 and 9 and leave out 2, 3, 4, 5 and 3 more"),
-    only_in_val: ("warning", "split without a class", "have objects in val but none in train: not learnt (newt)"),
+    gap: ("hint", "gaps in category ids", "the 2 category ids from 1 to 9 skip 2, 3, 4, 5 and 3 more"),
+    only_in_val: ("warning", "split without a class", "have objects in val but none in train: not trained (newt)"),
     rare: ("warning", "few objects", "1 of 3 classes have fewer than 20 objects in train (newt: 2)"),
     same_name: ("warning", "category names", "(Cat , cat)"),
     no_objects_here: ("hint", "images without objects", "1 of 24 (4.2 %) images have no object, such as train/14.png"),
@@ -271,9 +271,9 @@ FAULTS = {
     crowded: (
         "warning",
         "crowded images",
-        "have more than 100 objects, such as train/16.png with 132; raise --data.max-obj",
+        "have more than 100 objects, such as train/16.png with 132; raise data.max_obj",
     ),
-    turned: ("hint", "turned images", "such as train/17.png, and 1 of them have annotations of the unturned picture"),
+    turned: ("hint", "turned images", "such as train/17.png, and 1 of them are annotated in unrotated coordinates"),
     transparent: ("hint", "transparent images", "train/18.png"),
     grey: (
         "hint",
@@ -281,17 +281,17 @@ FAULTS = {
         "1 of 24 (4.2 %) images are grey, which is read as three equal channels, such as train/19.png",
     ),
     sixteen_bits: ("hint", "16-bit images", "train/20.png"),
-    twelve_bits: ("warning", "dark images", "images of 16 bits have values of 12 bits at most, such as train/20.png"),
-    blank: ("warning", "blank images", "images are of one colour, such as train/21.png"),
-    unlisted: ("hint", "unused files", "1 of 37 (2.7 %) image files are in no annotation file, such as train/99.png"),
+    twelve_bits: ("warning", "dark images", "16-bit images have values of at most 12 bits, such as train/20.png"),
+    blank: ("warning", "blank images", "images are a single color, such as train/21.png"),
+    unlisted: ("hint", "unused files", "1 of 37 (2.7 %) image files are not in any annotation file, such as train/99.png"),
     tiny: (
         "warning",
         "anchors",
-        "at 96 pixels and anchor scale 3 only 0% of the objects overlap an anchor by half, 100% are",
+        "at 96 pixels and anchor scale 3 only 0% of the objects match an anchor (IoU of 0.5 or more); 100% are",
     ),
-    shares: ("error", "one-pixel boxes", "are they shares of the image instead of pixels?"),
+    shares: ("error", "one-pixel boxes", "are these normalized coordinates (0-1) rather than pixels?"),
     far_outside: ("error", "boxes outside their image", "val: 24 of 24 (100.0 %) boxes outside their image dropped"),
-    nothing_to_learn: ("error", "no objects", "marks no object in any image: there is nothing to learn"),
+    nothing_to_learn: ("error", "no objects", "has no objects in any image: there is nothing to train on"),
     unlike: ("error", "categories differ", "do not list the same categories"),
     unreadable: ("error", "split cannot be opened", "val: annotation 4 in"),
 }
@@ -304,7 +304,7 @@ COMPANIONS = {
 }
 
 
-def checked(folder: Path, **settings: object) -> Report:
+def checked(folder: Path, **settings: object) -> DatasetReport:
     return examine(folder, **({"image_size": 96, "anchor_scale": 3.0} | settings))
 
 
@@ -365,10 +365,10 @@ def masks_in_shares(planted):
 @pytest.mark.parametrize(
     ("fault", "check", "words"),
     [
-        (a_mask_missing, "masks", "train: training masks refuses this split, though boxes .* has no segmentation"),
+        (a_mask_missing, "masks", "train: boxes can be trained, masks cannot: .* has no segmentation"),
         (a_broken_polygon, "masks", "annotation 6 in .*instances_train.json has a polygon of 4 numbers"),
-        (run_lengths_of_another_size, "masks", r"val: training masks refuses .* has RLE of size \[8, 8\]"),
-        (an_empty_mask, "masks without a pixel", "1 of 48 .* masks without a pixel, such as train/02.png; draw them"),
+        (run_lengths_of_another_size, "masks", r"val: boxes can be trained, masks cannot.* has RLE of size \[8, 8\]"),
+        (an_empty_mask, "masks without a pixel", "1 of 48 .* masks without a pixel, such as train/02.png; redraw them"),
         (masks_in_shares, "masks without a pixel", "48 of 48 .*; are the polygons x and y in pixels"),
     ],
 )
@@ -403,7 +403,7 @@ def test_anchors_of_one_octave_are_judged_as_such(tmp_path, spinet):
     _, one, _ = spinet("doctor", root, *options, "--octaves", "1")
 
     def share(text: str) -> float:
-        [line] = [line for line in text.splitlines() if "overlap of half or more, scale 3 " in line]
+        [line] = [line for line in text.splitlines() if "IoU of 0.5 or more, scale 3 " in line]
         return float(line.split()[-1].removesuffix("%"))
 
     assert share(one) < share(three)
@@ -414,7 +414,7 @@ def test_anchors_of_one_octave_are_judged_as_such(tmp_path, spinet):
 def test_a_number_of_octaves_that_makes_no_sense_is_one_sentence(tmp_path, spinet):
     code, _, err = spinet("doctor", tmp_path, "--octaves", "0")
 
-    assert (code, err) == (1, "spinet: error: octaves 0 are out of range; allowed is 1 to 100\n")
+    assert (code, err) == (1, "spinet: error: --octaves is 0; must be from 1 to 100\n")
 
 
 TEN = (broken, wrong_size, leak, near_leak, outside, one_pixel, repeated, only_in_val, no_objects_here, transparent)
@@ -458,7 +458,7 @@ def test_labels_whose_image_has_another_name_are_named(tmp_path):
     found = {finding.check: finding.text for finding in checked(root).findings}
 
     assert found.keys() == {"images without objects", "unused files"}
-    assert "1 of 37 (2.7 %) label files have no image of their name, such as train/00.png.txt" in found["unused files"]
+    assert "1 of 37 (2.7 %) label files have no image with the same name, such as train/00.png.txt" in found["unused files"]
 
 
 def test_val_that_is_train_is_an_error(tmp_path):
@@ -536,7 +536,7 @@ def test_the_command_prints_the_verdict_and_ends_with_one_for_errors(tmp_path, s
     lines = out.splitlines()
     assert next(line for line in lines if line.startswith("error: ")).startswith("error: 1 of 12 images of val")
     assert "verdict: 1 errors, 0 warnings, 1 hints" in lines
-    assert f"pictures of 2 classes: {tmp_path / 'pictures'}" in lines
+    assert f"contact sheets of 2 classes: {tmp_path / 'pictures'}" in lines
     assert "COCO format" in lines[0]
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from spinet.engine.checkpoint import load_classifier
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-from spinet.engine.distributed import Processes
+from spinet.engine.distributed import ProcessGroup
 from spinet.engine.task import Classification
 from spinet.engine.train import train
 from spinet.errors import SpinetError
@@ -109,7 +109,7 @@ def test_a_classifier_augmented_on_the_device_ends_bit_equal(config, tmp_path):
 
 
 def test_photos_of_a_classifier_are_turned_upside_down_where_the_settings_say_so(config):
-    group = Processes(0, 1, 0)
+    group = ProcessGroup(0, 1, 0)
     shown = []
     for flip in (False, True):
         task, settings = Classification(), replace(config, data=replace(config.data, vertical_flip=flip))

@@ -36,16 +36,16 @@ import torch
 from spinet.arch.catalog import load_architecture
 from spinet.data.class_data import ClassDataset
 from spinet.engine.classify import evaluate_classes
-from spinet.engine.distributed import processes
+from spinet.engine.distributed import process_group
 from spinet.engine.evaluate import EvalOptions
 from spinet.models.factory import create_classifier
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
 model, device = create_classifier(load_architecture("tiny"), 3), torch.device("cpu")
-with processes(device) as group:
+with process_group(device) as group:
     dataset = ClassDataset(Path(sys.argv[1]), "train")
-    metrics = evaluate_classes(model, dataset, EvalOptions(32, 2, device, processes=group))
+    metrics = evaluate_classes(model, dataset, EvalOptions(32, 2, device, group=group))
     Path(sys.argv[1], f"{group.rank}.txt").write_text(json.dumps(metrics))
 """
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from spinet.engine.distributed import CpuSyncBatchNorm, Processes, processes, synchronise_batch_norm
+from spinet.engine.distributed import CpuSyncBatchNorm, ProcessGroup, process_group, synchronise_batch_norm
 from spinet.errors import SpinetError
 from spinet.models.factory import create_backbone
 
@@ -14,7 +14,7 @@ import sys
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from spinet.engine.distributed import processes, synchronise_batch_norm
+from spinet.engine.distributed import process_group, synchronise_batch_norm
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -32,7 +32,7 @@ def train(group):
     return output.detach()
 
 
-with processes(torch.device("cpu")) as group:
+with process_group(torch.device("cpu")) as group:
     output = train(group)
     assert group.gather([group.rank]) == [0, 1]
     assert group.broadcast(group.rank) == 0
@@ -67,8 +67,8 @@ def test_synchronised_batch_norm_over_two_processes_equals_one_process_with_all_
 
 
 def test_a_single_process_gathers_and_broadcasts_its_own():
-    with processes(torch.device("cpu")) as group:
-        assert group == Processes()
+    with process_group(torch.device("cpu")) as group:
+        assert group == ProcessGroup()
         assert group.is_main
         assert group.gather([1, 2]) == [1, 2]
         assert group.broadcast("x") == "x"

@@ -384,7 +384,7 @@ def test_training_photos_without_any_object_are_refused(digits, short, tmp_path)
     file = root / "annotations" / "instances_train.json"
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"annotations": []}))
-    with pytest.raises(SpinetError, match="marks no object in any image: there is nothing to learn"):
+    with pytest.raises(SpinetError, match="has no objects in any image: there is nothing to train on"):
         train(replace(short, data=replace(short.data, root=str(root))), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 

@@ -206,14 +206,14 @@ def test_the_command_crops_and_counts(spinet, boxes, tmp_path):
     code, output, _ = spinet("crop-boxes", boxes, "-o", tmp_path / "out", "--split", "train")
 
     assert code == 0
-    assert "the folder of 'sea/star' is called 'sea_star'" in output
+    assert "class 'sea/star' is in folder 'sea_star'" in output
     assert files(tmp_path / "out") == ["train/cat/000008-000.jpg", "train/sea_star/000008-001.jpg"]
 
 
 @pytest.mark.parametrize(("split", "other"), [("train", "val"), ("val", "train")])
 def test_the_command_says_that_one_split_alone_trains_nothing(spinet, boxes, tmp_path, split, other):
     _, output, _ = spinet("crop-boxes", boxes, "-o", tmp_path / "out", "--split", split)
-    assert f"there are no {other} images: `spinet train` needs both splits" in output
+    assert f"no {other} images were written; `spinet train` needs both splits" in output
 
     _, output, _ = spinet("crop-boxes", boxes, "-o", tmp_path / "both")
     assert "there are no" not in output

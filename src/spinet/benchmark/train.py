@@ -20,7 +20,7 @@ from spinet.deploy.sessions import exported_file
 from spinet.engine.build import MASK_HEADS
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-from spinet.engine.distributed import Processes
+from spinet.engine.distributed import ProcessGroup
 from spinet.engine.machine import threads
 from spinet.engine.optim import clip_gradients, create_optimizer
 from spinet.engine.task import task_of
@@ -159,7 +159,7 @@ def loading_cases(root: str | Path, options: BenchmarkOptions) -> list[Case]:
     )
     task, count, cpu = task_of(config.model), options.batch_size, torch.device("cpu")
     train: Any = task.open(config, "train")
-    stream = iter(task.batches(config, train, part_size=count, first_batch=0, group=Processes()))
+    stream = iter(task.batches(config, train, part_size=count, first_batch=0, group=ProcessGroup()))
     indices = cycle(range(len(train)))
     calls: dict[str, Callable[[], object]] = {
         "decoding": lambda: [train.image(next(indices)) for _ in range(count)],

@@ -1,4 +1,4 @@
-"""What the commands print: lines on the screen, warnings beside it, tables of metrics."""
+"""Printing for the commands: lines, warnings, tables of metrics."""
 
 import json
 import math
@@ -19,10 +19,10 @@ def warn(text: str) -> None:
 
 
 def print_metrics(metrics: dict[str, float], as_json: bool) -> None:
-    """Print metrics as a table, or as one line of JSON without those that are not known."""
+    """Print metrics as a table, or as one line of JSON without NaN."""
     if as_json:
-        known = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        sys.stdout.write(json.dumps(known) + "\n")
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        sys.stdout.write(json.dumps(finite) + "\n")
         return
     table = Table("metric", "value", box=None)
     for name, value in metrics.items():

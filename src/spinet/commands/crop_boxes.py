@@ -1,4 +1,4 @@
-"""`spinet crop-boxes`: image folders to learn classes from, cut out of a detection data set."""
+"""`spinet crop-boxes`: crop the boxes of a detection dataset into image folders for a classifier."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def crop_boxes_command(args: list[str]) -> None:
-    """Image folders of the objects in a detection data set."""
+    """Crop the boxes of a detection dataset into image folders for a classifier."""
 
     def command(
         root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
@@ -25,15 +25,15 @@ def crop_boxes_command(args: list[str]) -> None:
         size: int | None = None,
         min_side: float = 1,
     ) -> None:
-        """Cut each box out of its photo and write it to OUT/{train,val}/CLASS/, for training a classifier.
+        """Crop each box out of its image and write it to OUT/{train,val}/CLASS/, to train a classifier.
 
         Args:
-            root: Data set folder in COCO, YOLO or Pascal VOC format.
-            out: Folder to write, new or empty.
-            split: Which images.
-            context: Width and height of a crop divided by those of its box; what is outside the photo is cut off.
-            size: Crops with a longer side are made smaller, to this many pixels.
-            min_side: Boxes with a shorter side are left out, pixels.
+            root: Dataset folder in COCO, YOLO or Pascal VOC format.
+            out: Output folder, new or empty.
+            split: Splits to crop.
+            context: Width and height of a crop divided by those of its box; crops end at the edge of the image.
+            size: Longest side of a crop in pixels; larger ones are downscaled.
+            min_side: Shortest side of a box in pixels; smaller ones are skipped.
         """
         from spinet.predict.crops import SPLITS, crop_boxes
 
@@ -63,11 +63,11 @@ def _print(report: "CropReport", out: Path) -> None:
     say(table)
     small = sum(report.small.values())
     if small:
-        say(f"{small:,} boxes are smaller than the shortest side and were left out")
+        say(f"skipped {small:,} boxes with a side below --min-side")
     if report.left_out:
-        say(f"left out because the train split has none of them: {', '.join(report.left_out)}")
+        say(f"skipped classes that the train split does not have: {', '.join(report.left_out)}")
     for name, folder in report.folders.items():
-        say(f"the folder of {name!r} is called {folder!r}")
+        say(f"class {name!r} is in folder {folder!r}")
     for split in {"train", "val"} - report.crops.keys():
-        say(f"there are no {split} images: `spinet train` needs both splits; `--split both` makes them")
+        say(f"no {split} images were written; `spinet train` needs both splits: use --split both")
     say(out)

@@ -1,4 +1,4 @@
-"""`spinet doctor`: what is wrong with a data set, before it costs a training."""
+"""`spinet doctor`: check a dataset before training."""
 
 import json as json_text
 import sys
@@ -17,11 +17,11 @@ from spinet.commands.console import say
 
 if TYPE_CHECKING:
     from spinet.doctor.anchors import SizeTable
-    from spinet.doctor.examine import Report
+    from spinet.doctor.examine import DatasetReport
 
 
 def doctor_command(args: list[str]) -> None:
-    """What is wrong with a data set, and a picture of each class."""
+    """Check a dataset for problems, and draw sample boxes of each class."""
 
     def command(
         root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
@@ -34,18 +34,18 @@ def doctor_command(args: list[str]) -> None:
         workers: int = 2,
         json: bool = False,
     ) -> None:
-        """Report what ruins trainings: broken and repeated images, odd boxes, rare classes, anchors that do not fit.
+        """Report corrupt and duplicate images, invalid boxes, rare classes, and anchors that do not match.
 
-        Ends with exit code 1 if there are errors.
+        The exit code is 1 if there are errors.
 
         Args:
-            root: Data set folder in COCO, YOLO or Pascal VOC format.
-            out: Folder for one picture of sampled boxes per class.
-            recipe: Recipe or config.json whose image size, anchors and objects per image are judged.
-            image_size: Side of the square that images are fitted into, pixels; the recipe's if left out.
-            anchor_scale: Side of the smallest anchor in strides; the recipe's if left out.
-            octaves: Anchor sizes per level; the recipe's if left out.
-            quick: Look at the annotations only: no image is opened and no picture made.
+            root: Dataset folder in COCO, YOLO or Pascal VOC format.
+            out: Folder for one contact sheet of sampled boxes per class.
+            recipe: Recipe or config.json whose image size, anchors and objects per image are checked.
+            image_size: Side of the square that images are fitted into, in pixels; by default the recipe's.
+            anchor_scale: Side of the smallest anchor in strides; by default the recipe's.
+            octaves: Anchor sizes per level; by default the recipe's.
+            quick: Check the annotations only: open no images and write no contact sheets.
             workers: Threads that decode images.
             json: Print one JSON object instead.
         """
@@ -58,7 +58,7 @@ def doctor_command(args: list[str]) -> None:
         shapes = anchor_shapes(config.model)
         if octaves is not None:
             if not 1 <= octaves <= 100:
-                raise SpinetError(f"octaves {octaves} are out of range; allowed is 1 to 100")
+                raise SpinetError(f"--octaves is {octaves}; must be from 1 to 100")
             shapes = replace(shapes, octaves=octaves)
         with _progress() as progress:
             report = examine(
@@ -84,17 +84,17 @@ def doctor_command(args: list[str]) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar beside the output while images are looked at, if someone is there to see it."""
+    """Show a progress bar on standard error if that is a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield None
         return
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("looking at images", total=None)
+        task = bar.add_task("checking images", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _print(report: "Report") -> None:
+def _print(report: "DatasetReport") -> None:
     say(f"{report.root}: {report.format} format\n")
     splits = Table("split", "images", "objects", "without objects", "median long side", box=None)
     for name, split in report.splits.items():
@@ -107,13 +107,13 @@ def _print(report: "Report") -> None:
     for finding in report.findings:
         say(f"{finding.severity}: {finding.text}")
     counts = ", ".join(f"{report.count(name)} {name}s" for name in ("error", "warning", "hint"))
-    say(f"\nverdict: {counts}" if report.findings else "verdict: nothing found")
+    say(f"\nverdict: {counts}" if report.findings else "verdict: no problems found")
     if report.pictures:
-        say(f"pictures of {len(report.pictures)} classes: {report.pictures[0].parent}")
+        say(f"contact sheets of {len(report.pictures)} classes: {report.pictures[0].parent}")
 
 
-def _class_table(report: "Report", rows: int = 20) -> Table:
-    """The most frequent classes, and how many more there are."""
+def _class_table(report: "DatasetReport", rows: int = 20) -> Table:
+    """Return a table of the most frequent classes, with the rest summed up."""
     table = Table("class", *(f"{split} objects" for split in report.splits), box=None)
     ordered = sorted(report.classes.items(), key=lambda item: -sum(item[1].values()))
     for name, counts in ordered[:rows]:
@@ -129,15 +129,15 @@ def _size_table(sizes: "SizeTable") -> Table:
     scale, shapes = sizes.anchor_scale, sizes.shapes
     bounds = [*(scale * 2**level for level in shapes.levels), shapes.largest(scale)]
     ranges = zip(sizes.levels.items(), bounds[:-1], bounds[1:], strict=True)
-    table = Table("size of training objects", "anchors", "share", box=None)
-    table.title = f"at {sizes.image_size} pixels, anchor scale {scale:g}; size is the root of the area"
+    table = Table("size of training objects", "anchors", "fraction", box=None)
+    table.title = f"at {sizes.image_size} pixels, anchor scale {scale:g}; size is the square root of the area"
     table.title_justify = "left"
     table.add_row(f"below {bounds[0]:g}", "smaller than all", f"{sizes.below:.1%}")
-    for (level, share), bottom, top in ranges:
-        # With one octave the last level's smallest anchor is its largest, too.
+    for (level, fraction), bottom, top in ranges:
+        # With one octave the last level's smallest anchor is also its largest.
         if bottom < top:
-            table.add_row(f"{bottom:g} to {top:.0f}", f"level {level}", f"{share:.1%}")
+            table.add_row(f"{bottom:g} to {top:.0f}", f"level {level}", f"{fraction:.1%}")
     table.add_row(f"above {bounds[-1]:.0f}", "larger than all", f"{sizes.above:.1%}")
-    for other, share in sizes.matched.items():
-        table.add_row("any", f"overlap of half or more, scale {other:g}", f"{share:.1%}")
+    for other, fraction in sizes.matched.items():
+        table.add_row("any", f"IoU of 0.5 or more, scale {other:g}", f"{fraction:.1%}")
     return table

@@ -1,4 +1,4 @@
-"""What the doctor says: a finding is one sentence with a number, and an example where there is one."""
+"""Findings of the dataset doctor: one sentence each, with a count and an example."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,12 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "hint")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about a data set.
+    """One finding about a dataset.
 
     Attributes:
-        severity: "error" for what cannot work or makes the numbers wrong, "warning" for what costs accuracy, "hint" for
-            what to know.
-        check: the name of what was looked for.
-        text: one sentence with what to change.
+        severity: "error" if training cannot work or metrics are wrong, "warning" if it costs accuracy, or "hint".
+        check: name of the check.
+        text: one sentence with the fix.
     """
 
     severity: Severity
@@ -45,13 +44,13 @@ def refuse(findings: Sequence[Finding]) -> None:
 
 
 def of(count: int, total: int) -> str:
-    """Say a part of a whole: `3 of 448`, with per cent where that says more."""
-    share = f" ({100 * count / total:.1f} %)" if total >= 20 else ""
-    return f"{count:,} of {total:,}{share}"
+    """Format a count: `3 of 448`, with a percentage from 20 on."""
+    percent = f" ({100 * count / total:.1f} %)" if total >= 20 else ""
+    return f"{count:,} of {total:,}{percent}"
 
 
 def some(names: Iterable[object], limit: int = 4) -> str:
-    """Name a few of many."""
+    """List the first few of many names."""
     listed = [str(name) for name in names]
     return ", ".join(listed[:limit]) + (f" and {len(listed) - limit:,} more" if len(listed) > limit else "")
 

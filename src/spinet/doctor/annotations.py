@@ -1,4 +1,4 @@
-"""The quick part of the doctor: what the annotations alone tell, in seconds for a data set of COCO's size."""
+"""Checks of the annotations alone, without opening images; seconds for a dataset of COCO's size."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,27 +11,27 @@ from spinet.data.coco import NO_PIXEL, CocoDataset
 from spinet.data.findings import Finding, Severity, of, some, such_as
 from spinet.doctor.anchors import RETINANET, AnchorShapes, anchor_findings
 
-# From this share of the boxes on, the boxes are not bad by accident but written in another way.
+# A fault of more than this fraction of the boxes is no accident but another convention.
 SYSTEMATIC = 0.5
-FEW_TO_LEARN, FEW_TO_MEASURE = 20, 10
+MIN_TRAIN_OBJECTS, MIN_VAL_OBJECTS = 20, 10
 UNEVEN, VERY_UNEVEN = 10, 100
 ADVICE = {
     "boxes of zero area dropped": "give them a width and a height, or delete them",
-    "boxes outside their image dropped": "delete them, or mend the image's size",
-    "boxes clipped to their image": "mend them if the edges are far outside",
-    NO_PIXEL: "draw them anew, or delete these objects",
+    "boxes outside their image dropped": "delete them, or fix the image size",
+    "boxes clipped to their image": "fix them if the edges are far outside",
+    NO_PIXEL: "redraw them, or delete these objects",
 }
 BOX_ADVICE = "are they x, y, width, height in pixels of these images?"
 SYSTEMATIC_ADVICE = {NO_PIXEL: "are the polygons x and y in pixels of these images?"}
 
 
 class Objects(NamedTuple):
-    """All objects of a split in a row.
+    """All objects of a split.
 
     Attributes:
         boxes: float32 `(A, 4)`, XYXY in pixels.
         labels: int64 `(A,)`.
-        images: int64 `(A,)`, positions in the data set's samples, ascending.
+        images: int64 `(A,)`, indices into the dataset's samples, ascending.
     """
 
     boxes: NDArray[np.float32]
@@ -61,49 +61,52 @@ def quick_findings(
     """Check the annotations of both splits; no image is opened.
 
     Args:
-        train: the images to learn from.
-        val: the images to measure on.
+        train: the training split.
+        val: the validation split.
         image_size: side of the square that images are fitted into, pixels.
         anchor_scale: side of the smallest anchor in strides.
         shapes: the other settings of the anchors.
-        max_objects: objects of an image that are learnt from.
+        max_objects: objects per image used in training.
     """
-    learnt, measured = objects_of(train), objects_of(val)
-    findings = [*split_findings("train", train, learnt, max_objects), *split_findings("val", val, measured)]
+    train_objects, val_objects = objects_of(train), objects_of(val)
+    findings = [
+        *split_findings("train", train, train_objects, max_objects),
+        *split_findings("val", val, val_objects),
+    ]
     if (train.category_ids, train.class_names) == (val.category_ids, val.class_names):
-        findings += _class_findings(train.class_names, learnt.labels, measured.labels)
+        findings += _class_findings(train.class_names, train_objects.labels, val_objects.labels)
     else:
         text = f"{train.annotation_file} and {val.annotation_file} do not list the same categories"
         findings.insert(0, Finding("error", "categories differ", text))
     findings += category_findings(train)
-    if len(learnt.labels):
-        findings += anchor_findings(train, learnt.boxes, learnt.images, image_size, anchor_scale, shapes)
+    if len(train_objects.labels):
+        findings += anchor_findings(train, train_objects.boxes, train_objects.images, image_size, anchor_scale, shapes)
     return findings
 
 
 def split_findings(
     split: str, dataset: CocoDataset, objects: Objects, max_objects: int | None = None
 ) -> Iterator[Finding]:
-    """Check one split by itself.
+    """Check one split.
 
     Args:
-        split: what to call it; a search learns from and measures on two parts of one.
+        split: its name in messages; a search trains and evaluates on two parts of one split.
         dataset: its images.
         objects: their objects.
-        max_objects: objects of an image that are learnt from; None does not look.
+        max_objects: objects per image used in training; None skips that check.
     """
     images = len(dataset.samples)
     yield from _box_findings(split, dataset)
     if not len(objects.labels):
-        what = "learn" if split == "train" else "measure"
-        text = f"{dataset.annotation_file} marks no object in any image: there is nothing to {what}"
+        what = "train on" if split == "train" else "evaluate"
+        text = f"{dataset.annotation_file} has no objects in any image: there is nothing to {what}"
         yield Finding("error", "no objects", text)
         return
     counts = np.bincount(objects.images, minlength=images)
     empty = np.flatnonzero(counts == 0)
     if len(empty):
         example = such_as(dataset.samples[empty[0]].path)
-        text = f"{split}: {of(len(empty), images)} images have no object, {example}; label what is in them, if anything"
+        text = f"{split}: {of(len(empty), images)} images have no object, {example}; annotate them if they show any"
         yield Finding("warning" if len(empty) > images / 2 else "hint", "images without objects", text)
     full = np.flatnonzero(counts > (max_objects or np.inf))
     if len(full):
@@ -111,16 +114,16 @@ def split_findings(
         text = (
             f"train: {of(len(full), images)} images have more than {max_objects} objects, {example} with {counts.max()}"
         )
-        yield Finding("warning", "crowded images", f"{text}; raise --data.max-objects")
+        yield Finding("warning", "crowded images", f"{text}; raise data.max_objects")
     if dataset.crowd_regions:
         text = f"{split}: {of(dataset.crowd_regions, dataset.annotated)} annotations are crowd regions or difficult"
-        yield Finding("hint", "crowd regions", f"{text}: they are neither learnt nor counted as missed")
+        yield Finding("hint", "crowd regions", f"{text}: they are ignored in training and evaluation")
     yield from _tiny_boxes(split, dataset, objects)
     yield from _repeated_boxes(split, dataset, objects)
 
 
 def _box_findings(split: str, dataset: CocoDataset) -> Iterator[Finding]:
-    """What was wrong with boxes when the data set was opened."""
+    """Report problems found when the dataset was opened."""
     total = dataset.annotated
     for name, count in dataset.problems.items():
         systematic = count > SYSTEMATIC * total
@@ -138,21 +141,21 @@ def _tiny_boxes(split: str, dataset: CocoDataset, objects: Objects) -> Iterator[
     example = such_as(dataset.samples[objects.images[tiny[0]]].path)
     text = f"{split}: {of(len(tiny), len(sides))} boxes are at most one pixel wide or high, {example}"
     if (sides.max(axis=1) <= 2).mean() > SYSTEMATIC:
-        advice = "are they shares of the image instead of pixels?"
+        advice = "are these normalized coordinates (0-1) rather than pixels?"
         yield Finding("error", "one-pixel boxes", f"{text}; {advice}")
     else:
-        yield Finding("warning", "one-pixel boxes", f"{text}; delete what was clicked by accident")
+        yield Finding("warning", "one-pixel boxes", f"{text}; delete accidental clicks")
 
 
 def _repeated_boxes(split: str, dataset: CocoDataset, objects: Objects) -> Iterator[Finding]:
-    """The same box twice in an image, to a quarter of a pixel: of one class, or of two."""
+    """Report boxes that occur twice in an image, to a quarter of a pixel: of one class, or of two."""
     keys = np.column_stack([objects.images, (objects.boxes * 4).round().astype(np.int64)])
     order = np.lexsort([objects.labels, *keys.T])
     same = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
     same_class = objects.labels[order[1:]] == objects.labels[order[:-1]]
     for chosen, check, advice in (
-        (same & same_class, "duplicate boxes", "boxes repeat another of their class; delete the second ones"),
-        (same & ~same_class, "boxes of two classes", "boxes repeat another of a different class; decide for one"),
+        (same & same_class, "duplicate boxes", "boxes duplicate another of their class; delete the copies"),
+        (same & ~same_class, "boxes of two classes", "boxes duplicate another of a different class; keep one of them"),
     ):
         if chosen.any():
             example = such_as(dataset.samples[objects.images[order[1:][chosen.argmax()]]].path)
@@ -163,28 +166,28 @@ def _repeated_boxes(split: str, dataset: CocoDataset, objects: Objects) -> Itera
 
 def _class_findings(names: tuple[str, ...], train: NDArray[np.int64], val: NDArray[np.int64]) -> Iterator[Finding]:
     counts = {name: np.bincount(labels, minlength=len(names)) for name, labels in (("train", train), ("val", val))}
-    learnt, measured = counts["train"] > 0, counts["val"] > 0
-    if not learnt.any() or not measured.any():
+    in_train, in_val = counts["train"] > 0, counts["val"] > 0
+    if not in_train.any() or not in_val.any():
         return
     cases: tuple[tuple[NDArray[np.bool_], Severity, str, str], ...] = (
-        (~learnt & ~measured, "warning", "classes without objects", "have no object in either split; delete them"),
-        (~learnt & measured, "warning", "split without a class", "have objects in val but none in train: not learnt"),
-        (learnt & ~measured, "hint", "split without a class", "have objects in train but none in val: not measured"),
+        (~in_train & ~in_val, "warning", "classes without objects", "have no object in either split; delete them"),
+        (~in_train & in_val, "warning", "split without a class", "have objects in val but none in train: not trained"),
+        (in_train & ~in_val, "hint", "split without a class", "have objects in train but none in val: not evaluated"),
     )
     for chosen, severity, check, text in cases:
         if chosen.any():
             which = some(names[label] for label in np.flatnonzero(chosen))
             yield Finding(severity, check, f"{of(int(chosen.sum()), len(names))} classes {text} ({which})")
-    rare = np.flatnonzero(learnt & (counts["train"] < FEW_TO_LEARN))
+    rare = np.flatnonzero(in_train & (counts["train"] < MIN_TRAIN_OBJECTS))
     if len(rare):
         which = some(f"{names[label]}: {counts['train'][label]}" for label in rare)
-        text = f"{of(len(rare), len(names))} classes have fewer than {FEW_TO_LEARN} objects in train ({which})"
+        text = f"{of(len(rare), len(names))} classes have fewer than {MIN_TRAIN_OBJECTS} objects in train ({which})"
         yield Finding("warning", "few objects", f"{text}; collect more of them")
-    rare = np.flatnonzero(measured & (counts["val"] < FEW_TO_MEASURE))
+    rare = np.flatnonzero(in_val & (counts["val"] < MIN_VAL_OBJECTS))
     if len(rare):
         which = some(f"{names[label]}: {counts['val'][label]}" for label in rare)
-        text = f"{of(len(rare), len(names))} classes have fewer than {FEW_TO_MEASURE} objects in val ({which})"
-        yield Finding("hint", "few objects", f"{text}; their AP is mostly chance")
+        text = f"{of(len(rare), len(names))} classes have fewer than {MIN_VAL_OBJECTS} objects in val ({which})"
+        yield Finding("hint", "few objects", f"{text}; their AP will be noisy")
     yield from _imbalance(names, counts["train"])
 
 
@@ -193,7 +196,7 @@ def _imbalance(names: tuple[str, ...], counts: NDArray[np.int64]) -> Iterator[Fi
     ratio = counts[most] / counts[least]
     if ratio >= UNEVEN:
         text = f"train has {counts[most]:,} objects of {names[most]} and {counts[least]:,} of {names[least]}"
-        text += f", {ratio:.0f} times fewer; collect or repeat images of the rare classes"
+        text += f", {ratio:.0f} times fewer; collect or oversample images of the rare classes"
         yield Finding("warning" if ratio >= VERY_UNEVEN else "hint", "class imbalance", text)
 
 
@@ -202,10 +205,10 @@ def category_findings(dataset: CocoDataset) -> Iterator[Finding]:
     ids, names = dataset.category_ids, dataset.class_names
     gaps = [number for number in range(ids[0], ids[-1]) if number not in set(ids)] if ids[-1] - ids[0] < 1e6 else []
     if gaps:
-        text = f"the {len(ids)} category ids lie between {ids[0]} and {ids[-1]} and leave out {some(gaps)}"
-        yield Finding("hint", "gaps in category ids", f"{text}; Spinet does not mind, other programs may")
+        text = f"the {len(ids)} category ids from {ids[0]} to {ids[-1]} skip {some(gaps)}"
+        yield Finding("hint", "gaps in category ids", f"{text}; other programs may not accept that")
     folded = [" ".join(name.lower().split()) for name in names]
     twice = sorted({name for name, key in zip(names, folded, strict=True) if folded.count(key) > 1})
     if twice:
-        text = f"{len(twice)} category names differ in case or spaces at most ({some(twice)}); make them one category"
+        text = f"{len(twice)} category names differ only in case or spaces ({some(twice)}); merge them"
         yield Finding("warning", "category names", text)

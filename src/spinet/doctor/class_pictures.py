@@ -1,4 +1,4 @@
-"""One picture a class with some of its boxes, cut out of their photos, to see what was labelled."""
+"""One contact sheet per class with crops of its boxes, to check the labels by eye."""
 
 import io
 import re
@@ -15,9 +15,9 @@ from spinet.files import write_atomically
 
 COLUMNS, ROWS = 6, 4
 TILE, CAPTION, HEADER, GAP = 180, 18, 34, 6
-# A box with half its size around it, and never less than so many pixels.
-CONTEXT, SMALLEST_CUT = 2.0, 24
-# So many of the smallest, the largest and the narrowest boxes are always shown.
+# A crop is twice its box, and at least this many pixels.
+CONTEXT, MIN_CROP = 2.0, 24
+# Always shown: this many of the smallest, the largest and the most elongated boxes.
 EXTREMES = 3
 INK, PAPER, MARK, OUTSIDE = (30, 30, 30), (255, 255, 255), (255, 40, 40), (150, 150, 150)
 
@@ -26,7 +26,7 @@ def write_class_pictures(dataset: CocoDataset, objects: Objects, folder: Path, s
     """Write a PNG for each class that has objects, and yield its path.
 
     Args:
-        dataset: the photos.
+        dataset: the images.
         objects: their objects.
         folder: where to write; made if missing.
         seed: of the choice of boxes.
@@ -49,10 +49,7 @@ def write_class_pictures(dataset: CocoDataset, objects: Objects, folder: Path, s
 
 
 def _chosen(objects: Objects, label: int, rng: np.random.Generator) -> list[int]:
-    """Return positions of at most one sheet of objects by size: the extremes, where faults are, and a sample.
-
-    The sample shows as many different photos as possible.
-    """
+    """Return indices of at most one sheet of objects, by size: the extremes, and a sample of many images."""
     positions = rng.permutation(np.flatnonzero(objects.labels == label))
     sides = objects.boxes[positions, 2:] - objects.boxes[positions, :2]
     by_area = sides.prod(axis=1).argsort(kind="stable")
@@ -61,7 +58,7 @@ def _chosen(objects: Objects, label: int, rng: np.random.Generator) -> list[int]
     picks = np.concatenate(
         [by_area[:EXTREMES], by_area[-EXTREMES:], by_shape[-EXTREMES:], first[rng.permutation(len(first))]]
     )
-    # Each once, in this order; what is left over fills the sheet of a class on few photos.
+    # Without duplicates; the remaining objects fill the sheet of a class with few images.
     picked = list(dict.fromkeys([*picks.tolist(), *range(len(positions))]))[: COLUMNS * ROWS]
     rank = np.empty(len(positions), dtype=np.int64)
     rank[by_area] = np.arange(len(positions))
@@ -87,19 +84,19 @@ def _sheet(dataset: CocoDataset, objects: Objects, chosen: list[int], title: str
 
 
 def _tile(dataset: CocoDataset, index: int, box: list[float]) -> Image.Image:
-    """Cut a square around a box, enlarge it and draw the box; grey for an image that cannot be read."""
+    """Return an enlarged crop around a box with the box drawn; grey for an unreadable image."""
     try:
-        photo = Image.fromarray(dataset.image(index).permute(1, 2, 0).numpy())
+        image = Image.fromarray(dataset.image(index).permute(1, 2, 0).numpy())
     except SpinetError:
         return Image.new("RGB", (TILE, TILE), OUTSIDE)
     left, top, right, bottom = box
-    side = max(CONTEXT * max(right - left, bottom - top), SMALLEST_CUT)
+    side = max(CONTEXT * max(right - left, bottom - top), MIN_CROP)
     x, y = (left + right - side) / 2, (top + bottom - side) / 2
     corners = (x, y, x + side, y + side)
-    cut = photo.transform((TILE, TILE), Image.Transform.EXTENT, corners, Image.Resampling.BILINEAR, fillcolor=OUTSIDE)
+    crop = image.transform((TILE, TILE), Image.Transform.EXTENT, corners, Image.Resampling.BILINEAR, fillcolor=OUTSIDE)
     factor = TILE / side
-    pen = ImageDraw.Draw(cut)
+    pen = ImageDraw.Draw(crop)
     pen.rectangle(
         [(left - x) * factor, (top - y) * factor, (right - x) * factor, (bottom - y) * factor], outline=MARK, width=2
     )
-    return cut
+    return crop

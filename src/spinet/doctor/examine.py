@@ -1,4 +1,4 @@
-"""What ruins trainings, found before them: both splits of a data set, its annotations, its images, its sizes."""
+"""Checks a dataset for problems that ruin a training: annotations, images, object sizes."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from spinet.errors import SpinetError
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """How much a split holds; `empty` counts images without objects, `median_side` is the long side in pixels."""
+    """Counts of a split; `empty` is images without objects, `median_side` the median long side in pixels."""
 
     images: int
     objects: int
@@ -30,17 +30,17 @@ class SplitFacts:
 
 
 @dataclass
-class Report:
-    """What the doctor found.
+class DatasetReport:
+    """The result of `examine`.
 
     Attributes:
-        root: the data set folder.
+        root: the dataset folder.
         format: "COCO", "YOLO" or "Pascal VOC".
-        splits: of those that could be opened.
-        classes: objects of each class by split.
-        sizes: the training objects against the anchors; None without objects.
+        splits: counts of the splits that could be opened.
+        classes: number of objects by class and split.
+        sizes: the training objects compared with the anchors; None without objects.
         findings: errors first, then warnings, then hints.
-        pictures: one file a class.
+        pictures: one file per class.
     """
 
     root: Path
@@ -52,11 +52,11 @@ class Report:
     pictures: list[Path] = field(default_factory=list)
 
     def count(self, severity: str) -> int:
-        """Return how many findings there are of a severity."""
+        """Return the number of findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all as plain values for JSON."""
+        """Return plain values for JSON."""
         plain = asdict(self)
         plain |= {"root": str(self.root), "pictures": [str(path) for path in self.pictures]}
         return plain | {f"{severity}s": self.count(severity) for severity in SEVERITIES}
@@ -73,26 +73,26 @@ def examine(
     quick: bool = False,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
-) -> Report:
-    """Examine a data set of any format.
+) -> DatasetReport:
+    """Check a dataset in any format.
 
     Args:
-        root: the data set folder.
+        root: the dataset folder.
         image_size: side of the square that images are fitted into, pixels.
         anchor_scale: side of the smallest anchor in strides.
         shapes: the other settings of the anchors.
-        max_objects: objects of an image that are learnt from.
-        pictures: folder to write a picture of each class to; None writes none.
-        quick: look at the annotations only and open no image.
+        max_objects: objects per image used in training.
+        pictures: folder for a contact sheet per class; None writes none.
+        quick: check the annotations only and open no image.
         workers: threads that decode images.
-        progress: called with the number of images looked at and of all.
+        progress: called with the number of images checked and in total.
 
     Raises:
         SpinetError: the format is not clear, a size is not positive, or a picture cannot be written.
     """
     if image_size < 1 or not 0 < anchor_scale < math.inf:
         raise SpinetError(f"image size {image_size} and anchor scale {anchor_scale} must be above 0")
-    report = Report(root, recognise(root))
+    report = DatasetReport(root, recognise(root))
     opened = _open(root, report)
     findings = report.findings
     if len(opened) == 2:
@@ -119,7 +119,7 @@ def examine(
     return report
 
 
-def _open(root: Path, report: Report) -> dict[str, CocoDataset]:
+def _open(root: Path, report: DatasetReport) -> dict[str, CocoDataset]:
     opened: dict[str, CocoDataset] = {}
     for split in ("train", "val"):
         try:
@@ -131,12 +131,14 @@ def _open(root: Path, report: Report) -> dict[str, CocoDataset]:
             try:
                 opened[split] = CocoDataset(root, split, masks=True)
             except SpinetError as error:
-                text = f"{split}: training masks refuses this split, though boxes can be trained: {error}"
+                text = f"{split}: boxes can be trained, masks cannot: {error}"
                 report.findings.append(Finding("warning", "masks", text))
     return opened
 
 
-def _count(report: Report, dataset: CocoDataset, image_size: int, anchor_scale: float, shapes: AnchorShapes) -> None:
+def _count(
+    report: DatasetReport, dataset: CocoDataset, image_size: int, anchor_scale: float, shapes: AnchorShapes
+) -> None:
     objects = objects_of(dataset)
     sides = long_sides(dataset)
     empty = len(sides) - len(np.unique(objects.images))

@@ -1,4 +1,4 @@
-"""Files that no annotation speaks of: images that nobody listed, labels whose image has another name."""
+"""Files that no annotation refers to: unlisted images, labels without an image."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,26 +10,26 @@ from spinet.data.yolo import label_file
 
 
 def file_findings(format_name: str, datasets: Sequence[CocoDataset]) -> Iterator[Finding]:
-    """Say which files of a data set's folders are not used.
+    """Report unused files: images in COCO format, labels in YOLO format.
 
-    In COCO format these are images, in YOLO format labels. Folders of Pascal VOC hold the images of other lists too.
+    Folders in Pascal VOC format also hold the images of other lists.
 
     Args:
-        format_name: what `recognise` says.
+        format_name: what `recognise` returns.
         datasets: the splits that could be opened.
     """
     images = {sample.path for dataset in datasets for sample in dataset.samples}
     if format_name == "COCO" and len(datasets) == 2:
         unused = _unused(images, IMAGE_SUFFIXES)
-        what = "image files are in no annotation file"
-        advice = "annotate them, or list those without objects too"
+        what = "image files are not in any annotation file"
+        advice = "annotate them, or list those without objects as well"
     elif format_name == "YOLO":
         unused = _unused({label_file(path) for path in images}, (".txt",))
-        what = "label files have no image of their name"
+        what = "label files have no image with the same name"
         advice = "their objects are lost"
     else:
         return
-    # LabelImg writes the names of the classes beside the labels.
+    # LabelImg writes the class names next to the labels.
     unused = [path for path in unused if path.name != "classes.txt"]
     if unused:
         yield Finding(

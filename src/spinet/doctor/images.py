@@ -1,4 +1,4 @@
-"""The thorough part of the doctor: every image is opened, decoded and compared with all others."""
+"""Checks of the images: every file is decoded and compared with all others."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -16,12 +16,12 @@ from spinet.data.coco import CocoDataset
 from spinet.data.findings import Finding, Severity, of, such_as
 from spinet.data.images import fault_of, orientation, to_rgb, upright_size, without_pillow_limit
 
-# Images are near duplicates when their thumbnails of this side correlate so: re-encoded and resized copies do by 0.99,
-# neighbouring frames of a film by 0.95, and two photos of the same kind of thing by less than 0.9.
+# Images are near duplicates when their thumbnails (of this side) correlate by this much: re-encoded and resized copies
+# do by 0.99, neighboring video frames by 0.95, and two photos of similar things by less than 0.9.
 THUMBNAIL, NEAR = 32, 0.95
-# Grey levels: below the first a thumbnail is too flat to be compared, below the second a picture shows nothing.
+# Grey levels: below the first a thumbnail is too flat to be compared, below the second an image is blank.
 FLAT, BLANK = 1.0, 4
-# Largest value of cameras with 12 bits: stored in 16 without being scaled, it is nearly black.
+# Largest value of 12-bit cameras, nearly black when stored as 16 bits without scaling.
 TWELVE_BITS = 4095
 BLOCK = 2048
 
@@ -35,19 +35,19 @@ KINDS = {
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What one image file is.
+    """Facts about one image file.
 
     Attributes:
         path: the file.
         fault: why it cannot be read; empty if it can.
         stored: (width, height) in the file.
         upright: (width, height) after the EXIF rotation.
-        turned: whether EXIF asks for a rotation.
+        turned: whether EXIF has a rotation.
         kind: one of `KINDS`, or empty for plain RGB.
         contrast: largest difference of grey levels.
-        dark: 16-bit with values of 12 bits at most.
-        digest: of the pixels.
-        thumbnail: float16 `(1024,)` of mean 0 and length 1, or None for a flat picture.
+        dark: 16-bit with values of at most 12 bits.
+        digest: hash of the pixels.
+        thumbnail: float16 `(1024,)` of mean 0 and length 1; None for a flat image.
     """
 
     path: Path
@@ -66,18 +66,18 @@ Pair = tuple[ImageFacts, ImageFacts]
 
 
 def inspect_images(paths: Sequence[Path], workers: int = 2) -> Iterator[ImageFacts]:
-    """Decode images in threads and yield what they are, in order."""
-    # Held here, because the threads could not take turns at lifting Pillow's limit.
+    """Decode images in threads and yield facts about them, in order."""
+    # Here, because lifting Pillow's limit is global and the threads would undo each other's.
     with without_pillow_limit(), ThreadPoolExecutor(max(workers, 1)) as pool:
         yield from pool.map(_inspect, paths)
 
 
 def image_findings(datasets: Iterable[CocoDataset], facts: dict[Path, ImageFacts]) -> Iterator[Finding]:
-    """Say what is wrong with images, each split by itself."""
+    """Report problems of images, split by split."""
     for dataset in datasets:
-        found = [facts[sample.path] for sample in dataset.samples]
-        yield from _file_findings(dataset, found)
-        yield from _kind_findings(dataset.split, found)
+        images = [facts[sample.path] for sample in dataset.samples]
+        yield from _file_findings(dataset, images)
+        yield from _kind_findings(dataset.split, images)
 
 
 def _inspect(path: Path) -> ImageFacts:
@@ -98,7 +98,7 @@ def _inspect(path: Path) -> ImageFacts:
                 digest=hashlib.blake2b(repr(pixels.size).encode() + pixels.tobytes(), digest_size=16).digest(),
                 thumbnail=_thumbnail(grey),
             )
-    # As in `read_image`: a broken file may raise nearly anything.
+    # As in `read_image`: a corrupt file may raise nearly anything.
     except Exception as error:
         return ImageFacts(path, fault=fault_of(path, error))
 
@@ -116,59 +116,57 @@ def _thumbnail(grey: Image.Image) -> NDArray[np.float16] | None:
     values = values - values.mean()
     if values.std() < FLAT:
         return None
-    # Half precision is enough for a correlation, and a hundred thousand of them are in memory at once.
+    # Half precision is enough for a correlation, and a hundred thousand thumbnails are held in memory.
     thumbnail: NDArray[np.float16] = (values / np.linalg.norm(values)).astype(np.float16)
     return thumbnail
 
 
-def _file_findings(dataset: CocoDataset, found: list[ImageFacts]) -> Iterator[Finding]:
-    split, total = dataset.split, len(found)
-    broken = [fact for fact in found if fact.fault]
+def _file_findings(dataset: CocoDataset, images: list[ImageFacts]) -> Iterator[Finding]:
+    split, total = dataset.split, len(images)
+    broken = [fact for fact in images if fact.fault]
     if broken:
         text = f"{split}: {of(len(broken), total)} images cannot be read, {such_as(broken[0].path)}: {broken[0].fault}"
         yield Finding("error", "broken images", f"{text}; replace or delete them")
-    whole = [(fact, (sample.width, sample.height)) for fact, sample in zip(found, dataset.samples, strict=True)]
+    whole = [(fact, (sample.width, sample.height)) for fact, sample in zip(images, dataset.samples, strict=True)]
     whole = [(fact, size) for fact, size in whole if not fact.fault]
     wrong = [(fact, size) for fact, size in whole if size not in (fact.upright, fact.stored)]
     if wrong:
         fact, (width, height) = wrong[0]
-        text = f"{split}: {of(len(wrong), total)} images are not of the annotated size, {such_as(fact.path)}"
+        text = f"{split}: {of(len(wrong), total)} images do not have the annotated size, {such_as(fact.path)}"
         text += f" with {fact.upright[0]} x {fact.upright[1]} pixels instead of {width} x {height}"
-        yield Finding("error", "wrong size", f"{text}; mend the size, and the boxes with it if the image was resized")
+        yield Finding("error", "wrong size", f"{text}; fix the size (and rescale the boxes if the image was resized)")
     turned = [(fact, size) for fact, size in whole if fact.turned and size in (fact.upright, fact.stored)]
     if turned:
         lying = sum(size != fact.upright for fact, size in turned)
-        text = f"{split}: {of(len(turned), total)} images are turned by EXIF, {such_as(turned[0][0].path)}"
-        text += f", and {lying} of them have annotations of the unturned picture" if lying else ""
-        yield Finding("hint", "turned images", f"{text}; look at the pictures of the classes whether boxes lie right")
+        text = f"{split}: {of(len(turned), total)} images are rotated by EXIF, {such_as(turned[0][0].path)}"
+        text += f", and {lying} of them are annotated in unrotated coordinates" if lying else ""
+        yield Finding("hint", "turned images", f"{text}; check the class pictures for misplaced boxes")
     blank = [fact for fact, _ in whole if fact.contrast < BLANK]
     if blank:
-        text = f"{split}: {of(len(blank), total)} images are of one colour, {such_as(blank[0].path)}"
+        text = f"{split}: {of(len(blank), total)} images are a single color, {such_as(blank[0].path)}"
         yield Finding("warning", "blank images", f"{text}; delete them")
 
 
-def _kind_findings(split: str, found: list[ImageFacts]) -> Iterator[Finding]:
-    counts = Counter(fact.kind for fact in found if fact.kind)
+def _kind_findings(split: str, images: list[ImageFacts]) -> Iterator[Finding]:
+    counts = Counter(fact.kind for fact in images if fact.kind)
     for kind, count in counts.items():
-        example = next(fact.path for fact in found if fact.kind == kind)
+        example = next(fact.path for fact in images if fact.kind == kind)
         yield Finding(
-            "hint", f"{kind} images", f"{split}: {of(count, len(found))} images are {KINDS[kind]}, {such_as(example)}"
+            "hint", f"{kind} images", f"{split}: {of(count, len(images))} images are {KINDS[kind]}, {such_as(example)}"
         )
-    dark = [fact.path for fact in found if fact.dark]
+    dark = [fact.path for fact in images if fact.dark]
     if dark:
-        text = (
-            f"{split}: {of(len(dark), len(found))} images of 16 bits have values of 12 bits at most, {such_as(dark[0])}"
-        )
-        yield Finding("warning", "dark images", f"{text}, and come out nearly black; scale them to 0 ... 65535")
+        text = f"{split}: {of(len(dark), len(images))} 16-bit images have values of at most 12 bits, {such_as(dark[0])}"
+        yield Finding("warning", "dark images", f"{text}, and look nearly black; scale them to 0 ... 65535")
 
 
 def duplicate_findings(train: Sequence[ImageFacts], val: Sequence[ImageFacts]) -> Iterator[Finding]:
-    """Say which images are there twice, exactly or nearly, and which of them are in both splits."""
+    """Report exact and near duplicates, inside a split and across the two."""
     splits = {fact.path: "train" for fact in train} | {fact.path: "val" for fact in val}
     shared = {fact.path for fact in train} & {fact.path for fact in val}
     if shared:
         text = f"{of(len(shared), len(val))} images of val are files of train, {such_as(min(shared))}"
-        yield Finding("error", "leakage", f"{text}; the metrics say nothing until val has images of its own")
+        yield Finding("error", "leakage", f"{text}; metrics are meaningless until val has its own images")
     facts = [fact for fact in {fact.path: fact for fact in (*train, *val)}.values() if not fact.fault]
     exact = list(_exact_pairs([fact for fact in facts if fact.contrast >= BLANK]))
     close = [pair for pair in _near_pairs(facts) if pair[0].digest != pair[1].digest]
@@ -177,7 +175,7 @@ def duplicate_findings(train: Sequence[ImageFacts], val: Sequence[ImageFacts]) -
 
 
 class _Likeness(NamedTuple):
-    """How a kind of duplicate is told: across the splits, and inside one."""
+    """Wording of a kind of duplicate; severity, check and advice across the splits and inside one."""
 
     words: str
     across: tuple[Severity, str, str]
@@ -186,12 +184,12 @@ class _Likeness(NamedTuple):
 
 _EXACT = _Likeness(
     "the same pixels as",
-    ("error", "leakage", "take them out of one split"),
+    ("error", "leakage", "remove them from one split"),
     ("warning", "duplicate images", "delete the copies"),
 )
 _NEAR = _Likeness(
-    "nearly the same picture as",
-    ("warning", "near leakage", "if they show one scene, take them out of one split"),
+    "nearly the same image as",
+    ("warning", "near leakage", "if they show the same scene, remove them from one split"),
     ("hint", "near-duplicate images", "keep such images in one split"),
 )
 
@@ -217,7 +215,7 @@ def _both(pair: Pair) -> str:
 
 
 def _exact_pairs(facts: Sequence[ImageFacts]) -> Iterator[Pair]:
-    """Each group's first image with each of the others."""
+    """Yield each group's first image with each of the others."""
     groups: dict[bytes, list[ImageFacts]] = defaultdict(list)
     for fact in facts:
         groups[fact.digest].append(fact)

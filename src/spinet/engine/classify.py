@@ -54,7 +54,7 @@ def evaluate_classes(
         rank = torch.where(correct.any(dim=1), correct.int().argmax(dim=1), TOP)
         ranks += zip(labels.tolist(), rank.tolist(), strict=True)
     model.train(training)
-    return class_metrics(options.processes.gather(ranks), dataset)
+    return class_metrics(options.group.gather(ranks), dataset)
 
 
 def class_metrics(ranks: list[tuple[int, int]], dataset: ClassDataset) -> dict[str, float]:

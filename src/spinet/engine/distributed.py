@@ -33,7 +33,7 @@ def pick_device(name: str) -> torch.device:
 
 
 @dataclass(frozen=True)
-class Processes:
+class ProcessGroup:
     """This process among all: `rank` of `count`; `local` is its number on its machine."""
 
     rank: int = 0
@@ -63,18 +63,18 @@ class Processes:
 
 
 @contextmanager
-def processes(device: torch.device) -> Iterator[Processes]:
+def process_group(device: torch.device) -> Iterator[ProcessGroup]:
     """Join the process group that `torchrun` announces, for the length of the block; alone without one."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield Processes()
+        yield ProcessGroup()
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device.type == "cuda":
         torch.cuda.set_device(local)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(dist.get_rank(), count, local)
+        yield ProcessGroup(dist.get_rank(), count, local)
     finally:
         # A network in a reference cycle would hold the group, whose threads must end before the process does.
         gc.collect()

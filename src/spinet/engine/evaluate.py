@@ -18,7 +18,7 @@ from spinet.data.masks import Rle, as_rle, read_mask
 from spinet.data.transforms import EvalTransform, shape_of
 from spinet.engine.build import AnyDetector, Detector
 from spinet.engine.checkpoint import ModelInfo
-from spinet.engine.distributed import Processes
+from spinet.engine.distributed import ProcessGroup
 from spinet.engine.tta import Views, merge, mirror, mirror_back, unscale
 from spinet.errors import SpinetError
 from spinet.models.detections import Detections
@@ -41,7 +41,7 @@ class EvalOptions:
         workers: processes that load images, per scale of `views`; 0 loads in this one.
         bf16: autocast to bfloat16.
         views: test-time augmentation, for detectors; by default one plain view.
-        processes: this process among all that share the images.
+        group: the processes that share the images.
     """
 
     image_size: int | tuple[int, int]
@@ -50,11 +50,11 @@ class EvalOptions:
     workers: int = 0
     bf16: bool = False
     views: Views = field(default_factory=Views)
-    processes: Processes = field(default_factory=Processes)
+    group: ProcessGroup = field(default_factory=ProcessGroup)
 
     def loader(self, dataset: DatasetT, transform: ItemTransform[DatasetT]) -> Iterable[Batch]:
         """Return this process's batches."""
-        group = self.processes
+        group = self.group
         return eval_loader(
             dataset,
             transform,
@@ -140,7 +140,7 @@ def detect(
     model.train(training)
     if category_ids:
         results = [result for result in results if result["category_id"] in dataset.category_ids]
-    return options.processes.gather(results)
+    return options.group.gather(results)
 
 
 def _predict_views(model: AnyDetector, batch: Batch, options: EvalOptions) -> list[list[Detections]]:
@@ -179,7 +179,7 @@ def evaluate(
     ('AP', 'AP50', 'AP75')
     """
     results = detect(model, dataset, options, category_ids)
-    group = options.processes
+    group = options.group
     return group.broadcast(coco_metrics(dataset.ground_truth(), results, dataset.has_masks) if group.is_main else {})
 
 

@@ -11,7 +11,7 @@ from spinet.data.batch import Batch
 from spinet.engine.build import Model
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import TrainConfig
-from spinet.engine.distributed import Processes, synchronise_batch_norm
+from spinet.engine.distributed import ProcessGroup, synchronise_batch_norm
 from spinet.engine.optim import clip_gradients, learning_rate
 from spinet.engine.state import TrainState
 from spinet.errors import OutOfMemory, SpinetError
@@ -33,7 +33,7 @@ class Stepper:
         self,
         config: TrainConfig,
         state: TrainState,
-        group: Processes,
+        group: ProcessGroup,
         device: torch.device,
         steps: int,
         epoch_steps: float,
@@ -84,7 +84,7 @@ class Stepper:
             group["lr"] = rate
 
     def _gradients_exchanged(self, now: bool) -> AbstractContextManager[None]:
-        """Processes exchange gradients once a step, with the last part."""
+        """ProcessGroup exchange gradients once a step, with the last part."""
         if now or not isinstance(self.network, DistributedDataParallel):
             return nullcontext()
         unsynchronised: AbstractContextManager[None] = self.network.no_sync()

@@ -21,7 +21,7 @@ from spinet.engine.build import MASK_HEADS
 from spinet.engine.checkpoint import ModelInfo
 from spinet.engine.classify import evaluate_classes, label_ids
 from spinet.engine.config import ModelConfig, TrainConfig
-from spinet.engine.distributed import Processes
+from spinet.engine.distributed import ProcessGroup
 from spinet.engine.evaluate import EvalOptions, check_classes, evaluate
 from spinet.models.factory import available_levels
 
@@ -67,7 +67,7 @@ class Task(ABC):
         """Return the metrics of `model`, the same in every process."""
 
     def batches(
-        self, config: TrainConfig, train: Any, *, part_size: int, first_batch: int, group: Processes
+        self, config: TrainConfig, train: Any, *, part_size: int, first_batch: int, group: ProcessGroup
     ) -> Iterator[Batch]:
         """Return this process's endless stream of batches of `part_size` images."""
         return train_loader(
@@ -83,13 +83,11 @@ class Task(ABC):
         )
 
     def evaluate(
-        self, model: Any, val: Any, config: TrainConfig, *, part_size: int, device: torch.device, group: Processes
+        self, model: Any, val: Any, config: TrainConfig, *, part_size: int, device: torch.device, group: ProcessGroup
     ) -> dict[str, float]:
         """Return the metrics of `model` under the settings of its training, the same in every process."""
         bf16 = config.uses_bf16(device.type)
-        options = EvalOptions(
-            config.data.image_size, part_size, device, config.data.workers, bf16=bf16, processes=group
-        )
+        options = EvalOptions(config.data.image_size, part_size, device, config.data.workers, bf16=bf16, group=group)
         return self.measure(model, val, options)
 
 

@@ -14,7 +14,7 @@ from spinet.data.findings import Finding, refuse
 from spinet.engine.build import Model
 from spinet.engine.checkpoint import ModelInfo, read_state, save_weights
 from spinet.engine.config import TrainConfig, differences, read_config
-from spinet.engine.distributed import Processes, pick_device, processes
+from spinet.engine.distributed import ProcessGroup, pick_device, process_group
 from spinet.engine.progress import Display, RunLog, memory_gib
 from spinet.engine.state import TrainState
 from spinet.engine.step import Stepper
@@ -79,7 +79,7 @@ def train(
     """
     device = pick_device(config.device)
     with ExitStack() as stack:
-        group = stack.enter_context(processes(device))
+        group = stack.enter_context(process_group(device))
         if device.type == "cuda" and group.count > 1:
             device = torch.device("cuda", group.local)
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
@@ -114,7 +114,7 @@ class _Run:
         train_set: ImageDataset,
         val_set: ImageDataset,
         findings: list[Finding],
-        group: Processes,
+        group: ProcessGroup,
         device: torch.device,
         quiet: bool,
     ) -> None:
@@ -270,7 +270,7 @@ def _check_background(info: ModelInfo) -> None:
         )
 
 
-def _check_batch(config: TrainConfig, group: Processes) -> None:
+def _check_batch(config: TrainConfig, group: ProcessGroup) -> None:
     parts = group.count * config.accumulate
     if config.batch_size % parts:
         raise SpinetError(
