@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import retinanet_resnet50_fpn
 
 from spinet.data.coco import CocoDataset
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import ModelInfo
 from spinet.engine.train import model_info, train
 from spinet.files import write_atomically
 from spinet.recipes import load_recipe

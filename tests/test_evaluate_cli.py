@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from spinet.arch.catalog import load_architecture
-from spinet.engine.build import create_model
-from spinet.engine.checkpoint import ModelInfo, save_weights
+from spinet.engine.build import ModelInfo, create_model
+from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import ModelConfig
 
 

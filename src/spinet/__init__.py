@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from spinet.arch.catalog import Architecture, load_architecture
     from spinet.arch.genotype import Genotype
     from spinet.arch.scaling import Scaling
-    from spinet.engine.checkpoint import load_backbone, load_classifier, load_model
+    from spinet.engine.checkpoint import load_backbone, load_classifier, load_detector, load_model
     from spinet.engine.config import TrainConfig
     from spinet.engine.evaluate import evaluate
     from spinet.engine.train import train
@@ -44,6 +44,7 @@ _HOMES = {
     "load_architecture": "arch.catalog",
     "load_backbone": "engine.checkpoint",
     "load_classifier": "engine.checkpoint",
+    "load_detector": "engine.checkpoint",
     "load_model": "engine.checkpoint",
     "load_recipe": "recipes",
     "train": "engine.train",
@@ -73,6 +74,7 @@ __all__ = [
     "load_architecture",
     "load_backbone",
     "load_classifier",
+    "load_detector",
     "load_model",
     "load_recipe",
     "train",

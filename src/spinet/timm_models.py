@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from spinet.arch.catalog import load_architecture, names
 from spinet.errors import SpinetError
 from spinet.models.backbone import SpineNet
-from spinet.models.blocks import Activation
+from spinet.models.options import Activation
 
 
 class FeatureList(nn.Module):

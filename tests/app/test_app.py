@@ -15,7 +15,8 @@ from spinet.app.session import NOTHING, Session, look, view
 from spinet.arch.catalog import load_architecture
 from spinet.arch.cost import total
 from spinet.deploy.export import ExportOptions, export
-from spinet.engine.checkpoint import ModelInfo, load_classifier, load_model
+from spinet.engine.build import ModelInfo
+from spinet.engine.checkpoint import load_model
 from spinet.engine.config import DataConfig, ModelConfig, TrainConfig
 from spinet.errors import SpinetError
 from spinet.predict.pictures import class_colour
@@ -128,7 +129,7 @@ def test_names_of_classes_and_files_cannot_smuggle_html_into_the_page(tmp_path):
 @pytest.mark.parametrize("head", ["retinanet", "mask-rcnn", "cascade-rcnn", "classifier"])
 def test_the_costs_add_up_to_the_parameters_of_the_model_in_the_file(tmp_path, head):
     file = tiny_weights(tmp_path / "a.safetensors", head, ("ant", "cat", "dog"))
-    network, info = (load_classifier if head == "classifier" else load_model)(file)
+    network, info = load_model(file)
 
     counted = total(cost for _, cost in cost_rows(info)).parameters
 

@@ -189,7 +189,7 @@ def test_a_backbone_without_head_converts_to_a_file_that_says_so(tmp_path, tpu):
     model, architecture = tpu
     path = write_published(tmp_path / "m", model, architecture, "tpu", head=False)
     convert(path).save(tmp_path / "b.safetensors")
-    with pytest.raises(SpinetError, match=r"b\.safetensors holds a backbone without a detector's head"):
+    with pytest.raises(SpinetError, match=r"b\.safetensors holds a backbone without a head"):
         load_model(tmp_path / "b.safetensors")
     backbone, info = load_backbone(tmp_path / "b.safetensors")
     assert info.class_names == ()

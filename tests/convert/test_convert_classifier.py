@@ -11,7 +11,7 @@ from spinet.arch.catalog import Architecture, load_architecture
 from spinet.arch.scaling import Scaling
 from spinet.convert.convert import convert
 from spinet.convert.shapes import find_architecture, model_shapes
-from spinet.engine.checkpoint import load_backbone, load_classifier, load_model, load_pretrained
+from spinet.engine.checkpoint import load_backbone, load_classifier, load_detector, load_pretrained
 from spinet.errors import SpinetError
 from spinet.models.blocks import count_parameters
 from spinet.models.factory import create_retinanet
@@ -49,7 +49,7 @@ def test_a_published_classifier_gives_the_same_logits_and_features_here(publishe
     features = load_backbone(converted)[0](images)
     for level, expected in model.backbone(images).items():
         torch.testing.assert_close(features[level], expected)
-    assert (info.task, info.image_size) == ("classifier", 224)
+    assert (info.kind, info.image_size) == ("classifier", 224)
 
 
 def test_its_conventions_and_classes_are_those_of_tensorflow_tpu(converted):
@@ -113,12 +113,14 @@ def test_a_dense_layer_of_another_width_is_refused(tmp_path, published):
 
 
 def test_a_classifier_is_neither_a_detector_nor_the_other_way_round(converted, tmp_path):
-    with pytest.raises(SpinetError, match=r"w\.safetensors holds a classifier of 1001 classes, but a detector is aske"):
-        load_model(converted)
+    with pytest.raises(
+        SpinetError, match=r"w\.safetensors holds a classifier, not a detector; load it with `load_classifier`"
+    ):
+        load_detector(converted)
     backbone = random_classifier(load_architecture("tiny"), 3)
     path = write_published(tmp_path / "m", backbone, load_architecture("tiny"), "tpu", head=False)
     convert(path, arch="tiny").save(tmp_path / "b.safetensors")
-    with pytest.raises(SpinetError, match=r"b\.safetensors holds a backbone, but a classifier is asked for"):
+    with pytest.raises(SpinetError, match=r"b\.safetensors holds a backbone, not a classifier"):
         load_classifier(tmp_path / "b.safetensors")
 
 
@@ -156,5 +158,5 @@ def test_the_command_line_says_that_it_is_a_classifier(spinet, published, tmp_pa
 
 
 def test_a_classifier_is_not_taken_for_a_detector(converted):
-    with pytest.raises(SpinetError, match=r"holds a classifier of 1001 classes, but a detector is asked for; "):
-        load_model(converted)
+    with pytest.raises(SpinetError, match="holds a classifier, not a detector"):
+        load_detector(converted)

@@ -20,7 +20,7 @@ from spinet.deploy.sessions import open_session
 from spinet.engine.checkpoint import save_weights
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
-from spinet.models.detections import Limits, select_detections
+from spinet.models.detections import NmsOptions, select_detections
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,10 @@ def test_boxes_that_are_moved_apart_are_chosen_like_boxes_of_groups(monkeypatch)
     corners = torch.rand(1, 300, 2, generator=generator) * 50
     boxes = torch.cat([corners, corners + 5 + 20 * torch.rand(1, 300, 2, generator=generator)], dim=2)
     scores, labels = torch.rand(1, 300, generator=generator), torch.randint(0, 4, (1, 300), generator=generator)
-    expected = select_detections(boxes, scores, labels, Limits())
+    expected = select_detections(boxes, scores, labels, NmsOptions())
 
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
-    found = select_detections(boxes, scores, labels, Limits())
+    found = select_detections(boxes, scores, labels, NmsOptions())
 
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
 

@@ -17,7 +17,8 @@ from spinet.deploy.exported import ExportedClassifier, ExportedDetector
 from spinet.deploy.formats import onnx_bytes
 from spinet.deploy.graph import create_graph
 from spinet.deploy.sessions import open_session
-from spinet.engine.checkpoint import ModelInfo, save_weights
+from spinet.engine.build import ModelInfo
+from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import ModelConfig
 from spinet.engine.evaluate import EvalOptions, evaluate, to_image
 from spinet.errors import SpinetError

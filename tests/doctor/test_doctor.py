@@ -256,7 +256,11 @@ FAULTS = {
     zero_area: ("warning", "boxes of zero area", "train/10.png"),
     one_pixel: ("warning", "one-pixel boxes", "boxes are at most one pixel wide or high, such as train/11.png"),
     repeated: ("warning", "duplicate boxes", "boxes duplicate another of their class, such as train/12.png"),
-    two_classes: ("warning", "boxes of two classes", "boxes duplicate another of a different class, such as train/13.png"),
+    two_classes: (
+        "warning",
+        "boxes of two classes",
+        "boxes duplicate another of a different class, such as train/13.png",
+    ),
     unused_class: (
         "warning",
         "classes without objects",
@@ -283,7 +287,11 @@ FAULTS = {
     sixteen_bits: ("hint", "16-bit images", "train/20.png"),
     twelve_bits: ("warning", "dark images", "16-bit images have values of at most 12 bits, such as train/20.png"),
     blank: ("warning", "blank images", "images are a single color, such as train/21.png"),
-    unlisted: ("hint", "unused files", "1 of 37 (2.7 %) image files are not in any annotation file, such as train/99.png"),
+    unlisted: (
+        "hint",
+        "unused files",
+        "1 of 37 (2.7 %) image files are not in any annotation file, such as train/99.png",
+    ),
     tiny: (
         "warning",
         "anchors",
@@ -458,7 +466,10 @@ def test_labels_whose_image_has_another_name_are_named(tmp_path):
     found = {finding.check: finding.text for finding in checked(root).findings}
 
     assert found.keys() == {"images without objects", "unused files"}
-    assert "1 of 37 (2.7 %) label files have no image with the same name, such as train/00.png.txt" in found["unused files"]
+    assert (
+        "1 of 37 (2.7 %) label files have no image with the same name, such as train/00.png.txt"
+        in found["unused files"]
+    )
 
 
 def test_val_that_is_train_is_an_error(tmp_path):

@@ -31,5 +31,5 @@ def test_a_baseline_trains_resumes_and_loads(short, tmp_path):
 def test_a_baseline_refuses_to_train_with_settings_that_it_has_not(short, tmp_path):
     config = replace(short, model=ModelConfig(arch="resnet18-fpn", dropblock=0.1))
 
-    with pytest.raises(SpinetError, match="setting dropblock: the baseline resnet18-fpn has no such choice"):
+    with pytest.raises(SpinetError, match="dropblock is not supported by the baseline resnet18-fpn"):
         train(config, tmp_path / "run", quiet=True)

@@ -43,7 +43,7 @@ def test_a_weights_file_is_a_whole_detector(saved):
     model, info = load_model(saved)
     assert info == INFO
     assert not model.training
-    assert model.anchor_scale == 2.0
+    assert model.options.anchor_scale == 2.0
     logits, deltas = model(torch.zeros(1, 3, 64, 64))
     assert logits.shape[-1] == 3
     assert deltas.shape[:2] == logits.shape[:2]
@@ -93,14 +93,14 @@ def test_tensors_that_do_not_fit_their_description_are_listed(tmp_path):
     del weights["backbone.stem.conv.conv.weight"]
     weights["extra"] = torch.zeros(1)
     save_weights(tmp_path / "bad.safetensors", weights, INFO, {})
-    with pytest.raises(SpinetError, match=r"does not fit this network in 2 tensors, .*stem.conv.conv.weight is None"):
+    with pytest.raises(SpinetError, match=r"does not match this network in 2 tensors, .*stem.conv.conv.weight is None"):
         load_model(tmp_path / "bad.safetensors")
 
 
 def test_weights_of_another_number_of_classes_are_refused_and_the_way_out_named(saved):
     info = replace(INFO, model=replace(MODEL, weights=str(saved)), class_names=("cat", "dog"), category_ids=(1, 2))
     with pytest.raises(
-        SpinetError, match=r"tells 3 classes apart \(cat, dog, fish ...\), the data set has 2 .*; --model.new-classes"
+        SpinetError, match=r"has 3 classes \(cat, dog, fish ...\), but the dataset has 2 .*; turn on model.new_classes"
     ):
         load_pretrained(info.create_model(), info)
 
@@ -140,7 +140,7 @@ def test_a_state_of_another_architecture_is_refused(tmp_path):
 def test_a_damaged_state_is_refused_by_name(tmp_path, kept):
     save_state(tmp_path / "state.pt", {"step": 1}, TINY)
     (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:kept])
-    with pytest.raises(SpinetError, match=r"could not read the training state .*state\.pt"):
+    with pytest.raises(SpinetError, match=r"could not read the checkpoint .*state\.pt"):
         read_state(tmp_path / "state.pt", TINY)
 
 
@@ -150,7 +150,7 @@ def test_a_state_that_would_run_code_is_refused(tmp_path):
             return (Path.touch, (tmp_path / "touched",))
 
     torch.save({"format": "spinet-1", "state": Evil()}, tmp_path / "state.pt")
-    with pytest.raises(SpinetError, match="could not read the training state"):
+    with pytest.raises(SpinetError, match="could not read the checkpoint"):
         read_state(tmp_path / "state.pt", TINY)
     assert not (tmp_path / "touched").exists()
 
@@ -160,7 +160,7 @@ def test_a_backbone_alone_is_named_and_loads_into_a_detector(saved, tmp_path):
     alone = {name: value for name, value in tensors.items() if name.startswith("backbone.")}
     file = tmp_path / "backbone.safetensors"
     save_weights(file, alone, replace(info, class_names=(), category_ids=()), {})
-    with pytest.raises(SpinetError, match="holds a backbone without a detector's head: `load_backbone` reads it"):
+    with pytest.raises(SpinetError, match="holds a backbone without a head: load it with `load_backbone`"):
         load_model(file)
     backbone, found = load_backbone(file)
     assert found.class_names == ()
@@ -179,13 +179,13 @@ def test_a_backbone_can_be_read_from_a_whole_detector(saved):
     assert backbone.levels == (3, 4, 5)
 
 
-def test_weights_of_other_conventions_are_refused_with_the_flags_that_go_on_with_them(saved, tmp_path):
+def test_weights_of_other_conventions_are_refused_with_the_settings_to_change(saved, tmp_path):
     tensors, info = read_weights(saved)
     file = tmp_path / "converted.safetensors"
     conventions = replace(MODEL, pad_mode="same", pool_mode="mg", endpoint_activation=False)
     save_weights(file, tensors, replace(info, model=conventions), {})
-    flags = "--model.pad-mode same --model.pool-mode mg --model.no-endpoint-activation"
-    with pytest.raises(SpinetError, match=f"trained with other settings; go on with them: {flags}"):
+    settings = "model.pad_mode = same, model.pool_mode = mg, model.endpoint_activation = False"
+    with pytest.raises(SpinetError, match=f"trained with different settings; set {settings}"):
         load_pretrained(INFO.create_model(), replace(INFO, model=replace(MODEL, weights=str(file))))
 
 
@@ -203,7 +203,7 @@ def test_files_without_a_task_are_detectors_or_backbones(saved, tmp_path):
     bare = with_metadata(tmp_path / "bare.safetensors", saved, {"task": None, "class_names": "[]"})
 
     assert read_weights(old)[1] == INFO
-    assert read_weights(bare)[1].task == "backbone"
+    assert read_weights(bare)[1].kind == "backbone"
 
 
 def test_a_classifier_is_a_whole_weights_file_too(tmp_path):
@@ -222,9 +222,9 @@ def test_a_classifier_is_a_whole_weights_file_too(tmp_path):
     ("changes", "said"),
     [
         ({"model": '{"head": "clasifier"}'}, "unknown value of model.head 'clasifier', did you mean 'classifier'"),
-        ({"image_size": None}, r"the metadata of .*d\.safetensors is damaged: KeyError\('image_size'\)"),
-        ({"image_size": "large"}, r"the metadata of .*d\.safetensors is damaged: ValueError"),
-        ({"class_names": "3"}, r"the metadata of .*d\.safetensors is damaged: TypeError"),
+        ({"image_size": None}, r"the metadata of .*d\.safetensors is corrupt: KeyError\('image_size'\)"),
+        ({"image_size": "large"}, r"the metadata of .*d\.safetensors is corrupt: ValueError"),
+        ({"class_names": "3"}, r"the metadata of .*d\.safetensors is corrupt: TypeError"),
         ({"model": '{"aktivation": 1}'}, "unknown setting 'model.aktivation'"),
     ],
 )
@@ -244,7 +244,7 @@ def test_weights_of_a_detector_with_one_anchor_a_place_load_again(tmp_path):
     model, found = load_model(tmp_path / "one.safetensors")
 
     assert found == info
-    assert (model.octaves, model.aspect_ratios) == (1, (2.0,))
+    assert (model.options.octaves, model.options.aspect_ratios) == (1, (2.0,))
     assert all(torch.equal(one, other) for one, other in zip(model(images), built(images), strict=True))
     # 8 x 8, 4 x 4 and 2 x 2 places.
     assert len(model.anchors(64, 64, torch.device("cpu"))) == model(images)[0].shape[1] == 84

@@ -55,7 +55,7 @@ def test_a_classifier_learns_colours_and_its_run_folder_holds_it(config, tmp_pat
     assert result.best["top1"] >= 0.9
     assert result.losses[-1][1] < result.losses[0][1]
     _, info = load_classifier(tmp_path / "run")
-    assert (info.task, info.class_names, info.category_ids) == ("classifier", tuple(COLOURS), (1, 2, 3))
+    assert (info.kind, info.class_names, info.category_ids) == ("classifier", tuple(COLOURS), (1, 2, 3))
 
 
 @pytest.mark.slow

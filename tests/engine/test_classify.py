@@ -9,7 +9,7 @@ from PIL import Image
 
 from spinet.arch.catalog import load_architecture
 from spinet.data.class_data import ClassDataset
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import ModelInfo
 from spinet.engine.classify import class_metrics, evaluate_classes, label_ids
 from spinet.engine.config import ModelConfig
 from spinet.engine.evaluate import EvalOptions

@@ -17,7 +17,7 @@ from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader, train_loader
 from spinet.data.masks import decode_columns, encode_columns, read_mask
 from spinet.data.transforms import EvalTransform, TrainTransform
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import ModelInfo
 from spinet.engine.config import ModelConfig
 from spinet.engine.evaluate import (
     METRICS,

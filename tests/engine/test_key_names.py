@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from spinet.arch.catalog import load_architecture
-from spinet.engine.checkpoint import ModelInfo, load_classifier, load_model, save_weights
+from spinet.engine.build import ModelInfo
+from spinet.engine.checkpoint import load_model, save_weights
 from spinet.engine.config import ModelConfig, OptimConfig, TrainConfig
 from spinet.engine.state import TrainState
 
@@ -54,7 +55,7 @@ def test_weights_files_with_the_old_keys_load_with_equal_outputs(tmp_path, head)
     assert old.keys().isdisjoint(name for name in model.state_dict() if not name.startswith("backbone."))
     save_weights(path, old, info, {})
 
-    loaded, _ = (load_classifier if head == "classifier" else load_model)(path)
+    loaded, _ = load_model(path)
 
     with torch.no_grad():
         expected, outputs = model(images), loaded(images)

@@ -88,7 +88,7 @@ def test_every_two_stage_head_trains_is_measured_and_loads(config, tmp_path, hea
     assert {"loss/proposal_class", "loss/proposal_box", "loss/class", "loss/box"} <= lines[0].keys()
     assert ("mask/AP50" in result.last) == masks
     model, info = load_model(tmp_path / "run")
-    assert (info.task, info.model.head) == ("detector", head)
+    assert (info.kind, info.model.head) == ("detector", head)
     [found] = model.predict(torch.zeros(1, 3, 64, 64), score_threshold=0.0)
     assert ("masks" in found) == masks
 
@@ -234,7 +234,9 @@ def test_masks_are_put_on_a_detector_of_boxes(config, tmp_path, capsys):
 
     train(replace(short, model=model, optim=replace(short.optim, lr=0.0)), tmp_path / "masks")
 
-    assert f"weights: from {tmp_path / 'boxes'}, but for masks, which start anew" in capsys.readouterr().out
+    assert (
+        f"weights: from {tmp_path / 'boxes'}, except mask_head, which are newly initialized" in capsys.readouterr().out
+    )
     old, new = (load_file(tmp_path / name / "last.safetensors") for name in ("boxes", "masks"))
     same = [name for name in old if "norm" not in name and "num_batches" not in name]
     assert all(torch.equal(old[name], new[name]) for name in same)

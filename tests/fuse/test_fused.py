@@ -9,7 +9,7 @@ from torch import nn
 
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.errors import SpinetError
-from spinet.fuse.backbone import Exit
+from spinet.fuse.backbone import SourceConv
 from spinet.fuse.folding import fold_conv, fold_linear, fold_traced
 from spinet.fuse.fuse import fuse
 from spinet.models.factory import create_backbone, create_classifier, create_rcnn, create_retinanet
@@ -191,19 +191,19 @@ def test_connections_that_leave_one_block_share_their_first_convolution():
     model = trained(create_backbone(narrow("spinenet49"), (3, 5)).double())
     fused, images = fuse(model), torch.randn(2, 3, 64, 64).double()
 
-    exits = [part for part in fused.modules() if isinstance(part, Exit)]
-    sources = [each.source for each in exits]
-    assert len({each.conv for each in exits}) == len(set(sources)) < len(sources)
-    for each in exits:
-        alone = sources.count(each.source) == 1
-        assert (each.part is None) == alone
+    convs = [part for part in fused.modules() if isinstance(part, SourceConv)]
+    sources = [conv.source for conv in convs]
+    assert len({conv.conv for conv in convs}) == len(set(sources)) < len(sources)
+    for conv in convs:
+        alone = sources.count(conv.source) == 1
+        assert (conv.channels is None) == alone
     assert_same(model, fused, images, 1e-12)
 
 
-def test_a_model_in_training_mode_and_whole_numbers_are_refused(tiny_detector):
+def test_a_model_in_training_mode_and_integer_types_are_refused(tiny_detector):
     with pytest.raises(SpinetError, match=r"training mode.*call eval"):
         fuse(tiny_detector.train())
-    with pytest.raises(SpinetError, match=r"cannot compute in torch\.int8; allowed are floating point types"):
+    with pytest.raises(SpinetError, match=r"dtype must be a floating-point type, not torch\.int8"):
         fuse(tiny_detector.eval(), dtype=torch.int8)
 
 

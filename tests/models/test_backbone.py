@@ -142,8 +142,8 @@ def test_the_two_pad_modes_have_the_same_weights_but_other_features(narrow):
     ("setting", "sentence"),
     [
         ({"activation": "rellu"}, "unknown activation 'rellu', did you mean 'relu'"),
-        ({"pad_mode": "sam"}, "unknown padding mode 'sam', did you mean 'same'"),
-        ({"pool_mode": "symetric"}, "unknown pooling mode 'symetric', did you mean 'symmetric'"),
+        ({"pad_mode": "sam"}, "unknown pad_mode 'sam', did you mean 'same'"),
+        ({"pool_mode": "symetric"}, "unknown pool_mode 'symetric', did you mean 'symmetric'"),
     ],
 )
 def test_an_unknown_setting_is_refused_with_the_nearest_match(setting, sentence):
@@ -355,7 +355,7 @@ def test_an_output_of_level_2_is_the_block_that_the_mg_rule_counts():
 
 
 def test_an_unknown_depth_rule_is_refused_with_the_nearest_match():
-    with pytest.raises(SpinetError, match="unknown depth rule 'mgs', did you mean 'mg'"):
+    with pytest.raises(SpinetError, match="unknown depth_rule 'mgs', did you mean 'mg'"):
         build(block(3, 0, 1, endpoint=True), depth_rule="mgs")
 
 
@@ -415,7 +415,7 @@ def test_mobile_blocks_of_the_stem_drop_in_the_places_of_tpu_only():
 
 
 def test_an_unknown_choice_of_dropblock_places_is_refused_with_the_nearest_match():
-    with pytest.raises(SpinetError, match="unknown choice of dropblock_places 'v', did you mean 'v1'"):
+    with pytest.raises(SpinetError, match="unknown dropblock_places 'v', did you mean 'v1'"):
         build(block(3, 0, 1, endpoint=True), dropblock_places="v")
 
 
@@ -444,7 +444,7 @@ def test_a_level_that_the_graph_has_not_is_refused_with_its_levels(narrow):
     with pytest.raises(SpinetError) as error:
         SpineNet(narrow.genotype, narrow.scaling, levels=(2, 3))
     assert str(error.value) == "the architecture has no features of level 2; its levels are 3, 4, 5, 6, 7"
-    with pytest.raises(SpinetError, match="no level was asked for; the architecture's levels are 3, 4, 5, 6, 7"):
+    with pytest.raises(SpinetError, match="levels is empty; the architecture's levels are 3, 4, 5, 6, 7"):
         SpineNet(narrow.genotype, narrow.scaling, levels=())
 
 

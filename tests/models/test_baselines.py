@@ -96,9 +96,7 @@ def test_a_level_that_a_baseline_has_not_is_refused_with_its_levels():
     ids=str,
 )
 def test_a_setting_that_a_baseline_has_not_is_refused_and_not_passed_over(setting):
-    with pytest.raises(
-        SpinetError, match=f"setting {next(iter(setting))}: the baseline resnet18-fpn has no such choice"
-    ):
+    with pytest.raises(SpinetError, match=f"{next(iter(setting))} is not supported by the baseline resnet18-fpn"):
         create_backbone("resnet18-fpn", **setting)
 
 
@@ -174,8 +172,8 @@ def test_a_body_of_timm_gives_its_features_to_the_pyramid():
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("mobilenet_v99", "timm cannot make features of 'mobilenet_v99'"),
-        ("vit_tiny_patch16_224", "timm's 'vit_tiny_patch16_224' gives features of strides .*, not of 8, 16 and 32"),
+        ("mobilenet_v99", "timm has no multi-scale features of 'mobilenet_v99'"),
+        ("vit_tiny_patch16_224", "timm's 'vit_tiny_patch16_224' has features of strides .*, not of 8, 16 and 32"),
     ],
 )
 def test_a_model_that_timm_has_not_or_without_a_pyramid_is_refused(name, sentence):
@@ -217,5 +215,5 @@ def test_a_resnet_without_a_neck_gives_the_mean_of_its_last_features_to_the_dens
 
 @pytest.mark.parametrize("create", [create_retinanet, create_rcnn])
 def test_a_detector_on_a_resnet_without_a_neck_is_refused(create):
-    with pytest.raises(SpinetError, match="resnet50 has features of one level only, .* take resnet50-fpn"):
+    with pytest.raises(SpinetError, match="resnet50 has features of one level only, but a detector needs resnet50-fpn"):
         create(load_network("resnet50"), 3)

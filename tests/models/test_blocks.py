@@ -92,7 +92,7 @@ def test_same_padding_of_a_convolution_looks_at_the_pixel_behind():
 
 
 def test_an_unknown_pad_mode_is_refused_with_the_nearest_match():
-    with pytest.raises(SpinetError, match="unknown padding mode 'symetric', did you mean 'symmetric'"):
+    with pytest.raises(SpinetError, match="unknown pad_mode 'symetric', did you mean 'symmetric'"):
         Conv2d(3, 4, pad_mode="symetric")
 
 

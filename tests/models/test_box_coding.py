@@ -74,7 +74,7 @@ def test_the_detector_rounds_its_anchors_for_mmdetection_and_clips_to_the_last_p
 
 
 def test_an_unknown_box_coding_is_refused():
-    with pytest.raises(SpinetError, match="unknown box coding 'tup', did you mean 'tpu'"):
+    with pytest.raises(SpinetError, match="unknown box_coding 'tup', did you mean 'tpu'"):
         detector(box_coding="tup")
 
 

@@ -1,8 +1,7 @@
-import inspect
-
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from spinet.arch.catalog import load_architecture
@@ -11,7 +10,8 @@ from spinet.arch.head_cost import model_cost
 from spinet.errors import SpinetError
 from spinet.models.blocks import count_parameters
 from spinet.models.classifier import Classifier
-from spinet.models.factory import BackboneSettings, create_backbone, create_classifier, create_retinanet
+from spinet.models.factory import create_backbone, create_classifier, create_rcnn, create_retinanet
+from spinet.models.options import BackboneOptions, DetectorOptions
 
 TINY = load_architecture("tiny")
 
@@ -144,18 +144,29 @@ def test_the_dense_layer_begins_small(classifier):
 def test_what_cannot_be_built_is_refused():
     with pytest.raises(SpinetError, match="unknown aggregation 'al', did you mean 'all'"):
         Classifier(create_backbone(TINY, levels=None), 10, aggregation="al")
-    with pytest.raises(SpinetError, match="a classifier of 0 classes cannot be built"):
+    with pytest.raises(SpinetError, match="num_classes must be at least 1, not 0"):
         create_classifier(TINY, 0)
-    with pytest.raises(SpinetError, match="level 4: the aggregation 'all' takes all levels"):
+    with pytest.raises(SpinetError, match="level 4: only the aggregation 'one' uses a single level, not 'all'"):
         create_classifier(TINY, 10, level=4)
     with pytest.raises(SpinetError, match="no features of level 7"):
         create_classifier(TINY, 10, aggregation="one", level=7)
 
 
-def test_whole_models_pass_on_every_setting_of_a_backbone_with_its_default():
-    parameters = inspect.signature(create_backbone).parameters.values()
-    keywords = {each.name: each.default for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
+def test_whole_models_pass_their_options_to_backbone_and_heads():
+    options = DetectorOptions(activation="swish", pool_mode="tpu", bn_eps=1e-4, bn_momentum=0.003)
+    for create in (create_retinanet, create_rcnn, create_classifier):
+        model = create(TINY, 3, options)
+        assert model.backbone.options == options
+        assert create(TINY, 3, activation="swish").backbone.options.activation == "swish"
+        norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
+        assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-4, 0.003)}
 
-    assert set(BackboneSettings.__annotations__) == set(keywords)
-    norm = create_retinanet(TINY, 3).cls_tower.norms["3"][0]
-    assert (norm.eps, norm.momentum) == (keywords["bn_eps"], keywords["bn_momentum"])
+
+def test_keywords_change_single_options_and_unknown_ones_are_refused():
+    options = BackboneOptions(activation="swish", bn_eps=1e-4)
+
+    backbone = create_backbone(TINY, None, options=options, bn_eps=1e-5)
+
+    assert (backbone.options.activation, backbone.options.bn_eps) == ("swish", 1e-5)
+    with pytest.raises(TypeError, match="aktivation"):
+        create_backbone(TINY, None, aktivation="swish")

@@ -3,14 +3,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spinet.models.detections import Limits, best_pairs, select_detections
+from spinet.models.detections import NmsOptions, best_pairs, select_detections
 
 BOXES = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8], [50, 50, 60, 60]]])
 SCORES = torch.tensor([[0.4, 0.9, 0.3, 0.2]])
 
 
 def selected(labels: list[int], **limits) -> list[tuple[int, float]]:
-    found = select_detections(BOXES, SCORES, torch.tensor([labels]), Limits(**limits))
+    found = select_detections(BOXES, SCORES, torch.tensor([labels]), NmsOptions(**limits))
     pairs = zip(found.labels[0].tolist(), found.scores[0].tolist(), strict=True)
     return [(label, pytest.approx(score)) for label, score in pairs]
 
@@ -25,13 +25,15 @@ def test_classes_do_not_suppress_each_other():
 
 def test_low_scores_and_places_that_are_no_candidates_go():
     assert selected([0, 1, 2, 3], score_threshold=0.3, max_detections=4) == [(1, 0.9), (0, 0.4), (2, 0.3), (-1, 0)]
-    found = select_detections(BOXES, torch.full((1, 4), -1.0), torch.zeros(1, 4).long(), Limits(score_threshold=0.0))
+    found = select_detections(
+        BOXES, torch.full((1, 4), -1.0), torch.zeros(1, 4).long(), NmsOptions(score_threshold=0.0)
+    )
     assert (found.labels == -1).all()
     assert not found.boxes.any()
 
 
 def test_boxes_stay_with_their_scores():
-    found = select_detections(BOXES, SCORES, torch.tensor([[0, 1, 2, 3]]), Limits(max_detections=4))
+    found = select_detections(BOXES, SCORES, torch.tensor([[0, 1, 2, 3]]), NmsOptions(max_detections=4))
 
     assert found.boxes[0].tolist() == BOXES[0, [1, 0, 2, 3]].tolist()
 
@@ -62,7 +64,7 @@ def test_scores_below_the_threshold_change_nothing_wherever_they_are():
     scores, labels = torch.rand(1, 400, generator=generator), torch.randint(0, 3, (1, 400), generator=generator)
     # One lies where those that are left out wait.
     boxes[0, 0], scores[0, 0], labels[0, 0] = torch.tensor([0.0, 0.0, 1.0, 1.0]), 0.51, 0
-    limits = Limits(score_threshold=0.5)
+    limits = NmsOptions(score_threshold=0.5)
     likely = scores[0] >= 0.5
 
     found = select_detections(boxes, scores, labels, limits)

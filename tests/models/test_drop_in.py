@@ -41,7 +41,7 @@ def test_an_unavailable_level_is_refused_by_name_with_those_available(name):
 
 
 def test_a_range_that_runs_backwards_is_refused():
-    with pytest.raises(SpinetError, match=r"levels \(5, 3\) are not a first and a last one; tiny has 3, 4, 5"):
+    with pytest.raises(SpinetError, match=r"levels \(5, 3\): the first must not exceed the last; tiny has 3, 4, 5"):
         create_backbone("tiny", levels=(5, 3))
 
 

@@ -94,7 +94,7 @@ def test_the_hard_gate_has_the_rounded_sixth_of_tensorflow_models():
 
 
 def test_an_unknown_squeeze_mode_is_refused_with_the_nearest_match():
-    with pytest.raises(SpinetError, match="unknown squeeze mode 'tp', did you mean 'tpu'"):
+    with pytest.raises(SpinetError, match="unknown squeeze_mode 'tp', did you mean 'tpu'"):
         SpineNet(MOBILE.genotype, MOBILE.scaling, squeeze_mode="tp")
 
 

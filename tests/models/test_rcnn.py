@@ -10,11 +10,11 @@ from spinet.errors import SpinetError
 from spinet.models.anchors import encode_boxes
 from spinet.models.blocks import count_parameters
 from spinet.models.factory import create_rcnn
-from spinet.models.losses import mean_huber_loss, region_class_loss
-from spinet.models.rcnn import RCNN, own_boxes
+from spinet.models.losses import mean_huber_loss, roi_class_loss
+from spinet.models.rcnn import RCNN, select_deltas
 
 TINY = load_architecture("tiny")
-SMALL = {"proposals": 30, "pre_nms": 60, "predict_pre_nms": 60, "roi_samples": 16, "mask_samples": 4}
+SMALL = {"proposals": 30, "roi_samples": 16, "mask_samples": 4}
 KINDS = {
     "faster": {"masks": False},
     "mask": {"masks": True},
@@ -210,12 +210,12 @@ class Planted(RCNN):
         super().__init__(model.backbone, 3, masks=False, overlaps=overlaps, head_channels=4, head_convs=1)
         boxes = torch.tensor([[0.0, 0, 10, 10], [20, 0, 40, 20], [0, 30, 30, 60], [40, 40, 60, 60]])
         images = torch.arange(2.0)[:, None, None].expand(2, 4, 1)
-        self.spots = torch.cat([images, boxes.expand(2, 4, 4)], dim=2)
+        self.rois = torch.cat([images, boxes.expand(2, 4, 4)], dim=2)
         self.scores = torch.full((2, 4, 3), 0.01)
         self.deltas = torch.zeros(2, 4, 1 if cascade else 4, 4)
 
-    def _regions(self, features, size):
-        return self.spots, self.scores, self.deltas
+    def _classify(self, features, size):
+        return self.rois, self.scores, self.deltas
 
     def found(self, image: int = 0, **limits) -> list[tuple[list[int], int, float]]:
         found = self.predict(torch.zeros(2, 3, 64, 64), **limits)[image]
@@ -232,7 +232,7 @@ def test_each_class_moves_its_own_box_by_a_tenth_and_a_fifth_of_the_offsets():
     model.scores[0, 1, 2] = 0.9
     model.scores[0, 1, 0] = 0.6
     # Class 2 comes third after the background.
-    model.deltas[0, 1, 3] = encode_boxes(goal, model.spots[0, 1, 1:]) * torch.tensor([10.0, 10, 5, 5])
+    model.deltas[0, 1, 3] = encode_boxes(goal, model.rois[0, 1, 1:]) * torch.tensor([10.0, 10, 5, 5])
 
     assert model.found() == [([22, 4, 44, 30], 2, 0.9), ([20, 0, 40, 20], 0, 0.6)]
     assert model.found(image=1) == []
@@ -242,7 +242,7 @@ def test_the_second_stage_of_a_cascade_moves_the_boxes_of_all_classes_by_finer_o
     model = Planted(cascade=True)
     goal = torch.tensor([22.0, 4, 44, 30])
     model.scores[1, 1] = torch.tensor([0.0, 0.8, 0.7])
-    model.deltas[1, 1, 0] = encode_boxes(goal, model.spots[0, 1, 1:]) * torch.tensor([20.0, 20, 10, 10])
+    model.deltas[1, 1, 0] = encode_boxes(goal, model.rois[0, 1, 1:]) * torch.tensor([20.0, 20, 10, 10])
 
     assert model.found(image=1) == [([22, 4, 44, 30], 1, 0.8), ([22, 4, 44, 30], 2, 0.7)]
 
@@ -250,7 +250,7 @@ def test_the_second_stage_of_a_cascade_moves_the_boxes_of_all_classes_by_finer_o
 def test_duplicates_of_one_class_go_and_the_limits_hold():
     model = Planted()
     model.scores[0, :3, 1] = torch.tensor([0.9, 0.8, 0.3])
-    model.spots[0, 1, 1:] = torch.tensor([0.0, 0, 10, 8])
+    model.rois[0, 1, 1:] = torch.tensor([0.0, 0, 10, 8])
 
     assert model.found() == [([0, 0, 10, 10], 1, 0.9), ([0, 30, 30, 60], 1, 0.3)]
     assert len(model.found(nms_threshold=0.85)) == 3
@@ -283,11 +283,11 @@ def test_the_class_logits_of_a_cascade_are_averaged():
 def test_the_class_loss_is_the_mean_over_regions_with_background_first():
     logits = torch.tensor([[1.0, 2, 3], [1, 2, 3], [5, 6, 7]])
 
-    loss = region_class_loss(logits, torch.tensor([1, -1, -2]))
+    loss = roi_class_loss(logits, torch.tensor([1, -1, -2]))
 
     share = math.exp(1) + math.exp(2) + math.exp(3)
     assert loss.item() == pytest.approx((2 * math.log(share) - 3 - 1) / 2)
-    assert region_class_loss(logits, torch.tensor([-2, -2, -2])) == 0
+    assert roi_class_loss(logits, torch.tensor([-2, -2, -2])) == 0
 
 
 def test_the_box_loss_is_the_mean_over_the_numbers_of_positives():
@@ -306,8 +306,8 @@ def test_the_box_loss_is_the_mean_over_the_numbers_of_positives():
 def test_the_own_boxes_are_those_of_the_label_and_of_the_background():
     deltas = torch.arange(24.0).reshape(2, 3, 4)
 
-    assert own_boxes(deltas, torch.tensor([1, -1])).tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
-    assert own_boxes(deltas[:, :1], torch.tensor([1, -1])).tolist() == [[0, 1, 2, 3], [12, 13, 14, 15]]
+    assert select_deltas(deltas, torch.tensor([1, -1])).tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
+    assert select_deltas(deltas[:, :1], torch.tensor([1, -1])).tolist() == [[0, 1, 2, 3], [12, 13, 14, 15]]
 
 
 def test_baselines_carry_the_heads_too():
@@ -330,9 +330,9 @@ def test_activation_and_batch_norms_are_those_of_the_backbone():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_classes": 0}, "0 classes cannot be built"),
-        ({"num_classes": 3, "proposals": 1}, "proposals 1 is too small"),
-        ({"num_classes": 3, "overlaps": (0.4, 0.5, 0.6, 0.7)}, "has 1 to 3 stages"),
+        ({"num_classes": 0}, "num_classes must be at least 1, not 0"),
+        ({"num_classes": 3, "proposals": 1}, "proposals must be at least 2, not 1"),
+        ({"num_classes": 3, "overlaps": (0.4, 0.5, 0.6, 0.7)}, "must be 1 to 3 stages"),
     ],
 )
 def test_impossible_settings_are_refused_in_a_sentence(settings, message):

@@ -136,7 +136,7 @@ def test_a_resampling_upwards_enlarges_before_its_last_convolution_without_mixin
 
 
 def test_an_unknown_pool_mode_is_refused_with_the_nearest_match():
-    with pytest.raises(SpinetError, match="unknown pooling mode 'tpuu', did you mean 'tpu'"):
+    with pytest.raises(SpinetError, match="unknown pool_mode 'tpuu', did you mean 'tpu'"):
         Resample(6, 3, 10, ConvBN, "relu", down=True, pool_mode="tpuu")
 
 

@@ -11,7 +11,9 @@ from spinet.arch.catalog import load_architecture
 from spinet.models.anchors import encode_boxes, match_anchors
 from spinet.models.backbone import SpineNet
 from spinet.models.factory import create_retinanet
-from spinet.models.retinanet import RetinaNet, Tower
+from spinet.models.options import BackboneOptions
+from spinet.models.retinanet import RetinaNet
+from spinet.models.towers import Tower
 
 CPU = torch.device("cpu")
 
@@ -224,7 +226,7 @@ def test_towers_start_with_the_published_spreads(narrow):
 
 def tower(values: int, levels: tuple[int, ...] = (3,), depth: int = 0) -> Tower:
     torch.manual_seed(0)
-    return Tower(1, 1, depth, 2 * values, levels, "relu", 1e-3, 0.01).eval()
+    return Tower(1, 1, depth, 2 * values, levels, BackboneOptions()).eval()
 
 
 def test_a_tower_gives_levels_then_rows_then_columns_then_anchors_then_values():

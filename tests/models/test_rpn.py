@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torchvision.models.detection._utils import BoxCoder
 
 from spinet.models.anchors import decode_boxes, encode_boxes, match_anchors, pyramid_anchors
-from spinet.models.rpn import SAMPLES, RegionProposals, proposal_losses, propose
+from spinet.models.options import BackboneOptions
+from spinet.models.rpn import SAMPLES, RegionProposalNetwork, rpn_losses, select_proposals
 
 LEVELS = (3, 4)
 ANCHORS = pyramid_anchors((64, 64), LEVELS, scale=2.0, octaves=1, aspect_ratios=(1.0,))
@@ -20,7 +21,7 @@ def outputs(images: int = 2, logit: float = 0.0) -> tuple[list[torch.Tensor], li
 
 def test_outputs_follow_the_anchors_of_their_level():
     torch.manual_seed(0)
-    head = RegionProposals(6, 5, 2, 9, LEVELS, "relu", 1e-3, 0.01).eval()
+    head = RegionProposalNetwork(6, 5, 2, 9, LEVELS, BackboneOptions()).eval()
     features = {3: torch.randn(2, 6, 8, 4), 4: torch.randn(2, 6, 4, 2)}
 
     logits, deltas = head(features)
@@ -37,7 +38,7 @@ def test_outputs_follow_the_anchors_of_their_level():
 
 
 def test_levels_share_the_convolutions_but_not_the_batch_norms():
-    head = RegionProposals(6, 5, 1, 3, LEVELS, "relu", 1e-2, 0.3)
+    head = RegionProposalNetwork(6, 5, 1, 3, LEVELS, BackboneOptions(bn_eps=1e-2, bn_momentum=0.3))
 
     names = {name for name, _ in head.named_parameters()}
 
@@ -63,7 +64,7 @@ def test_offsets_are_those_of_torchvisions_box_coder(weights):
 def test_the_score_loss_counts_every_sampled_anchor_alike():
     logits, deltas = outputs(logit=0.0)
 
-    score, box = proposal_losses(logits, deltas, ANCHORS, NOTHING)
+    score, box = rpn_losses(logits, deltas, ANCHORS, NOTHING)
 
     # 80 anchors of each image, all background, all sampled, at a logarithm of two each; by the full sample of 256.
     assert sum(len(each) for each in ANCHORS) == 80
@@ -96,7 +97,7 @@ def test_the_box_loss_is_the_mean_over_a_levels_positives_summed_over_levels():
     deltas[0][0, 20, 0] = 1.0  # Huber of delta 1/9: (1 - 1/18) / 9
     deltas[1][0, 5] = 0.1  # (0.1) ** 2 / 2, four times
 
-    _, box = proposal_losses(logits, deltas, ANCHORS, targets)
+    _, box = rpn_losses(logits, deltas, ANCHORS, targets)
 
     assert box.item() == pytest.approx((1 - 1 / 18) / 9 / 4 + 0.1**2 / 2, rel=1e-5)
 
@@ -108,7 +109,7 @@ def test_proposals_are_the_best_anchors_without_their_duplicates():
     logits[0][0, 28] = 1.5
     deltas[0][0, 28] = encode_boxes(ANCHORS[0][27], ANCHORS[0][28])
 
-    boxes, real = propose(logits, deltas, ANCHORS, (64, 64), candidates=10, proposals=2)
+    boxes, real = select_proposals(logits, deltas, ANCHORS, (64, 64), pre_nms=10, proposals=2)
 
     expected = torch.stack([torch.stack([ANCHORS[0][27], ANCHORS[1][5]]), boxes[1]])
     torch.testing.assert_close(boxes, expected.clamp(0, 64))
@@ -121,7 +122,7 @@ def test_boxes_of_different_levels_do_not_suppress_each_other():
     logits[0][0, 27], logits[1][0, 5] = 2.0, 1.0
     deltas[1][0, 5] = encode_boxes(ANCHORS[0][27], ANCHORS[1][5])
 
-    boxes, _ = propose(logits, deltas, ANCHORS, (64, 64), candidates=10, proposals=2)
+    boxes, _ = select_proposals(logits, deltas, ANCHORS, (64, 64), pre_nms=10, proposals=2)
 
     torch.testing.assert_close(boxes[0, 0], boxes[0, 1])
 
@@ -129,7 +130,7 @@ def test_boxes_of_different_levels_do_not_suppress_each_other():
 def test_missing_proposals_are_zero_and_marked():
     logits, deltas = outputs(images=1)
 
-    boxes, real = propose(logits, deltas, ANCHORS, (64, 64), candidates=3, proposals=50)
+    boxes, real = select_proposals(logits, deltas, ANCHORS, (64, 64), pre_nms=3, proposals=50)
 
     assert boxes.shape == (1, 50, 4)
     assert 2 <= int(real.sum()) <= 6
@@ -142,7 +143,7 @@ def test_proposals_end_at_the_image_and_carry_no_gradient():
     logits = [each.requires_grad_() for each in logits]
     deltas[0][..., 2:] = 3.0
 
-    boxes, _ = propose(logits, deltas, ANCHORS, (40, 50), candidates=100, proposals=100)
+    boxes, _ = select_proposals(logits, deltas, ANCHORS, (40, 50), pre_nms=100, proposals=100)
 
     assert not boxes.requires_grad
     assert boxes.min() >= 0

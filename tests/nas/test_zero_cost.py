@@ -8,7 +8,7 @@ from spinet.arch.catalog import load_architecture
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader
 from spinet.data.transforms import EvalTransform
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import ModelInfo
 from spinet.engine.config import ModelConfig
 from spinet.nas.zero_cost import _SharedSigns, gradient_scores, synflow, zero_cost_scores
 

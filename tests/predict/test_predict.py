@@ -11,7 +11,8 @@ from pycocotools.coco import COCO
 from spinet.arch.catalog import load_architecture
 from spinet.data.images import read_image
 from spinet.data.masks import Rle, encode_columns
-from spinet.engine.checkpoint import ModelInfo, load_model, save_weights
+from spinet.engine.build import ModelInfo
+from spinet.engine.checkpoint import load_model, save_weights
 from spinet.engine.config import ModelConfig
 from spinet.engine.evaluate import to_image
 from spinet.errors import SpinetError

@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from spinet.arch.catalog import load_architecture
-from spinet.engine.checkpoint import ModelInfo, save_weights
+from spinet.engine.build import ModelInfo
+from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
 from spinet.predict.predict_classes import ClassPredictor, predict_class_files
@@ -15,7 +16,7 @@ INFO = ModelInfo(load_architecture("tiny"), MODEL, ("ant", "cat", "dog"), (2, 3,
 
 
 class Guesser(torch.nn.Module):
-    """Guesses dog, then ant, then cat."""
+    """ClassPredictions dog, then ant, then cat."""
 
     def predict(self, images, top):
         rows = len(images)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spinet.arch.catalog import load_architecture
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import ModelInfo
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
 from spinet.predict.predict import Predictor

@@ -7,7 +7,7 @@ from spinet.data.transforms import EvalTransform
 from spinet.deploy.check import photo_like
 from spinet.deploy.graph import create_graph
 from spinet.deploy.manifest import Manifest, current_versions
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import ModelInfo
 from spinet.engine.config import ModelConfig
 
 SIZE = 64

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from spinet.arch.catalog import load_network
-from spinet.engine.checkpoint import ModelInfo, save_weights
+from spinet.engine.build import ModelInfo
+from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import ModelConfig
 
 

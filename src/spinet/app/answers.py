@@ -16,7 +16,7 @@ from spinet.data.images import image_size, read_image
 from spinet.data.masks import Rle, decode_columns, encode_columns
 from spinet.engine.evaluate import ImageDetections
 from spinet.errors import SpinetError
-from spinet.models.classifier import Guesses
+from spinet.models.classifier import ClassPredictions
 from spinet.predict.pictures import draw_detections
 
 # The long side of a picture on the page, pixels.
@@ -64,7 +64,7 @@ class Answer:
     class_names: tuple[str, ...]
     boxes: Tensor | None = None
     shown: ImageDetections | None = None
-    guesses: Guesses | None = None
+    guesses: ClassPredictions | None = None
 
 
 def open_photo(path: Path) -> tuple[Photo, Tensor]:

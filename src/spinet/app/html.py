@@ -11,7 +11,7 @@ from spinet.arch.catalog import Architecture
 from spinet.arch.cost import Cost, Part, total
 from spinet.arch.head_cost import PROPOSALS, model_parts
 from spinet.draw.architecture import draw, draw_pair
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import ModelInfo
 from spinet.predict.pictures import class_colour
 
 # Box heads of R-CNNs have a class more, for what is no object.

@@ -15,7 +15,7 @@ from spinet.engine.checkpoint import holds_weights, read_info
 from spinet.engine.config import read_config
 from spinet.engine.evaluate import ImageDetections
 from spinet.errors import SpinetError
-from spinet.models.classifier import Guesses
+from spinet.models.classifier import ClassPredictions
 from spinet.predict.predict import Predictor
 from spinet.predict.predict_classes import ClassPredictor
 
@@ -54,7 +54,7 @@ class AppModel:
         assert isinstance(self._predictor, Predictor | ExportedDetector)
         return self._predictor(image, LOWEST_SCORE)
 
-    def guess(self, image: Tensor) -> Guesses:
+    def guess(self, image: Tensor) -> ClassPredictions:
         """Guess the class of a uint8 RGB photo `(3, H, W)`; at most `GUESSES`, best first."""
         assert isinstance(self._predictor, ClassPredictor | ExportedClassifier)
         return self._predictor(image, min(GUESSES, len(self.info.class_names)))
@@ -73,7 +73,7 @@ def open_predictor(
     file = exported_file(path)
     if file is not None:
         return open_exported(path, device=device if file.suffix == ".pt2" else CPU)
-    if read_info(path).task == "classifier":
+    if read_info(path).kind == "classifier":
         return ClassPredictor.load(path, device)
     return Predictor.load(path, device)
 

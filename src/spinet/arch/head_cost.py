@@ -142,7 +142,7 @@ def _convolutions(scaling: Scaling, depth: int, area: int, norms: int = 1) -> li
 
 
 def _region_proposals(scaling: Scaling, areas: dict[int, int], anchors: int, depth: int) -> Cost:
-    """Cost of `models.rpn.RegionProposals`: one convolution for all levels, a batch norm for each."""
+    """Cost of `models.rpn.RegionProposalNetwork`: one convolution for all levels, a batch norm for each."""
     pixels, width = sum(areas.values()), _widths(scaling, depth)[-1]
     predictors = [layer(width, values * anchors, pixels, norms=0) for values in (1, 4)]
     return total([*_convolutions(scaling, depth, pixels, norms=len(areas)), *predictors])

@@ -18,8 +18,8 @@ from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.transforms import EvalTransform
 from spinet.deploy.check import photo_like
 from spinet.deploy.manifest import Precision
-from spinet.engine.build import Model
-from spinet.engine.checkpoint import ModelInfo, load_classifier, load_model, read_info
+from spinet.engine.build import Model, ModelInfo
+from spinet.engine.checkpoint import load_model
 from spinet.engine.compiling import compile_for_inference
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
@@ -79,7 +79,7 @@ class Subject:
         """
         path = Path(name)
         if path.is_dir() or path.suffix == ".safetensors":
-            model, info = load_classifier(path) if read_info(path).task == "classifier" else load_model(path)
+            model, info = load_model(path)
             return cls(name, model, replace(info, image_size=options.image_size))
         settings = ModelConfig(arch=name, head=cast(Any, options.head))
         labels = tuple(map(str, range(options.classes)))

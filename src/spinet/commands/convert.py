@@ -37,7 +37,7 @@ def convert_command(args: list[str]) -> None:
         converted = convert(path, arch=arch, activation=activation, bn_eps=bn_eps, image_size=image_size)
         converted.save(out)
         info = converted.info
-        what = f"{info.task} of {len(info.class_names)} classes" if info.class_names else "backbone without a head"
+        what = f"{info.kind} of {len(info.class_names)} classes" if info.class_names else "backbone without a head"
         say(f"{converted.source}: {info.architecture.name}, {what}, {converted.parameters:,} parameters")
         for reason, left_out in converted.left_out.items():
             say(f"left out: {reason} ({len(left_out)}): {', '.join(left_out[:3])}{', ...' * (len(left_out) > 3)}")

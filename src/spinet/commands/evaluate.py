@@ -13,7 +13,7 @@ from spinet.errors import SpinetError
 if TYPE_CHECKING:
     import torch
 
-    from spinet.engine.checkpoint import ModelInfo
+    from spinet.engine.build import ModelInfo
     from spinet.fuse.formats import Precision
 
 
@@ -75,7 +75,7 @@ def evaluate_command(args: list[str]) -> None:
                 raise SpinetError(f"{run} does not contain the path of its dataset; pass --data.root DIR")
         else:
             model, info, place = _load(run, device, (precision or "fp32") if fused else None, image_size)
-            if info.task == "classifier" and options.views != Views():
+            if info.kind == "classifier" and options.views != Views():
                 raise SpinetError(f"{run} holds a classifier; --flip and --scales are for detectors")
             options = replace(options, image_size=image_size or info.image_size, device=place)
         print_metrics(evaluate_folder(model, info, Path(root or _trained_on(run)), split, options, str(run)), json)
@@ -86,13 +86,13 @@ def evaluate_command(args: list[str]) -> None:
 def _load(
     run: Path, device_name: str, fused: "Precision | None", image_size: int | None
 ) -> tuple[Any, "ModelInfo", "torch.device"]:
-    from spinet.engine.checkpoint import load_classifier, load_model, read_info
+    from spinet.engine.checkpoint import load_model
     from spinet.engine.distributed import pick_device
     from spinet.fuse.formats import fuse_in
 
     device = pick_device(device_name)
     model: Any
-    model, info = (load_classifier if read_info(run).task == "classifier" else load_model)(run, device)
+    model, info = load_model(run, device)
     if fused:
         model = fuse_in(fused, model, image_size or info.image_size, device)
     return model, info, device

@@ -61,7 +61,7 @@ def predict_command(args: list[str]) -> None:
         exported = load_exported(run, threads, precision, device)
         if exported is not None and compile:
             raise SpinetError(f"--compile is for runs and weights files; {run} was compiled when it was exported")
-        if (exported.info if exported else read_info(run)).task == "classifier":
+        if (exported.info if exported else read_info(run)).kind == "classifier":
             others = {"score": score, "batch-size": batch_size, "coco-results": coco_results, "frames": frames}
             _refuse(others, f"for detectors, and {run} holds a classifier")
             guesser = exported or ClassPredictor.load(run, pick_device(device), precision or "fp32", compile)

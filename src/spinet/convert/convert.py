@@ -16,10 +16,11 @@ from spinet.convert.imagenet_classes import WITH_BACKGROUND, classifier_table
 from spinet.convert.names import Names
 from spinet.convert.shapes import ANCHORS, class_count, find_architecture, model_shapes
 from spinet.convert.sources import Source, read_source
-from spinet.engine.checkpoint import BACKBONE, ModelInfo, Task, save_weights
+from spinet.engine.build import ModelInfo, ModelKind
+from spinet.engine.checkpoint import BACKBONE, save_weights
 from spinet.engine.config import DataConfig, ModelConfig, TrainConfig
 from spinet.errors import SpinetError
-from spinet.models.blocks import Activation
+from spinet.models.options import Activation
 
 # The two genotypes with published weights.
 MAIN, MOBILE = "spinenet49", "spinenet49-mobile"
@@ -92,7 +93,7 @@ def convert(
     weights = {ours: _ours(source, ours, source.tensors[theirs]) for ours, theirs in names.items()}
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     classes = class_count(shapes)
-    task: Task = "backbone" if not classes else "classifier" if source.classifier else "detector"
+    task: ModelKind = "backbone" if not classes else "classifier" if source.classifier else "detector"
     architecture = wanted or find_architecture(graph, shapes, repeats, classes, source.where, task)
     _complete(source, weights, model_shapes(architecture, classes, task), names)
     settings = replace(
@@ -105,7 +106,7 @@ def convert(
 
 
 def _info(
-    settings: ModelConfig, architecture: Architecture, classes: int, task: Task, image_size: int | None
+    settings: ModelConfig, architecture: Architecture, classes: int, task: ModelKind, image_size: int | None
 ) -> ModelInfo:
     name = architecture.name
     head: Literal["retinanet", "classifier"] = "retinanet"

@@ -9,7 +9,8 @@ import torch
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import LEVEL_CHANNELS, Scaling
-from spinet.engine.checkpoint import BACKBONE, Task
+from spinet.engine.build import ModelKind
+from spinet.engine.checkpoint import BACKBONE
 from spinet.errors import SpinetError
 from spinet.models.factory import create_classifier, create_retinanet
 
@@ -18,7 +19,7 @@ Shapes = dict[str, tuple[int, ...]]
 ANCHORS = 9
 
 
-def model_shapes(architecture: Architecture, classes: int, task: Task = "detector") -> Shapes:
+def model_shapes(architecture: Architecture, classes: int, task: ModelKind = "detector") -> Shapes:
     """Return the shapes of all tensors of a network for a task, by name."""
     create = create_classifier if task == "classifier" else create_retinanet
     with torch.device("meta"):
@@ -29,7 +30,7 @@ def model_shapes(architecture: Architecture, classes: int, task: Task = "detecto
 
 
 def find_architecture(
-    graph: Genotype, shapes: Shapes, repeats: int, classes: int, where: str, task: Task = "detector"
+    graph: Genotype, shapes: Shapes, repeats: int, classes: int, where: str, task: ModelKind = "detector"
 ) -> Architecture:
     """Return the first catalog architecture with these shapes, or build one from them.
 
@@ -59,7 +60,7 @@ def class_count(shapes: Mapping[str, tuple[int, ...]]) -> int:
     return next((shape[0] // ANCHORS for shape in biases if shape), 0)
 
 
-def _fits(architecture: Architecture, shapes: Shapes, classes: int, task: Task) -> bool:
+def _fits(architecture: Architecture, shapes: Shapes, classes: int, task: ModelKind) -> bool:
     wanted = model_shapes(architecture, classes, task)
     return all(wanted.get(name) == shape for name, shape in shapes.items())
 

@@ -24,8 +24,8 @@ from spinet.deploy.formats import (
 from spinet.deploy.graph import Graph, create_graph, letterbox, prepare, to_pixels
 from spinet.deploy.manifest import ExportFormat, Manifest, Precision, current_versions, require_packages
 from spinet.deploy.sessions import OnnxSession, OpenVinoSession, ProgramSession, exported_file
-from spinet.engine.build import Model
-from spinet.engine.checkpoint import ModelInfo, load_classifier, load_model, read_info
+from spinet.engine.build import Model, ModelInfo
+from spinet.engine.checkpoint import load_model
 from spinet.errors import SpinetError, check_positive
 from spinet.predict.predict import find_images
 
@@ -92,15 +92,14 @@ def export(run: Path, out: Path, options: ExportOptions) -> Agreement:
     if exported_file(run) is not None:
         raise SpinetError(f"{run} is an exported file already; name the run that it came from")
     require_packages(options.format, options.precision)
-    kind = read_info(run).task
-    model, info = load_classifier(run) if kind == "classifier" else load_model(run)
+    model, info = load_model(run)
     return export_model(model, info, target, options)
 
 
 def export_model(model: Model, info: ModelInfo, target: Path, options: ExportOptions) -> Agreement:
     """Do what `export` does, for a network in memory; `target` is the file itself."""
     shape = options.shape or (info.image_size, info.image_size)
-    if info.task == "classifier" and shape[0] != shape[1]:
+    if info.kind == "classifier" and shape[0] != shape[1]:
         raise SpinetError(f"a classifier looks at a square; --image-size {shape[0]} {shape[1]} is for detectors")
     info = replace(info, image_size=max(shape))
     photos = _calibration_photos(options.calibration, info, shape) if options.calibration else []
@@ -194,6 +193,6 @@ def _calibration_photos(folder: Path, info: ModelInfo, shape: tuple[int, int]) -
 
 
 def _seen(image: Tensor, info: ModelInfo, shape: tuple[int, int]) -> Tensor:
-    if info.task == "classifier":
+    if info.kind == "classifier":
         return to_pixels(ClassEvalTransform(info.image_size)(image)[None])[0]
     return letterbox(image, shape)[0]

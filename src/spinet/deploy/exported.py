@@ -11,11 +11,11 @@ from torch import Tensor
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.deploy.graph import letterbox, to_pixels
 from spinet.deploy.sessions import CPU, Session, open_session
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import ModelInfo
 from spinet.engine.evaluate import ImageDetections, to_image
 from spinet.errors import SpinetError
-from spinet.models.classifier import Guesses
-from spinet.models.detections import Detections, Limits
+from spinet.models.classifier import ClassPredictions
+from spinet.models.detections import Detections, NmsOptions
 from spinet.predict.predict import Prepared, check_photo
 
 
@@ -51,8 +51,8 @@ class Exported:
             SpinetError: it is missing, damaged, of another version or for another task, or its runtime is missing.
         """
         exported = cls(open_session(path, threads, precision, device))
-        if exported.info.task != cls.task():
-            raise SpinetError(f"{path} holds a {exported.info.task}, but a {cls.task()} is asked for")
+        if exported.info.kind != cls.task():
+            raise SpinetError(f"{path} holds a {exported.info.kind}, but a {cls.task()} is asked for")
         return exported
 
     @classmethod
@@ -145,7 +145,7 @@ class ExportedDetector(Exported):
             for own, photo in zip(found, photos, strict=True)
         ]
 
-    def predict(self, images: Tensor, *, score_threshold: float = Limits().score_threshold) -> list[Detections]:
+    def predict(self, images: Tensor, *, score_threshold: float = NmsOptions().score_threshold) -> list[Detections]:
         """Find objects in normalised images `(B, 3, H, W)`, as evaluation makes them.
 
         Args:
@@ -163,7 +163,7 @@ class ExportedClassifier(Exported):
         """Return the task of the files that this class is for."""
         return "classifier"
 
-    def __call__(self, image: Tensor, top: int = 5) -> Guesses:
+    def __call__(self, image: Tensor, top: int = 5) -> ClassPredictions:
         """Guess the class of a uint8 RGB photo `(3, H, W)`; scores and labels are `(top,)`, best first.
 
         Raises:
@@ -173,7 +173,7 @@ class ExportedClassifier(Exported):
         guesses = self.predict(ClassEvalTransform(self.info.image_size)(image)[None], top=top)
         return {"scores": guesses["scores"][0], "labels": guesses["labels"][0]}
 
-    def predict(self, images: Tensor, top: int = 5) -> Guesses:
+    def predict(self, images: Tensor, top: int = 5) -> ClassPredictions:
         """Guess the classes of normalised images `(B, 3, S, S)`; the background is not among the guesses."""
         scores = self.run(to_pixels(images))["probabilities"]
         first = 1 if self.info.model.background else 0
@@ -189,7 +189,7 @@ def open_exported(
 ) -> ExportedDetector | ExportedClassifier:
     """Open an exported file of any format, whatever it holds; see `Exported.load`."""
     session = open_session(path, threads, precision, device)
-    return ExportedClassifier(session) if session.manifest.info.task == "classifier" else ExportedDetector(session)
+    return ExportedClassifier(session) if session.manifest.info.kind == "classifier" else ExportedDetector(session)
 
 
 def split_detections(outputs: dict[str, Tensor], score_threshold: float) -> list[Detections]:

@@ -8,7 +8,7 @@ from spinet.data.transforms import IMAGE_MEAN, IMAGE_STD, fit
 from spinet.engine.build import Detector, Model
 from spinet.fuse.fuse import fuse
 from spinet.models.classifier import Classifier
-from spinet.models.detections import Limits, select_detections
+from spinet.models.detections import NmsOptions, select_detections
 from spinet.models.rcnn import RCNN
 from spinet.models.retinanet import RetinaNet
 
@@ -67,7 +67,7 @@ class DetectorGraph(nn.Module):
             return found
         logits, deltas = self.model(images)
         candidates = self.model.choose(logits, deltas, images.shape[-2], images.shape[-1])
-        return (*select_detections(*candidates, Limits()), logits, deltas)
+        return (*select_detections(*candidates, NmsOptions()), logits, deltas)
 
 
 class ClassifierGraph(nn.Module):

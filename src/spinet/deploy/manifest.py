@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import ModelInfo
 from spinet.errors import SpinetError, unknown_name
 from spinet.extras import import_extra
 

@@ -1,23 +1,33 @@
-"""From settings to a network, with untrained weights."""
+"""What a model is, and how it is built from its description, with untrained weights."""
 
-from typing import Protocol
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
 
 from torch import Tensor
 
-from spinet.arch.catalog import Network
-from spinet.engine.config import ModelConfig
-from spinet.models.classifier import Classifier, Guesses
+from spinet.arch.catalog import Network, network_from_json
+from spinet.engine.config import ModelConfig, TrainConfig
+from spinet.errors import SpinetError
+from spinet.models.backbone import Backbone
+from spinet.models.classifier import Classifier, ClassPredictions
 from spinet.models.detections import Detections
-from spinet.models.factory import BackboneSettings, create_classifier, create_rcnn, create_retinanet
+from spinet.models.factory import create_backbone, create_classifier, create_rcnn, create_retinanet
 from spinet.models.rcnn import RCNN
 from spinet.models.retinanet import RetinaNet
 
 Detector = RetinaNet | RCNN
 Model = Detector | Classifier
+ModelKind = Literal["detector", "classifier", "backbone"]
+
+MASK_HEADS = ("mask-rcnn", "cascade-mask-rcnn")
+CASCADE_HEADS = ("cascade-rcnn", "cascade-mask-rcnn")
+# Format of weights files and checkpoints.
+FORMAT = "spinet-1"
 
 
 class Runnable(Protocol):
-    """What measuring asks of a network, and of an exported file in the place of one."""
+    """What evaluation needs of a network, or of an exported file in its place."""
 
     @property
     def training(self) -> bool:
@@ -34,83 +44,112 @@ class Runnable(Protocol):
 
 
 class AnyDetector(Runnable, Protocol):
-    """What finds objects in images: RetinaNet, an R-CNN, an exported file."""
+    """RetinaNet, an R-CNN, or an exported detector."""
 
     def predict(self, images: Tensor, *, score_threshold: float = ...) -> list[Detections]:
-        """Find objects in normalised images `(N, 3, H, W)`."""
+        """Detect objects in normalised images `(N, 3, H, W)`."""
         ...
 
 
 class AnyClassifier(Runnable, Protocol):
-    """What guesses the classes of images: a classifier, an exported file."""
+    """A classifier, or an exported one."""
 
-    def predict(self, images: Tensor, top: int = ...) -> Guesses:
-        """Guess the classes of normalised images `(N, 3, H, W)`, best first."""
+    def predict(self, images: Tensor, top: int = ...) -> ClassPredictions:
+        """Predict the classes of normalised images `(N, 3, H, W)`, best first."""
         ...
 
 
-MASK_HEADS = ("mask-rcnn", "cascade-mask-rcnn")
-CASCADE_HEADS = ("cascade-rcnn", "cascade-mask-rcnn")
-
-
 def create_model(architecture: Network, model: ModelConfig, num_classes: int) -> Model:
-    """Build the network that the settings ask for.
+    """Build the network that the settings describe.
 
     Raises:
-        SpinetError: a setting is one that this network has not.
+        SpinetError: an option is not supported by this network.
     """
-    settings = backbone_settings(model)
     if model.head == "classifier":
         return create_classifier(
             architecture,
             num_classes,
+            model,
             aggregation=model.aggregation,
             background=model.background,
             label_smoothing=model.label_smoothing,
-            **settings,
         )
-    if model.head != "retinanet":
-        return create_rcnn(
-            architecture,
-            num_classes,
-            masks=model.head in MASK_HEADS,
-            cascade=model.head in CASCADE_HEADS,
-            anchor_scale=model.anchor_scale,
-            octaves=model.octaves,
-            aspect_ratios=model.aspect_ratios,
-            rpn_convs=model.rpn_convs or None,
-            # As the sources have it: 2000 and 1000 for 1000 proposals.
-            pre_nms=2 * model.proposals,
-            predict_pre_nms=model.proposals,
-            proposals=model.proposals,
-            roi_samples=model.roi_samples,
-            mask_samples=model.mask_samples,
-            **settings,
-        )
-    return create_retinanet(
-        architecture,
-        num_classes,
-        anchor_scale=model.anchor_scale,
-        octaves=model.octaves,
-        aspect_ratios=model.aspect_ratios,
-        box_coding=model.box_coding,
-        background=model.background,
-        **settings,
-    )
+    if model.head == "retinanet":
+        return create_retinanet(architecture, num_classes, model)
+    masks, cascade = model.head in MASK_HEADS, model.head in CASCADE_HEADS
+    return create_rcnn(architecture, num_classes, model, masks=masks, cascade=cascade)
 
 
-def backbone_settings(model: ModelConfig) -> BackboneSettings:
-    """Return the settings that every network hands on to its backbone."""
-    return {
-        "activation": model.activation,
-        "pad_mode": model.pad_mode,
-        "pool_mode": model.pool_mode,
-        "bn_eps": model.bn_eps,
-        "bn_momentum": model.bn_momentum,
-        "stochastic_depth": model.stochastic_depth,
-        "depth_rule": model.depth_rule,
-        "dropblock": model.dropblock,
-        "dropblock_places": model.dropblock_places,
-        "endpoint_activation": model.endpoint_activation,
-        "squeeze_mode": model.squeeze_mode,
-    }
+@dataclass(frozen=True)
+class ModelInfo:
+    """Description of a network, as stored in its weights file.
+
+    Args:
+        architecture: graph and scaling, or a baseline.
+        model: the settings that it was built with.
+        class_names: name of each label; none for a backbone alone.
+        category_ids: COCO category id of each label.
+        image_size: side of the square images it was trained on, pixels.
+    """
+
+    architecture: Network
+    model: ModelConfig
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    image_size: int
+
+    @property
+    def kind(self) -> ModelKind:
+        """What the network is; without classes it is a backbone."""
+        if not self.class_names:
+            return "backbone"
+        return "classifier" if self.model.head == "classifier" else "detector"
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the metadata of a safetensors file."""
+        return {
+            "format": FORMAT,
+            "task": self.kind,
+            "architecture": self.architecture.to_json(),
+            "model": json.dumps(asdict(self.model)),
+            "class_names": json.dumps(self.class_names),
+            "category_ids": json.dumps(self.category_ids),
+            "image_size": str(self.image_size),
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str] | None, where: str) -> "ModelInfo":
+        """Read what `to_metadata` wrote; `where` names the file in errors.
+
+        Raises:
+            SpinetError: the metadata is corrupt or not of this format.
+        """
+        if not metadata or metadata.get("format") != FORMAT:
+            raise SpinetError(f"{where} is not a Spinet weights file: its metadata does not say format {FORMAT!r}")
+        try:
+            settings = TrainConfig.from_json(f'{{"model": {metadata["model"]}}}', where)
+            return cls(
+                network_from_json(metadata["architecture"], where),
+                settings.model,
+                tuple(json.loads(metadata["class_names"])),
+                tuple(json.loads(metadata["category_ids"])),
+                int(metadata["image_size"]),
+            )
+        except SpinetError:
+            raise
+        except (KeyError, ValueError, TypeError) as error:
+            raise SpinetError(f"the metadata of {where} is corrupt: {error!r:.100}") from None
+
+    def create_model(self) -> Model:
+        """Build the network, with untrained weights."""
+        return create_model(self.architecture, self.model, len(self.class_names))
+
+    def create_detector(self) -> Detector:
+        """Build the network of a detector, with untrained weights."""
+        model = self.create_model()
+        assert not isinstance(model, Classifier)
+        return model
+
+    def create_backbone(self) -> Backbone:
+        """Build only the backbone, with untrained weights."""
+        return create_backbone(self.architecture, levels=None, options=self.model)

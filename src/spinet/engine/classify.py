@@ -10,8 +10,7 @@ from spinet.data.class_data import ClassDataset
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.findings import some
 from spinet.data.transforms import shape_of
-from spinet.engine.build import AnyClassifier
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import AnyClassifier, ModelInfo
 from spinet.engine.evaluate import EvalOptions
 from spinet.engine.tta import Views
 from spinet.errors import SpinetError

@@ -9,67 +9,34 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spinet.errors import SpinetError, unknown_name
+from spinet.models.options import DetectorOptions
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """The network."""
+class NetworkChoice:
+    """Head and architecture; a class of its own so that they come first among the fields of `ModelConfig`."""
 
     head: Literal["retinanet", "faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn", "classifier"] = (
         "retinanet"
     )
-    """What stands on the backbone: a detector of boxes in one stage or two, of boxes and masks, or a classifier."""
+    """Detection or classification head."""
     arch: str = "spinenet49s"
     """Catalogue name or path of an architecture file (`spinet list` shows the names), or a baseline: resnet18-fpn to
     resnet152-fpn, resnet50-nas-fpn, timm/NAME-fpn; for classifiers resnet18 to resnet152."""
-    activation: Literal["relu", "swish", "hard_swish"] = "relu"
-    """Activation of backbone and heads."""
-    pad_mode: Literal["symmetric", "same"] = "symmetric"
-    """Padding of strided convolutions: PyTorch's or TensorFlow's."""
-    pool_mode: Literal["symmetric", "mg", "tpu", "mmdet"] = "symmetric"
-    """How connections shrink by four and more: PyTorch, tensorflow/models, tensorflow/tpu or mmdetection's ports."""
-    bn_eps: float = 1e-3
-    """Epsilon of batch norm."""
-    bn_momentum: float = 0.01
-    """Share of the newest batch in batch norm's running statistics."""
-    stochastic_depth: float = 0.0
-    """Drop rate of the last block; earlier ones have proportionally less."""
-    depth_rule: Literal["tpu", "mg"] = "tpu"
-    """Blocks over which stochastic depth grows: SpineNet-49 has 15 in tensorflow/tpu, 16 in tensorflow/models."""
-    dropblock: float = 0.0
-    """Drop probability of 3x3 DropBlock in the permuted blocks."""
-    dropblock_places: Literal["v1", "tpu"] = "v1"
-    """Where DropBlock acts: tensorflow/tpu's later code has it in the stem's blocks and on bare shortcuts too."""
-    anchor_scale: float = 3.0
-    """Side of the smallest anchor in strides."""
-    octaves: int = 3
-    """Anchor sizes per level, evenly between it and the next level's."""
-    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    """Width / height of the anchors of each size."""
-    squeeze_mode: Literal["tpu", "mg"] = "tpu"
-    """Squeeze and excitation of mobile blocks: swish and sigmoid, or tensorflow/models' relu and hard sigmoid."""
-    endpoint_activation: bool = True
-    """Whether an activation follows the last convolution of each level (mmdetection's ports: no)."""
-    box_coding: Literal["exact", "tpu", "mmdet"] = "exact"
-    """How anchors count pixels: exactly, as tensorflow/tpu decodes, or rounded as in mmdetection 1.1."""
-    background: bool = False
-    """Whether class 0 is the background, never reported (Google's published detectors: yes)."""
-    proposals: int = 1000
-    """R-CNN: most regions of an image that come out of the first stage."""
-    roi_samples: int = 512
-    """R-CNN: regions of an image that the box head learns from in a step."""
-    mask_samples: int = 128
-    """Mask R-CNN: regions of an image that the mask head learns from in a step."""
-    rpn_convs: int = 0
-    """R-CNN: 3x3 convolutions of the region proposals; 0 takes the released number, 1, and 2 in a cascade."""
+
+
+@dataclass(frozen=True)
+class ModelConfig(DetectorOptions, NetworkChoice):
+    """The network."""
+
     aggregation: Literal["all", "one", "concat"] = "all"
-    """Classifier: the mean of all levels, the coarsest one, or all side by side."""
+    """Classifier: features to average: those of all levels, of the coarsest one, or of all concatenated."""
     label_smoothing: float = 0.0
-    """Classifier: share of the truth that is spread over all classes."""
+    """Classifier: label smoothing of the loss."""
     weights: str = ""
     """Weights file (.safetensors) or run folder to start from; empty trains from scratch."""
     new_classes: bool = False
-    """Take all but the class predictor from `weights`, for a data set of other classes."""
+    """Take all but the class predictor from `weights`, for a dataset of other classes."""
 
 
 @dataclass(frozen=True)

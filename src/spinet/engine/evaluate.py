@@ -16,8 +16,7 @@ from spinet.data.loader import DatasetT, ItemTransform, eval_loader
 from spinet.data.mask_crops import paste_masks
 from spinet.data.masks import Rle, as_rle, read_mask
 from spinet.data.transforms import EvalTransform, shape_of
-from spinet.engine.build import AnyDetector, Detector
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import AnyDetector, Detector, ModelInfo
 from spinet.engine.distributed import ProcessGroup
 from spinet.engine.tta import Views, merge, mirror, mirror_back, unscale
 from spinet.errors import SpinetError

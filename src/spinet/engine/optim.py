@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spinet.engine.config import OptimConfig
-from spinet.models.retinanet import SeparableConv, Tower
+from spinet.models.towers import SeparableConv, Tower
 
 # Layers whose weights are kernels.
 KERNELS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spinet.engine.build import Model
-from spinet.engine.checkpoint import ModelInfo, load_pretrained, save_state, save_weights
+from spinet.engine.build import Model, ModelInfo
+from spinet.engine.checkpoint import load_pretrained, save_state, save_weights
 from spinet.engine.config import TrainConfig
 from spinet.engine.key_names import rename_keys
 from spinet.engine.optim import MovingAverage, create_optimizer

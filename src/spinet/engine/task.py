@@ -17,8 +17,7 @@ from spinet.data.loader import ItemTransform, train_loader
 from spinet.data.transforms import TrainTransform
 from spinet.doctor.anchors import AnchorShapes
 from spinet.doctor.annotations import quick_findings
-from spinet.engine.build import MASK_HEADS
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import MASK_HEADS, ModelInfo
 from spinet.engine.classify import evaluate_classes, label_ids
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup
@@ -185,7 +184,7 @@ def evaluate_folder(
     Raises:
         SpinetError: the dataset is not valid or has classes that the model lacks.
     """
-    if info.task == "classifier":
+    if info.kind == "classifier":
         classes = ClassDataset(root, split)
         return evaluate_classes(model, classes, options, label_ids(info, classes, where))
     dataset = CocoDataset(root, split)

@@ -11,8 +11,8 @@ import torch
 from spinet.arch.catalog import load_network
 from spinet.data.batch import Batch
 from spinet.data.findings import Finding, refuse
-from spinet.engine.build import Model
-from spinet.engine.checkpoint import ModelInfo, read_state, save_weights
+from spinet.engine.build import Model, ModelInfo
+from spinet.engine.checkpoint import read_state, save_weights
 from spinet.engine.config import TrainConfig, differences, read_config
 from spinet.engine.distributed import ProcessGroup, pick_device, process_group
 from spinet.engine.progress import Display, RunLog, memory_gib

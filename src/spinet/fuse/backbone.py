@@ -1,4 +1,4 @@
-"""Parts of backbones for inference only; see `spinet.fuse.fuse`."""
+"""Backbone parts for inference; see `spinet.fuse.fuse`."""
 
 from collections.abc import Iterable
 from itertools import accumulate
@@ -14,7 +14,8 @@ from spinet.models.backbone import PermutedBlock, SpineNet
 from spinet.models.baselines import BaselineBackbone, FeaturePyramid
 from spinet.models.blocks import Block, ConvBN
 from spinet.models.mbconv import MBConv
-from spinet.models.resample import ONE_POOL, PoolMode, Resample, SeparableResample, Size, pool_to, resize, tpu_pool
+from spinet.models.options import PoolMode
+from spinet.models.resample import ONE_POOL, Resample, SeparableResample, Size, pool_to, resize, tpu_pool
 
 
 def fuse_conv(module: ConvBN, _rewrite: Rewriter) -> nn.Module:
@@ -23,7 +24,7 @@ def fuse_conv(module: ConvBN, _rewrite: Rewriter) -> nn.Module:
 
 
 class FusedBlock(nn.Module):
-    """`Block`: the sum and its activation are written over the branch."""
+    """`Block`, with the sum and its activation in place."""
 
     def __init__(self, block: Block, rewrite: Rewriter) -> None:
         super().__init__()
@@ -37,7 +38,7 @@ class FusedBlock(nn.Module):
 
 
 class FusedMBConv(nn.Module):
-    """`MBConv`: the gate and the sum are written over what they change."""
+    """`MBConv`, with the gate and the sum in place."""
 
     def __init__(self, block: MBConv, rewrite: Rewriter) -> None:
         super().__init__()
@@ -56,86 +57,97 @@ class FusedMBConv(nn.Module):
         return output.add_(features) if self.residual else output
 
 
-class Exit(nn.Module):
-    """What a connection does to the features of the block that it leaves: its first 1x1 convolution, if it has one.
+# Canonical connections. A resampling connection is conv 1x1 -> down or up -> conv 1x1, and a block adds up several of
+# them. Here each is cut in three parts, so that equal work is done once:
+#   SourceConv       the first 1x1 convolution, at the source's resolution; all that leave one block become one
+#                    convolution with their output channels side by side, of which each connection takes a slice;
+#   FusedConnection  SourceConv and the downsampling, if any;
+#   ConnectionGroup  the last 1x1 convolutions of all connections that end at one resolution, as one convolution on
+#                    their concatenated inputs, and one upsampling of the sum. That a 1x1 convolution may go before
+#                    nearest upsampling, and a sum too, is what makes this exact: copying pixels and mixing channels
+#                    commute.
+class SourceConv(nn.Module):
+    """The first 1x1 convolution of a connection, if it has one.
 
-    Connections that leave one block may share it, each taking a part of its output: then it is computed by the first
-    and kept for the others among the features, under a number below 0.
+    Connections from one block may share a convolution, each taking a slice of its output: the first one computes it and
+    keeps it among the features for the others, under a negative index.
     """
 
     def __init__(self, source: int, conv: nn.Module) -> None:
         super().__init__()
         self.source = source
         self.conv = conv
-        self.part: slice | None = None
+        self.channels: slice | None = None
 
     def forward(self, features: dict[int, Tensor]) -> Tensor:
         """Map the blocks' `(N, in, H, W)` to `(N, inner, H, W)` of this connection."""
-        if self.part is None:
-            found: Tensor = self.conv(features[self.source])
-            return found
-        place = -1 - self.source
-        if place not in features:
-            features[place] = self.conv(features[self.source])
-        # A copy without gaps, in the format of the whole: convolutions on a part of something are slow.
-        return features[place][:, self.part].clone()
+        if self.channels is None:
+            x: Tensor = self.conv(features[self.source])
+            return x
+        shared = -1 - self.source
+        if shared not in features:
+            features[shared] = self.conv(features[self.source])
+        # A contiguous copy, in the memory format of the whole: convolutions on a strided slice are slow.
+        return features[shared][:, self.channels].clone()
 
 
-class Path(nn.Module):
-    """A connection without its last 1x1 convolution: to the target's resolution where that is coarser."""
+class FusedConnection(nn.Module):
+    """A connection without its last 1x1 convolution, downsampled to the target's resolution if that is coarser."""
 
     def __init__(self, source: int, resample: Resample | SeparableResample, rewrite: Rewriter) -> None:
         super().__init__()
-        self.exit = Exit(source, nn.Identity())
+        self.first = SourceConv(source, nn.Identity())
         self.down: nn.Module = nn.Identity() if resample.down is None else rewrite(resample.down)
         self.pool_mode: PoolMode | None = None
         if isinstance(resample, Resample):
-            self.exit = Exit(source, rewrite(resample.reduce))
+            self.first = SourceConv(source, rewrite(resample.reduce))
             self.pool_mode = None if resample.down is None else resample.pool_mode
 
     def forward(self, features: dict[int, Tensor], size: Size) -> Tensor:
-        """Map the blocks' `(N, in, H, W)` to `(N, inner, *size)`, or to `(N, inner, H, W)` on the way up."""
-        flow: Tensor = self.exit(features)
-        before = flow.shape[-1]
-        flow = self.down(flow)
+        """Map the blocks' `(N, in, H, W)` to `(N, inner, *size)`, or to `(N, inner, H, W)` if it is to be upsampled."""
+        x: Tensor = self.first(features)
+        before = x.shape[-1]
+        x = self.down(x)
         if self.pool_mode is None:
-            return flow
+            return x
         if self.pool_mode in ONE_POOL:
-            flow = tpu_pool(flow, before, size[1], self.pool_mode)
-        return pool_to(flow, size, self.pool_mode)
+            x = tpu_pool(x, before, size[1], self.pool_mode)
+        return pool_to(x, size, self.pool_mode)
 
 
-def share_exits(exits: Iterable[Exit]) -> None:
-    """Make one convolution of those of all connections that leave a block: its features are then read once."""
-    # All connections of a network have one activation.
-    leaving: dict[int, list[Any]] = {}
-    for each in exits:
-        if isinstance(each.conv, FoldedConv) and each.part is None:
-            leaving.setdefault(each.source, []).append(each)
-    for group in leaving.values():
+def share_source_convs(convs: Iterable[SourceConv]) -> None:
+    """Merge the first convolutions of all connections from one block: its features are then read once."""
+    # All connections of a network have the same activation.
+    by_source: dict[int, list[Any]] = {}
+    for conv in convs:
+        if isinstance(conv.conv, FoldedConv) and conv.channels is None:
+            by_source.setdefault(conv.source, []).append(conv)
+    for group in by_source.values():
         if len(group) > 1:
-            convs = [each.conv.conv for each in group]
-            weight, bias = (torch.cat([conv.get_parameter(name) for conv in convs]) for name in ("weight", "bias"))
-            shared = FoldedConv(with_weights(convs[0], weight, bias), group[0].conv.activation)
-            ends = list(accumulate(conv.out_channels for conv in convs))
-            for each, start, end in zip(group, [0, *ends], ends, strict=False):
-                each.conv, each.part = shared, slice(start, end)
+            parts = [member.conv.conv for member in group]
+            weight, bias = (torch.cat([part.get_parameter(name) for part in parts]) for name in ("weight", "bias"))
+            shared = FoldedConv(with_weights(parts[0], weight, bias), group[0].conv.activation)
+            ends = list(accumulate(part.out_channels for part in parts))
+            for member, start, end in zip(group, [0, *ends], ends, strict=False):
+                member.conv, member.channels = shared, slice(start, end)
 
 
-class Joint(nn.Module):
-    """Connections whose paths end at one resolution: their sum, upsampled once.
+class ConnectionGroup(nn.Module):
+    """Connections that end at one resolution: their sum, upsampled once.
 
-    Their last convolutions are one on features side by side, unless these are wider than the result, as in mobile
-    networks: then putting them side by side would cost more than the addition.
+    Their last convolutions become one on concatenated inputs, unless these are wider than the output, as in mobile
+    networks: then the concatenation would cost more than the addition.
     """
 
     def __init__(self, resamples: dict[str, Resample | SeparableResample], down: bool, rewrite: Rewriter) -> None:
         super().__init__()
-        self.paths = nn.ModuleList(Path(int(name), resample, rewrite) for name, resample in resamples.items())
+        self.connections = nn.ModuleList(
+            FusedConnection(int(source), resample, rewrite) for source, resample in resamples.items()
+        )
         convs = [fold_conv(resample.expand.conv, resample.expand.norm) for resample in resamples.values()]
         inner = sum(conv.in_channels for conv in convs)
-        self.joined = len(convs) > 1 and inner <= convs[0].out_channels
-        if self.joined:
+        self.concatenated = len(convs) > 1 and inner <= convs[0].out_channels
+        if self.concatenated:
             weight = torch.cat([conv.weight for conv in convs], dim=1)
             bias = torch.stack([conv.get_parameter("bias") for conv in convs]).sum(dim=0)
             convs = [with_weights(convs[0], weight, bias)]
@@ -143,13 +155,13 @@ class Joint(nn.Module):
         self.down = down
 
     def forward(self, features: dict[int, Tensor], size: Size) -> Tensor:
-        """Fuse earlier `features` into `(N, out, *size)`, in memory of its own."""
-        flows = [path(features, size) for path in self.paths]
+        """Fuse earlier `features` into `(N, out, *size)`, in newly allocated memory."""
+        inputs = [connection(features, size) for connection in self.connections]
         if self.down:
-            flows = [resize(flow, size) for flow in flows]
-        if self.joined:
-            flows = [torch.cat(flows, dim=1)]
-        total, *others = (conv(flow) for conv, flow in zip(self.expand, flows, strict=True))
+            inputs = [resize(x, size) for x in inputs]
+        if self.concatenated:
+            inputs = [torch.cat(inputs, dim=1)]
+        total, *others = (conv(x) for conv, x in zip(self.expand, inputs, strict=True))
         for other in others:
             total.add_(other)
         return resize(total, size)
@@ -161,21 +173,23 @@ class FusedPermutedBlock(nn.Module):
     def __init__(self, block: PermutedBlock, index: int, genotype: Genotype, rewrite: Rewriter) -> None:
         super().__init__()
         target = genotype.all_blocks[index].level
-        groups: dict[int, dict[str, Resample | SeparableResample]] = {}
+        by_level: dict[int, dict[str, Resample | SeparableResample]] = {}
         for name, resample in block.parents.items():
             assert isinstance(resample, Resample | SeparableResample)
             level = max(genotype.all_blocks[int(name)].level, target)
-            groups.setdefault(level, {})[name] = resample
-        # What needs no upsampling comes first: the others are added to it.
-        self.joints = nn.ModuleList(Joint(groups[level], level == target, rewrite) for level in sorted(groups))
+            by_level.setdefault(level, {})[name] = resample
+        # The group at the target's own level comes first: the others are added to it in place.
+        self.groups = nn.ModuleList(
+            ConnectionGroup(by_level[level], level == target, rewrite) for level in sorted(by_level)
+        )
         self.direct = block.direct
         self.body = rewrite(block.body)
-        self.activation, self.in_place = block.activation, in_place(block.activation)
+        self.activation = in_place(block.activation)
 
     def forward(self, features: dict[int, Tensor], size: Size) -> Tensor:
         """Fuse earlier `features` into `(N, out, *size)`."""
-        total, *others = [joint(features, size) for joint in self.joints] or [features[self.direct[0]].clone()]
-        others += [features[index] for index in self.direct[0 if len(self.joints) else 1 :]]
+        total, *others = [group(features, size) for group in self.groups] or [features[self.direct[0]].clone()]
+        others += [features[index] for index in self.direct[0 if len(self.groups) else 1 :]]
         for other in others:
             total.add_(other)
         output: Tensor = self.body(self.activation(total))
@@ -189,19 +203,19 @@ def fuse_spinenet(module: SpineNet, rewrite: Rewriter) -> nn.Module:
             module.blocks[name] = FusedPermutedBlock(block, int(name), module.genotype, rewrite)
         else:
             module.blocks[name] = rewrite(block)
-    share_exits(part for part in module.modules() if isinstance(part, Exit))
-    stem = nn.Sequential(rewrite.entry(), rewrite(module.stem))
+    share_source_convs(part for part in module.modules() if isinstance(part, SourceConv))
+    stem = nn.Sequential(rewrite.input_format(), rewrite(module.stem))
     return exchange(module, stem=stem, endpoints=rewrite(module.endpoints))
 
 
 def fuse_baseline(module: BaselineBackbone, rewrite: Rewriter) -> nn.Module:
     """Rewrite body and neck of a baseline."""
-    body = nn.Sequential(rewrite.entry(), fold_traced(module.body))
+    body = nn.Sequential(rewrite.input_format(), fold_traced(module.body))
     return exchange(module, body=body, neck=rewrite(module.neck))
 
 
 def fuse_pyramid(module: FeaturePyramid, _rewrite: Rewriter) -> nn.Module:
-    """Fold what can be; levels 6 and 7 are made from levels 5 and 6 before their norms, which therefore stay."""
+    """Fold all norms but those of levels 5 and 6, whose inputs levels 6 and 7 are computed from."""
     for name in module.norms.keys() - {"5", "6"}:
         module.convs[name] = fold_conv(module.convs[name], module.norms[name])
         module.norms[name] = nn.Identity()

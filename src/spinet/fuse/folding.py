@@ -1,4 +1,4 @@
-"""Batch norms folded into the layer before them: in evaluation mode both are one linear map."""
+"""Folding batch norms into the layer before them: in evaluation mode the two are one linear map."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 M = TypeVar("M", bound=nn.Module)
 
-# Each activation, and the same writing over its input.
+# Activations and their in-place versions.
 _IN_PLACE: dict[Callable[..., Tensor], Callable[[Tensor], Tensor]] = {
     F.relu: partial(F.relu, inplace=True),
     F.silu: partial(F.silu, inplace=True),
@@ -21,12 +21,12 @@ _IN_PLACE: dict[Callable[..., Tensor], Callable[[Tensor], Tensor]] = {
 
 
 def in_place(activation: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Return the activation that writes over its input, where there is one."""
+    """Return the in-place version of an activation, if it has one."""
     return _IN_PLACE.get(activation, activation)
 
 
 class FoldedConv(nn.Module):
-    """A convolution with bias, and an activation, if any, that writes over its output."""
+    """A convolution with bias and an optional in-place activation."""
 
     def __init__(self, conv: nn.Module, activation: Callable[[Tensor], Tensor] | None) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class FoldedConv(nn.Module):
 
 
 def fold_conv(conv: M, norm: nn.Module) -> M:
-    """Return a convolution, of any kind, groups and strides, that does what `conv` and then the batch norm do.
+    """Return a convolution equal to `conv`, of any kind, groups and strides, followed by the batch norm.
 
     Computed in float64, so that only the result is rounded.
     """
@@ -51,13 +51,13 @@ def fold_conv(conv: M, norm: nn.Module) -> M:
 
 
 def fold_linear(linear: M, norm: nn.Module) -> M:
-    """Return a dense layer that does what `linear` and then the batch norm do."""
+    """Return a dense layer equal to `linear` followed by the batch norm."""
     mean, variance, eps, scale, shift = _statistics(norm)
     return with_weights(linear, *fuse_linear_bn_weights(*_weights(linear), mean, variance, eps, scale, shift))
 
 
 def with_weights(layer: M, weight: Tensor, bias: Tensor) -> M:
-    """Return a layer like `layer`, but for its weights, its bias and the channels that they are for."""
+    """Return a copy of `layer` with other weights and bias, and the numbers of channels that follow from them."""
     made = copy.deepcopy(layer)
     dtype = layer.get_parameter("weight").dtype
     made.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
@@ -81,20 +81,20 @@ def _statistics(norm: nn.Module) -> tuple[Tensor, Tensor, float, Tensor, Tensor]
 
 
 class _NormTracer(fx.Tracer):
-    """Sees batch norms of any library as one step each."""
+    """Treats batch norms of any library as leaves."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return isinstance(module, nn.BatchNorm2d) or super().is_leaf_module(module, name)
 
 
 def fold_traced(module: nn.Module) -> nn.Module:
-    """Fold the batch norms of a network of another library, found by tracing it; return a new module.
+    """Fold the batch norms of another library's network, found by tracing it; return a new module.
 
-    A norm that alone follows a convolution is folded. What cannot be traced comes back as it is.
+    A norm is folded if it is the only user of a convolution. A network that cannot be traced is returned unchanged.
     """
     try:
         graph = _NormTracer().trace(module)
-    except Exception:  # tracing fails on code that depends on values, in ways of its own
+    except Exception:  # tracing code that depends on values may raise anything
         return module
     modules = dict(module.named_modules())
     for node in graph.nodes:
@@ -104,14 +104,14 @@ def fold_traced(module: nn.Module) -> nn.Module:
         conv, norm = pair
         before = node.args[0]
         _replace(modules, before.target, fold_conv(conv, norm))
-        # timm's batch norms may hold an activation, which stays.
+        # timm's batch norms may contain an activation, which stays.
         rest = [getattr(norm, name) for name in ("drop", "act") if isinstance(getattr(norm, name, None), nn.Module)]
         _replace(modules, node.target, nn.Sequential(*rest) if rest else nn.Identity())
     return fx.GraphModule(module, graph)
 
 
 def _foldable(node: fx.Node, modules: Mapping[str, nn.Module]) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
-    """The convolution and the batch norm, if `node` is the only user of the one and the only call of the other."""
+    """Return the convolution and the batch norm if both are called once and `node` is the only user of the former."""
     if node.op != "call_module" or not isinstance(modules.get(str(node.target)), nn.BatchNorm2d):
         return None
     before = node.args[0]
@@ -128,6 +128,6 @@ def _foldable(node: fx.Node, modules: Mapping[str, nn.Module]) -> tuple[nn.Conv2
 
 
 def _replace(modules: dict[str, nn.Module], name: str, new: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(modules[parent], own, new)
+    parent, _, child = name.rpartition(".")
+    setattr(modules[parent], child, new)
     modules[name] = new

@@ -1,4 +1,4 @@
-"""Exchanging the parts of a network for others, from the outside in."""
+"""Replacing the modules of a network, from the outside in."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 M = TypeVar("M", bound=nn.Module)
 
 
-class Entry(nn.Module):
-    """Brings what enters convolutions to their type and memory format."""
+class InputFormat(nn.Module):
+    """Converts inputs to the type and memory format of the convolutions."""
 
     def __init__(self, dtype: torch.dtype, channels_last: bool) -> None:
         super().__init__()
@@ -25,12 +25,12 @@ class Entry(nn.Module):
 
 @dataclass(frozen=True)
 class Rewriter:
-    """Gives the faster form of a module, whose parts may be changed or used in it.
+    """Returns the faster form of a module, whose parts may be changed or reused in it.
 
     Args:
-        forms: by the class of the module; what has none keeps its class, and its parts are rewritten.
-        dtype: in which convolutions will compute.
-        channels_last: the memory format of their features.
+        forms: by the class of the module; a module without one keeps its class, and its children are rewritten.
+        dtype: type in which convolutions will compute.
+        channels_last: whether their features are in channels-last layout.
     """
 
     forms: Mapping[type[nn.Module], Callable[[Any, "Rewriter"], nn.Module]]
@@ -44,13 +44,13 @@ class Rewriter:
                 return self.forms[kind](module, self)
         return exchange(module, **{name: self(child) for name, child in module.named_children()})
 
-    def entry(self) -> Entry:
-        """Return what has to stand where features of any type and format come in."""
-        return Entry(self.dtype, self.channels_last)
+    def input_format(self) -> InputFormat:
+        """Return the module to put before convolutions whose inputs may have any type and format."""
+        return InputFormat(self.dtype, self.channels_last)
 
 
 def exchange(module: M, **parts: nn.Module) -> M:
-    """Set parts of a module, of whatever class they are, and return it."""
+    """Set submodules, whatever their class, and return the module."""
     for name, part in parts.items():
         setattr(module, name, part)
     return module

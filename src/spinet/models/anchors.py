@@ -2,18 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_convert, box_iou
 
-# Largest growth that a predicted log size may ask for; beyond it `exp` would overflow (tensorflow/tpu box_utils.py).
+# Upper limit of predicted log sizes, so that `exp` does not overflow (tensorflow/tpu box_utils.py).
 MAX_LOG_GROWTH = math.log(1000.0 / 16.0)
-
-# How published detectors of others count pixels; see `RetinaNet`.
-BoxCoding = Literal["exact", "tpu", "mmdet"]
-BOX_CODINGS = ("exact", "tpu", "mmdet")
 
 
 def level_anchors(
@@ -51,17 +47,14 @@ def pyramid_anchors(
 def round_anchors(anchors: Tensor) -> Tensor:
     """Move the edges of XYXY anchors to whole pixels, as mmdetection 1.1 does (mmdet/core/anchor/anchor_generator.py).
 
-    There the right and bottom edge name the last pixel inside, hence the one that is taken off and put on again.
+    There the right and bottom edges are the last pixel inside, hence the one that is subtracted and added again.
     """
     inclusive = anchors.new_tensor([0.0, 0.0, 1.0, 1.0])
     return (anchors - inclusive).round() + inclusive
 
 
 class Matches(NamedTuple):
-    """What each anchor should predict: `labels` `(N, A)` with -1 for background, `boxes` `(N, A, 4)` XYXY.
-
-    Anchors that should learn nothing have the label -2.
-    """
+    """Targets of each anchor: `labels` `(N, A)`, -1 for background and -2 to ignore, `boxes` `(N, A, 4)` XYXY."""
 
     labels: Tensor
     boxes: Tensor
@@ -70,33 +63,33 @@ class Matches(NamedTuple):
 def match_anchors(
     anchors: Tensor, boxes: Tensor, labels: Tensor, threshold: float = 0.5, background: float | None = None
 ) -> Matches:
-    """Give every anchor the object that it overlaps most, and every object at least its best anchor.
+    """Match every anchor to the object of highest IoU, and every object to at least its best anchor.
 
     Args:
         anchors: `(A, 4)` XYXY.
         boxes: `(N, M, 4)` XYXY; rows with label -1 are padding.
         labels: `(N, M)`.
-        threshold: intersection over union from which an anchor is positive (tensorflow/tpu: both 0.5).
-        background: overlap below which it is background; between the two it is neither. By default the threshold.
+        threshold: IoU from which an anchor is positive (0.5 in tensorflow/tpu).
+        background: IoU below which it is background; between the two it is ignored. By default the threshold.
 
     Returns:
-        The matches; background anchors carry their own box, so that their encoding is zero and finite.
+        The matches; the box of a background anchor is the anchor itself, so that its encoding is zero and finite.
     """
     images, objects = labels.shape
     if objects == 0:
         boxes, labels, objects = boxes.new_zeros(images, 1, 4), labels.new_full((images, 1), -1), 1
-    overlap = box_iou(anchors, boxes.reshape(-1, 4)).reshape(len(anchors), images, objects).permute(1, 0, 2)
-    overlap = overlap.masked_fill((labels < 0)[:, None, :], -1.0)
-    best_overlap, best_object = overlap.max(dim=2)
-    # Where several objects claim one anchor the first wins, as in the reference's argmax.
+    iou = box_iou(anchors, boxes.reshape(-1, 4)).reshape(len(anchors), images, objects).permute(1, 0, 2)
+    iou = iou.masked_fill((labels < 0)[:, None, :], -1.0)
+    best_iou, best_object = iou.max(dim=2)
+    # If several objects claim one anchor, the first gets it, as in the reference's argmax.
     claims = torch.arange(objects, device=labels.device).expand_as(labels).masked_fill(labels < 0, objects)
-    forced = torch.full_like(best_object, objects).scatter_reduce_(1, overlap.argmax(dim=1), claims, "amin")
+    forced = torch.full_like(best_object, objects).scatter_reduce_(1, iou.argmax(dim=1), claims, "amin")
     best_object = torch.where(forced < objects, forced, best_object)
-    positive = (best_overlap >= threshold) | (forced < objects)
-    others = torch.full_like(best_object, -1)
+    positive = (best_iou >= threshold) | (forced < objects)
+    unmatched = torch.full_like(best_object, -1)
     if background is not None:
-        others.masked_fill_(best_overlap >= background, -2)
-    matched_labels = torch.where(positive, labels.gather(1, best_object), others)
+        unmatched.masked_fill_(best_iou >= background, -2)
+    matched_labels = torch.where(positive, labels.gather(1, best_object), unmatched)
     matched_boxes = boxes.gather(1, best_object[..., None].expand(-1, -1, 4))
     return Matches(matched_labels, torch.where(positive[..., None], matched_boxes, anchors))
 
@@ -119,15 +112,15 @@ def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
 def decode_boxes_tpu(deltas: Tensor, anchors: Tensor) -> Tensor:
     """Boxes as tensorflow/tpu decodes them: both ends of an anchor are pixels inside it (utils/box_utils.py).
 
-    Its encoding for training does not count so, and neither does ours.
+    Its encoding for training does not do this, and neither does ours.
     """
-    # A tensor of the four constants would have to be copied to a GPU in every call, which then waits for it.
+    # Not `anchors + tensor`: copying a tensor of constants to the GPU in every call would synchronize with it.
     boxes = decode_boxes(deltas, torch.cat([anchors[..., :2], anchors[..., 2:] + 1.0], dim=-1))
     return torch.cat([boxes[..., :2], boxes[..., 2:] - 1.0], dim=-1)
 
 
 def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
-    """Boxes `(..., 4)` XYXY from offsets; the inverse of `encode_boxes` but for the limit on growth."""
+    """Boxes `(..., 4)` XYXY from offsets; the inverse of `encode_boxes` except for the limit on sizes."""
     dx, dy, dw, dh = deltas.unbind(-1)
     anchor_cx, anchor_cy, anchor_width, anchor_height = box_convert(anchors, "xyxy", "cxcywh").unbind(-1)
     boxes = torch.stack(

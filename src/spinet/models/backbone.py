@@ -1,8 +1,9 @@
 """The scale-permuted backbone of a genotype (paper section 3)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Literal, get_args
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,21 +11,13 @@ from torch import Tensor, nn
 from spinet.arch.block_spec import BlockSpec
 from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import Scaling
-from spinet.errors import SpinetError, unknown_name
-from spinet.models.blocks import (
-    Activation,
-    ConvBN,
-    ConvFactory,
-    DropBlockPlaces,
-    PadMode,
-    activation_function,
-    bottleneck_block,
-    residual_block,
-)
-from spinet.models.mbconv import MBConv, SqueezeMode
-from spinet.models.resample import POOL_MODES, PoolMode, Resample, SeparableResample, Size, level_size, max_pool
+from spinet.errors import SpinetError
+from spinet.models.blocks import ConvFactory, activation_function, bottleneck_block, conv_factory, residual_block
+from spinet.models.mbconv import MBConv
+from spinet.models.options import BackboneOptions
+from spinet.models.resample import Resample, SeparableResample, Size, level_size, max_pool
 
-DepthRule = Literal["tpu", "mg"]
+DEFAULTS = BackboneOptions()
 
 # A block of each kind from (in_channels, channels=, conv=, activation=, stochastic_depth=, dropblock=, stride=).
 BLOCKS: dict[str, Callable[..., nn.Module]] = {
@@ -37,7 +30,7 @@ BLOCKS: dict[str, Callable[..., nn.Module]] = {
 
 
 class Backbone(nn.Module):
-    """What a detector asks of a backbone: an image in, `{level: features}` out, all of one width.
+    """Interface of all backbones: an image in, `{level: features}` out, all of the same width.
 
     Attributes:
         levels: levels of the feature maps, finest first.
@@ -60,21 +53,16 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
 
 
 class Stem(nn.Module):
-    """First convolution, of stride 2, and a max-pool unless the blocks behind it begin at level 1."""
+    """First convolution, of stride 2, and a max-pool unless the blocks after it start at level 1."""
 
     def __init__(
-        self,
-        in_channels: int,
-        scaling: Scaling,
-        conv: ConvFactory,
-        activation: Activation,
-        pool_mode: PoolMode,
-        pool: bool = True,
+        self, in_channels: int, scaling: Scaling, conv: ConvFactory, options: BackboneOptions, pool: bool
     ) -> None:
         super().__init__()
         kernel_size = 3 if scaling.family == "mobile" else 7
-        self.conv = conv(in_channels, scaling.stem_channels, kernel_size=kernel_size, stride=2, activation=activation)
-        self.pool_mode: PoolMode = pool_mode
+        channels = scaling.stem_channels
+        self.conv = conv(in_channels, channels, kernel_size=kernel_size, stride=2, activation=options.activation)
+        self.pool_mode = options.pool_mode
         self.pool = pool
 
     def forward(self, images: Tensor) -> Tensor:
@@ -87,10 +75,10 @@ class PermutedBlock(nn.Module):
     """Resampled parents, their sum and activation, then the stacked blocks of one graph node.
 
     Args:
-        resamples: connections by the number of the block they come from.
-        direct: blocks that are added as they are: dangling ones that join, and parents without convolutions.
-        blocks: what follows the sum.
-        activation: between the sum and them.
+        resamples: connections by the index of their source block.
+        direct: source blocks that are added unchanged: merged dangling blocks, and parents without convolutions.
+        blocks: layers after the sum.
+        activation: between the sum and the blocks.
     """
 
     def __init__(
@@ -104,104 +92,60 @@ class PermutedBlock(nn.Module):
 
     def forward(self, features: dict[int, Tensor], size: Size) -> Tensor:
         """Fuse earlier `features` into `(N, out, *size)`."""
-        fused = [resample(features[int(parent)], size) for parent, resample in self.parents.items()]
-        fused += [features[index] for index in self.direct]
-        total = fused[0]
-        for addend in fused[1:]:
+        inputs = [resample(features[int(parent)], size) for parent, resample in self.parents.items()]
+        inputs += [features[index] for index in self.direct]
+        total = inputs[0]
+        for addend in inputs[1:]:
             total = total + addend
         output: Tensor = self.body(self.activation(total))
         return output
 
 
 class SpineNet(Backbone):
-    """A scale-permuted backbone; state-dict keys carry the block numbers of the genotype.
+    """A scale-permuted backbone; state-dict keys carry the block indices of the genotype.
 
     Args:
         genotype: the graph.
         scaling: its width, depth, channel counts and rules.
-        levels: levels of the features to give; None gives all that the graph has. Blocks that no asked level
-            depends on are not built.
+        options: see `BackboneOptions`.
+        levels: levels of the output features; None gives all that the graph has. Blocks that none of them depends on
+            are not built.
         in_channels: channels of the image.
-        activation: `"relu"`, `"swish"` or `"hard_swish"`, everywhere alike.
-        pad_mode: padding of strided convolutions, `"symmetric"` (PyTorch, tensorflow/tpu) or `"same"`
-            (tensorflow/models).
-        pool_mode: `"symmetric"` (PyTorch padding, repeated 3x3 pools), `"mg"` (the same with SAME padding),
-            `"tpu"` (one pool of the remaining ratio, SAME padding) or `"mmdet"` (one pool, PyTorch padding).
-        bn_eps: epsilon of every batch norm; 1e-3 in tensorflow/models, 1e-4 in the final tensorflow/tpu.
-        bn_momentum: share of the newest batch in the running statistics (one minus TensorFlow's momentum).
-        stochastic_depth: drop rate of the last permuted block; block i of n has `rate * (i + 1) / n`.
-        depth_rule: what n is. `"tpu"`: the permuted blocks, 15 in SpineNet-49. `"mg"`: one more where no output is of
-            level 2, because tensorflow/models lists that block too, built or not; not in mobile networks.
-        dropblock: drop probability of DropBlock in the permuted blocks (the paper's keep 0.9 is 0.1 here).
-        dropblock_places: `"v1"`: after every convolution of the permuted blocks, projections included, as in
-            tensorflow/tpu's first release (block_zoo.py). `"tpu"`: as in its later code (spinenet.py, nn_blocks.py)
-            in the stem's blocks too, and on bare shortcuts, which mobile blocks never drop. Never in connections.
-        endpoint_activation: whether the activation follows the last convolution of each level; the ports in
-            mmdetection have none there.
-        squeeze_mode: activations of squeeze and excitation in mobile blocks, `"tpu"` (swish, sigmoid) or `"mg"`
-            (relu, piecewise linear), as in tensorflow/tpu and tensorflow/models.
+        **settings: single fields of `options` to change, as in `SpineNet(genotype, scaling, activation="swish")`.
 
     Raises:
-        SpinetError: the graph has no endpoint of an asked level, or a mode is unknown.
+        SpinetError: the graph has no endpoint at one of the levels, or an option is invalid.
     """
 
     def __init__(
         self,
         genotype: Genotype,
         scaling: Scaling,
+        options: BackboneOptions = DEFAULTS,
         *,
         levels: Sequence[int] | None = None,
         in_channels: int = 3,
-        activation: Activation = "relu",
-        pad_mode: PadMode = "symmetric",
-        pool_mode: PoolMode = "symmetric",
-        bn_eps: float = 1e-3,
-        bn_momentum: float = 0.01,
-        stochastic_depth: float = 0.0,
-        depth_rule: DepthRule = "tpu",
-        dropblock: float = 0.0,
-        dropblock_places: DropBlockPlaces = "v1",
-        endpoint_activation: bool = True,
-        squeeze_mode: SqueezeMode = "tpu",
+        **settings: Any,
     ) -> None:
         super().__init__()
-        if pool_mode not in POOL_MODES:
-            raise unknown_name("pooling mode", pool_mode, POOL_MODES)
-        if dropblock_places not in get_args(DropBlockPlaces):
-            raise unknown_name("choice of dropblock_places", dropblock_places, get_args(DropBlockPlaces))
-        conv = partial(ConvBN, pad_mode=pad_mode, bn_eps=bn_eps, bn_momentum=bn_momentum)
-        self.genotype = genotype
-        self.scaling = scaling
+        self.genotype, self.scaling = genotype, scaling
+        self.options = options = replace(options, **settings)
         self.levels = _levels(genotype, levels)
         self.out_channels = scaling.endpoint_channels
-        self.squeeze_mode: SqueezeMode = squeeze_mode
-        self.dropblock_places: DropBlockPlaces = dropblock_places
+        conv = conv_factory(options)
+        self.stem = Stem(in_channels, scaling, conv, options, pool=genotype.stem[0].level == 2)
         needed = genotype.needed_for(self.levels)
-        self.stem = Stem(in_channels, scaling, conv, activation, pool_mode, pool=genotype.stem[0].level == 2)
-        self.blocks = nn.ModuleDict()
-        first = len(genotype.stem)
-        count = _depth_count(genotype, scaling, depth_rule)
-        for index, spec in enumerate(genotype.all_blocks):
-            if index not in needed:
-                continue
-            if index < first:
-                drop = dropblock if dropblock_places == "tpu" else 0.0
-                self.blocks[str(index)] = self._stem_block(index, conv, activation, drop)
-                continue
-            rate = stochastic_depth * (index - first + 1) / count
-            body = self._stack(spec, scaling.out_channels(spec), conv, activation, rate, dropblock)
-            sources = (*spec.parents, *genotype.merges.get(index, ()))
-            direct = [source for source in sources if self._is_direct(source, index)]
-            resamples = {
-                source: self._resample(source, spec, conv, activation, pool_mode)
-                for source in sources
-                if source not in direct
+        self.blocks = nn.ModuleDict(
+            {
+                str(index): (self._stem_block if index < len(genotype.stem) else self._permuted_block)(index, conv)
+                for index in range(len(genotype.all_blocks))
+                if index in needed
             }
-            self.blocks[str(index)] = PermutedBlock(resamples, direct, body, activation)
-        last = activation if endpoint_activation else None
+        )
+        last = options.activation if options.endpoint_activation else None
         self.endpoints = nn.ModuleDict(
             {
-                str(level): conv(self._width(genotype.endpoints[level]), scaling.endpoint_channels, activation=last)
+                str(level): conv(self._width(genotype.endpoints[level]), self.out_channels, activation=last)
                 for level in self.levels
             }
         )
@@ -209,62 +153,69 @@ class SpineNet(Backbone):
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Map images `(N, in, H, W)` to `{level: (N, out_channels, H / 2**level, W / 2**level)}`, rounded up."""
         image_size = (images.shape[-2], images.shape[-1])
-        flow = self.stem(images)
+        x = self.stem(images)
         features: dict[int, Tensor] = {}
-        for name, module in self.blocks.items():
+        for name, block in self.blocks.items():
             index = int(name)
             if index < len(self.genotype.stem):
-                flow = module(flow)
-                features[index] = flow
+                features[index] = x = block(x)
             else:
                 size = level_size(image_size, self.genotype.all_blocks[index].level)
-                features[index] = module(features, size)
+                features[index] = block(features, size)
         ends = self.genotype.endpoints
         return {level: self.endpoints[str(level)](features[ends[level]]) for level in self.levels}
 
     def _width(self, index: int) -> int:
         return self.scaling.out_channels(self.genotype.all_blocks[index])
 
+    def _stem_block(self, index: int, conv: ConvFactory) -> nn.Sequential:
+        spec = self.genotype.stem[index]
+        dropblock = self.options.dropblock if self.options.dropblock_places == "tpu" else 0.0
+        if index == 0:
+            return self._stack(spec, self.scaling.stem_channels, conv, dropblock)
+        stride = 2 ** (spec.level - self.genotype.stem[index - 1].level)
+        return self._stack(spec, self._width(index - 1), conv, dropblock, stride=stride)
+
+    def _permuted_block(self, index: int, conv: ConvFactory) -> PermutedBlock:
+        spec = self.genotype.all_blocks[index]
+        body = self._stack(spec, self._width(index), conv, self.options.dropblock, self._drop_rate(index))
+        sources = (*spec.parents, *self.genotype.merges.get(index, ()))
+        direct = [source for source in sources if self._is_direct(source, index)]
+        resamples = {source: self._resample(source, spec, conv) for source in sources if source not in direct}
+        return PermutedBlock(resamples, direct, body, self.options.activation)
+
+    def _drop_rate(self, index: int) -> float:
+        """Stochastic depth of a block: linear in its position among the permuted ones."""
+        count = len(self.genotype.blocks)
+        # tensorflow/models counts an output block of level 2 whether or not it is built, except in mobile networks.
+        if self.options.depth_rule == "mg" and self.scaling.family == "spinenet" and 2 not in self.genotype.endpoints:
+            count += 1
+        return self.options.stochastic_depth * (index - len(self.genotype.stem) + 1) / count
+
     def _is_direct(self, source: int, index: int) -> bool:
-        """Whether block `source` is added to block `index` as it is."""
+        """Whether block `source` is added to block `index` unchanged."""
         parent, child = self.genotype.all_blocks[source], self.genotype.all_blocks[index]
         if source in child.parents:
             return self.scaling.is_direct(parent, child)
         return self._width(source) == self._width(index)
 
-    def _stem_block(self, index: int, conv: ConvFactory, activation: Activation, dropblock: float) -> nn.Sequential:
-        spec = self.genotype.stem[index]
-        if index == 0:
-            return self._stack(spec, self.scaling.stem_channels, conv, activation, dropblock=dropblock)
-        stride = 2 ** (spec.level - self.genotype.stem[index - 1].level)
-        return self._stack(spec, self._width(index - 1), conv, activation, dropblock=dropblock, stride=stride)
-
-    def _resample(
-        self, source: int, spec: BlockSpec, conv: ConvFactory, activation: Activation, pool_mode: PoolMode
-    ) -> nn.Module:
-        parent = self.genotype.all_blocks[source]
+    def _resample(self, source: int, spec: BlockSpec, conv: ConvFactory) -> nn.Module:
+        parent, activation = self.genotype.all_blocks[source], self.options.activation
+        in_channels, out_channels = self._width(source), self.scaling.out_channels(spec)
         if self.scaling.family == "mobile":
             levels_down = max(spec.level - parent.level, 0)
-            widths = (self._width(source), self.scaling.out_channels(spec))
-            return SeparableResample(*widths, conv, activation, levels_down=levels_down)
-        return Resample(
-            self._width(source),
-            self.scaling.resample_channels(parent, spec),
-            self.scaling.out_channels(spec),
-            conv,
-            activation,
-            down=parent.level < spec.level,
-            pool_mode=pool_mode,
-        )
+            return SeparableResample(in_channels, out_channels, conv, activation, levels_down=levels_down)
+        inner = self.scaling.resample_channels(parent, spec)
+        down, pool_mode = parent.level < spec.level, self.options.pool_mode
+        return Resample(in_channels, inner, out_channels, conv, activation, down=down, pool_mode=pool_mode)
 
     def _stack(
         self,
         spec: BlockSpec,
         in_channels: int,
         conv: ConvFactory,
-        activation: Activation,
+        dropblock: float,
         stochastic_depth: float = 0.0,
-        dropblock: float = 0.0,
         stride: int = 1,
     ) -> nn.Sequential:
         """Stack a block `repeats` times; only the first may change channels and resolution."""
@@ -272,32 +223,24 @@ class SpineNet(Backbone):
             BLOCKS[spec.kind],
             channels=self.scaling.channels(spec.level),
             conv=conv,
-            activation=activation,
+            activation=self.options.activation,
             stochastic_depth=stochastic_depth,
             dropblock=dropblock,
         )
         if spec.kind == "mbconv":
-            make = partial(make, squeeze_mode=self.squeeze_mode)
+            make = partial(make, squeeze_mode=self.options.squeeze_mode)
         else:
-            make = partial(make, drop_shortcut=self.dropblock_places == "tpu")
+            make = partial(make, drop_shortcut=self.options.dropblock_places == "tpu")
         widths = [in_channels] + [self.scaling.out_channels(spec)] * (self.scaling.repeats - 1)
         strides = [stride] + [1] * (self.scaling.repeats - 1)
         return nn.Sequential(*(make(width, stride=step) for width, step in zip(widths, strides, strict=True)))
 
 
-def _depth_count(genotype: Genotype, scaling: Scaling, rule: DepthRule) -> int:
-    """Blocks over which stochastic depth grows to its full rate."""
-    if rule not in get_args(DepthRule):
-        raise unknown_name("depth rule", rule, get_args(DepthRule))
-    unbuilt = rule == "mg" and scaling.family == "spinenet" and 2 not in genotype.endpoints
-    return len(genotype.blocks) + int(unbuilt)
-
-
-def _levels(genotype: Genotype, asked: Sequence[int] | None) -> tuple[int, ...]:
+def _levels(genotype: Genotype, levels: Sequence[int] | None) -> tuple[int, ...]:
     known = ", ".join(map(str, genotype.endpoints))
-    for level in asked if asked is not None else ():
+    for level in levels if levels is not None else ():
         if level not in genotype.endpoints:
             raise SpinetError(f"the architecture has no features of level {level}; its levels are {known}")
-    if asked is not None and not asked:
-        raise SpinetError(f"no level was asked for; the architecture's levels are {known}")
-    return tuple(level for level in genotype.endpoints if asked is None or level in asked)
+    if levels is not None and not levels:
+        raise SpinetError(f"levels is empty; the architecture's levels are {known}")
+    return tuple(level for level in genotype.endpoints if levels is None or level in levels)

@@ -1,4 +1,4 @@
-"""Backbones that only go down in resolution, with a feature pyramid: what the paper compares with."""
+"""Scale-decreasing backbones with a feature pyramid: the baselines of the paper."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,17 +11,20 @@ from spinet.arch.baseline import LAST_LEVEL, LEVELS, NO_NECK, TIMM, Baseline
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
 from spinet.models.backbone import Backbone
-from spinet.models.blocks import Activation, Conv2d, ConvBN, ConvFactory, activation_function
+from spinet.models.blocks import Conv2d, activation_function, conv_factory
 from spinet.models.nas_fpn import NasFpn
+from spinet.models.options import BackboneOptions
 
-# Levels that the bodies give and the necks start from.
+DEFAULTS = BackboneOptions()
+
+# Levels of the bodies' features, which the necks start from.
 BODY_LEVELS = (3, 4, 5)
 
 
 class ResNetBody(nn.Module):
     """torchvision's ResNet without its classifier; gives the features of strides 8, 16 and 32."""
 
-    def __init__(self, name: str, in_channels: int, bn_eps: float, bn_momentum: float) -> None:
+    def __init__(self, name: str, in_channels: int, options: BackboneOptions) -> None:
         super().__init__()
         make = {
             "resnet18": resnet.resnet18,
@@ -30,7 +33,7 @@ class ResNetBody(nn.Module):
             "resnet101": resnet.resnet101,
             "resnet152": resnet.resnet152,
         }[name]
-        whole = make(weights=None, norm_layer=partial(nn.BatchNorm2d, eps=bn_eps, momentum=bn_momentum))
+        whole = make(weights=None, norm_layer=partial(nn.BatchNorm2d, eps=options.bn_eps, momentum=options.bn_momentum))
         first = whole.conv1 if in_channels == 3 else nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
         self.stem = nn.Sequential(first, whole.bn1, nn.ReLU(), nn.MaxPool2d(3, 2, 1))
         self.layers = nn.ModuleList([whole.layer1, whole.layer2, whole.layer3, whole.layer4])
@@ -38,32 +41,32 @@ class ResNetBody(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map images `(N, in, H, W)` to features of levels 3, 4 and 5."""
-        flow = self.stem(images)
+        x = self.stem(images)
         features = []
         for layer in self.layers:
-            flow = layer(flow)
-            features.append(flow)
+            x = layer(x)
+            features.append(x)
         return features[1:]
 
 
 class TimmBody(nn.Module):
     """Any convolutional model of timm that gives features of strides 8, 16 and 32."""
 
-    def __init__(self, name: str, in_channels: int, bn_eps: float, bn_momentum: float) -> None:
+    def __init__(self, name: str, in_channels: int, options: BackboneOptions) -> None:
         super().__init__()
         timm = import_extra("timm", "timm", f"the backbone 'timm/{name}'")
         try:
             strides = timm.create_model(name, features_only=True, in_chans=in_channels).feature_info.reduction()
-        except Exception as error:  # models that have no such features fail in ways of their own
-            raise SpinetError(f"timm cannot make features of {name!r}: {_first_line(error)}") from None
+        except Exception as error:  # timm's models fail in many ways if they do not support features_only
+            raise SpinetError(f"timm has no multi-scale features of {name!r}: {_first_line(error)}") from None
         if not {2**level for level in BODY_LEVELS} <= set(strides):
-            raise SpinetError(f"timm's {name!r} gives features of strides {strides}, not of 8, 16 and 32")
+            raise SpinetError(f"timm's {name!r} has features of strides {strides}, not of 8, 16 and 32")
         wanted = [strides.index(2**level) for level in BODY_LEVELS]
         self.body = timm.create_model(name, features_only=True, in_chans=in_channels, out_indices=wanted)
         self.widths = tuple(self.body.feature_info.channels())
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.eps, module.momentum = bn_eps, bn_momentum
+                module.eps, module.momentum = options.bn_eps, options.bn_momentum
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map images `(N, in, H, W)` to features of levels 3, 4 and 5."""
@@ -72,12 +75,12 @@ class TimmBody(nn.Module):
 
 
 class FeaturePyramid(nn.Module):
-    """FPN with two coarser levels by strided convolutions, as RetinaNet has it (tensorflow/tpu fpn.py).
+    """FPN with two coarser levels from strided convolutions, as in RetinaNet (tensorflow/tpu fpn.py).
 
     Levels 6 and 7 come from level 5 of the pyramid; a batch norm ends every level.
     """
 
-    def __init__(self, widths: Sequence[int], channels: int, bn_eps: float, bn_momentum: float) -> None:
+    def __init__(self, widths: Sequence[int], channels: int, options: BackboneOptions) -> None:
         super().__init__()
         self.lateral = nn.ModuleDict(
             {str(level): Conv2d(width, channels, bias=True) for level, width in zip(BODY_LEVELS, widths, strict=True)}
@@ -89,22 +92,22 @@ class FeaturePyramid(nn.Module):
             }
         )
         self.norms = nn.ModuleDict(
-            {str(level): nn.BatchNorm2d(channels, eps=bn_eps, momentum=bn_momentum) for level in LEVELS}
+            {str(level): nn.BatchNorm2d(channels, options.bn_eps, options.bn_momentum) for level in LEVELS}
         )
 
     def forward(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
         """Map features of levels 3, 4 and 5 to `{level: (N, channels, H, W)}` of levels 3 to 7."""
-        lateral = {level: self.lateral[str(level)](flow) for level, flow in zip(BODY_LEVELS, features, strict=True)}
+        lateral = {level: self.lateral[str(level)](x) for level, x in zip(BODY_LEVELS, features, strict=True)}
         for level in reversed(BODY_LEVELS[:-1]):
             lateral[level] = lateral[level] + F.interpolate(lateral[level + 1], size=lateral[level].shape[-2:])
-        pyramid = {level: self.convs[str(level)](flow) for level, flow in lateral.items()}
+        pyramid = {level: self.convs[str(level)](x) for level, x in lateral.items()}
         pyramid[6] = self.convs["6"](pyramid[5])
         pyramid[7] = self.convs["7"](F.relu(pyramid[6]))
-        return {level: self.norms[str(level)](flow) for level, flow in pyramid.items()}
+        return {level: self.norms[str(level)](x) for level, x in pyramid.items()}
 
 
 class LastFeatures(nn.Module):
-    """No neck at all: the coarsest features of the body, as they are."""
+    """No neck: the coarsest features of the body."""
 
     def forward(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
         """Map features of levels 3, 4 and 5 to `{5: (N, C, H, W)}`."""
@@ -116,46 +119,43 @@ class BaselineBackbone(Backbone):
 
     Args:
         baseline: what to build.
-        levels: levels of the features to give; None gives 3 to 7, or 5 without a neck.
+        options: batch norm, and the activation of NAS-FPN; the bodies keep their own.
+        levels: levels of the output features; None gives 3 to 7, or 5 without a neck.
         in_channels: channels of the image.
-        activation: of NAS-FPN; the bodies keep their own.
-        bn_eps: epsilon of every batch norm.
-        bn_momentum: share of the newest batch in the running statistics.
+
+    Raises:
+        SpinetError: a level is not available, or timm has no such model.
     """
 
     def __init__(
         self,
         baseline: Baseline,
+        options: BackboneOptions = DEFAULTS,
         *,
         levels: Sequence[int] | None = None,
         in_channels: int = 3,
-        activation: Activation = "relu",
-        bn_eps: float = 1e-3,
-        bn_momentum: float = 0.01,
     ) -> None:
         super().__init__()
-        asked = baseline.levels if levels is None else tuple(levels)
-        for level in asked:
+        self.levels = baseline.levels if levels is None else tuple(sorted(levels))
+        for level in self.levels:
             if level not in baseline.levels:
                 known = ", ".join(map(str, baseline.levels))
                 raise SpinetError(f"the architecture has no features of level {level}; its levels are {known}")
-        self.levels = tuple(sorted(asked))
         body: ResNetBody | TimmBody
         if baseline.body.startswith(TIMM):
-            body = TimmBody(baseline.body.removeprefix(TIMM), in_channels, bn_eps, bn_momentum)
+            body = TimmBody(baseline.body.removeprefix(TIMM), in_channels, options)
         else:
-            body = ResNetBody(baseline.body, in_channels, bn_eps, bn_momentum)
+            body = ResNetBody(baseline.body, in_channels, options)
         self.body = body
         self.out_channels = body.widths[-1] if baseline.neck == NO_NECK else baseline.channels
         self.neck: nn.Module
         if baseline.neck == NO_NECK:
             self.neck = LastFeatures()
         elif baseline.neck == "fpn":
-            self.neck = FeaturePyramid(body.widths, baseline.channels, bn_eps, bn_momentum)
+            self.neck = FeaturePyramid(body.widths, baseline.channels, options)
         else:
-            conv: ConvFactory = partial(ConvBN, bn_eps=bn_eps, bn_momentum=bn_momentum)
-            function = activation_function(activation)
-            self.neck = NasFpn(body.widths, baseline.channels, baseline.repeats, conv, function)
+            conv, activation = conv_factory(options), activation_function(options.activation)
+            self.neck = NasFpn(body.widths, baseline.channels, baseline.repeats, conv, activation)
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Map images `(N, in, H, W)` to `{level: (N, out_channels, H / 2**level, W / 2**level)}`, rounded up."""

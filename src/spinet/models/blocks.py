@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from functools import partial
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from spinet.errors import unknown_name
-
-Activation = Literal["relu", "swish", "hard_swish"]
-PadMode = Literal["symmetric", "same"]
-DropBlockPlaces = Literal["v1", "tpu"]
+from spinet.models.options import Activation, BackboneOptions, PadMode
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -22,12 +20,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 # Makes a convolution with batch norm from (in_channels, out_channels, kernel_size=, stride=, activation=, groups=).
-# Padding, epsilon and momentum are bound once, in the backbone.
 ConvFactory = Callable[..., "ConvBN"]
 
 
 def activation_function(name: str) -> Callable[[Tensor], Tensor]:
-    """Return the activation of a name; `swish` is what PyTorch calls SiLU."""
+    """Return an activation by name; `swish` is PyTorch's SiLU."""
     if name not in ACTIVATIONS:
         raise unknown_name("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]
@@ -36,7 +33,7 @@ def activation_function(name: str) -> Callable[[Tensor], Tensor]:
 def same_padding(length: int, kernel_size: int, stride: int) -> tuple[int, int]:
     """Zeros before and after an axis so that a strided window gives `ceil(length / stride)` outputs.
 
-    TensorFlow's SAME: an odd zero goes behind, where PyTorch's symmetric padding would put it in front.
+    TensorFlow's SAME: an odd zero goes after, where PyTorch's symmetric padding would put it before.
 
     >>> same_padding(256, kernel_size=3, stride=2), same_padding(7, kernel_size=3, stride=2)
     ((0, 1), (1, 1))
@@ -55,8 +52,8 @@ def pad_same(images: Tensor, kernel_size: int, stride: int, value: float = 0.0) 
 class Conv2d(nn.Conv2d):
     """A convolution whose strided padding is PyTorch's (`symmetric`) or TensorFlow's (`same`).
 
-    The weights are drawn as in the reference code: a truncated normal of variance 1 / fan-in. The fan-in of a
-    grouped or depthwise kernel is its own; TensorFlow counts all channels of a depthwise one.
+    Weights are initialized as in the reference code: a truncated normal of variance 1 / fan-in. A grouped or depthwise
+    kernel has the fan-in of one group; TensorFlow counts all channels of a depthwise one.
     """
 
     def __init__(
@@ -69,16 +66,16 @@ class Conv2d(nn.Conv2d):
         pad_mode: PadMode = "symmetric",
         groups: int = 1,
     ) -> None:
-        if pad_mode not in ("symmetric", "same"):
-            raise unknown_name("padding mode", pad_mode, ("symmetric", "same"))
-        # At stride 1 and an odd kernel the two are the same.
+        if pad_mode not in get_args(PadMode):
+            raise unknown_name("pad_mode", pad_mode, get_args(PadMode))
+        # At stride 1 with an odd kernel both modes are the same.
         self.explicit = pad_mode == "same" and stride > 1
         padding = 0 if self.explicit else (kernel_size - 1) // 2
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew."""
-        # 0.8796 is the standard deviation of a unit normal cut off at two.
+        """Initialize the weights and the bias."""
+        # 0.8796 is the standard deviation of a unit normal truncated at two.
         std = math.sqrt(1.0 / self.weight[0].numel()) / 0.87962566103423978
         nn.init.trunc_normal_(self.weight, std=std, a=-2 * std, b=2 * std)
         if self.bias is not None:
@@ -118,11 +115,16 @@ class ConvBN(nn.Module):
         return self.activation(features) if self.activation else features
 
 
-class DropBlock(nn.Module):
-    """Zeroes random squares of each channel in training (paper section 5.1: side 3, kept 0.9).
+def conv_factory(options: BackboneOptions) -> ConvFactory:
+    """Return a maker of `ConvBN` with the padding and batch norm of `options`."""
+    return partial(ConvBN, pad_mode=options.pad_mode, bn_eps=options.bn_eps, bn_momentum=options.bn_momentum)
 
-    The rate of the squares' corners and the rescaling by the kept share of the whole batch are those of
-    tensorflow/tpu nn_ops.py. torchvision's version refuses maps of an even side below its own, as level 7 has.
+
+class DropBlock(nn.Module):
+    """Zeroes random squares of each channel in training (paper section 5.1: side 3, keep probability 0.9).
+
+    The seed rate and the rescaling by the kept fraction of the whole batch are those of tensorflow/tpu nn_ops.py.
+    torchvision's `DropBlock2d` fails on maps smaller than a block of even side, as at level 7.
     """
 
     def __init__(self, probability: float, side: int = 3) -> None:
@@ -145,15 +147,15 @@ class DropBlock(nn.Module):
 
 
 class Block(nn.Module):
-    """Convolutions beside a shortcut, their sum and an activation; what ResNet calls version 1.
+    """Convolutions with a shortcut, their sum and an activation: a ResNet v1 block.
 
     Args:
         convs: the branch, in order; the last has no activation.
         shortcut: a projection where the channels change, else the identity.
-        activation: what follows the sum.
+        activation: after the sum.
         stochastic_depth: probability that a sample's branch is dropped in training.
         dropblock: drop probability of `DropBlock` after each convolution.
-        drop_shortcut: whether `DropBlock` acts on a bare shortcut too, not only on a projection.
+        drop_shortcut: whether `DropBlock` acts on an identity shortcut too, not only on a projection.
     """
 
     def __init__(
@@ -179,7 +181,7 @@ class Block(nn.Module):
         for conv in self.convs:
             branch = self.dropblock(conv(branch))
         shortcut = self.shortcut(features)
-        # tensorflow/tpu drops from projections in its first release (block_zoo.py), later from any shortcut
+        # tensorflow/tpu applies it to projections only in its first release (block_zoo.py), later to any shortcut
         # (nn_blocks.py).
         if self.drop_shortcut:
             shortcut = self.dropblock(shortcut)
@@ -196,7 +198,7 @@ def residual_block(
     stride: int = 1,
     drop_shortcut: bool = False,
 ) -> Block:
-    """Two 3x3 convolutions; gives as many channels as it has inside."""
+    """Two 3x3 convolutions of equal width."""
     convs = [
         conv(in_channels, channels, kernel_size=3, stride=stride, activation=activation),
         conv(channels, channels, kernel_size=3),
@@ -217,10 +219,10 @@ def bottleneck_block(
     widening: int = 1,
     drop_shortcut: bool = False,
 ) -> Block:
-    """1x1, 3x3 and 1x1 convolution; gives four times the channels of its level.
+    """1x1, 3x3 and 1x1 convolution; outputs four times the channels of its level.
 
     In ResNeXt the 3x3 convolution has `cardinality` groups and is `widening` times as wide as in a bottleneck (paper
-    appendix B). In networks too narrow for so many groups there are as many as divide the channels.
+    appendix B). Networks too narrow for that many groups have the most that divide the channels.
     """
     inner = channels * widening
     convs = [

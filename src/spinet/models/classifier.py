@@ -13,28 +13,27 @@ from spinet.models.resample import resize
 Aggregation = Literal["all", "one", "concat"]
 
 
-class Guesses(TypedDict):
-    """The likeliest classes of each image, best first: `scores` and `labels` `(N, top)`."""
+class ClassPredictions(TypedDict):
+    """Top classes of each image, best first: `scores` and `labels` `(N, top)`."""
 
     scores: Tensor
     labels: Tensor
 
 
 class Classifier(nn.Module):
-    """One dense layer on the mean of a backbone's features.
+    """A dense layer on the globally averaged features of a backbone.
 
     Args:
         backbone: gives `{level: (N, out_channels, H, W)}` for its `levels`.
-        num_classes: classes to tell apart; the published models for ImageNet count a background class too (1001).
-        aggregation: `"all"`: features of all levels, brought to the size of the finest by nearest neighbour, and
-            averaged (the paper's classifier). `"one"`: the coarsest level that the backbone gives, alone.
-            `"concat"`: the means of all levels side by side, a vector as many times as long.
-        background: whether class 0 stands for the background, which is never guessed.
-        label_smoothing: share of the truth that is spread over all classes in the loss; the published protocol has
-            0.1.
+        num_classes: number of classes; the published models for ImageNet count a background class too (1001).
+        aggregation: `"all"`: features of all levels, resized to the finest by nearest neighbour, and averaged (the
+            paper's classifier). `"one"`: only the coarsest level of the backbone. `"concat"`: the means of all levels,
+            concatenated.
+        background: whether class 0 is the background, which is never predicted.
+        label_smoothing: of the loss; 0.1 in the published protocol.
 
     Raises:
-        SpinetError: the aggregation is unknown, or there is no class.
+        SpinetError: the aggregation is unknown, or `num_classes` is below 1.
     """
 
     loss_names = ("class",)
@@ -53,7 +52,7 @@ class Classifier(nn.Module):
         if aggregation not in get_args(Aggregation):
             raise unknown_name("aggregation", str(aggregation), get_args(Aggregation))
         if num_classes < 1:
-            raise SpinetError(f"a classifier of {num_classes} classes cannot be built; at least 1 is needed")
+            raise SpinetError(f"num_classes must be at least 1, not {num_classes}")
         self.backbone = backbone
         self.num_classes = num_classes
         self.aggregation: Aggregation = aggregation
@@ -70,7 +69,7 @@ class Classifier(nn.Module):
         return logits
 
     def losses(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the cross entropy of a batch by its name, `"class"`.
+        """Return the cross entropy of a batch, as `"class"`.
 
         Args:
             images: normalised, `(N, 3, H, W)`.
@@ -80,15 +79,15 @@ class Classifier(nn.Module):
         return {"class": F.cross_entropy(logits, targets["labels"], label_smoothing=self.label_smoothing)}
 
     @torch.no_grad()
-    def predict(self, images: Tensor, top: int = 5) -> Guesses:
-        """Guess the classes of normalised images `(N, 3, H, W)`; call `eval()` on the model before.
+    def predict(self, images: Tensor, top: int = 5) -> ClassPredictions:
+        """Predict the classes of normalised images `(N, 3, H, W)`; call `eval()` on the model first.
 
         Args:
             images: the batch.
-            top: classes to give for each image; fewer if there are not so many.
+            top: classes per image; fewer if there are not that many.
 
         Returns:
-            Probabilities and labels; the background takes part in the former, but is not among the latter.
+            Probabilities and labels; the background counts in the former, but is not among the latter.
         """
         scores = self(images).float().softmax(dim=1)
         first = 1 if self.background else 0
@@ -96,12 +95,12 @@ class Classifier(nn.Module):
         return {"scores": best, "labels": labels + first}
 
     def _vector(self, features: dict[int, Tensor]) -> Tensor:
-        """From `{level: (N, C, H, W)}`, finest first, to what the dense layer takes."""
+        """Map `{level: (N, C, H, W)}`, finest first, to the input of the dense layer."""
         if self.aggregation == "concat":
-            return torch.cat([flow.mean(dim=(2, 3)) for flow in features.values()], dim=1)
+            return torch.cat([x.mean(dim=(2, 3)) for x in features.values()], dim=1)
         total, *finer = reversed(features.values())
         if self.aggregation == "one":
             return total.mean(dim=(2, 3))
-        for flow in finer:
-            total = resize(total, (flow.shape[-2], flow.shape[-1])) + flow
+        for x in finer:
+            total = resize(total, (x.shape[-2], x.shape[-1])) + x
         return total.mean(dim=(2, 3)) / len(features)

@@ -1,4 +1,4 @@
-"""Our backbones as the part that torchvision's detectors expect."""
+"""Backbones for torchvision's detectors."""
 
 from collections import OrderedDict
 
@@ -13,7 +13,7 @@ class TorchvisionBackbone(nn.Module):
     Features are named "0", "1", ..., finest first: the names that torchvision's region pooling looks for by default.
 
     Args:
-        body: what `create_backbone` gave.
+        body: from `create_backbone`.
 
     Attributes:
         out_channels: channels of every feature map.
@@ -26,4 +26,4 @@ class TorchvisionBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
         """Map images `(N, in, H, W)` to features by name, finest first."""
-        return OrderedDict((str(place), flow) for place, flow in enumerate(self.body(images).values()))
+        return OrderedDict((str(index), x) for index, x in enumerate(self.body(images).values()))

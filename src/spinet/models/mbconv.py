@@ -1,7 +1,6 @@
 """The mobile inverted bottleneck and its connections (paper appendix A; tensorflow/tpu spinenet_mbconv.py)."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,17 +8,16 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from spinet.errors import unknown_name
-from spinet.models.blocks import Activation, Conv2d, ConvFactory, DropBlock
+from spinet.models.blocks import Conv2d, ConvFactory, DropBlock
+from spinet.models.options import Activation, SqueezeMode
 
-SqueezeMode = Literal["tpu", "mg"]
-
-# Width of the branch in widths of the block's input, and of the squeeze inside it.
+# Width of the branch, and of its squeeze layer, relative to the block's input.
 EXPANSION = 6
 SQUEEZE = 0.2
 
 
 def hard_gate(features: Tensor) -> Tensor:
-    """Sigmoid of three straight lines, with the rounded sixth of tensorflow/models `hard_sigmoid`."""
+    """Hard sigmoid, with the rounded 1/6 of tensorflow/models `hard_sigmoid`."""
     return F.relu6(features + 3.0) * 0.16667
 
 
@@ -31,12 +29,12 @@ SQUEEZE_MODES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Te
 
 
 class SqueezeExcite(nn.Module):
-    """Weighs the channels by what the mean over the image says about them."""
+    """Scales each channel by a gate computed from the global averages of all channels."""
 
     def __init__(self, channels: int, squeezed: int, mode: SqueezeMode = "tpu") -> None:
         super().__init__()
         if mode not in SQUEEZE_MODES:
-            raise unknown_name("squeeze mode", mode, SQUEEZE_MODES)
+            raise unknown_name("squeeze_mode", mode, SQUEEZE_MODES)
         self.reduce = Conv2d(channels, squeezed, bias=True)
         self.expand = Conv2d(squeezed, channels, bias=True)
         self.activation, self.gate = SQUEEZE_MODES[mode]
@@ -54,11 +52,11 @@ class MBConv(nn.Module):
         in_channels: channels of the input.
         channels: channels of the output.
         conv: makes a convolution with batch norm.
-        activation: what follows the first two convolutions; nothing follows the sum.
+        activation: after the first two convolutions; there is none after the sum.
         stochastic_depth: probability that a sample's branch is dropped in training.
         dropblock: drop probability of `DropBlock` after each convolution.
-        stride: of the depthwise convolution; the input is added where it is 1 and the channels stay.
-        squeeze_mode: `"tpu"` (swish, sigmoid) or `"mg"` (relu, a piecewise linear sigmoid).
+        stride: of the depthwise convolution; the input is added if it is 1 and the channels do not change.
+        squeeze_mode: `"tpu"` (swish, sigmoid) or `"mg"` (relu, hard sigmoid).
     """
 
     def __init__(

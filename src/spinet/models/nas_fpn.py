@@ -11,9 +11,9 @@ from spinet.models.blocks import ConvFactory
 
 
 class Node(NamedTuple):
-    """One merging cell: `level` of its features, two earlier ones, and whether one gates the other or both are summed.
+    """A merging cell: `level` of its output, its two inputs, and whether one gates the other or they are summed.
 
-    Inputs 0 to 4 are levels 3 to 7 of the pyramid before, inputs from 5 on are the nodes in order.
+    Inputs 0 to 4 are levels 3 to 7 of the input pyramid, 5 and up are the nodes in order.
     """
 
     level: int
@@ -36,7 +36,7 @@ FIRST_LEVEL = 3
 
 
 class Cell(nn.Module):
-    """From one pyramid of levels 3 to 7 to the next."""
+    """Maps a pyramid of levels 3 to 7 to the next."""
 
     def __init__(self, channels: int, conv: ConvFactory, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -45,8 +45,8 @@ class Cell(nn.Module):
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Map features of levels 3 to 7, finest first, to the same."""
-        sizes = [(flow.shape[-2], flow.shape[-1]) for flow in pyramid]
-        features = [(index + FIRST_LEVEL, flow) for index, flow in enumerate(pyramid)]
+        sizes = [(x.shape[-2], x.shape[-1]) for x in pyramid]
+        features = [(index + FIRST_LEVEL, x) for index, x in enumerate(pyramid)]
         used = [0] * len(features)
         for node, conv in zip(NODES, self.nodes, strict=True):
             (one_level, one), (other_level, other) = (features[index] for index in node.inputs)
@@ -55,23 +55,23 @@ class Cell(nn.Module):
             for index in node.inputs:
                 used[index] += 1
             if node.attention:
-                # The coarser of both, by its maxima, gates the other.
+                # The coarser of the two gates the other by its global maxima.
                 gate, gated = (one, other) if one_level >= other_level else (other, one)
                 total = gate + gated * torch.sigmoid(gate.amax(dim=(2, 3), keepdim=True))
             else:
                 total = one + other
             if node.output:
-                for index, (level, flow) in enumerate(features):
+                for index, (level, x) in enumerate(features):
                     if level == node.level and not used[index]:
                         used[index] += 1
-                        total = total + flow
+                        total = total + x
             features.append((node.level, conv(self.activation(total))))
             used.append(0)
-        return [flow for _, flow in sorted(features[-5:], key=lambda item: item[0])]
+        return [x for _, x in sorted(features[-5:], key=lambda item: item[0])]
 
 
 class NasFpn(nn.Module):
-    """The cell, `repeats` times, on features of levels 3, 4 and 5; levels 6 and 7 begin as pools of level 5."""
+    """The cell, `repeats` times, on features of levels 3, 4 and 5; levels 6 and 7 start as max-pools of level 5."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class NasFpn(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
         """Map features of levels 3, 4 and 5 to `{level: (N, channels, H, W)}` of levels 3 to 7."""
-        pyramid = [lateral(flow) for lateral, flow in zip(self.lateral, features, strict=True)]
+        pyramid = [lateral(x) for lateral, x in zip(self.lateral, features, strict=True)]
         for _ in range(2):
             pyramid.append(F.max_pool2d(pyramid[-1], 2, ceil_mode=True))
         for cell in self.cells:
@@ -96,7 +96,7 @@ class NasFpn(nn.Module):
 
 
 def resize(features: Tensor, level: int, target: int, size: tuple[int, int]) -> Tensor:
-    """Bring `(N, C, H, W)` of `level` to the `size` of `target`: max-pool down, nearest neighbour up."""
+    """Resize `(N, C, H, W)` of `level` to the `size` of `target`: max-pool down, nearest neighbour up."""
     if target > level:
         features = F.max_pool2d(features, 2 ** (target - level), ceil_mode=True)
     return features if features.shape[-2:] == size else F.interpolate(features, size=size)

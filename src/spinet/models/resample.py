@@ -1,16 +1,14 @@
 """Cross-scale connections: from a parent's resolution and width to its child's (paper section 3.2, appendix A)."""
 
 import math
-from typing import Literal
+from typing import get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spinet.errors import unknown_name
 from spinet.models.blocks import ConvFactory, pad_same
-
-PoolMode = Literal["symmetric", "mg", "tpu", "mmdet"]
-POOL_MODES = ("symmetric", "mg", "tpu", "mmdet")
+from spinet.models.options import PoolMode
 
 # Modes that pool once by the remaining ratio, and modes with PyTorch's padding.
 ONE_POOL = ("tpu", "mmdet")
@@ -36,10 +34,10 @@ def max_pool(features: Tensor, kernel_size: int, stride: int, mode: PoolMode) ->
 
 
 def pool_to(features: Tensor, size: Size, mode: PoolMode) -> Tensor:
-    """Shrink `(N, C, H, W)`, already halved once, to `size` by max-pooling.
+    """Downsample `(N, C, H, W)`, already halved once, to `size` by max-pooling.
 
     `symmetric` and `mg` repeat a 3x3 pool of stride 2 (tensorflow/models spinenet.py). `tpu` pools once, by the
-    remaining ratio, and leaves what does not divide to nearest resizing (tensorflow/tpu spinenet.py,
+    remaining ratio, and resizes by nearest neighbour what does not divide (tensorflow/tpu spinenet.py,
     `resample_with_alpha`); `mmdet` does the same with symmetric padding (lucifer443/SpineNet-Pytorch spinenet.py).
     """
     if mode not in ONE_POOL:
@@ -49,7 +47,7 @@ def pool_to(features: Tensor, size: Size, mode: PoolMode) -> Tensor:
 
 
 def tpu_pool(features: Tensor, before: int, target: int, mode: PoolMode = "tpu") -> Tensor:
-    """Pool once as tensorflow/tpu does, from the widths before the stride-2 convolution and of the target."""
+    """Pool once as tensorflow/tpu does, given the widths before the stride-2 convolution and of the target."""
     if before // target <= 2:
         return features
     stride = before // target // 2 if before % target == 0 else 2
@@ -57,7 +55,7 @@ def tpu_pool(features: Tensor, before: int, target: int, mode: PoolMode = "tpu")
 
 
 def resize(features: Tensor, size: Size) -> Tensor:
-    """Resize `(N, C, H, W)` to `size` by nearest neighbour; nothing happens when it has that size."""
+    """Resize `(N, C, H, W)` to `size` by nearest neighbour; a no-op at that size."""
     if features.shape[-2:] == size:
         return features
     return F.interpolate(features, size=size, mode="nearest")
@@ -67,7 +65,7 @@ class Resample(nn.Module):
     """1x1 convolution to fewer channels, change of resolution, 1x1 convolution to the target's channels.
 
     Down: a 3x3 convolution of stride 2, then max-pooling; up: nearest neighbour. The last convolution has no
-    activation, which follows the sum of both parents. Connections within a level have both 1x1 convolutions.
+    activation: that follows the sum of both parents. Connections within a level have both 1x1 convolutions too.
     """
 
     def __init__(
@@ -82,8 +80,8 @@ class Resample(nn.Module):
         pool_mode: PoolMode = "symmetric",
     ) -> None:
         super().__init__()
-        if pool_mode not in POOL_MODES:
-            raise unknown_name("pooling mode", pool_mode, POOL_MODES)
+        if pool_mode not in get_args(PoolMode):
+            raise unknown_name("pool_mode", pool_mode, get_args(PoolMode))
         self.pool_mode: PoolMode = pool_mode
         self.reduce = conv(in_channels, inner_channels, activation=activation)
         self.down = (
@@ -105,7 +103,7 @@ class Resample(nn.Module):
 
 
 class SeparableResample(nn.Module):
-    """3x3 depthwise convolutions of stride 2, one for every level down, then a 1x1 convolution to the target's width.
+    """3x3 depthwise convolutions of stride 2, one per level down, then a 1x1 convolution to the target's width.
 
     Up: nearest neighbour before the 1x1 convolution. The mobile models' connection (paper appendix A; tensorflow/tpu
     spinenet_mbconv.py, `resample_with_sepconv`).

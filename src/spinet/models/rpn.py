@@ -1,37 +1,38 @@
-"""Region proposals: where objects of any class may be (Faster R-CNN paper, section 3; tensorflow/tpu heads.py)."""
+"""The region proposal network (Faster R-CNN paper, section 3; tensorflow/tpu heads.py)."""
 
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
 from spinet.models.anchors import decode_boxes, encode_boxes, match_anchors
-from spinet.models.blocks import Activation, Conv2d, activation_function
-from spinet.models.detections import fill_up, nms_by_group
+from spinet.models.blocks import Conv2d
+from spinet.models.detections import nms_by_group, pad_rows
 from spinet.models.losses import mean_huber_loss
-from spinet.models.regions import sample_balanced
+from spinet.models.options import BackboneOptions
+from spinet.models.rois import sample_balanced
+from spinet.models.towers import SharedConvs, init_kernels
 
-# Overlaps with an object from which an anchor is positive, and below which it is background; anchors of an image
-# whose score is learnt; and how many of them may be positive.
-POSITIVE, BACKGROUND, SAMPLES, SHARE = 0.7, 0.3, 256, 0.5
-HUBER_DELTA = 1 / 9
+# IoU from which an anchor is positive, and below which it is background; anchors sampled per image, and the most of
+# them that may be positive.
+POSITIVE_IOU, BACKGROUND_IOU, SAMPLES, POSITIVE_FRACTION = 0.7, 0.3, 256, 0.5
+# Where the loss of the RPN's offsets turns linear; that of the box heads does so at 1 (tensorflow/tpu losses.py).
+RPN_HUBER_DELTA = 1 / 9
 NMS_THRESHOLD = 0.7
 
 
-class RegionProposals(nn.Module):
-    """3x3 convolutions shared by all levels with batch norms for each, and predictors of a score and a box.
+class RegionProposalNetwork(SharedConvs):
+    """Convolutions shared by all levels, and predictors of an objectness logit and a box per anchor.
 
     Args:
-        in_channels: of the features.
-        channels: of the convolutions.
+        in_channels: channels of the features.
+        channels: channels of the convolutions.
         depth: number of convolutions.
-        anchors: in every place.
-        levels: of the features.
-        activation: after each batch norm.
-        bn_eps: epsilon of the batch norms.
-        bn_momentum: share of the newest batch in their running statistics.
+        anchors: anchors per location.
+        levels: levels of the features.
+        options: activation and batch norm.
     """
 
     def __init__(
@@ -41,95 +42,80 @@ class RegionProposals(nn.Module):
         depth: int,
         anchors: int,
         levels: Sequence[int],
-        activation: Activation,
-        bn_eps: float,
-        bn_momentum: float,
+        options: BackboneOptions,
     ) -> None:
-        super().__init__()
-        widths = [in_channels] + [channels] * depth
-        self.convs = nn.ModuleList(Conv2d(width, channels, 3, bias=True) for width in widths[:-1])
-        self.norms = nn.ModuleDict(
-            {
-                str(level): nn.ModuleList(nn.BatchNorm2d(channels, bn_eps, bn_momentum) for _ in range(depth))
-                for level in levels
-            }
-        )
-        self.cls_logits = Conv2d(widths[-1], anchors, bias=True)
-        self.bbox_pred = Conv2d(widths[-1], 4 * anchors, bias=True)
-        self.activation = activation_function(activation)
-        for module in (*self.convs, self.cls_logits, self.bbox_pred):
-            nn.init.normal_(module.get_parameter("weight"), std=0.01)
+        super().__init__(in_channels, channels, depth, levels, options)
+        self.cls_logits = Conv2d(self.out_channels, anchors, bias=True)
+        self.bbox_pred = Conv2d(self.out_channels, 4 * anchors, bias=True)
+        for module in (self.convs, self.cls_logits, self.bbox_pred):
+            init_kernels(module, std=0.01)
 
     def forward(self, features: dict[int, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Map `{level: (N, in, H, W)}` to logits `(N, A)` and box offsets `(N, A, 4)` of each level's anchors."""
-        logits, deltas = [], []
-        for level, flow in features.items():
-            norms = self.norms[str(level)]
-            assert isinstance(norms, nn.ModuleList)
-            for conv, norm in zip(self.convs, norms, strict=True):
-                flow = self.activation(norm(conv(flow)))
-            logits.append(self.cls_logits(flow).permute(0, 2, 3, 1).flatten(1).float())
-            deltas.append(self.bbox_pred(flow).permute(0, 2, 3, 1).reshape(len(flow), -1, 4).float())
-        return logits, deltas
+        """Map `{level: (N, in, H, W)}` to objectness logits `(N, A)` and box offsets `(N, A, 4)` of each level."""
+        maps = self.level_features(features).values()
+        objectness = [self.cls_logits(x).permute(0, 2, 3, 1).flatten(1).float() for x in maps]
+        deltas = [self.bbox_pred(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4).float() for x in maps]
+        return objectness, deltas
 
 
-def proposal_losses(
-    logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor], targets: dict[str, Tensor]
+def rpn_losses(
+    objectness: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor], targets: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Losses of the scores and of the boxes, from what `RegionProposals` gives for the `anchors` of each level.
+    """Objectness and box loss, from the RPN's outputs and the `anchors` of each level.
 
-    As in tensorflow/tpu losses.py: scores of a random sample, by its full size; boxes of all positive anchors, the
-    mean over each level's, summed over the levels.
+    As in tensorflow/tpu losses.py: objectness of a random sample, divided by its nominal size; boxes of all positive
+    anchors, the mean over each level's, summed over the levels.
     """
-    objects = torch.where(targets["labels"] >= 0, 0, -1)
-    matches = match_anchors(torch.cat(list(anchors)), targets["boxes"], objects, POSITIVE, BACKGROUND)
+    labels = torch.where(targets["labels"] >= 0, 0, -1)
+    matches = match_anchors(torch.cat(list(anchors)), targets["boxes"], labels, POSITIVE_IOU, BACKGROUND_IOU)
     positive = matches.labels == 0
-    chosen = sample_balanced(positive, matches.labels == -1, SAMPLES, SHARE)
-    scores = F.binary_cross_entropy_with_logits(torch.cat(list(logits), dim=1), positive.float(), reduction="none")
-    score_loss = torch.where(chosen, scores, 0.0).sum() / (SAMPLES * len(positive))
-    counts = [len(boxes) for boxes in anchors]
-    levels = zip(
-        deltas, anchors, torch.split(matches.boxes, counts, dim=1), torch.split(positive, counts, dim=1), strict=True
-    )
+    sampled = sample_balanced(positive, matches.labels == -1, SAMPLES, POSITIVE_FRACTION)
+    losses = F.binary_cross_entropy_with_logits(torch.cat(list(objectness), dim=1), positive.float(), reduction="none")
+    objectness_loss = torch.where(sampled, losses, 0.0).sum() / (SAMPLES * len(positive))
+    counts = [len(level_anchors) for level_anchors in anchors]
+    matched_boxes, positives = torch.split(matches.boxes, counts, dim=1), torch.split(positive, counts, dim=1)
     box_losses = [
-        mean_huber_loss(each, encode_boxes(boxes, spots), where, HUBER_DELTA) for each, spots, boxes, where in levels
+        mean_huber_loss(level_deltas, encode_boxes(boxes, level_anchors), level_positive, RPN_HUBER_DELTA)
+        for level_deltas, level_anchors, boxes, level_positive in zip(
+            deltas, anchors, matched_boxes, positives, strict=True
+        )
     ]
-    return score_loss, torch.stack(box_losses).sum()
+    return objectness_loss, torch.stack(box_losses).sum()
 
 
 @torch.no_grad()
-def propose(
-    logits: Sequence[Tensor],
+def select_proposals(
+    objectness: Sequence[Tensor],
     deltas: Sequence[Tensor],
     anchors: Sequence[Tensor],
     size: tuple[int, int],
-    candidates: int,
+    pre_nms: int,
     proposals: int,
 ) -> tuple[Tensor, Tensor]:
-    """Find the boxes of a batch that most likely hold objects.
+    """Return the top-scoring proposals of a batch.
 
     Args:
-        logits: of each level, `(N, A)`.
-        deltas: of each level, `(N, A, 4)`.
-        anchors: of each level, `(A, 4)` XYXY.
-        size: height and width of the images; boxes end there.
-        candidates: best anchors of each level that enter non-maximum suppression, level by level.
-        proposals: boxes to give for each image.
+        objectness: logits of each level, `(N, A)`.
+        deltas: box offsets of each level, `(N, A, 4)`.
+        anchors: anchors of each level, `(A, 4)` XYXY.
+        size: height and width of the images, to which boxes are clipped.
+        pre_nms: top anchors of each level that enter non-maximum suppression, which is done level by level.
+        proposals: boxes per image.
 
     Returns:
-        Boxes `(N, proposals, 4)` XYXY, best first, and where they are real `(N, proposals)`: what is missing is zero.
+        Boxes `(N, proposals, 4)` XYXY, best first, and which are valid `(N, proposals)`: missing ones are zero.
     """
-    kept = [each.topk(min(candidates, each.shape[1]), dim=1) for each in logits]
-    scores = torch.cat([values for values, _ in kept], dim=1)
+    top = [logits.topk(min(pre_nms, logits.shape[1]), dim=1) for logits in objectness]
+    scores = torch.cat([values for values, _ in top], dim=1)
     decoded = [
-        decode_boxes(each.gather(1, order[..., None].expand(-1, -1, 4)), spots[order])
-        for each, spots, (_, order) in zip(deltas, anchors, kept, strict=True)
+        decode_boxes(level_deltas.gather(1, index[..., None].expand(-1, -1, 4)), level_anchors[index])
+        for level_deltas, level_anchors, (_, index) in zip(deltas, anchors, top, strict=True)
     ]
     boxes = clip_boxes_to_image(torch.cat(decoded, dim=1), size)
-    level = torch.cat([torch.full_like(order[0], index) for index, (_, order) in enumerate(kept)])
-    found, real = [], []
-    for own, likely in zip(boxes, scores, strict=True):
-        keep = nms_by_group(own, likely, level, NMS_THRESHOLD)
-        found.append(fill_up(own[keep], proposals))
-        real.append(fill_up(torch.ones_like(keep, dtype=torch.bool), proposals))
-    return torch.stack(found), torch.stack(real)
+    levels = torch.cat([torch.full_like(index[0], level) for level, (_, index) in enumerate(top)])
+    selected, valid = [], []
+    for image_boxes, image_scores in zip(boxes, scores, strict=True):
+        keep = nms_by_group(image_boxes, image_scores, levels, NMS_THRESHOLD)
+        selected.append(pad_rows(image_boxes[keep], proposals))
+        valid.append(pad_rows(torch.ones_like(keep, dtype=torch.bool), proposals))
+    return torch.stack(selected), torch.stack(valid)

@@ -16,7 +16,7 @@ from spinet.arch.genotype import Genotype
 from spinet.arch.head_cost import model_cost
 from spinet.arch.scaling import Scaling
 from spinet.data.coco import CocoDataset
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import ModelInfo
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 from spinet.engine.evaluate import EvalOptions, mean_loss
 from spinet.engine.machine import threads

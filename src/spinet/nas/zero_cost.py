@@ -13,8 +13,7 @@ from spinet.data.batch import Batch
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader
 from spinet.data.transforms import EvalTransform
-from spinet.engine.build import Detector
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import Detector, ModelInfo
 from spinet.models.backbone import Backbone
 
 # Most images that are looked at.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spinet.engine.checkpoint import ModelInfo
+from spinet.engine.build import ModelInfo
 from spinet.engine.evaluate import ImageDetections
 
 

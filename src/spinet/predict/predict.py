@@ -14,8 +14,8 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from spinet.data.images import IMAGE_SUFFIXES, read_image
 from spinet.data.transforms import EvalTransform
-from spinet.engine.build import Detector
-from spinet.engine.checkpoint import ModelInfo, load_model
+from spinet.engine.build import Detector, ModelInfo
+from spinet.engine.checkpoint import load_detector
 from spinet.engine.compiling import compile_for_inference
 from spinet.engine.evaluate import ImageDetections, to_image
 from spinet.errors import SpinetError
@@ -82,7 +82,7 @@ class Predictor:
             SpinetError: the file is missing, damaged, or not one of ours, or the precision is unknown.
         """
         check_precision(precision)
-        model, info = load_model(path, device)
+        model, info = load_detector(path, device)
         model = fuse_in(precision, model, info.image_size, device)
         if compiled:
             compile_for_inference(model, device)

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.images import read_image
-from spinet.engine.checkpoint import ModelInfo, load_classifier
+from spinet.engine.build import ModelInfo
+from spinet.engine.checkpoint import load_classifier
 from spinet.engine.compiling import compile_for_inference
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.fuse.formats import Precision, check_precision, fuse_in
-from spinet.models.classifier import Classifier, Guesses
+from spinet.models.classifier import Classifier, ClassPredictions
 from spinet.predict.predict import find_images
 
 
@@ -28,7 +29,7 @@ class PhotoClassifier(Protocol):
         """Its classes and settings."""
         ...
 
-    def __call__(self, image: Tensor, top: int = ...) -> Guesses:
+    def __call__(self, image: Tensor, top: int = ...) -> ClassPredictions:
         """Guess the class of a uint8 RGB photo `(3, H, W)`; scores and labels are `(top,)`, best first."""
         ...
 
@@ -57,7 +58,7 @@ class ClassPredictor:
             compile_for_inference(model, device)
         return cls(model, info, device)
 
-    def __call__(self, image: Tensor, top: int = 5) -> Guesses:
+    def __call__(self, image: Tensor, top: int = 5) -> ClassPredictions:
         """Guess the class of a uint8 RGB photo `(3, H, W)`; scores and labels are `(top,)`, best first."""
         prepared = ClassEvalTransform(self.info.image_size)(image, self.device)
         found = self.model.predict(prepared[None], top=top)
@@ -110,7 +111,7 @@ def predict_class_files(
     write_atomically(out / "predictions.json", json.dumps(entries, indent=1) + "\n")
 
 
-def _entry(path: Path, image: Tensor, found: Guesses, info: ModelInfo) -> dict[str, Any]:
+def _entry(path: Path, image: Tensor, found: ClassPredictions, info: ModelInfo) -> dict[str, Any]:
     """One photo in the JSON file."""
     guesses = [
         {"category_id": info.category_ids[label], "class": info.class_names[label], "score": round(score, 4)}

@@ -5,14 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import roi_align
 
-from spinet.models.regions import (
-    align_regions,
+from spinet.models.rois import (
+    boxes_to_rois,
     mask_targets,
-    match_regions,
-    region_levels,
-    region_rows,
+    match_rois,
+    pool_rois,
+    roi_levels,
     sample_balanced,
-    sample_each,
+    sample_per_image,
 )
 
 
@@ -23,7 +23,7 @@ def square(side: float, corner: float = 0.0) -> list[float]:
 def test_rows_name_the_image_of_every_box():
     boxes = torch.tensor([[square(1), square(2)], [square(3), square(4)]])
 
-    rows = region_rows(boxes)
+    rows = boxes_to_rois(boxes)
 
     assert rows[:, 0].tolist() == [0, 0, 1, 1]
     assert torch.equal(rows[:, 1:], boxes.flatten(0, 1))
@@ -36,19 +36,19 @@ def test_rows_name_the_image_of_every_box():
 def test_a_box_takes_its_features_from_the_level_of_its_size(side, level):
     levels = (3, 4, 5, 6, 7)
 
-    (place,) = region_levels(torch.tensor([square(side, 7)]), levels).tolist()
+    (place,) = roi_levels(torch.tensor([square(side, 7)]), levels).tolist()
 
     assert levels[place] == level
 
 
 def test_the_side_of_an_oblong_box_is_the_root_of_its_area():
-    assert region_levels(torch.tensor([[0.0, 0, 896, 224]]), (3, 4, 5, 6, 7)).tolist() == [2]
+    assert roi_levels(torch.tensor([[0.0, 0, 896, 224]]), (3, 4, 5, 6, 7)).tolist() == [2]
 
 
 def test_a_level_that_the_backbone_lacks_is_replaced_by_the_next_coarser_one():
     boxes = torch.tensor([square(100), square(300), square(500), square(5000)])
 
-    assert region_levels(boxes, (3, 5, 6)).tolist() == [0, 1, 1, 2]
+    assert roi_levels(boxes, (3, 5, 6)).tolist() == [0, 1, 1, 2]
 
 
 def test_regions_are_cut_out_of_their_own_level_and_image_in_their_order():
@@ -59,7 +59,7 @@ def test_regions_are_cut_out_of_their_own_level_and_image_in_their_order():
     }
     regions = torch.tensor([[1.0, *square(500)], [0.0, *square(20, 50)], [1.0, *square(230)], [0.0, *square(300)]])
 
-    cut = align_regions(features, regions, side=7)
+    cut = pool_rois(features, regions, side=7)
 
     assert cut.shape == (4, 2, 7, 7)
     assert torch.allclose(cut, torch.tensor([15.0, 3.0, 14.0, 4.0]).reshape(-1, 1, 1, 1).expand_as(cut))
@@ -70,7 +70,7 @@ def test_features_of_a_region_follow_a_ramp():
     columns = (torch.arange(32.0) + 0.5) * 8
     features = {3: columns.expand(1, 1, 32, 32)}
 
-    cut = align_regions(features, torch.tensor([[0.0, 64, 64, 120, 120]]), side=7)
+    cut = pool_rois(features, torch.tensor([[0.0, 64, 64, 120, 120]]), side=7)
 
     torch.testing.assert_close(cut[0, 0, 0], 64 + 8 * (torch.arange(7.0) + 0.5))
 
@@ -79,7 +79,7 @@ def test_features_in_half_precision_are_cut_in_full():
     flow = torch.randn(1, 3, 16, 16)
     region = torch.tensor([[0.0, 3.3, 5.7, 90.1, 77.7]])
 
-    cut = align_regions({3: flow.bfloat16()}, region, side=7)
+    cut = pool_rois({3: flow.bfloat16()}, region, side=7)
 
     expected = roi_align(flow.bfloat16().float(), region, 7, 1 / 8, sampling_ratio=2, aligned=True)
     assert torch.equal(cut, expected)
@@ -90,11 +90,11 @@ LABELS = torch.tensor([[4, 5], [6, -1]])
 
 
 def matched(*regions: list[float], threshold: float = 0.5, background: float | None = None) -> list[int]:
-    return match_regions(torch.tensor(regions), OBJECTS, LABELS, threshold, background).labels.tolist()
+    return match_rois(torch.tensor(regions), OBJECTS, LABELS, threshold, background).labels.tolist()
 
 
 def test_regions_belong_to_the_object_of_their_own_image_that_they_overlap_most():
-    found = match_regions(
+    found = match_rois(
         torch.tensor([[0.0, *square(9)], [0.0, *square(10, 101)], [1.0, *square(9)], [1.0, *square(9, 50)]]),
         OBJECTS,
         LABELS,
@@ -119,18 +119,18 @@ def test_padding_is_no_object_even_for_a_region_like_it():
 
 
 def test_without_any_object_all_regions_are_background():
-    found = match_regions(torch.tensor([[0.0, *square(9)]]), torch.zeros(1, 0, 4), torch.zeros(1, 0).long(), 0.5)
+    found = match_rois(torch.tensor([[0.0, *square(9)]]), torch.zeros(1, 0, 4), torch.zeros(1, 0).long(), 0.5)
 
     assert found.labels.tolist() == [-1]
 
 
-def test_too_few_rows_are_filled_up_with_some_that_learn_nothing():
-    found = match_regions(torch.tensor([[0.0, *square(9)], [0.0, *square(9, 300)]]), OBJECTS, LABELS, 0.5)
+def test_too_few_rois_are_filled_up_with_ignored_ones():
+    found = match_rois(torch.tensor([[0.0, *square(9)], [0.0, *square(9, 300)]]), OBJECTS, LABELS, 0.5)
 
-    picked = found.pick(torch.tensor([False, False]), least=2)
+    picked = found.select(torch.tensor([False, False]), least=2)
 
     assert picked.labels.tolist() == [-2, -2]
-    assert found.pick(torch.tensor([True, False]), least=1).labels.tolist() == [4]
+    assert found.select(torch.tensor([True, False]), least=1).labels.tolist() == [4]
 
 
 @settings(max_examples=50, deadline=None)
@@ -171,11 +171,11 @@ def test_at_most_so_many_of_each_image_are_chosen():
     images = torch.tensor([2, 0, 0, 2, 0, 2, 1, 2, 2])
     candidates = torch.tensor([1, 1, 0, 1, 1, 1, 1, 1, 0]).bool()
 
-    chosen = sample_each(candidates, images, 3)
+    chosen = sample_per_image(candidates, images, 3)
 
     assert not chosen[~candidates].any()
     assert [int(chosen[images == image].sum()) for image in range(3)] == [2, 1, 3]
-    assert not sample_each(candidates & False, images, 3).any()
+    assert not sample_per_image(candidates & False, images, 3).any()
 
 
 def target(mask: torch.Tensor, box: list[float], region: list[float], side: int = 28) -> torch.Tensor:

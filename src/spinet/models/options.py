@@ -1,0 +1,89 @@
+"""Settings of networks, each held once: configurations inherit them, networks take them whole. No torch here."""
+
+import typing
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, Literal
+
+from spinet.errors import unknown_name
+
+Activation = Literal["relu", "swish", "hard_swish"]
+PadMode = Literal["symmetric", "same"]
+PoolMode = Literal["symmetric", "mg", "tpu", "mmdet"]
+DepthRule = Literal["tpu", "mg"]
+DropBlockPlaces = Literal["v1", "tpu"]
+SqueezeMode = Literal["tpu", "mg"]
+BoxCoding = Literal["exact", "tpu", "mmdet"]
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """Settings of a backbone; heads use its activation and batch norm too.
+
+    Raises:
+        SpinetError: a mode is unknown.
+    """
+
+    activation: Activation = "relu"
+    """Activation of backbone and heads."""
+    pad_mode: PadMode = "symmetric"
+    """Padding of strided convolutions: PyTorch's and tensorflow/tpu's (symmetric) or tensorflow/models' (same)."""
+    pool_mode: PoolMode = "symmetric"
+    """How connections downsample by four and more: repeated 3x3 pools with PyTorch's (symmetric) or SAME padding (mg,
+    tensorflow/models), or one pool with SAME (tpu, tensorflow/tpu) or PyTorch's padding (mmdet, ports of SpineNet)."""
+    bn_eps: float = 1e-3
+    """Epsilon of batch norm; 1e-3 in tensorflow/models, 1e-4 in the final tensorflow/tpu."""
+    bn_momentum: float = 0.01
+    """Batch-norm momentum (PyTorch convention: weight of the newest batch)."""
+    stochastic_depth: float = 0.0
+    """Drop rate of the last permuted block; block i of n has rate * (i + 1) / n."""
+    depth_rule: DepthRule = "tpu"
+    """That n: SpineNet-49 has 15 in tensorflow/tpu, and 16 in tensorflow/models, which counts an unused block of level
+    2; mobile networks always 15."""
+    dropblock: float = 0.0
+    """Drop probability of 3x3 DropBlock in the permuted blocks (the paper's keep probability 0.9 is 0.1 here)."""
+    dropblock_places: DropBlockPlaces = "v1"
+    """Where DropBlock acts: after each convolution of the permuted blocks and their projections (v1, tensorflow/tpu's
+    first release), or in the stem's blocks and on identity shortcuts too (tpu, its later code)."""
+    squeeze_mode: SqueezeMode = "tpu"
+    """Squeeze and excitation of mobile blocks: swish and sigmoid, or tensorflow/models' relu and hard sigmoid."""
+    endpoint_activation: bool = True
+    """Whether an activation follows the last convolution of each level (mmdetection's ports: no)."""
+
+    def __post_init__(self) -> None:
+        for name, choices in _choices(type(self)).items():  # type: ignore[arg-type]  # a dataclass type is hashable
+            if getattr(self, name) not in choices:
+                raise unknown_name(name, str(getattr(self, name)), choices)
+
+
+@dataclass(frozen=True)
+class DetectorOptions(BackboneOptions):
+    """Settings of a detector: its anchors, what one kind of head needs, and its backbone."""
+
+    anchor_scale: float = 3.0
+    """Side of the smallest anchor in strides; published: 3 for SpineNet-49S, 49 and 96, 4 for 143 and 190."""
+    octaves: int = 3
+    """Anchor sizes per level, evenly spaced up to the next level's."""
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Width / height of the anchors of each size."""
+    box_coding: BoxCoding = "exact"
+    """RetinaNet: how anchors count pixels: exactly, one pixel larger while decoding (tpu, tensorflow/tpu), or rounded
+    to whole pixels (mmdet, mmdetection 1.1)."""
+    background: bool = False
+    """Whether class 0 is the background, never reported (Google's published detectors: yes)."""
+    proposals: int = 1000
+    """R-CNN: proposals per image from the first stage."""
+    roi_samples: int = 512
+    """R-CNN: RoIs sampled per image to train the box head."""
+    mask_samples: int = 128
+    """Mask R-CNN: RoIs sampled per image to train the mask head."""
+    rpn_convs: int = 0
+    """R-CNN: 3x3 convolutions of the region proposal network; 0 takes the released number, 1, and 2 in a cascade."""
+
+
+@cache
+def _choices(options: type[Any]) -> dict[str, tuple[Any, ...]]:
+    """Allowed values of the settings that are one of a few."""
+    hints = typing.get_type_hints(options)
+    kinds = {field.name: hints[field.name] for field in fields(options)}
+    return {name: typing.get_args(kind) for name, kind in kinds.items() if typing.get_origin(kind) is Literal}
