@@ -65,7 +65,7 @@ def test_a_run_folder_means_its_best_weights_or_else_its_last(saved, tmp_path):
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):
-    with pytest.raises(SpinetError, match="holds neither best.safetensors nor last.safetensors"):
+    with pytest.raises(SpinetError, match="has neither best.safetensors nor last.safetensors"):
         weights_file(tmp_path)
 
 
@@ -132,7 +132,7 @@ def test_the_training_state_round_trips(tmp_path):
 
 def test_a_state_of_another_architecture_is_refused(tmp_path):
     save_state(tmp_path / "state.pt", {}, other_architecture())
-    with pytest.raises(SpinetError, match=r"another architecture \(tiny-wide\) than the settings ask for \(tiny\)"):
+    with pytest.raises(SpinetError, match=r"another architecture \(tiny-wide\) than the settings \(tiny\)"):
         read_state(tmp_path / "state.pt", TINY)
 
 
