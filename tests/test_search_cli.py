@@ -1,7 +1,6 @@
 """`spinet search` as it is typed: what it refuses in one sentence, and one tiny search from its start to its report."""
 
 import json
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -12,7 +11,7 @@ from spinet.nas.proxies import PROXIES
 from spinet.nas.spaces import SPACES
 from spinet.nas.state import load_search
 
-SMALL = replace(PROXIES["tiny"], name="mini", image_size=64, rungs=(0.2,))
+SMALL = PROXIES["tiny"].with_settings(name="mini", image_size=64, rungs=(0.2,))
 
 
 def _draw(seed):

@@ -58,7 +58,9 @@ def test_a_torn_line_in_the_middle_is_an_error(tmp_path):
 
 @pytest.fixture
 def task(digits):
-    proxy = Proxy(name="quick", image_size=64, batch_size=4, rungs=(0.3,), held_out=0.3, head_convs=0, octaves=1)
+    proxy = Proxy(name="quick").with_settings(
+        image_size=64, batch_size=4, rungs=(0.3,), held_out=0.3, head_convs=0, octaves=1
+    )
     return ProxyTask(proxy, str(digits), "cpu", zero_cost=False)
 
 
@@ -73,7 +75,7 @@ def test_nothing_begins_after_the_deadline(task, tmp_path):
 
 def test_a_training_that_fails_is_a_line_too(task):
     unit = record_rewards.Unit("tiny", load_architecture("tiny").genotype, 0, 0)
-    poor = ProxyTask(Proxy(**task.proxy.to_dict() | {"width": 0.001}), task.root, "cpu")
+    poor = ProxyTask(task.proxy.with_settings(width=0.001), task.root, "cpu")
 
     line = record_rewards.measure(poor, SPACE, unit)
 

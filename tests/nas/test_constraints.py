@@ -48,9 +48,9 @@ def test_the_predicted_latency_is_recorded_beside_the_reward():
         ({"head": True}, 640, "milliseconds"),
         ({"head": float("nan")}, 640, "milliseconds"),
         ({"head": -1.0}, 640, "milliseconds"),
-        ({"head": 1.0}, "640", "image_size '640'"),
-        ({"head": 1.0}, 640.0, "image_size 640.0"),
-        ({"head": 1.0}, True, "image_size True"),
+        ({"head": 1.0}, "640", "image_size must be int, got '640'"),
+        ({"head": 1.0}, 640.0, "image_size must be int, got 640.0"),
+        ({"head": 1.0}, True, "image_size must be int, got True"),
     ],
 )
 def test_a_latency_table_of_wrong_types_is_refused(tmp_path, times, image_size, words):
@@ -122,7 +122,7 @@ def test_latency_is_the_sum_over_all_parts():
 
 def test_a_part_that_was_not_measured_is_named():
     short = replace(table_of(PUBLISHED), milliseconds={"head": 1.0})
-    with pytest.raises(SpinetError, match="the latency table of a device lacks 'stem'"):
+    with pytest.raises(SpinetError, match="the latency table of a device has no part 'stem'"):
         short.latency(PUBLISHED)
 
 

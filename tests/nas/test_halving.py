@@ -161,5 +161,5 @@ def test_settings_are_json_with_those_of_the_inner_strategy():
 
 @pytest.mark.parametrize("wrong", [{"eta": 1}, {"rungs": 0}])
 def test_settings_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match=rf"strategy 'halving': {next(iter(wrong))} . is not at least"):
+    with pytest.raises(ValueError, match=rf"strategy 'halving': {next(iter(wrong))} must be int >= ., got ."):
         HalvingSettings(inner=RandomSettings("random"), **wrong)

@@ -18,7 +18,7 @@ SPINENET49 = load_architecture("spinenet49").genotype
 
 def multiply_adds(proxy: Proxy) -> int:
     architecture = Architecture(SPINENET49, proxy.scaling(Scaling()))
-    return model_cost(architecture, proxy.image_size, num_classes=90, anchors=proxy.anchors).multiply_adds
+    return model_cost(architecture, proxy.train.data.image_size, num_classes=90, anchors=proxy.anchors).multiply_adds
 
 
 @pytest.mark.parametrize("name", PROXIES)
@@ -49,20 +49,22 @@ def test_an_unknown_proxy_is_refused_with_the_nearest():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"width": 0}, "proxy: width 0 is not a number from 1e-06 to 1000"),
-        ({"width": float("nan")}, "proxy: width nan is not a number"),
-        ({"batch_size": 2.5}, "proxy: batch_size 2.5 is not a whole number from 1"),
-        ({"octaves": True}, "proxy: octaves True is not a whole number"),
-        ({"held_out": 1}, "proxy: held_out 1 is not a number from"),
-        ({"data_fraction": 0.0}, "proxy: data_fraction 0.0 is not a number"),
-        ({"rungs": ()}, r"proxy: rungs \(\) are not one or more finite numbers above 0"),
-        ({"rungs": [4, 4]}, r"proxy: the epochs of its rungs \(4.0, 4.0\) do not ascend"),
-        ({"rungs": "12"}, "proxy: rungs '12' are not one or more finite numbers"),
-        ({"scale_jitter": (1.2, 0.8)}, r"proxy: scale_jitter \(1.2, 0.8\) is not a range"),
-        ({"aspect_ratios": (float("inf"),)}, "proxy: aspect_ratios .* are not one or more finite numbers above 0"),
+        ({"width": 0}, "proxy: width must be float > 0.0, got 0"),
+        ({"width": float("nan")}, "proxy: width must be float > 0.0, got nan"),
+        ({"batch_size": 2.5}, "proxy: setting batch_size: 2.5"),
+        ({"octaves": True}, "proxy: setting model.octaves: True"),
+        ({"image_size": 0}, "proxy: setting data.image_size: 0"),
+        ({"held_out": 1}, "proxy: held_out must be float < 1.0, got 1"),
+        ({"data_fraction": 0.0}, "proxy: data_fraction must be float > 0.0, got 0.0"),
+        ({"rungs": ()}, r"proxy: rungs must be array of length >= 1, got \(\)"),
+        ({"rungs": [4, -1]}, r"proxy: rungs must be float > 0.0 at \[1\], got \[4, -1\]"),
+        ({"rungs": [4, 4]}, r"proxy: rungs must be ascending numbers of epochs, got \(4.0, 4.0\)"),
+        ({"rungs": "12"}, "proxy: rungs must be array, got '12'"),
+        ({"scale_jitter": (1.2, 0.8)}, r"proxy: setting data.scale_jitter: \(1.2, 0.8\)"),
+        ({"aspect_ratios": (float("inf"),)}, "proxy: setting model.aspect_ratios"),
         ({"reward": "AP5"}, "unknown reward in proxy 'AP5', did you mean 'AP50'"),
-        ({"cache_images": 1}, "proxy: cache_images 1 is neither true nor false"),
-        ({"name": ""}, "proxy: name '' is not a text"),
+        ({"cache_images": 1}, "proxy: setting data.cache_images: 1"),
+        ({"name": ""}, "proxy: name must be str of length >= 1, got ''"),
         ({"heldout": 0.1}, "unknown key in proxy 'heldout', did you mean 'held_out'"),
     ],
 )

@@ -19,8 +19,7 @@ from spinet.nas.proxies import Proxy
 from spinet.nas.proxy import ProxyTask, _memory_errors, curve, open_data
 
 TINY = load_architecture("tiny").genotype
-QUICK = Proxy(
-    name="quick",
+QUICK = Proxy(name="quick").with_settings(
     stem_channels=8,
     endpoint_channels=8,
     head_channels=8,
@@ -78,7 +77,7 @@ def test_macs_and_parameters_are_those_of_the_network_that_was_trained(task):
 
 
 def test_the_reward_may_be_minus_the_loss(task):
-    metrics = measured(replace(task, proxy=replace(QUICK, reward="loss")))
+    metrics = measured(replace(task, proxy=QUICK.with_settings(reward="loss")))
 
     assert metrics["reward"] == -metrics["loss"]
 
@@ -124,7 +123,7 @@ def test_a_later_rung_trains_longer(task):
 @pytest.mark.parametrize("batch_size", [1, 6, 7, 12])
 @pytest.mark.parametrize("asked", [1, 2, 4, 8])
 def test_a_batch_is_split_into_equal_parts_as_many_as_asked_or_more_down_to_one_image_each(task, batch_size, asked):
-    config = replace(task, proxy=replace(QUICK, batch_size=batch_size)).config(0, 1, asked, images=20)
+    config = replace(task, proxy=QUICK.with_settings(batch_size=batch_size)).config(0, 1, asked, images=20)
 
     assert config.batch_size % config.accumulate == 0
     assert config.accumulate >= min(asked, batch_size)
@@ -184,12 +183,12 @@ def test_scores_of_the_untrained_network_can_be_left_out_and_change_nothing(task
 
 def test_a_training_that_diverges_says_so(task):
     with pytest.raises(NotFinite, match="not finite"):
-        measured(replace(task, proxy=replace(QUICK, lr=1e6, clip_norm=0)), rung=1)
+        measured(replace(task, proxy=QUICK.with_settings(lr=1e6, clip_norm=0)), rung=1)
 
 
 def test_a_network_without_channels_cannot_be_built(task):
     with pytest.raises(BuildError, match=r"width 0\.001 with alpha 0\.25 leaves no channel"):
-        measured(replace(task, proxy=replace(QUICK, width=0.001)))
+        measured(replace(task, proxy=QUICK.with_settings(width=0.001)))
 
 
 @pytest.mark.parametrize(
@@ -216,16 +215,16 @@ def test_a_bug_stays_a_bug():
         ({"held_out": 0.01}, r"of the 16 images in .*train.json, none is held out for the reward: held_out 0.01 of"),
         (
             {"data_fraction": 0.01},
-            "of the 16 images in .*, none is left to learn from: data_fraction 0.01 of the proxy",
+            "of the 16 images in .*, none is left to train on: data_fraction 0.01 of the proxy",
         ),
     ],
 )
 def test_too_few_images_for_a_part_are_one_sentence(digits, changes, sentence):
     with pytest.raises(SpinetError, match=sentence):
-        open_data(str(digits), replace(QUICK, **changes))
+        open_data(str(digits), QUICK.with_settings(**changes))
 
 
-@pytest.mark.parametrize(("part", "what"), [("held_out", "held out for the reward"), ("train", "left to learn from")])
+@pytest.mark.parametrize(("part", "what"), [("held_out", "held out for the reward"), ("train", "left to train on")])
 def test_a_part_without_objects_is_one_sentence(digits, tmp_path, part, what):
     shutil.copytree(digits, tmp_path, dirs_exist_ok=True)
     file = tmp_path / "annotations" / "instances_train.json"

@@ -139,13 +139,13 @@ def test_an_unknown_name_is_refused_with_the_nearest():
 @pytest.mark.parametrize(
     ("settings", "wrong", "sentence"),
     [
-        ("evolution", {"population": 0}, "strategy 'evolution': population 0 is not at least 1"),
-        ("evolution", {"sample": 101}, "strategy 'evolution': sample 101 is not from 1 to the population, 100"),
-        ("controller", {"lr": 0}, "strategy 'controller': lr 0 is not above 0"),
-        ("controller", {"clip": -0.1}, "clip -0.1 is not above 0"),
-        ("controller", {"batch": 1}, "batch 1 is not at least 2"),
-        ("controller", {"network": "gru"}, "unknown network of strategy 'controller' 'gru'"),
-        ("controller-paper", {"advantage": "mean"}, "unknown advantage of strategy 'controller-paper' 'mean'"),
+        ("evolution", {"population": 0}, "strategy 'evolution': population must be int >= 1, got 0"),
+        ("evolution", {"sample": 101}, "strategy 'evolution': sample must be at most the population 100, got 101"),
+        ("controller", {"lr": 0}, "strategy 'controller': lr must be float > 0.0, got 0"),
+        ("controller", {"clip": -0.1}, "clip must be float > 0.0, got -0.1"),
+        ("controller", {"batch": 1}, "batch must be at least 2 to standardize rewards, got 1"),
+        ("controller", {"network": "gru"}, "unknown network in strategy 'controller' 'gru'"),
+        ("controller-paper", {"advantage": "mean"}, "unknown advantage in strategy 'controller-paper' 'mean'"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, wrong, sentence):

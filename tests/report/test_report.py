@@ -10,6 +10,7 @@ from journals import HOSTILE, JournalMaker
 
 from spinet.arch.catalog import load_architecture
 from spinet.errors import SpinetError
+from spinet.nas.encoding import encode
 from spinet.nas.journal import Journal
 from spinet.nas.state import load_search
 from spinet.report.digest import Digest, random_band
@@ -209,7 +210,7 @@ def test_points_tell_trial_and_full_scale_costs(tmp_path):
 def test_the_published_network_is_marked_where_it_was_among_the_trials(tmp_path):
     maker = JournalMaker().run(8)
     known = load_architecture("spinenet49").genotype
-    choices = maker.space.encode(known)
+    choices = encode(maker.space, known)
     maker.tell(maker.ask(choices), choices)
 
     digest = digest_of(maker, tmp_path)

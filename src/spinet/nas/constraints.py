@@ -1,4 +1,4 @@
-"""What an architecture may cost: draws outside are refused before anything is trained (paper section 3.1)."""
+"""Limits on the cost of an architecture: draws outside are rejected before anything is trained (paper section 3.1)."""
 
 import hashlib
 import json
@@ -14,7 +14,9 @@ from spinet.arch.genotype import Genotype, check_keys
 from spinet.arch.head_cost import Head, model_cost
 from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError, unknown_name
+from spinet.files import read_json
 from spinet.nas.evaluation import Evaluate
+from spinet.nas.fields import Count, NonNegative, check_fields
 from spinet.nas.space import Space
 
 Measure = Literal["macs", "parameters", "latency"]
@@ -32,9 +34,12 @@ class LatencyTable:
         device: what it was measured on.
     """
 
-    milliseconds: Mapping[str, float]
-    image_size: int
+    milliseconds: dict[str, NonNegative]
+    image_size: Count
     device: str
+
+    def __post_init__(self) -> None:
+        check_fields("latency table", self)
 
     def latency(self, architecture: Architecture) -> float:
         """Return the sum over all parts, ms.
@@ -46,40 +51,32 @@ class LatencyTable:
             return math.fsum(self.milliseconds[key] for key in part_keys(architecture))
         except KeyError as error:
             raise SpinetError(
-                f"the latency table of {self.device} lacks {error.args[0]!r}: it was measured for another space"
+                f"the latency table of {self.device} has no part {error.args[0]!r}: it was measured for another space"
             ) from None
 
     @property
     def digest(self) -> str:
-        """A few digits that tell tables apart."""
+        """A short hash that identifies the table."""
         return hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=8).hexdigest()
 
     @classmethod
-    def load(cls, path: Path) -> "LatencyTable":
+    def load(cls, path: str | Path) -> "LatencyTable":
         """Read what `spinet.nas.latency` wrote.
 
         Raises:
-            SpinetError: the file is missing or no latency table.
+            SpinetError: the file is missing or not a latency table.
         """
-        try:
-            data = json.loads(path.read_text())
-        except OSError as error:
-            raise SpinetError(f"could not read the latency table {path}: {error.strerror}") from None
-        except ValueError as error:
-            raise SpinetError(f"{path}: not JSON ({error})") from None
-        check_keys(f"latency table {path}", data, ("milliseconds", "image_size", "device"), ("versions", "space"))
-        times, size = data["milliseconds"], data["image_size"]
-        if not isinstance(times, dict) or not all(map(_is_time, times.values())):
-            raise SpinetError(f"latency table {path}: milliseconds are not numbers of 0 or more by the name of a part")
-        if type(size) is not int or size < 1:
-            raise SpinetError(f"latency table {path}: image_size {size!r:.60} is not a whole number above 0")
-        if not isinstance(data["device"], str):
-            raise SpinetError(f"latency table {path}: device {data['device']!r:.60} is not a text")
-        return cls(times, data["image_size"], data["device"])
+        return read_json(Path(path), "latency table", cls._from_dict)
+
+    @classmethod
+    def _from_dict(cls, data: Any) -> "LatencyTable":
+        names = [each.name for each in fields(cls)]
+        check_keys("latency table", data, names, ("versions", "space"))
+        return cls(**{name: data[name] for name in names})
 
 
 def part_keys(architecture: Architecture) -> list[str]:
-    """Names of the parts that a network is made of; parts of one name cost the same, wherever they stand."""
+    """Names of the parts of a network; parts of one name cost the same, wherever they are."""
     genotype = architecture.genotype
     blocks, first = genotype.all_blocks, len(genotype.stem)
     names = [f"stem {i}" if i < first else f"L{block.level} {block.kind}" for i, block in enumerate(blocks)]
@@ -97,14 +94,14 @@ def part_keys(architecture: Architecture) -> list[str]:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A window that a measure of the full-size network must lie in, its ends included.
+    """A closed interval that a cost of the full-size network must lie in.
 
     Args:
         measure: `"macs"` (multiply-adds, the paper's FLOPs), `"parameters"` or `"latency"` (ms).
-        low: the least that is accepted.
-        high: the most.
+        low: lower limit.
+        high: upper limit.
         image_size: side of the image.
-        head: what stands on the backbone.
+        head: of the detector.
         num_classes: of the head.
         table: for latency.
 
@@ -261,11 +258,6 @@ def default_constraints(space: Space) -> tuple[Constraint, ...]:
     published = Architecture(load_architecture("spinenet49").genotype, space.scaling)
     middle = model_cost(published, 640, "retinanet", 91).multiply_adds
     return (Constraint("macs", 0.99 * middle, 1.01 * middle),)
-
-
-def _is_time(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value >= 0  # type: ignore[arg-type,operator]
 
 
 def _distance(constraint: Constraint, value: float) -> float:

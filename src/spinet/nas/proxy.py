@@ -1,10 +1,10 @@
-"""From a genotype to its reward: trains a narrow copy of it for a short while and measures it on held-out images."""
+"""From a genotype to its reward: trains a narrow copy of it briefly and evaluates it on held-out images."""
 
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from spinet.arch.head_cost import model_cost
 from spinet.arch.scaling import Scaling
 from spinet.data.coco import CocoDataset
 from spinet.engine.build import ModelInfo
-from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+from spinet.engine.config import TrainConfig
 from spinet.engine.evaluate import EvalOptions, mean_loss
 from spinet.engine.machine import threads
 from spinet.engine.train import TrainResult, train
@@ -32,17 +32,17 @@ CURVE_POINTS = 20
 
 @dataclass(frozen=True)
 class ProxyTask:
-    """A proxy on a data set and a device: call it with a genotype and get what its training came to.
+    """A proxy on a dataset and a device: call it with a genotype to train and evaluate that.
 
-    It is a small plain value that pickles; the data are opened at the first call in a process and kept for the next.
+    It is small plain data that pickles; the dataset is opened at the first call in a process and kept for the next.
 
     Args:
         proxy: the training.
-        root: folder of a data set in COCO format; its val split is never read.
+        root: dataset folder; its val split is never read.
         device: `auto`, `cpu`, `cuda` ...
-        threads: of the CPU. Results hang on it in their last bits.
-        workers: processes that load images; 0 loads in this one, as is best for images kept in memory.
-        zero_cost: whether scores of the untrained network are recorded too.
+        threads: of the CPU. Results depend on it in their last bits (floating-point order).
+        workers: processes that load images; 0 loads in this one, best for cached images.
+        zero_cost: whether to record scores of the untrained network, too.
     """
 
     proxy: Proxy
@@ -55,14 +55,14 @@ class ProxyTask:
     def __call__(
         self, genotype: Genotype, *, base: Scaling, rung: int, seed: int, accumulate: int = 1
     ) -> dict[str, Any]:
-        """Train and measure one genotype; the same arguments give the same numbers in every process (CPU).
+        """Train and evaluate one genotype; the same arguments give the same numbers in every process (CPU).
 
         Args:
             genotype: the graph.
             base: scaling of its space, of which the proxy takes a narrow copy.
-            rung: number of the proxy's rung.
+            rung: index of the proxy's budget.
             seed: of weights, order and augmentation.
-            accumulate: parts that a step is split into when it does not fit into memory; see `parts_of`.
+            accumulate: least number of parts to split a step into, because it did not fit; see `parts_of`.
 
         Returns:
             `reward`, `AP`, `AP50` and `loss` on the held-out images; `curve`, the mean loss of each part of the
@@ -74,7 +74,7 @@ class ProxyTask:
             BuildError: the network cannot be built.
             OutOfMemory: a step does not fit.
             NotFinite: a loss or the weights, or the reward itself, stopped being numbers.
-            SpinetError: the data or the settings cannot work.
+            SpinetError: the dataset or the settings are invalid.
         """
         started = time.monotonic()
         with threads(self.threads), _memory_errors():
@@ -88,56 +88,24 @@ class ProxyTask:
                 metrics["zero_cost"] = zero_cost_scores(info, data.train, seed=seed, device=device)
         architecture = info.architecture
         assert isinstance(architecture, Architecture)
-        cost = model_cost(
-            architecture, self.proxy.image_size, num_classes=len(info.class_names), anchors=self.proxy.anchors
-        )
+        cost = model_cost(architecture, info.image_size, num_classes=len(info.class_names), anchors=self.proxy.anchors)
         metrics |= {"macs": cost.multiply_adds, "parameters": cost.parameters, "seconds": time.monotonic() - started}
         return metrics
 
     def config(self, rung: int, seed: int, accumulate: int, images: int) -> TrainConfig:
         """Return the settings of one training on so many images."""
-        proxy = self.proxy
-        epochs = proxy.epochs(rung)
-        steps = max(1, round(epochs * images / proxy.batch_size))
-        return TrainConfig(
-            model=self._model,
-            data=DataConfig(
-                root=self.root,
-                image_size=proxy.image_size,
-                scale_jitter=(proxy.scale_jitter[0], proxy.scale_jitter[1]),
-                horizontal_flip=proxy.horizontal_flip,
-                vertical_flip=proxy.vertical_flip,
-                max_objects=proxy.max_objects,
-                cache_images=proxy.cache_images,
-                workers=self.workers,
-            ),
-            optim=OptimConfig(
-                lr=proxy.lr,
-                lr_batch=proxy.batch_size,
-                weight_decay=proxy.weight_decay,
-                schedule="cosine",
-                warmup_epochs=proxy.warmup_epochs,
-                clip_norm=proxy.clip_norm,
-            ),
+        train, epochs = self.proxy.train, self.proxy.epochs(rung)
+        steps = max(1, round(epochs * images / train.batch_size))
+        return replace(
+            train,
+            data=replace(train.data, root=self.root, workers=self.workers),
+            optim=replace(train.optim, lr_batch=train.batch_size),
             epochs=epochs,
-            batch_size=proxy.batch_size,
-            accumulate=parts_of(proxy.batch_size, accumulate),
-            eval_epochs=0,
+            accumulate=parts_of(train.batch_size, accumulate),
             # Many short stretches, which `curve` joins to parts of equal length.
             log_steps=max(1, steps // (10 * CURVE_POINTS)),
             seed=seed,
             device=self.device,
-        )
-
-    @property
-    def _model(self) -> ModelConfig:
-        proxy = self.proxy
-        return ModelConfig(
-            activation=proxy.activation,
-            bn_momentum=proxy.bn_momentum,
-            anchor_scale=proxy.anchor_scale,
-            octaves=proxy.octaves,
-            aspect_ratios=proxy.aspect_ratios,
         )
 
     def _info(self, genotype: Genotype, base: Scaling, dataset: CocoDataset) -> ModelInfo:
@@ -145,7 +113,8 @@ class ProxyTask:
             architecture = Architecture(genotype, self.proxy.scaling(base))
         except SpinetError as error:
             raise BuildError(str(error)) from None
-        return ModelInfo(architecture, self._model, dataset.class_names, dataset.category_ids, self.proxy.image_size)
+        train = self.proxy.train
+        return ModelInfo(architecture, train.model, dataset.class_names, dataset.category_ids, train.data.image_size)
 
     def _metrics(self, config: TrainConfig, result: TrainResult, held_out: CocoDataset) -> dict[str, Any]:
         assert not isinstance(result.model, Classifier)
@@ -168,7 +137,7 @@ class ProxyTask:
 
 
 def parts_of(batch_size: int, least: int) -> int:
-    """Return the fewest equal parts, at least so many, that a batch can be split into; at most one for each image.
+    """Return the fewest equal parts, at least `least`, that a batch can be split into; at most one per image.
 
     >>> [parts_of(12, least) for least in (1, 2, 5, 8, 16)]
     [1, 2, 6, 12, 12]
@@ -186,24 +155,25 @@ class ProxyData:
 
 @lru_cache(maxsize=2)
 def open_data(root: str, proxy: Proxy) -> ProxyData:
-    """Return the parts of a data set's train split that a proxy learns from and measures on, opened once a process.
+    """Return the parts of a train split that a proxy trains on and evaluates on, opened once per process.
 
     Raises:
-        SpinetError: the data set cannot be read, or a part has no images or no objects.
+        SpinetError: the dataset cannot be read, or a part has no images or no objects.
     """
-    whole = _dataset(root, proxy.cache_images)
-    learnt, held = proxy.split([sample.image_id for sample in whole.samples])
-    data = ProxyData(whole.subset(learnt), whole.subset(held))
-    shares = {"held_out": (data.held_out, proxy.held_out), "data_fraction": (data.train, proxy.data_fraction)}
-    for setting, (part, share) in shares.items():
-        what = "held out for the reward" if setting == "held_out" else "left to learn from"
+    whole = _dataset(root, proxy.train.data.cache_images)
+    train, held_out = proxy.split([sample.image_id for sample in whole.samples])
+    data = ProxyData(whole.subset(train), whole.subset(held_out))
+    for setting, part, what in (
+        ("held_out", data.held_out, "held out for the reward"),
+        ("data_fraction", data.train, "left to train on"),
+    ):
         where = f"of the {len(whole)} images in {whole.annotation_file}"
+        fraction = f"{setting} {getattr(proxy, setting):.3g} of the proxy {proxy.name}"
         if not len(part):
-            raise SpinetError(f"{where}, none is {what}: {setting} {share:.3g} of the proxy {proxy.name} is too small")
+            raise SpinetError(f"{where}, none is {what}: {fraction} is too small")
         if not any(len(sample.labels) for sample in part.samples):
             raise SpinetError(
-                f"{where}, {len(part)} are {what} and none of them has an object; the proxy {proxy.name} takes the "
-                f"share {share:.3g} by {setting} and chooses by split_seed"
+                f"{where}, {len(part)} are {what} and none of them has an object: change {fraction}, or split_seed"
             )
     return data
 
@@ -214,7 +184,7 @@ def _dataset(root: str, cache_images: bool) -> CocoDataset:
 
 
 def curve(losses: tuple[tuple[int, float], ...], points: int = CURVE_POINTS) -> list[float]:
-    """Join stretches (last step, mean loss) to at most `points` parts of nearly equal length; return their means.
+    """Join stretches (last step, mean loss) into at most `points` parts of nearly equal length; return their means.
 
     >>> curve(((2, 4.0), (4, 3.0), (6, 2.0), (7, 1.0)), points=2)
     [3.5, 1.6666666666666667]
@@ -234,7 +204,7 @@ def curve(losses: tuple[tuple[int, float], ...], points: int = CURVE_POINTS) -> 
 
 @contextmanager
 def _memory_errors() -> Iterator[None]:
-    """Name what a step's own check does not see: no memory for the weights, or for the evaluation."""
+    """Name what the check of a step does not see: no memory for the weights, or for the evaluation."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

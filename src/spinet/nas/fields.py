@@ -1,0 +1,37 @@
+"""Validation of dataclasses: each field against its annotation, ranges included (`msgspec.Meta`)."""
+
+from dataclasses import is_dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from spinet.errors import SpinetError, unknown_name
+
+Count = Annotated[int, Meta(ge=1, le=10**6)]
+Natural = Annotated[int, Meta(ge=0, le=2**62)]
+Positive = Annotated[float, Meta(gt=0, le=1e6)]
+NonNegative = Annotated[float, Meta(ge=0, le=1e9)]
+Name = Annotated[str, Meta(min_length=1)]
+
+
+def check_fields(what: str, value: Any) -> None:
+    """Convert the fields of a frozen dataclass to their annotated types: lists to tuples, dicts to dataclasses.
+
+    Raises:
+        SpinetError: a value has another type, or is out of its range.
+    """
+    for name, kind in get_type_hints(type(value), include_extras=True).items():
+        given = getattr(value, name)
+        if isinstance(kind, type) and is_dataclass(given) and isinstance(given, kind):  # `convert` refuses subclasses
+            continue
+        try:
+            object.__setattr__(value, name, msgspec.convert(given, kind))
+        except msgspec.ValidationError as error:
+            if get_origin(kind) is Literal:
+                raise unknown_name(f"{name} in {what}", str(given), get_args(kind)) from None
+            expected, _, where = str(error).removeprefix("Expected ").partition(" - at `$")
+            item = f" at {where[:-1]}" if where else ""
+            raise SpinetError(
+                f"{what}: {name} must be {expected.partition(', got ')[0].replace('`', '')}{item}, got {given!r:.60}"
+            ) from None
