@@ -48,16 +48,21 @@ def test_a_cascade_has_two_box_heads_with_one_box_for_all_classes():
     assert cascade["box head 1"].parameters == faster["box head"].parameters - 4 * 90 * 1025
 
 
-@pytest.mark.parametrize("head", ["faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn"])
-def test_heads_without_convolutions_take_the_features_as_they_are(head):
+@pytest.mark.parametrize(
+    ("head", "box", "boxes"),
+    [("faster-rcnn", "box head", 91), ("mask-rcnn", "box head", 91), ("cascade-mask-rcnn", "box head 2", 1)],
+)
+def test_heads_without_convolutions_take_the_features_as_they_are(head, box, boxes):
     scaling = replace(Scaling(), head_convs=0, endpoint_channels=64)
+    channels, dense = region_head_channels(scaling.head_channels)
 
-    found = HEADS[head](scaling, AREAS, 91, None)
+    costs = HEADS[head](scaling, AREAS, 91, None)
 
-    assert all(cost.parameters > 0 for cost in found.values())
-    dense = region_head_channels(scaling.head_channels)[1]
-    box = next(cost for name, cost in found.items() if name.startswith("box head"))
-    assert box.parameters >= 49 * 64 * dense
+    # RoIs of 7 x 7 x 64 -> dense layer with bias and batch norm -> classes and boxes.
+    assert costs[box].parameters == 49 * 64 * dense + 3 * dense + (dense + 1) * (91 + 4 * boxes)
+    if "mask head" in costs:
+        # A 2x2 transposed convolution 64 -> channels with bias and batch norm -> masks.
+        assert costs["mask head"].parameters == 4 * 64 * channels + 3 * channels + (channels + 1) * 91
 
 
 def test_the_parts_of_a_whole_model_add_up():
