@@ -234,7 +234,7 @@ def test_boxes_that_are_dropped_are_counted_in_a_warning(spinet, tmp_path, digit
 def test_a_missing_data_folder_is_one_sentence(spinet, tmp_path):
     code, _, err = spinet(*small(tmp_path / "nowhere", tmp_path / "run"))
     assert code == 1
-    assert f"there is no data set folder {tmp_path / 'nowhere'}" in err
+    assert f"there is no dataset folder {tmp_path / 'nowhere'}" in err
 
 
 def test_evaluating_on_data_of_other_classes_is_one_sentence(spinet, tmp_path, digits):

@@ -100,14 +100,14 @@ def test_the_photos_of_clothes_are_ten_classes(real_photos):
 
 
 def test_what_is_wrong_with_folders_is_one_sentence(tmp_path):
-    refused(tmp_path / "none", "there is no data set folder")
-    refused(tmp_path, "has no train images; allowed are ROOT/.train,val./CLASS.*found is nothing")
+    refused(tmp_path / "none", "there is no dataset folder")
+    refused(tmp_path, "has no train images; expected ROOT/.train,val./CLASS.*found nothing")
     with pytest.raises(SpinetError, match="unknown split 'tran', did you mean 'train'"):
         ClassDataset(tmp_path, "tran")
     write_image(tmp_path / "train" / "a.jpg")
     refused(tmp_path, "train has no class folders")
     write_folders(tmp_path, ("cat",))
-    refused(tmp_path, r"train has one class only \(cat\); allowed are two or more")
+    refused(tmp_path, r"train has only one class \(cat\); expected at least two")
     (tmp_path / "train" / "dog").mkdir()
     refused(tmp_path, "the class folder .*dog holds no image")
     write_folders(tmp_path)
@@ -119,44 +119,44 @@ def test_what_is_wrong_with_folders_is_one_sentence(tmp_path):
 def test_two_formats_at_once_are_refused(tmp_path):
     write_json(write_folders(tmp_path))
 
-    refused(tmp_path, "holds class folders .* and a JSON file .*train2017.json.*allowed is one format")
+    refused(tmp_path, "holds class folders .* and a JSON file .*train2017.json.*expected one format")
 
 
 def test_two_json_files_of_one_split_are_refused(tmp_path):
     write_json(write_json(tmp_path), file="train2018.json")
 
-    refused(tmp_path, "has train2017.json and train2018.json; allowed is one file")
+    refused(tmp_path, "has train2017.json and train2018.json; expected one file")
 
 
 def test_two_folders_of_one_split_are_refused(tmp_path):
     for name in ("train", "val", "valid"):
         write_folders(tmp_path, split=name)
 
-    refused(tmp_path, "has val/ and valid/; allowed is one folder of val images", split="val")
+    refused(tmp_path, "has val/ and valid/; expected one folder of val images", split="val")
 
 
 def test_a_data_set_of_boxes_is_told_how_to_become_one_of_classes(tmp_path, write_coco):
     write_coco(tmp_path / "coco")
-    refused(tmp_path / "coco", "is a data set of boxes .COCO format.*`spinet crop-boxes .* -o CROPS`")
+    refused(tmp_path / "coco", "is a detection dataset .COCO format.*`spinet crop-boxes`")
 
     write_image(tmp_path / "yolo" / "train" / "images" / "a.jpg")
     (tmp_path / "yolo" / "train" / "labels").mkdir()
     (tmp_path / "yolo" / "train" / "labels" / "a.txt").write_text("0 .5 .5 .2 .2")
     (tmp_path / "yolo" / "data.yaml").write_text("names: [cat, dog]")
-    refused(tmp_path / "yolo", "is a data set of boxes .YOLO format")
+    refused(tmp_path / "yolo", "is a detection dataset .YOLO format")
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"annotations": []}, "image 5 in .*train2017.json has no annotation; allowed is one class an image"),
+        ({"annotations": []}, "image 5 in .*train2017.json has no annotation; expected one class per image"),
         ({"annotations": [{"id": 3, "image_id": 5, "category_id": 9}]}, "annotation 3 in .* category_id 9.*are 0, 7"),
         ({"annotations": [{"image_id": None, "category_id": 7}]}, "annotation number 1 in .* has image_id None"),
         (
             {"annotations": [{"image_id": 5, "category_id": 7}, {"image_id": 5, "category_id": 0}]},
             "image 5 in .* is of category 7 and of category 0",
         ),
-        ({"annotations": [{"image_id": 5, "category_id": 7, "bbox": [1, 2, 3, 4]}]}, "is a data set of boxes"),
+        ({"annotations": [{"image_id": 5, "category_id": 7, "bbox": [1, 2, 3, 4]}]}, "is a detection dataset"),
         ({"categories": [{"id": 7, "name": "Pica pica"}], "annotations": []}, "no annotation"),
         ({"categories": [{"id": 7}]}, "category 7 in .* has name None"),
         ({"images": [], "annotations": []}, "has no images"),
@@ -175,7 +175,7 @@ def test_a_json_file_with_one_category_is_refused(tmp_path):
     annotations = [{"image_id": 5 + k, "category_id": 7} for k in range(4)]
     write_json(tmp_path, categories=[{"id": 7, "name": "Pica pica"}], annotations=annotations)
 
-    refused(tmp_path, r"has one class only \(Pica pica\)")
+    refused(tmp_path, r"has only one class \(Pica pica\)")
 
 
 def test_broken_json_is_named_with_its_place(tmp_path):
@@ -188,7 +188,7 @@ def test_a_category_that_the_train_file_lacks_is_refused(tmp_path):
     write_json(tmp_path)
     write_json(tmp_path, "val", categories=[{"id": 7, "name": "Corvus corax"}, {"id": 0, "name": "Boletus edulis"}])
 
-    refused(tmp_path, "val2017.json has classes that .*train2017.json lacks: Corvus corax", split="val")
+    refused(tmp_path, "val2017.json has classes that are not in .*train2017.json: Corvus corax", split="val")
 
 
 def test_an_unreadable_image_is_named(tmp_path):

@@ -54,7 +54,7 @@ def test_the_official_layout_with_a_year_is_found(tmp_path, write_coco, year):
 def test_a_folder_without_a_year_wins_and_two_years_are_an_error(tmp_path, write_coco):
     for folder in ("train2014", "train2017"):
         write_coco(tmp_path, folder=folder)
-    with pytest.raises(SpinetError, match="train2014 and train2017; allowed is one"):
+    with pytest.raises(SpinetError, match="train2014 and train2017; expected one"):
         CocoDataset(tmp_path, "train")
 
     write_coco(tmp_path)
@@ -126,10 +126,10 @@ def test_the_ground_truth_fills_in_area_and_crowd_and_numbers_from_one(tmp_path,
     ("annotation", "sentence"),
     [
         ({"category_id": 99}, "annotation 77 in .*instances_train.json has category_id 99; .* are 3, 7"),
-        ({"category_id": "3"}, "annotation 77 .* category_id '3'; allowed is a whole number"),
+        ({"category_id": "3"}, "annotation 77 .* category_id '3'; must be an integer"),
         ({"image_id": 5}, "annotation 77 in .*instances_train.json has image_id 5, but no image has that id"),
         ({"image_id": [1]}, "annotation 77 .* image_id"),
-        ({"bbox": [1, 2, 3]}, r"annotation 77 .* bbox \[1, 2, 3\]; allowed are four finite numbers"),
+        ({"bbox": [1, 2, 3]}, r"annotation 77 .* bbox \[1, 2, 3\]; must be four finite numbers"),
         ({"bbox": [1, 2, 3, float("nan")]}, "annotation 77 .* four finite numbers"),
         ({"bbox": [1, 2, 3, float("inf")]}, "annotation 77 .* four finite numbers"),
         ({"bbox": [1, 2, 3, "4"]}, "annotation 77 .* four finite numbers"),
@@ -160,7 +160,7 @@ CATEGORY = {"id": 3, "name": "dog"}
         ({"images": [IMAGE | {"height": None}]}, "image 10 in .* has height None"),
         ({"images": [IMAGE | {"file_name": ""}]}, "image 10 in .* has file_name ''"),
         ({"categories": [{"id": 3}]}, "category 3 in .* has name None"),
-        ({"categories": None}, "lacks the key 'categories', found is images, annotations"),
+        ({"categories": None}, "missing key 'categories', found images, annotations"),
         ({"annotations": {}}, "'annotations' is not a list of objects"),
         ({"annotations": [1]}, "'annotations' is not a list of objects"),
     ],
@@ -181,7 +181,7 @@ def test_a_faulty_file_is_named_with_its_fault(tmp_path, write_coco, changes, se
         ),
         (b"", "instances_train.json is not valid JSON: line 1"),
         (b'{"images": "\xff\xfe"}', "instances_train.json is not valid JSON: byte 12"),
-        (b"[1]", "instances_train.json is not in COCO format.* found is a list"),
+        (b"[1]", "instances_train.json is not in COCO format.* found a list"),
     ],
 )
 def test_a_file_that_is_no_coco_json_is_named(tmp_path, write_coco, content, sentence):
@@ -193,18 +193,18 @@ def test_a_file_that_is_no_coco_json_is_named(tmp_path, write_coco, content, sen
 
 
 def test_missing_folders_and_files_are_errors_that_say_what_is_expected(tmp_path, write_coco):
-    with pytest.raises(SpinetError, match=r"no data set folder .*nowhere"):
+    with pytest.raises(SpinetError, match=r"no dataset folder .*nowhere"):
         CocoDataset(tmp_path / "nowhere", "train")
 
     write_coco(tmp_path)
-    with pytest.raises(SpinetError, match=r"no folder of val images; expected are val/.* found is annotations, train"):
+    with pytest.raises(SpinetError, match=r"no folder of val images; expected val/.* found annotations, train"):
         CocoDataset(tmp_path, "val")
 
     (tmp_path / "val").mkdir()
     with pytest.raises(SpinetError, match=r"annotation file .*instances_val\.json is missing"):
         CocoDataset(tmp_path, "val")
 
-    with pytest.raises(SpinetError, match="unknown split 'test'; allowed are 'train' and 'val'"):
+    with pytest.raises(SpinetError, match="unknown split 'test'; expected 'train' or 'val'"):
         CocoDataset(tmp_path, "test")
 
 
@@ -383,7 +383,7 @@ def test_all_broken_masks_are_counted(tmp_path, write_coco):
     annotations = [*with_masks(), *one_object(segmentation=[[1, 2]]), *one_object(segmentation=None)]
     write_coco(tmp_path, annotations=annotations)
 
-    with pytest.raises(SpinetError, match=r"polygon of 2 numbers; .* \(missing or faulty masks in all: 2 of 6\)$"):
+    with pytest.raises(SpinetError, match=r"polygon of 2 numbers; .* \(missing or invalid masks in total: 2 of 6\)$"):
         CocoDataset(tmp_path, "train", masks=True)
 
 
@@ -391,7 +391,7 @@ def test_all_broken_masks_are_counted(tmp_path, write_coco):
 def test_a_box_of_a_number_beyond_floats_is_named(tmp_path, write_coco, value):
     write_coco(tmp_path, annotations=one_object(bbox=[value, 0, 4, 4]))
 
-    with pytest.raises(SpinetError, match=r"annotation 77 in .* allowed are four finite numbers"):
+    with pytest.raises(SpinetError, match=r"annotation 77 in .* must be four finite numbers"):
         CocoDataset(tmp_path, "train")
 
 
@@ -402,7 +402,7 @@ def test_a_box_of_a_number_beyond_floats_is_named(tmp_path, write_coco, value):
         (None, "^annotation 77 in .*instances_train.json has no segmentation; Mask R-CNN needs"),
         ([[1, 2, 3, 4, 5]], "^annotation 77 in .*instances_train.json has a polygon of 5 numbers"),
         ({"size": [40, 30], "counts": [1200]}, r"^annotation 77 in .*instances_train.json has RLE of size \[40, 30\]"),
-        ({"size": [30, 40], "counts": "5O"}, "^annotation 77 in .*instances_train.json has broken RLE counts"),
+        ({"size": [30, 40], "counts": "5O"}, "^annotation 77 in .*instances_train.json has invalid RLE counts"),
     ],
 )
 def test_a_broken_mask_is_named_with_its_file_and_annotation(tmp_path, write_coco, segmentation, sentence, crowd):

@@ -50,5 +50,5 @@ def test_boxes_and_crops_are_those_of_the_same_training_without_it():
 
 @pytest.mark.parametrize("transform", [TrainTransform, ClassTrainTransform])
 def test_a_strength_beyond_one_is_refused(transform):
-    with pytest.raises(SpinetError, match=r"colour_jitter is 1\.5; allowed is a number from 0 to 1"):
+    with pytest.raises(SpinetError, match=r"colour_jitter is 1\.5; must be from 0 to 1"):
         transform(32, colour_jitter=1.5)

@@ -150,5 +150,5 @@ def test_without_scikit_image_the_error_says_what_to_install(tmp_path, monkeypat
 def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
     (tmp_path / "file").touch()
 
-    with pytest.raises(SpinetError, match=r"could not write the demo data set .*file"):
+    with pytest.raises(SpinetError, match=r"could not write the demo dataset .*file"):
         make_demo_dataset(tmp_path / "file", **SMALL)

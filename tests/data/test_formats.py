@@ -124,7 +124,7 @@ def test_two_formats_in_one_folder_are_refused_with_both_names(write):
     root = write("COCO")
     (root / "data.yaml").write_text("names: [cat]\n")
     with pytest.raises(
-        SpinetError, match=r"files of COCO \(annotations/.*json\) and of YOLO \(data.yaml\); allowed is"
+        SpinetError, match=r"files of COCO \(annotations/.*json\) and of YOLO \(data.yaml\); expected one"
     ):
         CocoDataset(root, "train")
 
@@ -145,10 +145,10 @@ def test_a_yaml_file_of_another_tool_beside_coco_files_is_no_second_format(write
 def test_a_folder_of_no_format_is_refused_with_the_layouts_and_what_is_there(tmp_path):
     (tmp_path / "photos").mkdir()
 
-    with pytest.raises(SpinetError, match=r"no data set folder; allowed are COCO: .*YOLO: .*VOC: .*; found is photos$"):
+    with pytest.raises(SpinetError, match=r"is not a dataset folder; expected COCO: .*YOLO: .*VOC: .*; found photos$"):
         CocoDataset(tmp_path, "train")
 
-    with pytest.raises(SpinetError, match="unknown split 'test'; allowed are 'train' and 'val'"):
+    with pytest.raises(SpinetError, match="unknown split 'test'; expected 'train' or 'val'"):
         CocoDataset(tmp_path, "test")
 
 
@@ -156,7 +156,7 @@ def test_a_folder_of_no_format_is_refused_with_the_layouts_and_what_is_there(tmp
 def test_class_folders_are_recognised_and_the_way_to_learn_from_them_is_named(tmp_path, split):
     write_folders(tmp_path, split=split)
 
-    with pytest.raises(SpinetError, match=f"classes of whole images .{split}/cat, {split}/dog .*small-cpu-classes"):
+    with pytest.raises(SpinetError, match=f"image classes .{split}/cat, {split}/dog .*small-cpu-classes"):
         CocoDataset(tmp_path, split)
 
 
@@ -164,7 +164,7 @@ def test_images_without_their_annotations_are_no_classes(tmp_path):
     write_folders(tmp_path, classes=("images",))
     (tmp_path / "train" / "labels").mkdir()
 
-    with pytest.raises(SpinetError, match="is no data set folder"):
+    with pytest.raises(SpinetError, match="is not a dataset folder"):
         CocoDataset(tmp_path, "train")
 
 
@@ -188,7 +188,5 @@ def test_sizes_that_are_known_are_not_looked_up_again(write):
         sample.path.write_bytes(b"")
 
     assert len(dataset.ground_truth()["annotations"]) == 3
-    with pytest.raises(
-        SpinetError, match=r"^3 of 3 images are not readable, the first one: .*0\.png: the file is empty"
-    ):
+    with pytest.raises(SpinetError, match=r"^3 of 3 images cannot be read, the first one: .*0\.png: the file is empty"):
         read_split(root, "val")

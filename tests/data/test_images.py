@@ -141,7 +141,7 @@ def test_broken_exif_data_does_not_hide_a_good_image(tmp_path, colours):
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "empty"), (b"not an image", "no image"), (b"\x89PNG\r\n\x1a\n", "")]
+    ("content", "reason"), [(b"", "empty"), (b"not an image", "not an image"), (b"\x89PNG\r\n\x1a\n", "")]
 )
 def test_a_file_that_is_no_image_is_an_error_that_names_it(tmp_path, content, reason):
     (tmp_path / "bad.jpg").write_bytes(content)
@@ -196,5 +196,5 @@ def test_an_image_above_our_limit_is_an_error_that_names_it(tmp_path, monkeypatc
     path = saved(tmp_path / "a.png", colours)
     monkeypatch.setattr(images, "MAX_PIXELS", 34)
 
-    with pytest.raises(SpinetError, match=r"a\.png has 7 x 5 pixels; allowed are 34"):
+    with pytest.raises(SpinetError, match=r"a\.png has 7 x 5 pixels; must be at most 34"):
         read_image(path)

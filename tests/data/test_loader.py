@@ -221,7 +221,7 @@ def test_an_unreadable_image_of_a_class_arrives_as_its_sentence_alone(tmp_path):
         train_loader(dataset, ClassTrainTransform(16), batch_size=6, seed=0),
         eval_loader(dataset, ClassEvalTransform(16), batch_size=6),
     ):
-        with pytest.raises(SpinetError, match=r"^could not read the image .*dog.c\.png: it is no image"):
+        with pytest.raises(SpinetError, match=r"^could not read the image .*dog.c\.png: not an image"):
             next(iter(stream))
 
 

@@ -96,7 +96,7 @@ def test_roboflows_layout_has_xml_files_beside_the_images(root, tmp_path):
         assert [len(sample.labels) for sample in CocoDataset(export, split).samples] == [1, 0, 2]
 
     (export / "valid" / "val_1.xml").unlink()
-    with pytest.raises(SpinetError, match=r"the image .*valid/val_1.png has no XML file beside it"):
+    with pytest.raises(SpinetError, match=r"the image .*valid/val_1.png has no XML file"):
         CocoDataset(export, "val")
 
 
@@ -108,11 +108,11 @@ def test_roboflows_layout_has_xml_files_beside_the_images(root, tmp_path):
         ('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "train_0.xml declares a document type or entities"),
         (
             "<annotation><object><bndbox/></object></annotation>",
-            "object number 1 in .*train_0.xml has no name; allowed is the name of its class",
+            "object number 1 in .*train_0.xml has no name; expected the name of its class",
         ),
         (
             "<annotation><object><name>cat</name><bndbox><xmin>1</xmin></bndbox></object></annotation>",
-            "object number 1 in .*train_0.xml has the box 1, None, None, None; allowed are numbers: xmin, ymin",
+            "object number 1 in .*train_0.xml has the box 1, None, None, None; must be numbers: xmin, ymin",
         ),
         (
             "<annotation><object><name>cat</name></object></annotation>",
@@ -124,7 +124,7 @@ def test_roboflows_layout_has_xml_files_beside_the_images(root, tmp_path):
         ),
         (
             "<annotation><size><width>wide</width><height>1</height></size></annotation>",
-            "train_0.xml has the size wide x 1; allowed are two whole numbers",
+            "train_0.xml has the size wide x 1; must be two integers",
         ),
     ],
 )
@@ -150,7 +150,7 @@ def test_missing_files_are_named(root):
         CocoDataset(root, "val")
 
     (root / "JPEGImages").rename(root / "images")
-    with pytest.raises(SpinetError, match=r"there is no folder .*JPEGImages; Pascal VOC's images are expected there"):
+    with pytest.raises(SpinetError, match=r"there is no folder .*JPEGImages; Pascal VOC format has its images there"):
         CocoDataset(root, "train")
 
 
@@ -158,5 +158,5 @@ def test_files_without_any_object_have_no_classes(root):
     for file in (root / "Annotations").iterdir():
         file.write_text("<annotation/>")
 
-    with pytest.raises(SpinetError, match="the 6 XML files of .* hold no object; allowed is one or more"):
+    with pytest.raises(SpinetError, match="the 6 XML files of .* have no objects; expected at least one"):
         CocoDataset(root, "train")

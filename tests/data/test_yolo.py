@@ -95,7 +95,7 @@ def test_the_yaml_file_itself_names_the_data_set(root):
     (root / "other.yaml").write_text("names: [fish]\n")
 
     assert len(CocoDataset(root / "aquarium.yaml", "train")) == 3
-    with pytest.raises(SpinetError, match="YAML files aquarium.yaml, other.yaml; name one of them as the data set"):
+    with pytest.raises(SpinetError, match="YAML files aquarium.yaml, other.yaml; pass one of them as the dataset"):
         CocoDataset(root, "train")
 
 
@@ -147,17 +147,17 @@ def test_a_box_a_little_outside_is_clipped_and_counted(root):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("0 0.5 0.5 0.5 0.5\n\n0 0.5 0.5 0.5\n", r"labels/train/0.txt, line 3: 4 numbers; allowed are 5"),
-        ("0 0.5 0.5 0.5 0.5 0.9\n", r"0.txt, line 1: 6 numbers; allowed are 5"),
-        ("0 .1 .1 .2 .2 .3 .3 .4\n", r"0.txt, line 1: 8 numbers; allowed are 5"),
+        ("0 0.5 0.5 0.5 0.5\n\n0 0.5 0.5 0.5\n", r"labels/train/0.txt, line 3: 4 numbers; must be 5"),
+        ("0 0.5 0.5 0.5 0.5 0.9\n", r"0.txt, line 1: 6 numbers; must be 5"),
+        ("0 .1 .1 .2 .2 .3 .3 .4\n", r"0.txt, line 1: 8 numbers; must be 5"),
         ("0 0.5 0.5 0.5 wide\n", r"0.txt, line 1: 'wide' is not a number"),
         ("0 0.5 0.5 0.5 nan\n", r"0.txt, line 1: 'nan' is not a finite number"),
         ("2 0.5 0.5 0.5 0.5\n", r"0.txt, line 1: class 2 is not one of the 2 in the YAML file, 0 to 1"),
         ("-1 0.5 0.5 0.5 0.5\n", r"0.txt, line 1: class -1 is not one"),
         ("0.5 0.5 0.5 0.5 0.5\n", r"0.txt, line 1: class 0.5 is not one"),
         ("cat 0.5 0.5 0.5 0.5\n", r"0.txt, line 1: 'cat' is not a number"),
-        ("0 20 15 10 10\n", r"0.txt, line 1: 20 is no share .* \(0 to 1\); is it in pixels\?$"),
-        ("0 20 15 10 10\n7 1 1 1 1\n", r"0.txt, line 1: .* \(faulty lines in all: 2\)$"),
+        ("0 20 15 10 10\n", r"0.txt, line 1: 20 is not a normalized coordinate \(0-1\); is it in pixels\?$"),
+        ("0 20 15 10 10\n7 1 1 1 1\n", r"0.txt, line 1: .* \(invalid lines in total: 2\)$"),
     ],
 )
 def test_a_faulty_label_line_is_named_with_its_file_and_number(root, text, sentence):
@@ -177,28 +177,28 @@ def test_labels_that_are_no_text_are_named(root):
 def test_labels_in_another_place_are_missed(root):
     shutil.rmtree(root / "labels" / "train")
 
-    with pytest.raises(SpinetError, match=r"no image has a label file; expected for .*0.png is .*labels/train/0.txt$"):
+    with pytest.raises(SpinetError, match=r"no image has a label file; expected .*labels/train/0.txt for .*0.png$"):
         CocoDataset(root, "train")
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", r"data.yaml is empty; allowed is a YAML file with 'names: \[cat, dog\]'"),
+        ("", r"data.yaml is empty; expected a YAML file with 'names: \[cat, dog\]'"),
         ("# nothing\n", "data.yaml is empty"),
-        ("[cat, dog]", "data.yaml holds a list; allowed is a YAML file with"),
+        ("[cat, dog]", "data.yaml holds a list; expected a YAML file with"),
         ("names: [cat\ntrain: a", r"data.yaml is not valid YAML: line 2, column 6: "),
         ("names: \x00", "data.yaml is not valid YAML"),
-        ("train: images/train", "data.yaml has names None; allowed is a list of class names"),
-        ("names: []", r"data.yaml has names \[\]; allowed"),
-        ("names: {0: cat, 2: dog}", "the names in .*data.yaml are numbered 0, 2; allowed is 0, 1, 2 ... without a gap"),
-        ("names: [cat, yes]", "data.yaml has the name True for class 1; allowed is a text, in quotes if need be"),
+        ("train: images/train", "data.yaml has names None; must be a list of class names"),
+        ("names: []", r"data.yaml has names \[\]; must be"),
+        ("names: {0: cat, 2: dog}", "the names in .*data.yaml are numbered 0, 2; must be 0, 1, 2 ... without a gap"),
+        ("names: [cat, yes]", "data.yaml has the name True for class 1; must be a string, in quotes if need be"),
         ("names: [cat, [dog]]", r"has the name \['dog'\] for class 1"),
         ("nc: 3\nnames: [cat, dog]", "data.yaml has nc 3 but 2 names"),
         ("names: [cat, dog]\ntrain: fotos", r"has train: fotos, but there is no .*yolo/fotos$"),
         ("names: [cat, dog]\npath: a\ntrain: fotos", r"there is no .*yolo/a/fotos and no .*yolo/fotos$"),
-        ("names: [cat, dog]\ntrain: {a: b}", r"has train {'a': 'b'}; allowed is a folder of images, or a list of them"),
-        ("names: [cat, dog]\ntrain: labels", "data.yaml has no train images: there is none in labels"),
+        ("names: [cat, dog]\ntrain: {a: b}", r"has train {'a': 'b'}; must be a folder of images, or a list of folders"),
+        ("names: [cat, dog]\ntrain: labels", "data.yaml has no train images in labels"),
         ("names: [cat, dog]\ntrain: list.txt", r"list.txt lists the image images/9.png, but there is no file .*9.png"),
     ],
 )
@@ -214,19 +214,19 @@ def test_missing_folders_and_a_missing_yaml_file_are_named(root):
     shutil.rmtree(root / "images" / "val")
     settings(root, "names: [cat, dog]\n")
     with pytest.raises(
-        SpinetError, match="does not say where the val images are; allowed is a line such as 'val: images/val'"
+        SpinetError, match="does not say where the val images are; expected a line such as 'val: images/val'"
     ):
         CocoDataset(root, "val")
 
     (root / "data.yaml").unlink()
-    with pytest.raises(SpinetError, match="has labels but no data.yaml with the class names; allowed is one with"):
+    with pytest.raises(SpinetError, match="has labels but no data.yaml with the class names; expected one with"):
         CocoDataset(root, "train")
 
 
 def test_an_image_that_cannot_be_read_is_named(root):
     (root / "images" / "train" / "1.png").write_bytes(b"no image")
 
-    with pytest.raises(SpinetError, match=r"^could not read the image .*train/1.png: it is no image"):
+    with pytest.raises(SpinetError, match=r"^could not read the image .*train/1.png: not an image"):
         CocoDataset(root, "train")
 
 

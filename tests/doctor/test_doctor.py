@@ -568,7 +568,7 @@ def test_sizes_that_make_no_sense_and_folders_of_no_format_are_one_sentence(tmp_
     assert (code, err) == (1, "spinet: error: image size 0 and anchor scale 3.0 must be above 0\n")
 
     code, _, err = spinet("doctor", tmp_path / "nowhere")
-    assert (code, err) == (1, f"spinet: error: there is no data set folder {tmp_path / 'nowhere'}\n")
+    assert (code, err) == (1, f"spinet: error: there is no dataset folder {tmp_path / 'nowhere'}\n")
 
 
 @pytest.mark.slow

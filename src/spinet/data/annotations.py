@@ -1,4 +1,4 @@
-"""Reading and checking a COCO annotation file; every fault becomes one sentence that says where it is."""
+"""Reading and validating a COCO annotation file; errors name the file and the entry."""
 
 import json
 import re
@@ -11,19 +11,19 @@ from spinet.errors import SpinetError
 
 Entry = dict[str, Any]
 
-# How tools name the two splits, in files and in folders.
+# Names of the two splits, in files and folders of various tools.
 SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation")}
 ROBOFLOW_FILE = "_annotations.coco.json"
 
 
 class RawSplit(NamedTuple):
-    """One split of a data set of any format.
+    """One split of a dataset in any format.
 
     Attributes:
-        file: what lists its images or classes, for messages.
-        folder: what the images' file names are relative to.
-        raw: a COCO dict with images, categories and annotations, unchecked.
-        places: file and line of each annotation, in formats whose annotations have no numbers of their own.
+        file: lists its images or classes, for messages.
+        folder: base of the images' file names.
+        raw: a COCO dict with images, categories and annotations, not validated.
+        places: file and line of each annotation, in formats whose annotations have no ids.
     """
 
     file: Path
@@ -32,7 +32,7 @@ class RawSplit(NamedTuple):
     places: Sequence[tuple[Path, int]] = ()
 
     def annotation(self, index: int) -> str:
-        """How messages call an annotation, and where it is."""
+        """Return the name and position of an annotation for messages."""
         if self.places:
             file, line = self.places[index]
             return f"{file}, line {line}"
@@ -46,7 +46,7 @@ def read_coco(root: Path, split: str) -> RawSplit:
     `ROOT/train2017` and `instances_train2017.json`; or Roboflow's, `ROOT/{train,valid}/_annotations.coco.json`.
 
     Raises:
-        SpinetError: a folder or file is missing, unreadable, not JSON, or lacks one of COCO's lists.
+        SpinetError: a folder or file is missing, unreadable, not JSON, or does not have COCO's lists.
     """
     folder, file = _locate(root, split)
     return RawSplit(file, folder, read_annotation_file(file))
@@ -57,27 +57,27 @@ def _locate(root: Path, split: str) -> tuple[Path, Path]:
     beside = [root / name for name in SPLIT_NAMES[split] if (root / name / ROBOFLOW_FILE).is_file()]
     if beside:
         return beside[0], beside[0] / ROBOFLOW_FILE
-    layout = f"expected are {split}/ and annotations/instances_{split}.json, or both with a year ({split}2017)"
+    layout = f"expected {split}/ and annotations/instances_{split}.json, or both with a year ({split}2017)"
     names = sorted(entry.name for entry in root.iterdir())
     folders = [name for name in names if re.fullmatch(rf"{split}(\d{{4}})?", name) and (root / name).is_dir()]
     if not folders:
-        found = ", ".join(names[:10]) or "nothing"
-        raise SpinetError(f"{root} has no folder of {split} images; {layout}, found is {found}")
+        content = ", ".join(names[:10]) or "nothing"
+        raise SpinetError(f"{root} has no folder of {split} images; {layout}, found {content}")
     files = {folder: root / "annotations" / f"instances_{folder}.json" for folder in folders}
     complete = [folder for folder, file in files.items() if file.is_file()]
     if not complete:
         raise SpinetError(f"the annotation file {files[folders[0]]} is missing; {layout}")
     if len(complete) > 1 and split not in complete:
-        raise SpinetError(f"{root} has {' and '.join(complete)}; allowed is one annotated {split} folder")
-    # Sorting has put the folder without a year first.
+        raise SpinetError(f"{root} has {' and '.join(complete)}; expected one annotated {split} folder")
+    # Sorted, so the folder without a year comes first.
     return root / complete[0], files[complete[0]]
 
 
 def read_annotation_file(file: Path) -> dict[str, Any]:
-    """Read a JSON file that has COCO's three lists; their entries are not looked at.
+    """Read a JSON file with COCO's three lists, without validating their entries.
 
     Raises:
-        SpinetError: the file is unreadable, not JSON, or lacks one of the lists.
+        SpinetError: the file is unreadable, not JSON, or does not have the lists.
     """
     try:
         raw = json.loads(file.read_bytes())
@@ -90,13 +90,13 @@ def read_annotation_file(file: Path) -> dict[str, Any]:
         raise SpinetError(f"could not read {file}: {error.strerror}") from error
     if not isinstance(raw, dict):
         raise SpinetError(
-            f"{file} is not in COCO format: allowed is an object with images, annotations and categories,"
-            f" found is a {type(raw).__name__}"
+            f"{file} is not in COCO format: expected an object with images, annotations and categories,"
+            f" found a {type(raw).__name__}"
         )
     for key in ("images", "annotations", "categories"):
         if key not in raw:
-            found = ", ".join(raw) or "nothing"
-            raise SpinetError(f"{file} is not in COCO format: it lacks the key {key!r}, found is {found}")
+            content = ", ".join(raw) or "nothing"
+            raise SpinetError(f"{file} is not in COCO format: missing key {key!r}, found {content}")
         if not isinstance(raw[key], list) or not all(isinstance(entry, dict) for entry in raw[key]):
             raise SpinetError(f"{file} is not in COCO format: {key!r} is not a list of objects")
     return raw
@@ -106,16 +106,16 @@ def category_names(raw: dict[str, Any], file: Path) -> dict[int, str]:
     """Return the name of each category id, ids ascending.
 
     Raises:
-        SpinetError: there is none, two share an id, or one has no name.
+        SpinetError: there is none, two have the same id, or one has no name.
     """
     names: dict[int, str] = {}
     for position, category in enumerate(raw["categories"], start=1):
-        category_id = _whole_number(category, "id", f"category number {position}", file)
+        category_id = _integer(category, "id", f"category number {position}", file)
         if category_id in names:
-            raise SpinetError(f"{file} has two categories with id {category_id}; allowed is one")
-        names[category_id] = _text(category, "name", f"category {category_id}", file)
+            raise SpinetError(f"{file} has two categories with id {category_id}; ids must be unique")
+        names[category_id] = _string(category, "name", f"category {category_id}", file)
     if not names:
-        raise SpinetError(f"{file} has no categories; allowed is one or more")
+        raise SpinetError(f"{file} has no categories; expected at least one")
     return dict(sorted(names.items()))
 
 
@@ -123,21 +123,21 @@ def image_entries(raw: dict[str, Any], file: Path) -> dict[int, Entry]:
     """Return the image entries by id, in the file's order.
 
     Raises:
-        SpinetError: there is none, two share an id, or one lacks a file name or a size.
+        SpinetError: there is none, two have the same id, or one has no file name or size.
     """
     images: dict[int, Entry] = {}
     for position, image in enumerate(raw["images"], start=1):
-        image_id = _whole_number(image, "id", f"image number {position}", file)
+        image_id = _integer(image, "id", f"image number {position}", file)
         name = f"image {image_id}"
         if image_id in images:
-            raise SpinetError(f"{file} has two images with id {image_id}; allowed is one")
-        _text(image, "file_name", name, file)
+            raise SpinetError(f"{file} has two images with id {image_id}; ids must be unique")
+        _string(image, "file_name", name, file)
         for side in ("width", "height"):
-            if _whole_number(image, side, name, file) < 1:
-                raise SpinetError(f"{name} in {file} has {side} {image[side]}; allowed is 1 or more")
+            if _integer(image, side, name, file) < 1:
+                raise SpinetError(f"{name} in {file} has {side} {image[side]}; must be at least 1")
         images[image_id] = image
     if not images:
-        raise SpinetError(f"{file} has no images; allowed is one or more")
+        raise SpinetError(f"{file} has no images; expected at least one")
     return images
 
 
@@ -145,43 +145,41 @@ def check_annotations(raw: dict[str, Any], file: Path, images: dict[int, Entry],
     """Check that each annotation has a box, a known image and a known category.
 
     Raises:
-        SpinetError: the first that does not, by its id.
+        SpinetError: the first invalid one, by its id.
     """
     for position, annotation in enumerate(raw["annotations"], start=1):
         name = annotation_name(annotation, position)
         box = annotation.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(_is_finite_number(value) for value in box):
-            raise SpinetError(
-                f"{name} in {file} has bbox {box!r}; allowed are four finite numbers: x, y, width, height"
-            )
-        image_id = _whole_number(annotation, "image_id", name, file)
+            raise SpinetError(f"{name} in {file} has bbox {box!r}; must be four finite numbers: x, y, width, height")
+        image_id = _integer(annotation, "image_id", name, file)
         if image_id not in images:
             raise SpinetError(f"{name} in {file} has image_id {image_id}, but no image has that id")
-        category_id = _whole_number(annotation, "category_id", name, file)
+        category_id = _integer(annotation, "category_id", name, file)
         if category_id not in names:
             known = ", ".join(map(str, names))
             raise SpinetError(f"{name} in {file} has category_id {category_id}; the categories are {known}")
 
 
 def annotation_name(annotation: Entry, position: int) -> str:
-    """How messages call an annotation: by its id, or else by its place in the file, counted from 1."""
+    """Return the name of an annotation for messages: its id, or else its position in the file, from 1."""
     return f"annotation {annotation['id']}" if "id" in annotation else f"annotation number {position}"
 
 
 def _is_finite_number(value: object) -> bool:
-    # Not isinstance, which would let true and false through. JSON's whole numbers may be larger than any float.
+    # Not isinstance, which accepts bool. JSON integers may be larger than any float.
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
 
 
-def _whole_number(entry: Entry, key: str, name: str, file: Path) -> int:
+def _integer(entry: Entry, key: str, name: str, file: Path) -> int:
     value = entry.get(key)
     if type(value) is int or (type(value) is float and value.is_integer()):
         return int(value)
-    raise SpinetError(f"{name} in {file} has {key} {value!r}; allowed is a whole number")
+    raise SpinetError(f"{name} in {file} has {key} {value!r}; must be an integer")
 
 
-def _text(entry: Entry, key: str, name: str, file: Path) -> str:
+def _string(entry: Entry, key: str, name: str, file: Path) -> str:
     value = entry.get(key)
     if isinstance(value, str) and value:
         return value
-    raise SpinetError(f"{name} in {file} has {key} {value!r}; allowed is a text")
+    raise SpinetError(f"{name} in {file} has {key} {value!r}; must be a string")

@@ -1,4 +1,4 @@
-"""Classification data sets: every image is of one class."""
+"""Classification datasets: one class per image."""
 
 from collections.abc import Iterable
 from copy import copy
@@ -11,37 +11,37 @@ from spinet.data.images import read_image
 
 
 class ClassDataset:
-    """One split of a classification data set: image folders as ImageNet's, or a JSON file as iNaturalist-2017's.
+    """One split of a classification dataset: image folders like ImageNet, or a JSON file like iNaturalist-2017.
 
-    Image folders are `ROOT/{train,val}/CLASS/*.jpg`, also with folders inside a class; the val folder may be called
-    valid or validation. Its classes are those of the train folder, so that a val split that lacks some keeps its
-    labels. The other form is `ROOT/train2017.json` and `ROOT/val2017.json` (also in `ROOT/annotations`), with images,
-    categories, and annotations that give each image one category; file names are relative to ROOT.
+    Image folders are `ROOT/{train,val}/CLASS/*.jpg`, also with nested folders; the val folder may be called valid or
+    validation. Labels always follow the train folder, even if val does not have all classes. The other form is
+    `ROOT/train2017.json` and `ROOT/val2017.json` (also in `ROOT/annotations`), with images, categories, and
+    annotations that give each image one category; file names are relative to ROOT.
 
     Attributes:
-        root: the data set folder.
+        root: the dataset folder.
         split: "train" or "val".
         annotation_file: the split's folder or JSON file, for messages.
-        samples: one `ClassSample` an image: image_id, path, label.
+        samples: one `ClassSample` per image: image_id, path, label.
         class_names: name of each label.
         category_ids: id of each label, ascending: the JSON file's, or 1 to K.
     """
 
     def __init__(self, root: Path, split: str, cache_images: bool = False) -> None:
-        """Find the images and their classes; images are only looked for, not opened.
+        """Find the images and their classes; images are not opened.
 
         Args:
-            root: the data set folder.
+            root: the dataset folder.
             split: "train" or "val".
-            cache_images: keep each image that `image` has read in memory; loader workers keep one copy each.
+            cache_images: keep decoded images in memory; each loader worker keeps its own copy.
 
         Raises:
-            SpinetError: folder, classes or image files are missing or not valid, or the folder holds boxes.
+            SpinetError: folder, classes or image files are missing or invalid, or the folder is a detection dataset.
         """
         self.root, self.split = root, split
         self.annotation_file, names, self.samples = read_class_split(root, split)
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
-        # By image id, so that views of this data set share it.
+        # By image id, so that subsets share it.
         self._cache: dict[int, Tensor] | None = {} if cache_images else None
 
     def __len__(self) -> int:
@@ -51,7 +51,7 @@ class ClassDataset:
         """Return the image of `samples[index]` as uint8 RGB `(3, H, W)`.
 
         Raises:
-            SpinetError: the file is broken.
+            SpinetError: the file is corrupt.
         """
         sample = self.samples[index]
         if self._cache is not None and sample.image_id in self._cache:
@@ -62,7 +62,7 @@ class ClassDataset:
         return image
 
     def subset(self, indices: Iterable[int]) -> "ClassDataset":
-        """Return a view of the images at these places; classes stay, and decoded images are shared."""
+        """Return a view of the images at these indices, with the same classes and cache."""
         view = copy(self)
         view.samples = [self.samples[index] for index in indices]
         return view

@@ -1,4 +1,4 @@
-"""Finding the images and classes of a classification data set: image folders, or a JSON file as iNaturalist's."""
+"""Finding the images and classes of a classification dataset: image folders, or a JSON file like iNaturalist's."""
 
 import os
 import re
@@ -12,8 +12,8 @@ from spinet.data.images import IMAGE_SUFFIXES
 from spinet.errors import SpinetError, unknown_name
 
 LAYOUTS = (
-    "ROOT/{train,val}/CLASS/*.jpg, or ROOT/{train,val}2017.json as iNaturalist's (also in ROOT/annotations) with image"
-    " files relative to ROOT"
+    "ROOT/{train,val}/CLASS/*.jpg, or ROOT/{train,val}2017.json like iNaturalist's (also in ROOT/annotations) with"
+    " image files relative to ROOT"
 )
 
 
@@ -21,9 +21,9 @@ class ClassSample(NamedTuple):
     """One image of a class.
 
     Attributes:
-        image_id: the id in the JSON file; of image folders the place among the sorted paths, from 1.
+        image_id: the id in the JSON file, or in image folders the index among the sorted paths, from 1.
         path: the image file.
-        label: position in `ClassDataset.class_names`.
+        label: index into `ClassDataset.class_names`.
     """
 
     image_id: int
@@ -32,7 +32,7 @@ class ClassSample(NamedTuple):
 
 
 class ClassSplit(NamedTuple):
-    """One split as it was found.
+    """One split of a classification dataset.
 
     Attributes:
         place: the split's folder or JSON file, for messages.
@@ -49,13 +49,13 @@ def read_class_split(root: Path, split: str) -> ClassSplit:
     """Read one split; the classes are those of the train split, where there is one.
 
     Raises:
-        SpinetError: the folder has no such split, holds boxes or two formats, or a class or an image is not as it
-            should be.
+        SpinetError: the folder has no such split, is a detection dataset or of two formats, or a class or an image is
+            invalid.
     """
     if split not in SPLIT_NAMES:
         raise unknown_name("split", split, SPLIT_NAMES)
     if not root.is_dir():
-        raise SpinetError(f"there is no data set folder {root}")
+        raise SpinetError(f"there is no dataset folder {root}")
     file, folder = _json_file(root, split), _split_folder(root, split)
     raw = _read(file, root) if file else None
     if raw is None:
@@ -63,60 +63,60 @@ def read_class_split(root: Path, split: str) -> ClassSplit:
     classes = class_folders(folder) if folder else []
     if file and classes:
         raise SpinetError(
-            f"{root} holds class folders ({folder}) and a JSON file ({file}) of {split} images; allowed is one format:"
+            f"{root} holds class folders ({folder}) and a JSON file ({file}) of {split} images; expected one format:"
             " move the other one elsewhere"
         )
     if file and raw is not None:
-        found = _from_json(file, raw, root, split)
+        result = _from_json(file, raw, root, split)
     elif folder:
-        found = _from_folders(folder, classes, root, split)
+        result = _from_folders(folder, classes, root, split)
     else:
         content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
-        raise SpinetError(f"{root} has no {split} images; allowed are {LAYOUTS}; found is {content}")
-    if len(found.names) < 2:
+        raise SpinetError(f"{root} has no {split} images; expected {LAYOUTS}; found {content}")
+    if len(result.names) < 2:
         raise SpinetError(
-            f"{found.place} has one class only ({some(found.names.values(), 3)}); allowed are two or more"
+            f"{result.place} has only one class ({some(result.names.values(), 3)}); expected at least two"
         )
-    return found
+    return result
 
 
 def _json_file(root: Path, split: str) -> Path | None:
-    """Return the JSON file that lists a split; the folder is searched first, and names without a year."""
+    """Return the JSON file of a split, from the folder or else its annotations folder."""
     names = "|".join(SPLIT_NAMES[split])
     pattern = re.compile(rf"(instances_)?({names})(\d{{4}})?\.json")
     for folder in (root, root / "annotations"):
-        found = sorted(file for file in folder.glob("*.json") if pattern.fullmatch(file.name))
-        if len(found) > 1:
-            shown = " and ".join(file.name for file in found)
-            raise SpinetError(f"{folder} has {shown}; allowed is one file of {split} images")
-        if found:
-            return found[0]
+        files = sorted(file for file in folder.glob("*.json") if pattern.fullmatch(file.name))
+        if len(files) > 1:
+            shown = " and ".join(file.name for file in files)
+            raise SpinetError(f"{folder} has {shown}; expected one file of {split} images")
+        if files:
+            return files[0]
     return None
 
 
 def _split_folder(root: Path, split: str) -> Path | None:
-    found = [root / name for name in SPLIT_NAMES[split] if (root / name).is_dir()]
-    if len(found) > 1:
-        shown = " and ".join(f"{folder.name}/" for folder in found)
-        raise SpinetError(f"{root} has {shown}; allowed is one folder of {split} images")
-    return found[0] if found else None
+    folders = [root / name for name in SPLIT_NAMES[split] if (root / name).is_dir()]
+    if len(folders) > 1:
+        shown = " and ".join(f"{folder.name}/" for folder in folders)
+        raise SpinetError(f"{root} has {shown}; expected one folder of {split} images")
+    return folders[0] if folders else None
 
 
 def _refuse_boxes(root: Path, kind: str | None = None) -> None:
     try:
         kind = kind or recognise(root)
     except SpinetError:
-        # No detection data set of any format, so classes may well be in there.
+        # Not a detection dataset, so it may hold classes.
         return
     raise SpinetError(
-        f"{root} is a data set of boxes ({kind} format), but classification needs one class an image:"
-        f" `spinet crop-boxes {root} -o CROPS` makes image folders of its objects"
+        f"{root} is a detection dataset ({kind} format), but classification needs one class per image:"
+        f" `spinet crop-boxes` makes image folders from its objects"
     )
 
 
 def _from_folders(folder: Path, classes: list[str], root: Path, split: str) -> ClassSplit:
     if not classes:
-        raise SpinetError(f"{folder} has no class folders; allowed are {LAYOUTS}")
+        raise SpinetError(f"{folder} has no class folders; expected {LAYOUTS}")
     known, train = classes, _split_folder(root, "train")
     if split != "train" and train:
         known = class_folders(train)
@@ -127,7 +127,7 @@ def _from_folders(folder: Path, classes: list[str], root: Path, split: str) -> C
         files = _images_below(folder / name)
         if not files:
             raise SpinetError(
-                f"the class folder {folder / name} holds no image ({', '.join(IMAGE_SUFFIXES)}); add some or remove it"
+                f"the class folder {folder / name} has no images ({', '.join(IMAGE_SUFFIXES)}); add some or remove it"
             )
         samples += [ClassSample(len(samples) + at, file, label_of[name]) for at, file in enumerate(files, start=1)]
     return ClassSplit(folder, dict(enumerate(known, start=1)), samples)
@@ -165,11 +165,11 @@ def _from_json(file: Path, raw: dict[str, Any], root: Path, split: str) -> Class
     for position, image in enumerate(raw["images"], start=1):
         image_id, name = image.get("id"), image.get("file_name")
         if type(image_id) is not int:
-            raise SpinetError(f"image number {position} in {file} has id {image_id!r}; allowed is a whole number")
+            raise SpinetError(f"image number {position} in {file} has id {image_id!r}; must be an integer")
         if not isinstance(name, str) or not name:
-            raise SpinetError(f"image {image_id} in {file} has file_name {name!r}; allowed is a text")
+            raise SpinetError(f"image {image_id} in {file} has file_name {name!r}; must be a string")
         if image_id not in class_of:
-            raise SpinetError(f"image {image_id} in {file} has no annotation; allowed is one class an image")
+            raise SpinetError(f"image {image_id} in {file} has no annotation; expected one class per image")
         samples.append(ClassSample(image_id, root / name, label_of[class_of[image_id]]))
     _check_samples(samples, class_of, file)
     return ClassSplit(file, names, samples)
@@ -182,14 +182,14 @@ def _classes_of_images(raw: dict[str, Any], file: Path, names: dict[int, str]) -
         name = annotation_name(annotation, position)
         image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
         if type(image_id) is not int:
-            raise SpinetError(f"{name} in {file} has image_id {image_id!r}; allowed is a whole number")
+            raise SpinetError(f"{name} in {file} has image_id {image_id!r}; must be an integer")
         if type(category_id) is not int or category_id not in names:
             known = ", ".join(map(str, list(names)[:10])) + (", ..." if len(names) > 10 else "")
             raise SpinetError(f"{name} in {file} has category_id {category_id!r}; the categories are {known}")
         if class_of.setdefault(image_id, category_id) != category_id:
             raise SpinetError(
                 f"image {image_id} in {file} is of category {class_of[image_id]} and of category {category_id};"
-                " allowed is one class an image"
+                " expected one class per image"
             )
     return class_of
 
@@ -197,16 +197,16 @@ def _classes_of_images(raw: dict[str, Any], file: Path, names: dict[int, str]) -
 def _check_samples(samples: list[ClassSample], class_of: dict[int, int], file: Path) -> None:
     """Check that ids are unique, annotations have their images, and the files are there."""
     if not samples:
-        raise SpinetError(f"{file} has no images; allowed is one or more")
+        raise SpinetError(f"{file} has no images; expected at least one")
     ids: set[int] = set()
     for sample in samples:
         if sample.image_id in ids:
-            raise SpinetError(f"{file} has two images with id {sample.image_id}; allowed is one")
+            raise SpinetError(f"{file} has two images with id {sample.image_id}; ids must be unique")
         ids.add(sample.image_id)
     for image_id in class_of:
         if image_id not in ids:
             raise SpinetError(f"an annotation in {file} has image_id {image_id}, but no image has that id")
-    # One listing a folder, because asking for each of 579,184 files takes minutes on a network disk.
+    # One listing per folder, because checking each of 579,184 files takes minutes on a network disk.
     present = {folder: _names_in(folder) for folder in {sample.path.parent for sample in samples}}
     missing = [sample.path for sample in samples if sample.path.name not in present[sample.path.parent]]
     if missing:
@@ -222,5 +222,5 @@ def _check_known(classes: list[str], known: list[str], place: Path, train: Path)
     unknown = [name for name in classes if name not in set(known)]
     if unknown:
         raise SpinetError(
-            f"{place} has classes that {train} lacks: {some(unknown, 3)}; allowed are the classes of the train split"
+            f"{place} has classes that are not in {train}: {some(unknown, 3)}; expected the classes of the train split"
         )

@@ -1,4 +1,4 @@
-"""Data sets in COCO format, or converted to it: checked once when opened, and read image by image."""
+"""Datasets in COCO format or converted to it: validated when opened, and read image by image."""
 
 from collections.abc import Iterable
 from copy import copy
@@ -17,7 +17,7 @@ from spinet.data.images import read_image
 from spinet.data.masks import is_empty, read_mask
 from spinet.errors import SpinetError
 
-# Files round coordinates (COCO's own to 0.01 pixel), which moves box edges this far outside at most.
+# Files round coordinates (COCO's own to 0.01 pixel), which moves box edges outside by at most this much.
 ROUNDING = 0.1
 NO_PIXEL = "masks without a pixel"
 
@@ -29,11 +29,11 @@ class Sample:
     Attributes:
         image_id: the image's id in the annotation file.
         path: the image file.
-        width: pixels, as the annotation file has it.
-        height: pixels, as the annotation file has it.
-        boxes: float32 `(N, 4)`, XYXY in pixels, inside the image, none of them empty.
-        labels: int64 `(N,)`, positions in `CocoDataset.category_ids`.
-        masks: N masks of the whole image as COCO's compressed run lengths; `None` where they are not asked for.
+        width: in pixels, from the annotation file.
+        height: in pixels, from the annotation file.
+        boxes: float32 `(N, 4)`, XYXY in pixels, inside the image and not empty.
+        labels: int64 `(N,)`, indices into `CocoDataset.category_ids`.
+        masks: N masks of the whole image as COCO's compressed run lengths; `None` unless requested.
     """
 
     image_id: int
@@ -46,36 +46,34 @@ class Sample:
 
 
 class CocoDataset:
-    """One split of a data set folder in COCO, YOLO or Pascal VOC format, whose layouts `spinet.data.formats` names.
+    """One split of a dataset folder in COCO, YOLO or Pascal VOC format; see `spinet.data.formats` for the layouts.
 
     Attributes:
-        root: the data set folder.
+        root: the dataset folder.
         split: "train" or "val".
         has_masks: whether samples have masks.
-        outlined: whether any annotation has one, asked for or not.
+        outlined: whether any annotation has a mask, requested or not.
         annotation_file: the file that lists the split's images or its classes, for messages.
-        samples: one `Sample` an image, in the file's order, those without objects too.
+        samples: one `Sample` per image, in the file's order, including images without objects.
         class_names: name of each label.
         category_ids: COCO category id of each label, ascending.
-        problems: what was dropped or clipped, and how often; empty for a clean data set.
-        examples: for each problem, an image that has it.
-        annotated: how many annotations there were, with the dropped and the crowd regions.
-        crowd_regions: how many are for the metric only.
+        problems: counts of what was dropped or clipped; empty for a clean dataset.
+        examples: an image for each problem.
+        annotated: number of annotations, including dropped ones and crowd regions.
+        crowd_regions: number of annotations used by the metric only.
     """
 
     def __init__(self, root: Path, split: str, cache_images: bool = False, masks: bool = False) -> None:
-        """Read and check the annotations; images are only looked for, not opened.
+        """Read and validate the annotations; images are not opened.
 
         Args:
-            root: the data set folder.
+            root: the dataset folder.
             split: "train" or "val".
-            cache_images: keep each image that `image` has read in memory; loader workers keep one copy each.
-            masks: read masks too, and check those of the objects and of the crowd regions. Without it, broken ones
-                are no fault.
+            cache_images: keep decoded images in memory; each loader worker keeps its own copy.
+            masks: read and validate masks too, also of crowd regions; without it, invalid ones are ignored.
 
         Raises:
-            SpinetError: folder, annotations or image files are missing or not valid, or masks are asked for and not
-                there.
+            SpinetError: folder, annotations, image files or requested masks are missing or invalid.
         """
         self.root, self.split, self.has_masks = root, split, masks
         read = read_split(root, split)
@@ -87,17 +85,17 @@ class CocoDataset:
         _check_image_files(images, folder)
 
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
-        boxes, self._kept, found = _clip_boxes(raw["annotations"], images)
+        boxes, self._kept, problems = _clip_boxes(raw["annotations"], images)
         outlines: list[bytes] | None = None
         if masks:
-            outlines, found[NO_PIXEL] = _read_masks(read, self._kept, images)
-        self.problems = {name: int(mask.sum()) for name, mask in found.items() if mask.any()}
-        owners = {name: raw["annotations"][int(found[name].int().argmax())]["image_id"] for name in self.problems}
+            outlines, problems[NO_PIXEL] = _read_masks(read, self._kept, images)
+        self.problems = {name: int(mask.sum()) for name, mask in problems.items() if mask.any()}
+        owners = {name: raw["annotations"][int(problems[name].int().argmax())]["image_id"] for name in self.problems}
         self.examples = {name: folder / images[owner]["file_name"] for name, owner in owners.items()}
         self.samples = _samples(raw["annotations"], boxes, self._kept, outlines, images, self.category_ids, folder)
         self.annotated = len(self._kept)
         self.crowd_regions = int(self._kept.sum()) - sum(len(sample.labels) for sample in self.samples)
-        # By image id, so that views of this data set share it.
+        # By image id, so that subsets share it.
         self._cache: dict[int, Tensor] | None = {} if cache_images else None
         self._keeps_truth = cache_images
         self._truth: dict[str, Any] | None = None
@@ -109,7 +107,7 @@ class CocoDataset:
         """Return the image of `samples[index]` as uint8 RGB `(3, H, W)`.
 
         Raises:
-            SpinetError: the file is broken or not of the annotated size.
+            SpinetError: the file is corrupt or does not have the annotated size.
         """
         sample = self.samples[index]
         if self._cache is not None and sample.image_id in self._cache:
@@ -120,25 +118,21 @@ class CocoDataset:
         return image
 
     def subset(self, indices: Iterable[int]) -> "CocoDataset":
-        """Return a view of the images at these places, with a ground truth of its own, read once.
-
-        Decoded images are shared; `problems` stay those of the whole file.
-        """
+        """Return a view of the images at these indices with its own ground truth; `problems` stay those of the file."""
         view = copy(self)
         view.samples = [self.samples[index] for index in indices]
         view._keeps_truth, view._truth = True, None
         return view
 
     def ground_truth(self) -> dict[str, object]:
-        """Return a COCO dict for the metric: the file's boxes (XYWH) and crowd regions, without the dropped.
+        """Return a COCO dict for the metric: boxes (XYWH), masks and crowd regions, without dropped annotations.
 
-        Masks stay; `area` and `iscrowd` are filled in where missing. Unless images are kept in memory too, the
-        annotations are read again, because keeping them would cost gigabytes for COCO's train split.
+        Unless images are cached, the file is read again: keeping it would cost gigabytes for COCO's train split.
         """
         truth = self._truth or self._read_truth()
         if self._keeps_truth:
             self._truth = truth
-        # The metric writes into the objects that it is given.
+        # The metric modifies the annotations.
         return truth | {"annotations": [dict(entry) for entry in truth["annotations"]]}
 
     def _read_truth(self) -> dict[str, Any]:
@@ -154,13 +148,13 @@ class CocoDataset:
             "info": raw.get("info", {}),
             "images": [image for image in raw["images"] if int(image["id"]) in ids],
             "categories": raw["categories"],
-            # Numbered afresh from 1, because COCO's metric takes an object with id 0 for a missed one.
+            # Renumbered from 1, because COCO's metric counts an object with id 0 as missed.
             "annotations": [_for_metric(entry, number) for number, entry in enumerate(kept, start=1)],
         }
 
 
 def _check_image_files(images: dict[int, Entry], folder: Path) -> None:
-    # One listing, because asking for each of COCO's 118,287 files takes minutes on a network disk.
+    # One listing, because checking each of COCO's 118,287 files takes minutes on a network disk.
     present = {entry.name for entry in folder.iterdir()}
     names = [image["file_name"] for image in images.values()]
     missing = [name for name in names if name not in present and not (folder / name).is_file()]
@@ -170,7 +164,7 @@ def _check_image_files(images: dict[int, Entry], folder: Path) -> None:
 
 
 def _clip_boxes(annotations: list[Entry], images: dict[int, Entry]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Return XYXY boxes `(A, 4)` clipped to their images, which of them to keep `(A,)`, and who has which problem."""
+    """Return XYXY boxes `(A, 4)` clipped to their images, which to keep `(A,)`, and which have each problem `(A,)`."""
     xywh = torch.tensor([entry["bbox"] for entry in annotations], dtype=torch.float64).view(-1, 4)
     owners = [images[entry["image_id"]] for entry in annotations]
     limits = torch.tensor([[image["width"], image["height"]] for image in owners]).view(-1, 2).repeat(1, 2)
@@ -194,7 +188,7 @@ def _has_area(boxes: Tensor) -> Tensor:
 
 
 def _read_masks(read: RawSplit, kept: Tensor, images: dict[int, Entry]) -> tuple[list[bytes], Tensor]:
-    """Return the masks `(A,)` of the kept annotations, empty bytes for the others, and which have no pixel `(A,)`."""
+    """Return masks `(A,)` of the kept annotations, empty bytes for others, and which have no pixel `(A,)`."""
     annotations = read.raw["annotations"]
     if kept.any() and not any(entry.get("segmentation") for entry in annotations):
         raise SpinetError(
@@ -213,7 +207,7 @@ def _read_masks(read: RawSplit, kept: Tensor, images: dict[int, Entry]) -> tuple
             continue
         empty[index] = is_empty(masks[index], height, width)
     if faults:
-        more = f" (missing or faulty masks in all: {of(len(faults), int(kept.sum()))})" if len(faults) > 1 else ""
+        more = f" (missing or invalid masks in total: {of(len(faults), int(kept.sum()))})" if len(faults) > 1 else ""
         raise SpinetError(f"{faults[0]}{more}")
     return masks, empty
 

@@ -10,7 +10,7 @@ from spinet.errors import SpinetError
 
 
 class Colours(NamedTuple):
-    """Factors by which the colours of an image change."""
+    """Color jitter factors."""
 
     brightness: float
     contrast: float
@@ -18,20 +18,20 @@ class Colours(NamedTuple):
 
 
 def check_strength(colour_jitter: float) -> None:
-    """Raise a SpinetError unless the strength is one that `draw_colours` takes."""
+    """Raise a SpinetError unless `colour_jitter` is from 0 to 1."""
     if not 0 <= colour_jitter <= 1:
-        raise SpinetError(f"colour_jitter is {colour_jitter}; allowed is a number from 0 to 1")
+        raise SpinetError(f"colour_jitter is {colour_jitter}; must be from 0 to 1")
 
 
 def draw_colours(strength: float) -> Colours | None:
-    """Draw factors, uniform in 1 - strength to 1 + strength, from torch's global generator; for 0 draw none."""
+    """Draw factors uniformly from 1 - strength to 1 + strength with torch's global generator; none for 0."""
     if strength == 0:
         return None
     return Colours(*(1 + strength * (2 * torch.rand(3) - 1)).tolist())
 
 
 def change_colours(image: Tensor, colours: Colours | None) -> Tensor:
-    """Change brightness, contrast and saturation, in this order, of an image, uint8 `(3, H, W)`."""
+    """Adjust brightness, contrast and saturation, in this order, of an image, uint8 `(3, H, W)`."""
     if colours is None:
         return image
     image = functional.adjust_brightness(image, colours.brightness)

@@ -1,4 +1,4 @@
-"""A small detection data set made on the spot: handwritten digits on photos, with exact boxes and masks."""
+"""A small generated detection dataset: handwritten digits on photos, with exact boxes and masks."""
 
 import hashlib
 import json
@@ -18,10 +18,10 @@ from spinet.extras import import_extra
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
-# Part of the folder name: raise it when the same arguments would give other pictures.
+# Part of the folder name: raise it when the same arguments give different images.
 VERSION = 1
 
-# Of the photos in scikit-image's wheel; the two splits share none.
+# Photos in scikit-image's wheel; the splits share none.
 PHOTOS = {
     "train": ("astronaut.png", "brick.png", "camera.png", "coffee.png", "grass.png", "ihc.png", "rocket.jpg"),
     "val": ("chelsea.png", "coins.png", "gravel.png", "motorcycle_left.png", "retina.jpg"),
@@ -30,7 +30,7 @@ INFO = {
     "description": "Digits of the UCI 'Optical Recognition of Handwritten Digits' data set (CC BY 4.0),"
     " which comes with scikit-learn, on photos that come with scikit-image."
 }
-TRAIN_SHARE = 0.8
+TRAIN_FRACTION = 0.8
 
 Digits = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -47,25 +47,25 @@ class _Plan:
 
     def __post_init__(self) -> None:
         if not 1 <= self.classes <= len(NAMES):
-            raise SpinetError(f"classes is {self.classes}; allowed is 1 to {len(NAMES)}")
+            raise SpinetError(f"classes is {self.classes}; must be from 1 to {len(NAMES)}")
         if self.train_images < 1 or self.val_images < 1:
             raise SpinetError(
-                f"train_images is {self.train_images} and val_images {self.val_images}; allowed is 1 or more"
+                f"train_images is {self.train_images} and val_images {self.val_images}; must be at least 1"
             )
         if not 16 <= self.image_size <= 4096:
-            raise SpinetError(f"image_size is {self.image_size}; allowed is 16 to 4096 pixels")
+            raise SpinetError(f"image_size is {self.image_size}; must be from 16 to 4096 pixels")
         if not 8 <= self.object_sizes[0] <= self.object_sizes[1] <= self.image_size:
             raise SpinetError(
-                f"object_sizes is {self.object_sizes}; allowed is (smallest, largest)"
+                f"object_sizes is {self.object_sizes}; must be (smallest, largest)"
                 f" with 8 <= smallest <= largest <= image_size, which is {self.image_size}"
             )
         if not 0 <= self.objects_per_image[0] <= self.objects_per_image[1]:
             raise SpinetError(
-                f"objects_per_image is {self.objects_per_image}; allowed is (fewest, most) with 0 <= fewest <= most"
+                f"objects_per_image is {self.objects_per_image}; must be (fewest, most) with 0 <= fewest <= most"
             )
 
         if self.seed < 0:
-            raise SpinetError(f"seed is {self.seed}; allowed is 0 or more")
+            raise SpinetError(f"seed is {self.seed}; must be at least 0")
 
     @property
     def folder_name(self) -> str:
@@ -84,23 +84,23 @@ def make_demo_dataset(
     objects_per_image: tuple[int, int] = (1, 4),
     seed: int = 0,
 ) -> Path:
-    """Make a data set in COCO format, or find the one made before with the same arguments.
+    """Generate a dataset in COCO format, or return the one generated before with the same arguments.
 
-    Handwritten digits in random sizes and colours lie apart from each other on crops of photos; the two
-    splits share neither digits nor photos. A mirrored digit is none: train without flips.
+    Digits of random size and color, without overlap, on crops of photos; the splits share neither digits nor photos.
+    Train without flips: a mirrored digit is not a digit.
 
     Args:
-        root: the folder to make the data set's folder in.
-        classes: the first so many digits, 1 to 10; category ids are 1 to `classes`.
-        train_images: images to train on.
-        val_images: images to measure on.
+        root: parent of the dataset folder.
+        classes: number of digits, 1 to 10; category ids are 1 to `classes`.
+        train_images: number of training images.
+        val_images: number of validation images.
         image_size: side of the square images, in pixels.
-        object_sizes: smallest and largest long side of a box, in pixels, give or take two; log-uniform.
-        objects_per_image: fewest and most objects; where no room is left, an image has fewer.
+        object_sizes: smallest and largest long side of a box, in pixels, plus or minus two; log-uniform.
+        objects_per_image: fewest and most objects; images without enough room have fewer.
         seed: of everything random.
 
     Returns:
-        The data set's folder, for `CocoDataset`.
+        The dataset folder, for `CocoDataset`.
 
     Raises:
         SpinetError: an argument is out of range, scikit-learn or scikit-image is missing, or writing failed.
@@ -112,17 +112,17 @@ def make_demo_dataset(
     digits, photo_folder = _sources()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # Built under another name and renamed, so that a killed process leaves no half of a data set.
+        # Written under another name and renamed, so that a killed process leaves no partial dataset.
         with tempfile.TemporaryDirectory(prefix=".demo-", dir=root) as temporary:
             built = Path(temporary) / "dataset"
             for split in ("train", "val"):
                 _write_split(built, split, plan, digits, photo_folder)
-            # Of two processes at once, the second to finish keeps what the first has made.
+            # Of two concurrent processes the second keeps the result of the first.
             if not target.is_dir():
                 built.rename(target)
     except OSError as error:
         if not target.is_dir():
-            raise SpinetError(f"could not write the demo data set {target}: {error.strerror}") from error
+            raise SpinetError(f"could not write the demo dataset {target}: {error.strerror}") from error
     return target
 
 
@@ -167,12 +167,12 @@ def _write_split(root: Path, split: str, plan: _Plan, digits: Digits, photo_fold
 
 
 def _digit_pool(split: str, plan: _Plan, digits: Digits) -> list[NDArray[np.uint8]]:
-    """Return the split's handwritten digits of each class, `(N, 8, 8)`."""
+    """Return the digits of each class in a split, `(N, 8, 8)`."""
     images, classes = digits
     rng = np.random.default_rng([plan.seed, 2])
     pool = []
     for digit in range(plan.classes):
         shuffled = rng.permutation(images[classes == digit])
-        cut = int(TRAIN_SHARE * len(shuffled))
+        cut = int(TRAIN_FRACTION * len(shuffled))
         pool.append(shuffled[:cut] if split == "train" else shuffled[cut:])
     return pool

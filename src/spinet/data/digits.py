@@ -1,4 +1,4 @@
-"""Drawing the pictures of the demo data set: handwritten digits on photos, with exact boxes and masks."""
+"""Drawing the images of the demo dataset: handwritten digits on photos, with exact boxes and masks."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 GAP = 2
-# Grey level at which an enlarged digit is ink: below, an 8 fills up, above, a 0 falls open.
+# Grey level from which an enlarged digit is ink: with a lower one an 8 fills up, with a higher one a 0 opens.
 INK = 100
 
 Rng = np.random.Generator
@@ -26,18 +26,18 @@ def draw_picture(
     object_sizes: tuple[int, int],
     objects_per_image: tuple[int, int],
 ) -> tuple[Bytes, list[dict[str, Any]]]:
-    """Draw digits apart from each other on a crop of a photo.
+    """Draw digits without overlap on a crop of a photo.
 
     Args:
-        rng: the only source of chance.
-        digits: uint8 `(N, 8, 8)` of each class; category ids count from 1.
+        rng: the only source of randomness.
+        digits: uint8 `(N, 8, 8)` of each class; category ids start at 1.
         photos: RGB backgrounds.
-        size: side of the picture in pixels.
-        object_sizes: smallest and largest long side of a box; sizes between are log-uniform.
-        objects_per_image: fewest and most; fewer where no room is left.
+        size: side of the image in pixels.
+        object_sizes: smallest and largest long side of a box, log-uniform.
+        objects_per_image: fewest and most; fewer without enough room.
 
     Returns:
-        uint8 `(size, size, 3)`, and COCO annotations that lack `id`, `image_id` and `iscrowd`.
+        uint8 `(size, size, 3)`, and COCO annotations without `id`, `image_id` and `iscrowd`.
     """
     pixels = _background(rng, photos, size)
     places: list[Place] = []
@@ -71,7 +71,7 @@ def _background(rng: Rng, photos: list[Image.Image], size: int) -> Bytes:
 
 
 def _glyph(rng: Rng, digit: Bytes) -> Image.Image:
-    """Draw an 8 x 8 digit large, with sharp edges, slightly turned and cut to its ink."""
+    """Enlarge an 8 x 8 digit, with sharp edges, rotate it slightly and crop it to its ink."""
     large = Image.fromarray(np.pad(digit, 3)).resize((224, 224), Image.Resampling.BICUBIC)
     turned = large.rotate(float(rng.uniform(-12, 12)), Image.Resampling.BILINEAR)
     ink = turned.point([255 * (level >= INK) for level in range(256)])
@@ -81,7 +81,7 @@ def _glyph(rng: Rng, digit: Bytes) -> Image.Image:
 def _free_place(
     rng: Rng, side: int, object_sizes: tuple[int, int], shape: tuple[int, int], taken: list[Place]
 ) -> Place | None:
-    """Find room (left, top, width, height) for a glyph of this shape, trying ever smaller ones."""
+    """Find a free box (left, top, width, height) for a glyph of this shape, with decreasing sizes."""
     smallest, largest = object_sizes
     for _ in range(30):
         size = math.exp(rng.uniform(math.log(smallest), math.log(largest)))
@@ -103,8 +103,8 @@ def _touch(a: Place, b: Place) -> bool:
 
 
 def _colour(rng: Rng, window: Bytes) -> NDArray[np.float64]:
-    """Return the random colour that stands out best from nearly every pixel of the window."""
-    # Differences weighed as the eye does: most for green, least for blue.
+    """Return the random color with the best contrast to nearly all pixels of the window."""
+    # Weighted as perceived: green most, blue least.
     weights = np.sqrt([0.299, 0.587, 0.114])
     colours = rng.integers(0, 256, size=(12, 3)).astype(np.float64)
     behind = window[::2, ::2].reshape(-1, 1, 3)

@@ -1,4 +1,4 @@
-"""Which format a data set folder has, and its splits as COCO dicts, so that all behind it is the same code."""
+"""Recognizing the format of a dataset folder, and reading its splits as COCO dicts."""
 
 import os
 import re
@@ -20,25 +20,25 @@ LAYOUTS = (
 
 
 def read_split(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]] | None = None) -> RawSplit:
-    """Read one split of a data set in COCO, YOLO or Pascal VOC format as a COCO dict.
+    """Read one split of a dataset in COCO, YOLO or Pascal VOC format as a COCO dict.
 
-    The layouts are told in `read_coco`, `read_yolo` and `read_voc`. Images that are not numbered in their format get
-    ids from 1 in the order of their sorted paths; classes get category ids from 1.
+    See `read_coco`, `read_yolo` and `read_voc` for the layouts. In formats without ids, images get ids from 1 in the
+    order of their sorted paths, and classes get category ids from 1.
 
     Args:
-        root: the data set folder, or the YAML file of a YOLO data set.
-        split: "train" or "val"; what tools call valid or validation is val too.
-        sizes: (width, height) of images that are known already; the others are looked up where a format needs them.
+        root: the dataset folder, or the YAML file of a YOLO dataset.
+        split: "train" or "val", which tools also call valid or validation.
+        sizes: known (width, height) of images; others are read from the files where a format needs them.
 
     Raises:
-        SpinetError: the format is not clear, or a file is missing or faulty.
+        SpinetError: the format is unclear, or a file is missing or invalid.
     """
     if split not in SPLIT_NAMES:
-        raise SpinetError(f"unknown split {split!r}; allowed are 'train' and 'val'")
-    found = recognise(root)
-    if found == "YOLO":
+        raise SpinetError(f"unknown split {split!r}; expected 'train' or 'val'")
+    name = recognise(root)
+    if name == "YOLO":
         return read_yolo(root, split, sizes or {})
-    if found == "Pascal VOC":
+    if name == "Pascal VOC":
         return read_voc(root, split, sizes or {})
     return read_coco(root, split)
 
@@ -47,21 +47,21 @@ def recognise(root: Path) -> str:
     """Return "COCO", "YOLO" or "Pascal VOC".
 
     Raises:
-        SpinetError: there is no such folder, or it looks like none of them, or like two of them.
+        SpinetError: there is no such folder, or its format is unknown or ambiguous.
     """
     if root.is_file() and root.suffix.lower() in (".yaml", ".yml"):
         return "YOLO"
     if not root.is_dir():
-        raise SpinetError(f"there is no data set folder {root}")
+        raise SpinetError(f"there is no dataset folder {root}")
     signs = {"COCO": _coco_sign(root), "YOLO": _yolo_sign(root), "Pascal VOC": _voc_sign(root)}
     found = {name: sign for name, sign in signs.items() if sign is not None}
     if not found:
         _refuse_classes(root)
         content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
-        raise SpinetError(f"{root} is no data set folder; allowed are {LAYOUTS}; found is {content}")
+        raise SpinetError(f"{root} is not a dataset folder; expected {LAYOUTS}; found {content}")
     if len(found) > 1:
         both = " and of ".join(f"{name} ({sign.relative_to(root)})" for name, sign in found.items())
-        raise SpinetError(f"{root} holds files of {both}; allowed is one format: move the others' files elsewhere")
+        raise SpinetError(f"{root} holds files of {both}; expected one format: move the others' files elsewhere")
     return next(iter(found))
 
 
@@ -70,11 +70,11 @@ def _refuse_classes(root: Path) -> None:
         names = class_folders(root / split) if (root / split).is_dir() else []
         with_images = (name for name in names if _has_image(root / split / name))
         first = list(islice(with_images, 2))
-        # One alone may be the folder of images of a format whose other half is missing.
+        # A single folder may be the images of another format whose annotations are missing.
         if len(first) == 2:
             raise SpinetError(
-                f"{root} holds classes of whole images ({split}/{first[0]}, {split}/{first[1]} ...), and no boxes;"
-                f" to learn these classes: `spinet train small-cpu-classes --data.root {root}`; boxes are read from"
+                f"{root} holds image classes ({split}/{first[0]}, {split}/{first[1]} ...), not boxes;"
+                f" train a classifier with the recipe small-cpu-classes; boxes are read from"
                 f" {LAYOUTS}"
             )
 
@@ -98,7 +98,7 @@ def _yolo_sign(root: Path) -> Path | None:
     if named:
         return named
     for file in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]):
-        # Other tools have YAML files too.
+        # YAML files of other tools are ignored.
         if re.search(rb"^(names|nc)\s*:", file.read_bytes(), re.MULTILINE):
             return file
     return _first(root, ("labels/*.txt", "labels/*/*.txt", *(f"{name}/labels/*.txt" for name in _split_folders())))
@@ -113,5 +113,5 @@ def _split_folders() -> tuple[str, ...]:
 
 
 def _first(root: Path, patterns: Iterable[str]) -> Path | None:
-    # The glob is not sorted, because a folder may hold a hundred thousand files.
+    # Not sorted, because a folder may hold a hundred thousand files.
     return next((path for pattern in patterns for path in root.glob(pattern)), None)

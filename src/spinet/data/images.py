@@ -1,4 +1,4 @@
-"""Reading any image file as 8-bit RGB, the way its annotations see it."""
+"""Reading any image file as 8-bit RGB, in the orientation of its annotations."""
 
 import threading
 import warnings
@@ -28,35 +28,36 @@ _pillow_limit = threading.Lock()
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
-    """Read an image file as RGB, whatever its mode.
+    """Read an image file of any mode as RGB.
 
-    Grey becomes three equal channels, transparency shows white behind it, 16-bit values are divided by 257,
-    an animation gives its first frame. An EXIF rotation is applied, unless only the unrotated picture
-    has the size its annotations were made for.
+    Grey becomes three equal channels, transparency white, 16-bit values are divided by 257, and of an animation the
+    first frame is taken. The EXIF rotation is applied, unless only the unrotated image has the annotated size.
 
     Args:
         path: a file of any format that Pillow reads.
-        size: (width, height) in the annotations, or None if there are none.
+        size: (width, height) in the annotations, if there are any.
 
     Returns:
         uint8 `(3, H, W)`.
 
     Raises:
-        SpinetError: the file is missing, broken, no image, above 500 megapixels, or of another size.
+        SpinetError: the file is missing, corrupt, not an image, above 500 megapixels, or has another size.
     """
     with _opened(path) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise SpinetError(f"the image {path} has {image.width} x {image.height} pixels; allowed are {MAX_PIXELS:,}")
+            raise SpinetError(
+                f"the image {path} has {image.width} x {image.height} pixels; must be at most {MAX_PIXELS:,}"
+            )
         rgb = to_rgb(_upright(image, size, path))
-        # A permuted view, hence channels last in memory, which is what uint8 resizing is fastest on.
+        # A permuted view, hence channels-last, on which uint8 resizing is fastest.
         return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return the (width, height) in which a viewer shows an image file; only the file's header is read.
+    """Return the upright (width, height) of an image file; only its header is read.
 
     Raises:
-        SpinetError: the file is missing or no image.
+        SpinetError: the file is missing or not an image.
     """
     with _opened(path) as image:
         return upright_size(image)
@@ -64,23 +65,23 @@ def image_size(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image file; whatever goes wrong until it is closed becomes a sentence."""
+    """Open an image file; errors until it is closed become a SpinetError."""
     try:
         with without_pillow_limit(), Image.open(path) as image:
             yield image
     except SpinetError:
         raise
-    # Pillow's decoders answer a broken file with nearly any exception: SyntaxError, struct.error, ...
+    # Pillow's decoders raise nearly anything for a corrupt file: SyntaxError, struct.error, ...
     except Exception as error:
         raise SpinetError(
             f"could not read the image {path}: {fault_of(path, error)};"
-            " allowed is any whole image file that Pillow reads"
+            " expected an intact image file that Pillow can read"
         ) from error
 
 
 @contextmanager
 def without_pillow_limit() -> Iterator[None]:
-    """Lift Pillow's own size limit (89 megapixels warn, 179 fail) and hush its remarks on odd metadata."""
+    """Lift Pillow's own size limit (89 megapixels warn, 179 fail) and silence its warnings about metadata."""
     with _pillow_limit, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -106,21 +107,21 @@ def _upright(image: Image.Image, size: tuple[int, int] | None, path: Path) -> Im
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Return (width, height) after the EXIF rotation."""
-    # Orientations 5 to 8 turn by a quarter.
+    # Orientations 5 to 8 include a quarter turn.
     return (image.height, image.width) if orientation(image) in (5, 6, 7, 8) else image.size
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 for an upright picture or one that does not say."""
+    """Return the EXIF orientation, 1 for an upright image or one without it."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    # Broken EXIF data in an otherwise good picture; Pillow raises SyntaxError, struct.error, TypeError, ...
+    # Corrupt EXIF data in an otherwise intact image; Pillow raises SyntaxError, struct.error, TypeError, ...
     except Exception:
         return 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB, as `read_image` says."""
+    """Convert any mode to RGB, as described in `read_image`."""
     if image.mode.startswith(("I", "F")):
         return _eight_bit(image).convert("RGB")
     if image.has_transparency_data:
@@ -139,7 +140,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def fault_of(path: Path, error: Exception) -> str:
-    """Say why Pillow could not read a file."""
+    """Return why Pillow could not read a file."""
     if not path.exists():
         return "there is no such file"
     if path.is_dir():
@@ -147,5 +148,5 @@ def fault_of(path: Path, error: Exception) -> str:
     if path.stat().st_size == 0:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
-        return "it is no image, or of a format that Pillow does not know"
+        return "not an image, or a format that Pillow does not support"
     return str(error) or type(error).__name__

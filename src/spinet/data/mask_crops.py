@@ -1,4 +1,4 @@
-"""Between masks of whole images and square masks of what is inside a box: cut out for training, pasted back for use."""
+"""Cropping masks of whole images to square masks of boxes, for training, and pasting them back."""
 
 import math
 from collections.abc import Sequence
@@ -10,18 +10,17 @@ from torch import Tensor
 
 from spinet.data.masks import Rle, decode_columns, encode_columns
 
-# Side of the masks that training is given, in cells (gt_mask_size of tensorflow/tpu's Mask R-CNN).
+# Side of the training masks, in cells (gt_mask_size of tensorflow/tpu's Mask R-CNN).
 CROP_SIDE = 112
 
 Floats = NDArray[np.float32]
 
 
 def crop_masks(masks: Sequence[bytes], boxes: Tensor, height: int, width: int, side: int = CROP_SIDE) -> Tensor:
-    """Return what of each mask is inside its box, on a square grid.
+    """Return the part of each mask inside its box, on a square grid.
 
-    A cell belongs to the object if more than half of its area does. That is exact at any size of the box, and so the
-    mask of a rectangle fills its own box to the corners, which it would not if points were interpolated. Only the
-    columns that the box needs are decoded.
+    A cell belongs to the object if more than half of its area does. Unlike interpolation of points this is exact at any
+    box size: the mask of a rectangle fills its own box to the corners. Only the columns inside the box are decoded.
 
     Args:
         masks: compressed run lengths of N objects.
@@ -40,15 +39,14 @@ def crop_masks(masks: Sequence[bytes], boxes: Tensor, height: int, width: int, s
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[Rle]:
-    """Return masks of a whole image from what a network says about the inside of boxes.
+    """Return masks of a whole image from a network's masks of boxes.
 
-    The centre of each pixel is interpolated between the centres of the cells, outside of which the probability is
-    zero, and belongs to the object above 0.5, as in the papers' code (Detectron's padding by one cell), but without
-    rounding the boxes to whole pixels first.
+    Pixel centers are interpolated between cell centers, with probability zero outside, and belong to the object above
+    0.5, as in the papers' code (Detectron's padding by one cell), but without rounding the boxes to whole pixels first.
 
     Args:
         masks: probabilities `(D, B, B)`.
-        boxes: `(D, 4)`, XYXY in pixels of the image; they may reach out of it.
+        boxes: `(D, 4)`, XYXY in pixels of the image; may extend beyond it.
         height: of the image.
         width: of the image.
     """
@@ -68,7 +66,7 @@ def _crop(mask: bytes, box: list[float], height: int, width: int, side: int) -> 
 
 
 def _overlaps(low: float, high: float, first: int, last: int, side: int) -> Floats:
-    """Length that each of `side` cells between `low` and `high` shares with each pixel: `(side, last - first)`."""
+    """Return the overlap of each of `side` cells between `low` and `high` with each pixel: `(side, last - first)`."""
     edges = np.linspace(low, high, side + 1)[:, None]
     pixels = np.arange(first, last)
     shared: NDArray[np.float64] = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
@@ -80,19 +78,19 @@ def _paste(mask: Floats, box: list[float], height: int, width: int) -> Rle:
     first, last = _pixels(left, right, width)
     upper, lower = _pixels(top, bottom, height)
     cells = len(mask)
-    inside = _shares(left, right, first, last, cells) @ mask.T @ _shares(top, bottom, upper, lower, cells).T
+    inside = _weights(left, right, first, last, cells) @ mask.T @ _weights(top, bottom, upper, lower, cells).T
     return encode_columns(inside > 0.5, first, upper, height, width)
 
 
-def _shares(low: float, high: float, first: int, last: int, cells: int) -> Floats:
-    """Weight of each cell for the centre of each pixel: `(last - first, cells)`."""
-    # A box without width has no pixel inside, and nothing is divided by its width.
+def _weights(low: float, high: float, first: int, last: int, cells: int) -> Floats:
+    """Return the weight of each cell for the center of each pixel: `(last - first, cells)`."""
+    # The bound prevents a division by zero; an empty box has no pixels inside.
     centres = (np.arange(first, last)[:, None] + 0.5 - low) * (cells / max(high - low, 1e-6)) - 0.5
     weights: NDArray[np.float64] = 1 - np.abs(centres - np.arange(cells))
     return weights.clip(min=0).astype(np.float32)
 
 
 def _pixels(low: float, high: float, limit: int) -> tuple[int, int]:
-    """The first pixel that touches the interval, and the one after the last, within 0 to `limit`."""
+    """Return the first pixel that touches the interval, and the one after the last, within 0 to `limit`."""
     first = min(max(math.floor(low), 0), limit)
     return first, max(min(math.ceil(high), limit), first)

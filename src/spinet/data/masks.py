@@ -1,6 +1,6 @@
-"""Masks of objects: COCO's polygons and run lengths, read, checked, and kept as compressed run lengths.
+"""Masks of objects: COCO's polygons and run lengths, validated and kept as compressed run lengths.
 
-Run lengths go down the columns, and the first counts the pixels outside the object, as in COCO.
+Run lengths are column by column, starting with the pixels outside the object, as in COCO.
 """
 
 import math
@@ -11,7 +11,7 @@ import faster_coco_eval.mask_api_new_cpp as mask_api
 import numpy as np
 from numpy.typing import NDArray
 
-# Further out, no polygon means anything, and drawing it takes minutes.
+# Polygons that reach further outside are errors, and drawing them takes minutes.
 FARTHEST = 100_000
 
 
@@ -28,18 +28,17 @@ class Rle(TypedDict):
 
 
 def read_mask(segmentation: object, height: int, width: int) -> bytes:
-    """Return the compressed run lengths of an object from its `segmentation`, in whichever of COCO's forms it is.
+    """Return the compressed run lengths of an object from its `segmentation` in any of COCO's forms.
 
-    The forms are polygons, whose union is the object, run lengths as a list and compressed ones. What polygons cover
-    is decided as in pycocotools.
+    The forms are polygons, whose union is the object, drawn as by pycocotools, and plain or compressed run lengths.
 
     Args:
-        segmentation: as the annotation file has it.
+        segmentation: from the annotation file.
         height: of the image, in pixels.
         width: of the image, in pixels.
 
     Raises:
-        ValueError: what it has and what is allowed, to follow the name of the annotation.
+        ValueError: the fault, phrased to follow the name of the annotation.
     """
     if segmentation is None or segmentation == []:
         raise ValueError(
@@ -50,11 +49,11 @@ def read_mask(segmentation: object, height: int, width: int) -> bytes:
         return _from_polygons(segmentation, height, width)
     if isinstance(segmentation, dict):
         return _from_run_lengths(segmentation, height, width)
-    raise ValueError(f"has a {type(segmentation).__name__} as segmentation; allowed are a list of polygons or RLE")
+    raise ValueError(f"has a {type(segmentation).__name__} as segmentation; must be a list of polygons or RLE")
 
 
 def is_empty(mask: bytes, height: int, width: int) -> bool:
-    """Whether not one pixel belongs to the object."""
+    """Whether the object has no pixels."""
     return int(mask_api.area([{"size": [height, width], "counts": mask}])[0]) == 0
 
 
@@ -69,7 +68,7 @@ def decode_columns(mask: bytes | str, height: int, width: int, first: int, last:
 
 
 def encode_columns(part: NDArray[np.bool_], left: int, top: int, height: int, width: int) -> Rle:
-    """Return the mask of an image from the part that may not be empty, given as columns.
+    """Return the mask of an image from its non-empty part, given as columns.
 
     Args:
         part: `(columns, rows)`, the first of them at `left` and `top`.
@@ -78,7 +77,7 @@ def encode_columns(part: NDArray[np.bool_], left: int, top: int, height: int, wi
         height: of the image.
         width: of the image.
     """
-    # A pixel more at both ends, so that each run has a beginning and an end.
+    # One more pixel at both ends, so that each run has a beginning and an end.
     line = np.zeros(len(part) * height + 2, dtype=np.int8)
     line[1:-1].reshape(len(part), height)[:, top : top + part.shape[1]] = part
     changes = left * height + np.flatnonzero(np.diff(line))
@@ -97,12 +96,12 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> bytes:
     for polygon in polygons:
         if not isinstance(polygon, list):
             raise ValueError(
-                "has a segmentation that is no list of polygons; allowed is [[x1, y1, x2, y2, x3, y3, ...], ...]"
+                "has a segmentation that is not a list of polygons; expected [[x1, y1, x2, y2, x3, y3, ...], ...]"
             )
         if len(polygon) < 6 or len(polygon) % 2:
             raise ValueError(
-                f"has a polygon of {len(polygon)} numbers; allowed are x and y of three or more points, "
-                "an even number from 6"
+                f"has a polygon of {len(polygon)} numbers; must be x and y of at least three points, "
+                "an even number of at least 6"
             )
         if not all(map(_is_coordinate, polygon)):
             raise ValueError("has a polygon whose points are not all finite numbers")
@@ -113,7 +112,7 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> bytes:
 
 
 def _is_coordinate(value: object) -> bool:
-    # Not isinstance, which would let true and false through. A whole number may be too large to become a float.
+    # Not isinstance, which accepts bool. An integer may be too large for a float.
     return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
@@ -122,25 +121,24 @@ def _from_run_lengths(rle: Mapping[str, Any], height: int, width: int) -> bytes:
     if size != [height, width]:
         raise ValueError(
             f"has RLE of size {size!r}, but its image has height {height} and width {width}; "
-            f"allowed is [{height}, {width}]"
+            f"must be [{height}, {width}]"
         )
     others = sorted({type(side).__name__ for side in size} - {"int"})
     if others:
         raise ValueError(
-            f"has RLE of size {size!r} with {' and '.join(others)} in it; "
-            f"allowed are whole numbers: [{height}, {width}]"
+            f"has RLE of size {size!r} containing {' and '.join(others)}; must be integers: [{height}, {width}]"
         )
     if isinstance(counts, list):
         if not all(type(count) is int and count >= 0 for count in counts):
-            raise ValueError("has RLE counts that are not all whole numbers from 0")
+            raise ValueError("has RLE counts that are not all non-negative integers")
         _check_sum(counts, height, width)
         return _compress(counts, height, width)
     if not isinstance(counts, str) or not counts.isascii():
-        raise ValueError("has broken RLE counts; allowed are a list of whole numbers or COCO's compressed text")
+        raise ValueError("has invalid RLE counts; must be a list of integers or COCO's compressed string")
     try:
         [plain] = mask_api.toUncompressedRLE([{"size": size, "counts": counts}])
     except (ValueError, RuntimeError) as error:
-        raise ValueError("has broken RLE counts, which cannot be read as COCO's compressed text") from error
+        raise ValueError("has invalid RLE counts, which are not COCO's compressed string") from error
     _check_sum(plain["counts"], height, width)
     return counts.encode("ascii")
 
@@ -148,7 +146,7 @@ def _from_run_lengths(rle: Mapping[str, Any], height: int, width: int) -> bytes:
 def _check_sum(counts: list[int], height: int, width: int) -> None:
     if sum(counts) != height * width:
         raise ValueError(
-            f"has broken RLE counts: they come to {sum(counts):,} pixels, but its image has {height * width:,}"
+            f"has invalid RLE counts: they sum to {sum(counts):,} pixels, but its image has {height * width:,}"
         )
 
 

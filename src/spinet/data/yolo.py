@@ -1,4 +1,4 @@
-"""Data sets in YOLO format: a YAML file with class names, folders of images, and beside them folders of labels.
+"""Datasets in YOLO format: a YAML file with class names, image folders, and label folders next to them.
 
 The layout is that of Ultralytics (ultralytics/data/utils.py: check_det_dataset, img2label_paths) and of Roboflow's
 exports.
@@ -19,19 +19,19 @@ EXAMPLE = "'names: [cat, dog]', 'train: images/train' and 'val: images/val'"
 
 
 def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> RawSplit:
-    """Read a split of a data set in YOLO format as a COCO dict.
+    """Read a split of a dataset in YOLO format as a COCO dict.
 
-    `ROOT/data.yaml` has the class names and, relative to its `path` or to ROOT, the folders of images: `images/train`
-    or `train/images`. The labels of `images/a.jpg` are in `labels/a.txt`; an image without such a file has no objects.
-    Classes, which are numbered from 0, get category ids from 1.
+    `ROOT/data.yaml` has the class names and, relative to its `path` or to ROOT, the image folders: `images/train` or
+    `train/images`. The labels of `images/a.jpg` are in `labels/a.txt`; an image without such a file has no objects.
+    Class k, from 0, gets the category id k + 1.
 
     Args:
         root: the folder, or its YAML file.
         split: "train" or "val".
-        sizes: (width, height) of images that are known already; the headers of the others are read.
+        sizes: known (width, height) of images; the headers of others are read.
 
     Raises:
-        SpinetError: the YAML file is missing or faulty, an image cannot be read, or a label line is faulty.
+        SpinetError: the YAML file, an image or a label line is missing or invalid.
     """
     file = root if root.is_file() else _data_file(root)
     settings = _read_settings(file)
@@ -62,8 +62,10 @@ def _data_file(root: Path) -> Path:
         return others[0]
     if others:
         found = ", ".join(file.name for file in others)
-        raise SpinetError(f"{root} has the YAML files {found}; name one of them as the data set, or call it data.yaml")
-    raise SpinetError(f"{root} has labels but no data.yaml with the class names; allowed is one with {EXAMPLE}")
+        raise SpinetError(
+            f"{root} has the YAML files {found}; pass one of them as the dataset, or rename it to data.yaml"
+        )
+    raise SpinetError(f"{root} has labels but no data.yaml with the class names; expected one with {EXAMPLE}")
 
 
 def _read_settings(file: Path) -> dict[str, Any]:
@@ -82,9 +84,9 @@ def _read_settings(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise SpinetError(f"could not read {file}: {error.strerror}") from error
     if settings is None:
-        raise SpinetError(f"{file} is empty; allowed is a YAML file with {EXAMPLE}")
+        raise SpinetError(f"{file} is empty; expected a YAML file with {EXAMPLE}")
     if not isinstance(settings, dict):
-        raise SpinetError(f"{file} holds a {type(settings).__name__}; allowed is a YAML file with {EXAMPLE}")
+        raise SpinetError(f"{file} holds a {type(settings).__name__}; expected a YAML file with {EXAMPLE}")
     return settings
 
 
@@ -96,31 +98,29 @@ def _class_names(settings: Mapping[str, Any], file: Path) -> list[str]:
         numbered = {str(number): name for number, name in names.items()}
         if set(numbered) != set(map(str, range(len(names)))):
             found = ", ".join(list(numbered)[:10])
-            raise SpinetError(f"the names in {file} are numbered {found}; allowed is 0, 1, 2 ... without a gap")
+            raise SpinetError(f"the names in {file} are numbered {found}; must be 0, 1, 2 ... without a gap")
         names = [numbered[str(index)] for index in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise SpinetError(f"{file} has names {names!r}; allowed is a list of class names, or a table from 0 upwards")
+        raise SpinetError(f"{file} has names {names!r}; must be a list of class names, or a table numbered from 0")
     for index, name in enumerate(names):
         if isinstance(name, bool) or not isinstance(name, str | int | float) or name == "":
-            raise SpinetError(
-                f"{file} has the name {name!r} for class {index}; allowed is a text, in quotes if need be"
-            )
+            raise SpinetError(f"{file} has the name {name!r} for class {index}; must be a string, in quotes if need be")
     if count is not None and count != len(names):
-        raise SpinetError(f"{file} has nc {count!r} but {len(names)} names; allowed are as many names as nc says")
+        raise SpinetError(f"{file} has nc {count!r} but {len(names)} names; nc must be the number of names")
     return [str(name) for name in names]
 
 
 def _image_paths(settings: Mapping[str, Any], file: Path, split: str) -> list[Path]:
-    """Return the split's images, sorted, each once."""
+    """Return the split's images, sorted and unique."""
     key = next((name for name in SPLIT_NAMES[split] if settings.get(name)), None)
     entries = settings[key] if key else _usual_folder(file, split)
     if isinstance(entries, str):
         entries = [entries]
     if not isinstance(entries, list) or not all(isinstance(entry, str) and entry for entry in entries):
-        raise SpinetError(f"{file} has {key} {entries!r}; allowed is a folder of images, or a list of them")
+        raise SpinetError(f"{file} has {key} {entries!r}; must be a folder of images, or a list of folders")
     found = {path for entry in entries for path in _images_of(_resolve(entry, settings, file, str(key or split)))}
     if not found:
-        raise SpinetError(f"{file} has no {split} images: there is none in {', '.join(entries)}")
+        raise SpinetError(f"{file} has no {split} images in {', '.join(entries)}")
     return sorted(found)
 
 
@@ -130,34 +130,34 @@ def _usual_folder(file: Path, split: str) -> str:
             if (file.parent / folder).is_dir():
                 return folder
     raise SpinetError(
-        f"{file} does not say where the {split} images are; allowed is a line such as '{split}: images/{split}'"
+        f"{file} does not say where the {split} images are; expected a line such as '{split}: images/{split}'"
     )
 
 
 def _resolve(entry: str, settings: Mapping[str, Any], file: Path, key: str) -> Path:
     """Return the folder or list of images that an entry means."""
     base = file.parent / str(settings.get("path") or "")
-    # Roboflow's entries begin with a ../ that is one too many, and a path was often written on another machine.
-    places = (file.parent / entry.removeprefix("../"), base / entry, file.parent / entry)
-    for place in places if entry.startswith("../") else places[1:]:
-        if place.exists():
-            return Path(os.path.normpath(place))
+    # Roboflow's entries have one ../ too many, and `path` was often written on another machine.
+    candidates = (file.parent / entry.removeprefix("../"), base / entry, file.parent / entry)
+    for candidate in candidates if entry.startswith("../") else candidates[1:]:
+        if candidate.exists():
+            return Path(os.path.normpath(candidate))
     raise SpinetError(
-        f"{file} has {key}: {entry}, but there is no {' and no '.join(map(str, dict.fromkeys(places[1:])))}"
+        f"{file} has {key}: {entry}, but there is no {' and no '.join(map(str, dict.fromkeys(candidates[1:])))}"
     )
 
 
-def _images_of(place: Path) -> list[Path]:
-    if place.is_dir():
-        return [path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
-    lines = [line.strip() for line in place.read_text(encoding="utf-8", errors="replace").splitlines()]
-    return [_listed(line, place) for line in lines if line]
+def _images_of(source: Path) -> list[Path]:
+    if source.is_dir():
+        return [path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
+    lines = [line.strip() for line in source.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return [_listed(line, source) for line in lines if line]
 
 
-def _listed(line: str, place: Path) -> Path:
-    path = place.parent / line
+def _listed(line: str, source: Path) -> Path:
+    path = source.parent / line
     if not path.is_file():
-        raise SpinetError(f"{place} lists the image {line}, but there is no file {path}")
+        raise SpinetError(f"{source} lists the image {line}, but there is no file {path}")
     return path
 
 
@@ -172,7 +172,7 @@ def label_file(image: Path) -> Path:
 
 
 def _sizes(paths: list[Path], known: Mapping[Path, tuple[int, int]]) -> dict[Path, tuple[int, int]]:
-    """Return (width, height) of each image; labels are shares of them."""
+    """Return the (width, height) of each image, by which labels are normalized."""
     sizes: dict[Path, tuple[int, int]] = {}
     faults: list[str] = []
     for path in paths:
@@ -181,6 +181,6 @@ def _sizes(paths: list[Path], known: Mapping[Path, tuple[int, int]]) -> dict[Pat
         except SpinetError as error:
             faults.append(str(error))
     if faults:
-        count = f"{len(faults):,} of {len(paths):,} images are not readable, the first one: " if len(faults) > 1 else ""
+        count = f"{len(faults):,} of {len(paths):,} images cannot be read, the first one: " if len(faults) > 1 else ""
         raise SpinetError(f"{count}{faults[0]}")
     return sizes

@@ -1,4 +1,4 @@
-"""YOLO's label files: a line an object, coordinates as shares of the image's width and height."""
+"""YOLO's label files: one object per line, in normalized coordinates."""
 
 import math
 from pathlib import Path
@@ -6,33 +6,33 @@ from typing import Any
 
 from spinet.errors import SpinetError
 
-# Coordinates come out in hundredths of a pixel, as COCO's own files have them. With the usual six digits of a share
-# the error stays below half of that in images up to 6,600 pixels, so rounding gives back what was written.
+# Coordinates are rounded to hundredths of a pixel, as in COCO's own files. With the usual six digits the error stays
+# below half of that in images of up to 6,600 pixels, so rounding restores the original values.
 DECIMALS = 2
-# What is a little outside is clipped later, as in the other formats; what is far outside is no share of an image.
+# Coordinates slightly outside are clipped later, as in the other formats; beyond these they are not normalized.
 LIMITS = (-1.0, 2.0)
 
 
 class LabelFiles:
-    """Reads label files one by one, and remembers the faults, so that one sentence can count them all."""
+    """Reads label files one by one and counts invalid lines, to report them all in one error."""
 
     def __init__(self, classes: int, boxes_only: bool = False) -> None:
-        """Start without a fault.
+        """Start without files.
 
         Args:
-            classes: how many there are.
-            boxes_only: take the box of each line and leave what follows, as in data sets of key points.
+            classes: number of classes.
+            boxes_only: ignore what follows the box of each line, for keypoint datasets.
         """
         self.classes, self.boxes_only = classes, boxes_only
-        self.found, self.faults, self.first_fault = 0, 0, ""
+        self.files, self.faults, self.first_fault = 0, 0, ""
         # File and line of each object read.
         self.places: list[tuple[Path, int]] = []
 
     def read(self, file: Path, width: int, height: int) -> list[dict[str, Any]]:
         """Return the objects in a file as COCO annotations without ids; no file means no objects.
 
-        A line is `class cx cy width height`, or `class x1 y1 x2 y2 x3 y3 ...`, a polygon, which gives its box and
-        stays as `segmentation`.
+        A line is `class cx cy width height` or a polygon, `class x1 y1 x2 y2 x3 y3 ...`, which also becomes the
+        `segmentation`.
         """
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
@@ -41,7 +41,7 @@ class LabelFiles:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise SpinetError(f"could not read the labels in {file}: {reason}") from error
-        self.found += 1
+        self.files += 1
         objects = []
         for number, line in enumerate(lines, start=1):
             try:
@@ -54,16 +54,12 @@ class LabelFiles:
         return objects
 
     def check(self, image: Path, file: Path) -> None:
-        """Raise if a line was faulty, or if no image had a label file; `image` and `file` are the example to name.
-
-        Raises:
-            SpinetError: see above.
-        """
+        """Raise a SpinetError if a line was invalid, or if no image had a label file, such as `file` for `image`."""
         if self.faults:
-            more = f" (faulty lines in all: {self.faults:,})" if self.faults > 1 else ""
+            more = f" (invalid lines in total: {self.faults:,})" if self.faults > 1 else ""
             raise SpinetError(f"{self.first_fault}{more}")
-        if not self.found:
-            raise SpinetError(f"no image has a label file; expected for {image} is {file}")
+        if not self.files:
+            raise SpinetError(f"no image has a label file; expected {file} for {image}")
 
     def _numbers(self, line: str) -> tuple[int, list[float]]:
         words = line.split()
@@ -72,16 +68,16 @@ class LabelFiles:
             raise ValueError(
                 f"class {words[0]} is not one of the {self.classes} in the YAML file, 0 to {self.classes - 1}"
             )
-        shares = numbers[1:5] if self.boxes_only else numbers[1:]
-        if len(shares) != 4 and (len(shares) < 6 or len(shares) % 2):
+        coords = numbers[1:5] if self.boxes_only else numbers[1:]
+        if len(coords) != 4 and (len(coords) < 6 or len(coords) % 2):
             raise ValueError(
-                f"{len(words)} numbers; allowed are 5 (class, centre x, centre y, width, height)"
-                " or a class and three or more pairs (a polygon)"
+                f"{len(words)} numbers; must be 5 (class, center x, center y, width, height)"
+                " or a class and at least three pairs (a polygon)"
             )
-        for share in shares:
-            if not LIMITS[0] <= share <= LIMITS[1]:
-                raise ValueError(f"{share:g} is no share of the image's width or height (0 to 1); is it in pixels?")
-        return int(numbers[0]), shares
+        for value in coords:
+            if not LIMITS[0] <= value <= LIMITS[1]:
+                raise ValueError(f"{value:g} is not a normalized coordinate (0-1); is it in pixels?")
+        return int(numbers[0]), coords
 
 
 def _number(word: str) -> float:
@@ -94,21 +90,21 @@ def _number(word: str) -> float:
     return value
 
 
-def _annotation(index: int, shares: list[float], width: int, height: int) -> dict[str, Any]:
+def _annotation(index: int, coords: list[float], width: int, height: int) -> dict[str, Any]:
     category = {"category_id": index + 1}
-    if len(shares) == 4:
-        cx, cy, w, h = shares
+    if len(coords) == 4:
+        cx, cy, w, h = coords
         corner = _round((cx - w / 2) * width), _round((cy - h / 2) * height)
         return category | {"bbox": [*corner, _round(w * width), _round(h * height)]}
-    xs = [_round(x * width) for x in shares[0::2]]
-    ys = [_round(y * height) for y in shares[1::2]]
+    xs = [_round(x * width) for x in coords[0::2]]
+    ys = [_round(y * height) for y in coords[1::2]]
     box = [min(xs), min(ys), _round(max(xs) - min(xs)), _round(max(ys) - min(ys))]
     polygon = [value for point in zip(xs, ys, strict=True) for value in point]
     return category | {"bbox": box, "segmentation": [polygon], "area": _polygon_area(xs, ys)}
 
 
 def _polygon_area(xs: list[float], ys: list[float]) -> float:
-    """The shoelace formula."""
+    """Return the area by the shoelace formula."""
     pairs = zip(xs, ys, xs[1:] + xs[:1], ys[1:] + ys[:1], strict=True)
     return abs(sum(x * next_y - next_x * y for x, y, next_x, next_y in pairs)) / 2
 
