@@ -76,7 +76,7 @@ def test_photos_of_more_pixels_than_are_asked_about_are_shrunk_first(tmp_path, m
 
 def test_a_photo_of_too_many_pixels_and_a_text_file_are_one_sentence_without_the_folder(tmp_path, monkeypatch):
     (tmp_path / "notes.jpg").write_text("no picture")
-    with pytest.raises(SpinetError, match=r"^could not read the image notes.jpg: it is no image"):
+    with pytest.raises(SpinetError, match=r"^could not read the image notes.jpg: not an image"):
         open_photo(tmp_path / "notes.jpg")
 
     monkeypatch.setattr(answers, "MOST_PIXELS", 5000)

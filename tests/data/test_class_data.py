@@ -109,11 +109,11 @@ def test_what_is_wrong_with_folders_is_one_sentence(tmp_path):
     write_folders(tmp_path, ("cat",))
     refused(tmp_path, r"train has only one class \(cat\); expected at least two")
     (tmp_path / "train" / "dog").mkdir()
-    refused(tmp_path, "the class folder .*dog holds no image")
+    refused(tmp_path, "the class folder .*dog has no images")
     write_folders(tmp_path)
     refused(tmp_path, "has no val images", split="val")
     write_folders(tmp_path, ("cat", "cow"), split="val")
-    refused(tmp_path, "val has classes that .*train lacks: cow", split="val")
+    refused(tmp_path, "val has classes that are not in .*train: cow", split="val")
 
 
 def test_two_formats_at_once_are_refused(tmp_path):
