@@ -111,7 +111,7 @@ def test_show_refuses_a_broken_architecture_file_by_its_block(spinet, tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(broken))
     code, _, err = spinet("show", tmp_path / "mine.json")
     assert code == 1
-    assert "mine.json: block 7: parents (3, 9) are not two different earlier blocks (0 to 6)" in err
+    assert "mine.json: block 7: parents must be two different earlier blocks (0 to 6), not (3, 9)" in err
 
 
 def test_train_without_a_recipe_lists_them(spinet):

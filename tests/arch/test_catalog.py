@@ -121,7 +121,7 @@ def test_json_that_is_no_architecture_is_refused_in_a_sentence(tree):
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"stem": ' + "1" * 5000 + "}"], ids=["brackets", "digits"])
 def test_json_beyond_the_limits_of_the_reader_is_refused_in_a_sentence(text):
-    with pytest.raises(SpinetError, match=r"mine\.json: not JSON that can be read"):
+    with pytest.raises(SpinetError, match=r"mine\.json: JSON cannot be parsed"):
         Architecture.from_json(text, "mine.json")
 
 
@@ -142,14 +142,14 @@ def test_a_refused_graph_is_named_by_its_file(tmp_path):
     with pytest.raises(SpinetError) as error:
         load_architecture(path)
 
-    assert str(error.value) == f"{path}: block 0: stem level 3 is neither 1 nor 2; a stem begins at level 1 or 2"
+    assert str(error.value) == f"{path}: block 0: stem level must be 1 or 2 for the first block, not 3"
 
 
 @pytest.mark.parametrize("key", ["name", "source"])
 def test_a_name_or_source_that_is_not_text_is_refused(key):
     tree = json.loads(TINY.to_json()) | {key: 3}
 
-    with pytest.raises(SpinetError, match=f"architecture: {key} 3 is not text"):
+    with pytest.raises(SpinetError, match=f"architecture: {key} must be a string, not 3"):
         Architecture.from_json(json.dumps(tree), "mine.json")
 
 
@@ -190,7 +190,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
     path = tmp_path / "photo.json"
     path.write_bytes(b"\xff\xd8\xff\xe0")
 
-    with pytest.raises(SpinetError, match=r"photo\.json: it is not text"):
+    with pytest.raises(SpinetError, match=r"photo\.json: it is not UTF-8 text"):
         load_architecture(path)
 
 

@@ -79,8 +79,8 @@ def test_only_siblings_of_one_width_are_added_without_convolutions_and_only_when
     [
         ("family", "moblie", "unknown family in scaling 'moblie', did you mean 'mobile'? Known: mobile, spinenet."),
         ("alpha_rule", "V1", "unknown alpha_rule in scaling 'V1'. Known: all, v1."),
-        ("same_level_conv", 1, "scaling: same_level_conv 1 is neither true nor false"),
-        ("head_separable", None, "scaling: head_separable None is neither true nor false"),
+        ("same_level_conv", 1, "scaling: same_level_conv must be true or false, not 1"),
+        ("head_separable", None, "scaling: head_separable must be true or false, not None"),
     ],
 )
 def test_an_unknown_rule_is_refused_by_its_name(name, value, sentence):
@@ -98,7 +98,7 @@ def test_mobile_networks_may_be_narrower_because_they_have_no_alpha():
 @pytest.mark.parametrize("name", ["width", "alpha"])
 @pytest.mark.parametrize("value", [0, -0.5, float("nan"), float("inf"), 1001, 10**400, True, "1", None, [1]])
 def test_a_factor_that_is_no_number_above_0_is_refused_by_its_name(name, value):
-    with pytest.raises(SpinetError, match=f"scaling: {name} .* is not a number above 0 and up to 1000"):
+    with pytest.raises(SpinetError, match=f"scaling: {name} must be above 0 and at most 1000, not "):
         Scaling(**{name: value})
 
 
@@ -107,12 +107,12 @@ def test_a_factor_that_is_no_number_above_0_is_refused_by_its_name(name, value):
 def test_a_count_that_is_no_whole_number_of_1_or_more_is_refused_by_its_name(name, value):
     with pytest.raises(SpinetError) as error:
         Scaling(**{name: value})
-    assert str(error.value) == f"scaling: {name} {value!r} is not a whole number of 1 or more"
+    assert str(error.value) == f"scaling: {name} must be an integer of at least 1, not {value!r}"
 
 
 def test_a_head_may_have_no_convolution_but_not_less():
     assert Scaling(head_convs=0).head_convs == 0
-    with pytest.raises(SpinetError, match="head_convs -1 is not a whole number of 0 or more"):
+    with pytest.raises(SpinetError, match="head_convs must be an integer of at least 0, not -1"):
         Scaling(head_convs=-1)
 
 

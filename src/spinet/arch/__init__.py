@@ -1,1 +1,1 @@
-"""What a network is: architectures as plain data, with nothing but the standard library."""
+"""What a network is: architectures as plain data, with only the standard library."""

@@ -1,4 +1,4 @@
-"""Networks that the paper compares with: a body that only goes down in resolution, with or without a neck on it."""
+"""Baselines of the paper: a scale-decreasing body, with or without a neck."""
 
 import json
 import re
@@ -15,7 +15,7 @@ NECKS = ("fpn", "nas-fpn")
 NO_NECK = "none"
 TIMM = "timm/"
 LEVELS = (3, 4, 5, 6, 7)
-# The one level of a body alone: its last features, for classifiers.
+# The only level without a neck: the last features, for classifiers.
 LAST_LEVEL = 5
 
 _NAME = re.compile(r"(?P<body>.+?)-(?P<neck>nas-fpn|fpn)")
@@ -27,12 +27,12 @@ class Baseline:
     """A network without a scale-permuted graph, named `BODY-fpn`, `BODY-nas-fpn`, or `BODY` without a neck.
 
     Args:
-        body: `resnet18` to `resnet152`, or `timm/NAME` for any model of timm that gives features of strides 8, 16 and
-            32 (the extra `timm`).
-        neck: makes levels 3 to 7 of one width from these: feature pyramid, or the one found by NAS-FPN. `"none"` gives
-            the body's last features alone, what a classifier takes; `channels` has no meaning then.
-        channels: channels of every feature map that leaves the neck.
-        repeats: times the cell of NAS-FPN is stacked.
+        body: `resnet18` to `resnet152`, or `timm/NAME` for any timm model with features of strides 8, 16 and 32 (needs
+            the extra `timm`).
+        neck: computes levels 3 to 7 from these: a feature pyramid, or NAS-FPN. `"none"` gives only the body's last
+            features, for classifiers; `channels` is ignored then.
+        channels: channels of the neck's feature maps.
+        repeats: how often the cell of NAS-FPN is stacked.
         head_channels: channels of the detector's class and box towers.
         head_convs: convolutions in each of these towers.
 
@@ -55,11 +55,11 @@ class Baseline:
         for name, least in _COUNTS.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise SpinetError(f"baseline: {name} {value!r} is not a whole number of {least} or more")
+                raise SpinetError(f"baseline: {name} must be an integer of at least {least}, not {value!r}")
 
     @property
     def name(self) -> str:
-        """The name that `load_network` knows it by."""
+        """The name that `load_network` accepts."""
         return self.body if self.neck == NO_NECK else f"{self.body}-{self.neck}"
 
     @property
@@ -68,12 +68,12 @@ class Baseline:
         return (LAST_LEVEL,) if self.neck == NO_NECK else LEVELS
 
     def to_json(self) -> str:
-        """Return the description as JSON text."""
+        """Return the description as a JSON string."""
         return json.dumps({"baseline": asdict(self)}, indent=2) + "\n"
 
     @classmethod
     def from_name(cls, name: str) -> Self:
-        """Return the baseline of a name for which `is_baseline` is true."""
+        """Return the baseline of a name that `is_baseline` accepts."""
         match = _NAME.fullmatch(name)
         if match is None:
             return cls(body=name, neck="none")
@@ -81,7 +81,7 @@ class Baseline:
 
     @classmethod
     def from_dict(cls, data: Any) -> Self:
-        """Read the value of the key `baseline` that `to_json` wrote.
+        """Read the value of the key `baseline` in the output of `to_json`.
 
         Raises:
             SpinetError: a key is missing or unknown, or a value is invalid.
@@ -94,7 +94,7 @@ BASELINES = tuple(f"{body}-{neck}" for neck in NECKS for body in RESNETS)
 
 
 def is_baseline(name: str) -> bool:
-    """Whether a name is that of a baseline.
+    """Return whether a name is that of a baseline.
 
     >>> [is_baseline(name) for name in ("resnet50-fpn", "resnet50", "timm/hrnet_w18-fpn", "spinenet49")]
     [True, True, True, False]

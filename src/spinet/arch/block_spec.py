@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 MIN_LEVEL, MAX_LEVEL = 1, 7
 
-# Channels that a block gives, in channels of its level.
+# Output channels of each kind of block, relative to the channels of its level.
 EXPANSION = {"residual": 1, "bottleneck": 4, "resnext32x4d": 4, "resnext32x8d": 4, "mbconv": 1}
 
 
@@ -12,7 +12,7 @@ EXPANSION = {"residual": 1, "bottleneck": 4, "resnext32x4d": 4, "resnext32x8d": 
 class BlockSpec:
     """One block: `level` (stride `2 ** level`), `kind`, the two blocks that feed it, and whether it is an endpoint.
 
-    Stem blocks have no parents. `merges` are blocks that join it besides, where no rule finds them
+    Stem blocks have no parents. `merges` are further blocks that are added to it if no rule determines them
     (`dangling="none"`).
     """
 

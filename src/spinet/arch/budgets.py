@@ -1,7 +1,7 @@
 """How many blocks of each level the scale-permuted models of the paper have (its Table 1).
 
-The connections of R35-SP18, R23-SP30 and R14-SP39 were never published: what is known of them is which blocks they
-are made of, that is, the space in which they were searched.
+The connections of R35-SP18, R23-SP30 and R14-SP39 were never published: known are only the blocks that they consist of,
+that is, the space in which they were searched.
 """
 
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from spinet.arch.block_spec import BlockSpec
 from spinet.arch.genotype import Genotype
 
-# Every scale-permuted network has one output block of each of these levels.
+# Every scale-permuted network has one output block at each of these levels.
 OUTPUT_LEVELS = (3, 4, 5, 6, 7)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Blocks of a model by level.
+    """Number of blocks of a model by level.
 
     Args:
-        stem: number of blocks of levels 2, 3, 4 and 5 in the stem of fixed order.
-        permuted: number of blocks of levels 2 to 7 in the scale-permuted network, one output block of each of the
-            levels 3 to 7 among them.
-        adjustable: whether the search may change level and kind of a block (paper section 3.1, block adjustments).
+        stem: blocks of levels 2, 3, 4 and 5 in the stem of fixed order.
+        permuted: blocks of levels 2 to 7 in the scale-permuted network, including one output block at each of the
+            levels 3 to 7.
+        adjustable: whether the search may change the level and kind of a block (paper section 3.1, block adjustments).
     """
 
     stem: tuple[int, int, int, int]
@@ -40,9 +40,9 @@ class Budget:
         return tuple(level for level, count in counts.items() for _ in range(count))
 
     def chain(self) -> Genotype:
-        """Return these blocks as bottlenecks in the order finest first, each fed by the two before it.
+        """Return these blocks as bottlenecks, finest first, each with the two before it as parents.
 
-        Dangling blocks follow the paper's rule, which leaves the stem alone.
+        The dangling rule is the paper's, which does not apply to the stem.
         """
         stem = tuple(BlockSpec(level, "bottleneck") for level in self.stem_levels)
         levels = self.intermediate_levels + OUTPUT_LEVELS

@@ -19,7 +19,7 @@ _FILES = resources.files("spinet.arch") / "genotypes"
 
 @dataclass(frozen=True)
 class Architecture:
-    """A graph and its scaling: all that is needed to build a backbone. Two are equal when they build the same."""
+    """A graph and its scaling: all that is needed to build a backbone. Name and source do not count in comparisons."""
 
     genotype: Genotype
     scaling: Scaling
@@ -27,7 +27,7 @@ class Architecture:
     source: str = field(default="", compare=False)
 
     def to_json(self) -> str:
-        """Return the architecture as JSON text, one block a line."""
+        """Return the architecture as a JSON string, one block per line."""
         graph = self.genotype.to_dict()
         parts = [f'"name": {json.dumps(self.name)}', f'"source": {json.dumps(self.source)}']
         parts.append(f'"scaling": {json.dumps(self.scaling.to_dict())}')
@@ -39,10 +39,10 @@ class Architecture:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Architecture":
-        """Read an architecture from JSON text; `where` names it in errors.
+        """Read an architecture from a JSON string; `where` names it in errors.
 
         Raises:
-            SpinetError: the text is not JSON or not a valid architecture.
+            SpinetError: the string is not JSON or not a valid architecture.
         """
         try:
             return cls._from_dict(json.loads(text))
@@ -50,8 +50,8 @@ class Architecture:
             raise SpinetError(f"{where}, line {error.lineno}: not JSON ({error.msg})") from None
         except SpinetError as error:
             raise SpinetError(f"{where}: {error}") from None
-        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, thousands of brackets
-            raise SpinetError(f"{where}: not JSON that can be read ({error})") from None
+        except (ValueError, RecursionError) as error:  # numbers with thousands of digits, thousands of brackets
+            raise SpinetError(f"{where}: JSON cannot be parsed ({error})") from None
 
     @classmethod
     def _from_dict(cls, data: Any) -> "Architecture":
@@ -59,21 +59,21 @@ class Architecture:
         check_keys("architecture", data, required=("stem", "blocks"), optional=optional)
         for key in ("name", "source"):
             if not isinstance(data.get(key, ""), str):
-                raise SpinetError(f"architecture: {key} {data[key]!r:.60} is not text")
+                raise SpinetError(f"architecture: {key} must be a string, not {data[key]!r:.60}")
         graph = {key: data[key] for key in ("stem", "blocks", "dangling", "damage") if key in data}
         scaling = Scaling.from_dict(data.get("scaling", {}))
         return cls(Genotype.from_dict(graph), scaling, data.get("name", "unnamed"), data.get("source", ""))
 
-    def save(self, path: Path) -> None:
-        """Write the JSON file that `load_architecture` reads back."""
-        write_atomically(path, self.to_json())
+    def save(self, path: str | Path) -> None:
+        """Write the JSON file that `load_architecture` reads."""
+        write_atomically(Path(path), self.to_json())
 
 
 Network = Architecture | Baseline
 
 
 def names() -> list[str]:
-    """Names of all architectures that ship with the package."""
+    """Names of all architectures in the package."""
     return [*PUBLISHED, *SMALL]
 
 
@@ -94,12 +94,12 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     except OSError as error:
         raise SpinetError(f"could not read the architecture file {text}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SpinetError(f"could not read the architecture file {text}: it is not text") from None
+        raise SpinetError(f"could not read the architecture file {text}: it is not UTF-8 text") from None
     return Architecture.from_json(content, text)
 
 
 def load_network(name_or_path: str | Path) -> Network:
-    """Return the baseline of a name, else what `load_architecture` returns for it.
+    """Return the baseline of a name, or the architecture of a name or file (see `load_architecture`).
 
     Raises:
         SpinetError: the name is unknown, or the file is missing or not valid.
@@ -116,15 +116,15 @@ def load_network(name_or_path: str | Path) -> Network:
 
 
 def network_from_json(text: str, where: str) -> Network:
-    """Read what `to_json` of an architecture or a baseline wrote; `where` names it in errors.
+    """Read the output of `to_json` of an architecture or a baseline; `where` names it in errors.
 
     Raises:
-        SpinetError: the text is not JSON or not a valid network.
+        SpinetError: the string is not JSON or not a valid network.
     """
     try:
         data: Any = json.loads(text)
     except (ValueError, RecursionError):
-        data = None  # Architecture.from_json says what is wrong
+        data = None  # Architecture.from_json raises the error
     if not isinstance(data, dict) or "baseline" not in data:
         return Architecture.from_json(text, where)
     try:

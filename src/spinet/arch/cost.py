@@ -1,7 +1,7 @@
-"""Exact parameters and multiply-adds of a backbone, from its architecture alone, without building it.
+"""Exact parameters and multiply-adds of a backbone, computed from its architecture without building it.
 
 Counted are trainable parameters, and the multiply-adds of convolutions and dense layers, which the paper calls FLOPs;
-batch norms, activations, biases and sums are left out, as PyTorch's own counter does.
+batch norms, activations, biases and sums are not, as in PyTorch's own counter.
 """
 
 import math
@@ -30,11 +30,11 @@ class Part:
     """One row of a cost table.
 
     Args:
-        kind: what it is; connections lead from `source` to block `index`, heads have neither.
-        name: its name for readers.
-        cost: what it costs.
-        index: number of the block.
-        source: number of the block a connection comes from.
+        kind: kind of part; a connection leads from block `source` to block `index`, a head has neither.
+        name: name to display.
+        cost: parameters and multiply-adds.
+        index: index of the block.
+        source: index of the source block of a connection.
     """
 
     kind: Literal["stem", "block", "connection", "endpoint", "head"]
@@ -60,23 +60,23 @@ def total(costs: Iterable[Cost]) -> Cost:
 def layer(
     in_channels: int, out_channels: int, pixels: int, kernel_size: int = 1, *, groups: int = 1, norms: int = 1
 ) -> Cost:
-    """Cost of a convolution with `norms` batch norms behind it, or with a bias if there is none.
+    """Cost of a convolution followed by `norms` batch norms, or with a bias if there is none.
 
-    `pixels` is the area of its output; a dense layer is a 1x1 convolution of one pixel.
+    `pixels` is the area of its output; a dense layer is a 1x1 convolution on one pixel.
     """
     weights = kernel_size * kernel_size * in_channels * out_channels // groups
     return Cost(weights + (2 * norms if norms else 1) * out_channels, weights * pixels)
 
 
 def image_area(image_size: int | Size, level: int) -> int:
-    """Pixels of the features of a level: both sides halved `level` times, rounded up each time."""
+    """Pixels of a level's features: both sides are halved `level` times, rounded up each time."""
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     stride = 1 << level
     return -(-height // stride) * -(-width // stride)
 
 
 class BackboneCosts:
-    """Costs of blocks, connections and endpoints under one scaling and image size, each computed once."""
+    """Costs of blocks, connections and endpoints for one scaling and image size, each computed once."""
 
     def __init__(self, scaling: Scaling, image_size: int | Size, in_channels: int) -> None:
         self.scaling = scaling
@@ -88,7 +88,7 @@ class BackboneCosts:
         self._stems: dict[tuple[BlockSpec, ...], list[Cost]] = {}
 
     def steps(self, genotype: Genotype, levels: Iterable[int]) -> Iterator[tuple[str, int, int, Cost]]:
-        """Give (kind, block, source, cost) of all that the endpoints of `levels` need, in building order."""
+        """Yield (kind, block, source, cost) of all parts that the endpoints of `levels` need, in building order."""
         blocks, merges, first = genotype.all_blocks, genotype.merges, len(genotype.stem)
         needed = genotype.needed_for(levels)
         yield "stem", 0, 0, self._first_convolution()
@@ -104,7 +104,7 @@ class BackboneCosts:
                 if connection is not None:
                     yield "connection", index, source, connection
             for source in merges.get(index, ()):
-                # A block that joins is added as it is, unless its channels differ.
+                # A merged block is added unchanged, unless its channels differ.
                 if blocks[source].expansion != spec.expansion:
                     yield "connection", index, source, self._resample(blocks[source], spec)
             yield "block", index, index, self._block(spec)
@@ -140,13 +140,13 @@ class BackboneCosts:
         return self._connections[key]
 
     def _stacked(self, spec: BlockSpec, in_channels: int, in_level: int) -> Cost:
-        """Cost of a block stacked `repeats` times, of which the first takes `in_channels` of `in_level`."""
+        """Cost of a block stacked `repeats` times, the first with `in_channels` at `in_level`."""
         channels, out, area = self.scaling.channels(spec.level), self.scaling.out_channels(spec), self.areas[spec.level]
         layers = _block_layers(spec.kind, in_channels, channels, self.areas[in_level], area)
         if spec.kind != "mbconv" and (in_channels != out or in_level != spec.level):
             layers.append(layer(in_channels, out, area))
-        again = _block_layers(spec.kind, out, channels, area, area)
-        return total(layers + again * (self.scaling.repeats - 1))
+        repeated = _block_layers(spec.kind, out, channels, area, area)
+        return total(layers + repeated * (self.scaling.repeats - 1))
 
     def _resample(self, parent: BlockSpec, child: BlockSpec) -> Cost:
         width, out = self.scaling.out_channels(parent), self.scaling.out_channels(child)
@@ -185,20 +185,20 @@ def _block_layers(kind: str, in_channels: int, channels: int, in_area: int, area
 
 @lru_cache(maxsize=16)
 def backbone_costs(scaling: Scaling, image_size: int | Size, in_channels: int = 3) -> BackboneCosts:
-    """Return the cost tables of a scaling, made once."""
+    """Return the cost tables of a scaling, cached."""
     return BackboneCosts(scaling, image_size, in_channels)
 
 
 def backbone_cost(architecture: Architecture, image_size: int | Size, levels: Iterable[int] | None = None) -> Cost:
-    """Return what the backbone costs with features of `levels`, by default of all.
+    """Return the cost of a backbone with features of `levels`, by default of all.
 
     >>> from spinet.arch.catalog import load_architecture
     >>> backbone_cost(load_architecture("spinenet49"), 640).parameters
     21831488
     """
     genotype = architecture.genotype
-    asked = genotype.endpoints if levels is None else sorted(levels)
-    steps = backbone_costs(architecture.scaling, image_size).steps(genotype, asked)
+    levels = genotype.endpoints if levels is None else sorted(levels)
+    steps = backbone_costs(architecture.scaling, image_size).steps(genotype, levels)
     return total(step[3] for step in steps)
 
 
@@ -207,9 +207,9 @@ def backbone_parts(
 ) -> list[Part]:
     """Return the cost of the first convolution, and of every block, connection and endpoint."""
     genotype = architecture.genotype
-    asked = genotype.endpoints if levels is None else sorted(levels)
+    levels = genotype.endpoints if levels is None else sorted(levels)
     parts = []
-    for kind, index, source, cost in backbone_costs(architecture.scaling, image_size).steps(genotype, asked):
+    for kind, index, source, cost in backbone_costs(architecture.scaling, image_size).steps(genotype, levels):
         block = genotype.all_blocks[index]
         if kind == "stem":
             parts.append(Part("stem", "first convolution", cost))

@@ -1,7 +1,7 @@
 """The graph of a scale-permuted backbone: blocks, their levels, kinds and parents.
 
-Blocks are numbered through: the stem's first, then the searched ones, so that `parents` are block numbers
-(paper section 3.1; the same numbering as tensorflow/tpu `modeling/architecture/spinenet.py`).
+Blocks have one numbering: the stem's first, then the searched ones; `parents` refer to it (paper section 3.1; the same
+numbering as in tensorflow/tpu `modeling/architecture/spinenet.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,28 +16,27 @@ from spinet.errors import SpinetError, unknown_name
 Dangling = Literal["tf", "paper", "none"]
 Damage = Literal["none", "short", "long", "sequential"]
 
-# Where the stem's blocks begin: behind the first convolution, or behind the max-pool that follows it.
+# Level of the first stem block: after the first convolution, or after the max-pool that follows it.
 STEM_LEVELS = (1, 2)
 
 
 @dataclass(frozen=True)
 class Genotype:
-    """A scale-permuted graph, checked once, at birth.
+    """A scale-permuted graph, validated on construction.
 
     Args:
-        stem: blocks of fixed order, each fed by the one before it. The first is of level 1 or 2 (then a max-pool
-            follows the first convolution), each of the others of the same level as the one before or of the next.
+        stem: blocks of fixed order, each fed by the one before it. The first has level 1 or 2 (2 if a max-pool follows
+            the first convolution), each of the others the level of the one before or the next.
         blocks: the permuted blocks, each with two different earlier blocks as parents.
-        dangling: what becomes of a block that feeds nothing. `"tf"` is the released code: when an endpoint is
-            built, every block so far without a consumer that has its level and its channels is added to it.
-            `"paper"` is global: an intermediate block that no later block uses is added to the endpoint of its
-            level, through a resampling when channels differ. `"none"` prunes it, unless a block names it in its
-            own `merges`.
-        damage: which connections an ablation has cut (paper section 5.5; see `spinet.arch.variants.damage`).
-            Unless it is `"none"`, every permuted block has one parent.
+        dangling: what happens to a block without consumers. `"tf"` is the released code: when an endpoint is built,
+            every block of its level and channels that has no consumer so far is added to it. `"paper"` is global: an
+            intermediate block that no later block uses is added to the endpoint of its level, through a resampling if
+            channels differ. `"none"` prunes it, unless a block lists it in its `merges`.
+        damage: graph damage: the connections that an ablation has cut (paper section 5.5; see
+            `spinet.arch.variants.damage`). Unless it is `"none"`, every permuted block has one parent.
 
     Raises:
-        SpinetError: the graph is not valid; the sentence names the block and the reason.
+        SpinetError: the graph is invalid; the message names the block and the reason.
     """
 
     stem: tuple[BlockSpec, ...]
@@ -46,7 +45,7 @@ class Genotype:
     damage: Damage = "none"
 
     def __post_init__(self) -> None:
-        # Lists are welcome in Python; what is kept is hashable.
+        # Lists are accepted too, but what is stored must be hashable.
         object.__setattr__(self, "stem", tuple(self.stem))
         object.__setattr__(self, "blocks", tuple(self.blocks))
         if self.dangling not in get_args(Dangling):
@@ -54,7 +53,7 @@ class Genotype:
         if self.damage not in get_args(Damage):
             raise unknown_name("damage", str(self.damage), get_args(Damage))
         if not self.stem:
-            raise SpinetError("the genotype has no stem block; at least one is needed to feed the others")
+            raise SpinetError("the genotype has no stem block, but needs at least one to feed the others")
         for index, block in enumerate(self.all_blocks):
             _check_block(index, block)
         _check_stem(self.stem)
@@ -65,14 +64,13 @@ class Genotype:
 
     @property
     def all_blocks(self) -> tuple[BlockSpec, ...]:
-        """Stem and permuted blocks in building order; a block's number is its place here."""
+        """Stem and permuted blocks in building order; a block is referred to by its index here."""
         return self.stem + self.blocks
 
     @cached_property
     def endpoints(self) -> dict[int, int]:
-        """Level -> number of its endpoint block, finest level first."""
-        found = {block.level: index for index, block in enumerate(self.all_blocks) if block.endpoint}
-        return dict(sorted(found.items()))
+        """Level -> index of its endpoint block, finest level first."""
+        return dict(sorted((block.level, index) for index, block in enumerate(self.all_blocks) if block.endpoint))
 
     @cached_property
     def merges(self) -> dict[int, tuple[int, ...]]:
@@ -83,21 +81,21 @@ class Genotype:
 
     @cached_property
     def live(self) -> frozenset[int]:
-        """Numbers of the blocks that reach an endpoint; the others are never built nor counted."""
+        """Indices of the blocks that reach an endpoint; the others are neither built nor counted."""
         return self.needed_for(self.endpoints)
 
     def needed_for(self, levels: Iterable[int]) -> frozenset[int]:
-        """Numbers of the blocks that the endpoints of `levels` depend on, these endpoints included."""
+        """Indices of the blocks that the endpoints of `levels` depend on, including these endpoints."""
         live = {self.endpoints[level] for level in levels}
         for index in reversed(range(len(self.all_blocks))):
             if index in live:
                 live.update(self.all_blocks[index].parents, self.merges.get(index, ()))
-        # The stem is a chain: whatever lies before a live stem block feeds it.
+        # The stem is a chain: all stem blocks before a live one feed it.
         last_stem = max(live & set(range(len(self.stem))), default=-1)
         return frozenset(live | set(range(last_stem + 1)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and dicts for JSON; `from_dict` reads them back."""
+        """Return plain lists and dicts for JSON, which `from_dict` reads."""
         damage = {} if self.damage == "none" else {"damage": self.damage}
         return {
             "dangling": self.dangling,
@@ -108,10 +106,10 @@ class Genotype:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Genotype":
-        """Build a genotype from what `to_dict` gave.
+        """Build a genotype from the output of `to_dict`.
 
         Raises:
-            SpinetError: a key is missing or unknown, or the graph is not valid.
+            SpinetError: a key is missing or unknown, or the graph is invalid.
         """
         check_keys("genotype", data, required=("stem", "blocks"), optional=("dangling", "damage"))
         stem = _blocks_from(data["stem"], "stem", 0)
@@ -120,12 +118,12 @@ class Genotype:
 
 
 def check_keys(what: str, data: Any, required: Sequence[str], optional: Sequence[str] = ()) -> None:
-    """Raise unless `data` is a mapping with all of `required` and nothing beside `required` and `optional`."""
+    """Raise unless `data` is a mapping with all keys in `required` and none besides `required` and `optional`."""
     if not isinstance(data, Mapping):
         raise SpinetError(f"{what}: expected an object with {', '.join(required)}, found {data!r:.60}")
     for key in required:
         if key not in data:
-            raise SpinetError(f"{what}: {key!r} is missing; needed are {', '.join(required)}")
+            raise SpinetError(f"{what}: {key!r} is missing; required are {', '.join(required)}")
     for key in data:
         if key not in (*required, *optional):
             raise unknown_name(f"key in {what}", str(key), (*required, *optional))
@@ -133,24 +131,27 @@ def check_keys(what: str, data: Any, required: Sequence[str], optional: Sequence
 
 def _check_block(index: int, block: BlockSpec) -> None:
     if not _is_int(block.level) or not MIN_LEVEL <= block.level <= MAX_LEVEL:
-        raise SpinetError(f"block {index}: level {block.level!r} is not a whole number from {MIN_LEVEL} to {MAX_LEVEL}")
+        raise SpinetError(
+            f"block {index}: level must be an integer from {MIN_LEVEL} to {MAX_LEVEL}, not {block.level!r}"
+        )
     if not isinstance(block.kind, str) or block.kind not in EXPANSION:
         raise unknown_name(f"kind of block {index}", str(block.kind), EXPANSION)
     if not isinstance(block.endpoint, bool):
-        raise SpinetError(f"block {index}: endpoint {block.endpoint!r} is neither true nor false")
+        raise SpinetError(f"block {index}: endpoint must be true or false, not {block.endpoint!r}")
 
 
 def _check_stem(stem: tuple[BlockSpec, ...]) -> None:
     for index, block in enumerate(stem):
         if block.parents or block.merges:
-            found = block.parents or block.merges
-            raise SpinetError(f"block {index}: a stem block has no parents and no merges, found {found}")
+            raise SpinetError(
+                f"block {index}: a stem block has no parents and no merges, not {block.parents or block.merges}"
+            )
         before = stem[index - 1].level
         allowed = (before, before + 1) if index else STEM_LEVELS
         if block.level not in allowed:
-            where = f"block {index - 1} is of level {before}" if index else "a stem begins at level 1 or 2"
+            where = f" after block {index - 1} of level {before}" if index else " for the first block"
             raise SpinetError(
-                f"block {index}: stem level {block.level} is neither {allowed[0]} nor {allowed[1]}; {where}"
+                f"block {index}: stem level must be {allowed[0]} or {allowed[1]}{where}, not {block.level}"
             )
 
 
@@ -159,29 +160,27 @@ def _check_parents(index: int, block: BlockSpec, damage: Damage) -> None:
     earlier = all(_is_int(parent) and 0 <= parent < index for parent in parents)
     if damage == "none" and (len(parents) != 2 or not earlier or len(set(parents)) != 2):
         raise SpinetError(
-            f"block {index}: parents {tuple(parents)} are not two different earlier blocks (0 to {index - 1})"
+            f"block {index}: parents must be two different earlier blocks (0 to {index - 1}), not {tuple(parents)}"
         )
     if damage != "none" and (len(parents) != 1 or not earlier):
         raise SpinetError(
-            f"block {index}: parents {tuple(parents)} are not one earlier block (0 to {index - 1}), "
-            f"which is what damage {damage!r} leaves"
+            f"block {index}: parents must be one earlier block (0 to {index - 1}) with graph damage {damage!r}, "
+            f"not {tuple(parents)}"
         )
 
 
 def _check_merges(index: int, blocks: tuple[BlockSpec, ...], dangling: Dangling) -> None:
     block = blocks[index]
     if block.merges and dangling != "none":
-        raise SpinetError(
-            f"block {index}: merges {block.merges} stand beside the dangling rule {dangling!r}, not 'none'"
-        )
+        raise SpinetError(f"block {index}: merges {block.merges} need the dangling rule 'none', not {dangling!r}")
     for merged in block.merges:
         if not _is_int(merged) or not 0 <= merged < index or merged in block.parents or block.merges.count(merged) > 1:
             raise SpinetError(
-                f"block {index}: merges {block.merges} are not different earlier blocks without its parents"
+                f"block {index}: merges must be different earlier blocks other than its parents, not {block.merges}"
             )
         if blocks[merged].level != block.level:
             raise SpinetError(
-                f"block {index}: block {merged} of level {blocks[merged].level} cannot join it at level {block.level}"
+                f"block {index}: block {merged} of level {blocks[merged].level} cannot be merged at level {block.level}"
             )
 
 
@@ -190,13 +189,11 @@ def _check_endpoints(blocks: tuple[BlockSpec, ...]) -> None:
     for index, block in enumerate(blocks):
         if block.endpoint and block.level in owner:
             first = owner[block.level]
-            raise SpinetError(
-                f"block {index}: level {block.level} already has an endpoint, block {first}; one a level is allowed"
-            )
+            raise SpinetError(f"block {index}: level {block.level} already has an endpoint, block {first}")
         if block.endpoint:
             owner[block.level] = index
     if not owner:
-        raise SpinetError("the genotype has no endpoint; mark at least one block with endpoint: true")
+        raise SpinetError("the genotype has no endpoint: set endpoint to true in at least one block")
 
 
 def _block_to_dict(block: BlockSpec) -> dict[str, Any]:
@@ -212,7 +209,7 @@ def _block_to_dict(block: BlockSpec) -> dict[str, Any]:
 
 def _blocks_from(items: Any, where: str, first: int) -> tuple[BlockSpec, ...]:
     if not isinstance(items, Sequence) or isinstance(items, str):
-        raise SpinetError(f"genotype: {where!r} is not a list of blocks, found {items!r:.60}")
+        raise SpinetError(f"genotype: {where!r} must be a list of blocks, not {items!r:.60}")
     return tuple(_block_from(item, first + offset) for offset, item in enumerate(items))
 
 
@@ -225,7 +222,7 @@ def _block_from(item: Any, index: int) -> BlockSpec:
 def _numbers_from(item: Mapping[str, Any], key: str, index: int) -> tuple[Any, ...]:
     numbers = item.get(key, ())
     if not isinstance(numbers, Sequence) or isinstance(numbers, str):
-        raise SpinetError(f"block {index}: {key} {numbers!r:.60} are not a list of block numbers")
+        raise SpinetError(f"block {index}: {key} must be a list of block indices, not {numbers!r:.60}")
     return tuple(numbers)
 
 

@@ -1,4 +1,4 @@
-"""Exact parameters and multiply-adds of whole models: a backbone with the head of a task on it."""
+"""Exact parameters and multiply-adds of whole models: a backbone with a head."""
 
 import math
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from spinet.errors import unknown_name
 
 Head = Literal["none", "retinanet", "faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn", "classifier"]
 
-# Regions of Mask R-CNN whose boxes, and whose masks, are computed for an image (tensorflow/tpu, at inference).
+# RoIs per image that the box head and the mask head process at inference (tensorflow/tpu).
 PROPOSALS, DETECTIONS = 1000, 100
-# Box heads of a cascade, and convolutions of its region proposals, as released (tensorflow/models).
+# Box heads of a cascade, and convolutions of its RPN, as released (tensorflow/models).
 CASCADE_STAGES, CASCADE_RPN_CONVS = 2, 2
 
 
@@ -25,7 +25,7 @@ def model_cost(
     num_classes: int = 91,
     anchors: int | None = None,
 ) -> Cost:
-    """Return what a whole model costs, with `anchors` a place (by default 9; Faster and Mask R-CNN: 3).
+    """Return the cost of a whole model, with `anchors` per location (by default 9; Faster and Mask R-CNN: 3).
 
     >>> from spinet.arch.catalog import load_architecture
     >>> model_cost(load_architecture("spinenet49"), 640)
@@ -44,17 +44,17 @@ def model_parts(
     num_classes: int = 91,
     anchors: int | None = None,
 ) -> list[Part]:
-    """Return what every part of a whole model costs; see `model_cost`."""
+    """Return the cost of every part of a whole model; see `model_cost`."""
     size = _input_size(architecture, image_size, head)
     heads = _head_costs(architecture, size, head, num_classes, anchors)
     return backbone_parts(architecture, size) + [Part("head", name, cost) for name, cost in heads.items()]
 
 
 def retinanet(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
-    """Costs of the class and box towers of RetinaNet (models/retinanet.py), with 9 anchors a place unless given."""
+    """Costs of the class and box towers of RetinaNet (models/retinanet.py), with 9 anchors per location by default."""
 
     def convolution(width: int, channels: int, norms: int) -> Cost:
-        # One convolution for all levels, behind it a batch norm for each; a bias besides.
+        # One convolution with bias for all levels, followed by a batch norm for each level.
         pixels = sum(areas.values())
         bias = Cost(channels if norms else 0, 0)
         if not scaling.head_separable:
@@ -79,10 +79,10 @@ def classifier(
 
 
 def region_head_channels(head_channels: int) -> tuple[int, int]:
-    """Channels of the convolutions and of the dense layer of the heads on regions.
+    """Channels of the convolutions and of the dense layer of RoI heads.
 
-    They are as wide as RetinaNet's towers, up to 384 channels, and the dense layer is four times as wide, up to 1024:
-    this is so in all published models.
+    As in all published models, they are as wide as RetinaNet's towers, up to 384 channels, and the dense layer is four
+    times as wide, up to 1024.
 
     >>> region_head_channels(128), region_head_channels(512)
     ((128, 512), (384, 1024))
@@ -102,9 +102,9 @@ def faster_rcnn(
 
 
 def mask_rcnn(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
-    """Costs of the heads of Mask R-CNN as tensorflow/tpu has them, with 3 anchors a place unless given.
+    """Costs of the heads of Mask R-CNN as in tensorflow/tpu, with 3 anchors per location by default.
 
-    Their convolutions are as many as those of RetinaNet's towers; see `region_head_channels` for their widths.
+    They have as many convolutions as RetinaNet's towers; see `region_head_channels` for their widths.
     """
     return faster_rcnn(scaling, areas, num_classes, anchors) | {"mask head": _mask_head(scaling, num_classes)}
 
@@ -112,9 +112,9 @@ def mask_rcnn(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors
 def cascade_rcnn(
     scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None
 ) -> dict[str, Cost]:
-    """Costs of the heads of Cascade R-CNN-RS as tensorflow/models has them, with 9 anchors a place unless given.
+    """Costs of the heads of Cascade R-CNN-RS as in tensorflow/models, with 9 anchors per location by default.
 
-    The published models have two stages, boxes that serve all classes, and two convolutions before the proposals.
+    The published models have two stages, class-agnostic boxes, and two convolutions in the RPN.
     """
     proposals = _region_proposals(scaling, areas, anchors or 9, CASCADE_RPN_CONVS)
     stages = {f"box head {stage + 1}": _box_head(scaling, num_classes, 1) for stage in range(CASCADE_STAGES)}
@@ -129,7 +129,7 @@ def cascade_mask_rcnn(
 
 
 def _convolution(width: int, out: int, area: int, kernel_size: int = 3, norms: int = 1) -> Cost:
-    """A convolution with a bias and batch norms behind it."""
+    """A convolution with a bias, followed by batch norms."""
     return total([layer(width, out, area, kernel_size, norms=norms), Cost(out, 0)])
 
 
@@ -142,21 +142,21 @@ def _convolutions(scaling: Scaling, depth: int, area: int, norms: int = 1) -> li
 
 
 def _region_proposals(scaling: Scaling, areas: dict[int, int], anchors: int, depth: int) -> Cost:
-    """Cost of `models.rpn.RegionProposalNetwork`: one convolution for all levels, a batch norm for each."""
+    """Cost of `models.rpn.RegionProposalNetwork`: convolutions shared by all levels, batch norms for each."""
     pixels, width = sum(areas.values()), _widths(scaling, depth)[-1]
     predictors = [layer(width, values * anchors, pixels, norms=0) for values in (1, 4)]
     return total([*_convolutions(scaling, depth, pixels, norms=len(areas)), *predictors])
 
 
 def _box_head(scaling: Scaling, classes: int, boxes: int) -> Cost:
-    """Cost of `models.roi_heads.BoxHead` on all proposals; the dense layer is a 1x1 convolution of one pixel each."""
-    dense, width = region_head_channels(scaling.head_channels)[1], _widths(scaling, scaling.head_convs)[-1]
+    """Cost of `models.roi_heads.BoxHead` on all proposals; the dense layer is a 1x1 convolution on one pixel each."""
+    fc, width = region_head_channels(scaling.head_channels)[1], _widths(scaling, scaling.head_convs)[-1]
     return total(
         [
             *_convolutions(scaling, scaling.head_convs, 7 * 7 * PROPOSALS),
-            _convolution(7 * 7 * width, dense, PROPOSALS, 1),
-            layer(dense, classes, PROPOSALS, norms=0),
-            layer(dense, 4 * boxes, PROPOSALS, norms=0),
+            _convolution(7 * 7 * width, fc, PROPOSALS, 1),
+            layer(fc, classes, PROPOSALS, norms=0),
+            layer(fc, 4 * boxes, PROPOSALS, norms=0),
         ]
     )
 
@@ -164,15 +164,15 @@ def _box_head(scaling: Scaling, classes: int, boxes: int) -> Cost:
 def _mask_head(scaling: Scaling, classes: int) -> Cost:
     """Cost of `models.roi_heads.MaskHead` on all detections."""
     channels, width = region_head_channels(scaling.head_channels)[0], _widths(scaling, scaling.head_convs)[-1]
-    # A transposed 2x2 convolution of stride 2 has four weights a pair of channels, used once for every input pixel.
+    # A transposed 2x2 convolution of stride 2 has four weights per pair of channels, each used once per input pixel.
     weights = 4 * width * channels
-    upsampling = Cost(weights + 3 * channels, weights * 14 * 14 * DETECTIONS)
+    deconv = Cost(weights + 3 * channels, weights * 14 * 14 * DETECTIONS)
     predictor = layer(channels, classes, 28 * 28 * DETECTIONS, norms=0)
-    return total([*_convolutions(scaling, scaling.head_convs, 14 * 14 * DETECTIONS), upsampling, predictor])
+    return total([*_convolutions(scaling, scaling.head_convs, 14 * 14 * DETECTIONS), deconv, predictor])
 
 
 def no_head(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
-    """Cost of nothing, for backbones alone."""
+    """No cost, for backbones alone."""
     del scaling, areas, num_classes, anchors
     return {}
 
@@ -196,7 +196,7 @@ def _head_costs(
 
 
 def _input_size(architecture: Architecture, image_size: int | Size, head: Head) -> Size:
-    """Size that the backbone sees: detectors pad to a multiple of the coarsest stride."""
+    """Size of the backbone's input: detectors pad to a multiple of the coarsest stride."""
     if head not in get_args(Head):
         raise unknown_name("head", str(head), get_args(Head))
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size

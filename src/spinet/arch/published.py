@@ -1,4 +1,4 @@
-"""The architectures that ship with the package, as a table: graph, kind of block, scaling, source."""
+"""The architectures of the package as a table: graph, kind of block, scaling, source."""
 
 from dataclasses import dataclass, replace
 
@@ -6,15 +6,15 @@ from spinet.arch.scaling import Scaling
 
 
 @dataclass(frozen=True)
-class Entry:
-    """How to put together one architecture of the catalogue.
+class CatalogEntry:
+    """How to build one architecture of the catalogue.
 
     Args:
         file: genotype file in `spinet/arch/genotypes`.
-        scaling: its numbers; None takes those in the file.
-        source: where scaling and kind come from; the file says where the graph does.
+        scaling: its scaling; None takes that of the file.
+        source: source of scaling and kind; the source of the graph is in the file.
         kind: block kind that replaces that of every block; empty keeps them.
-        image_size: side of the images that its published detector takes, pixels.
+        image_size: side of the images of its published detector, pixels.
     """
 
     file: str
@@ -49,59 +49,67 @@ def _mobile(width: float, stem: int, channels: int, *, v1: bool = False) -> Scal
 
 
 # The published SpineNet-49S checkpoint has 256-wide endpoints although the released code says 128, hence its two
-# entries. SpineNet-143 of the first version is that of the release: with alpha 1 both resampling rules are one.
+# entries. SpineNet-143 of the first version is that of the release: with alpha 1 both resampling rules are the same.
 PUBLISHED = {
-    "spinenet49s": Entry("spinenet49", _S, _TPU),
-    "spinenet49s-256": Entry("spinenet49", replace(_S, endpoint_channels=256), f"{_TPU}; endpoints of its checkpoint"),
-    "spinenet49": Entry("spinenet49", Scaling(), _TPU),
-    "spinenet96": Entry("spinenet49", Scaling(repeats=2), _TPU, image_size=1024),
-    "spinenet143": Entry("spinenet49", _143, _TPU, image_size=1280),
-    "spinenet143l": Entry(
+    "spinenet49s": CatalogEntry("spinenet49", _S, _TPU),
+    "spinenet49s-256": CatalogEntry(
+        "spinenet49", replace(_S, endpoint_channels=256), f"{_TPU}; endpoints of its checkpoint"
+    ),
+    "spinenet49": CatalogEntry("spinenet49", Scaling(), _TPU),
+    "spinenet96": CatalogEntry("spinenet49", Scaling(repeats=2), _TPU, image_size=1024),
+    "spinenet143": CatalogEntry("spinenet49", _143, _TPU, image_size=1280),
+    "spinenet143l": CatalogEntry(
         "spinenet49",
         replace(_143, width=1.3),
         f"{_TPU} (key '143l'; in no paper, head and image size ours)",
         image_size=1280,
     ),
-    "spinenet190": Entry(
+    "spinenet190": CatalogEntry(
         "spinenet49",
         Scaling(width=1.3, repeats=4, alpha=1.0, endpoint_channels=512, head_channels=512, head_convs=7),
         _TPU,
         image_size=1280,
     ),
-    "spinenet49s-v1": Entry("spinenet49", replace(_ALPHA_V1, width=0.75, head_channels=128), _V1),
-    "spinenet49-v1": Entry("spinenet49", _ALPHA_V1, _V1),
-    "spinenet96-v1": Entry("spinenet49", replace(_ALPHA_V1, repeats=2), _V1, image_size=1024),
-    "spinenet49xs-mobile": Entry("spinenet-mobile", _mobile(0.6, 4, 24), _MBCONV, image_size=256),
-    "spinenet49s-mobile": Entry("spinenet-mobile", _mobile(0.65, 5, 40), _MBCONV, image_size=384),
-    "spinenet49-mobile": Entry("spinenet-mobile", _mobile(1.0, 8, 48), _MBCONV, image_size=384),
-    "spinenet49xxs-mobile-v1": Entry("spinenet-mobile", _mobile(0.6, 4, 24, v1=True), _MBCONV_V1, image_size=256),
-    "spinenet49xs-mobile-v1": Entry("spinenet-mobile", _mobile(0.65, 5, 40, v1=True), _MBCONV_V1, image_size=384),
-    "spinenet49s-mobile-v1": Entry("spinenet-mobile", _mobile(0.75, 6, 48, v1=True), _MBCONV_V1, image_size=384),
-    "spinenet49-mobile-v1": Entry("spinenet-mobile", _mobile(1.0, 8, 48, v1=True), _MBCONV_V1, image_size=384),
-    "spinenet49-resnext32x4d": Entry("spinenet49", Scaling(), _RESNEXT, "resnext32x4d"),
-    "spinenet49-resnext32x8d": Entry("spinenet49", Scaling(), _RESNEXT, "resnext32x8d"),
-    "spinenet49-resnext32x4d-v1": Entry("spinenet49", _ALPHA_V1, f"{_RESNEXT}; {_V1}", "resnext32x4d"),
-    "spinenet49-resnext32x8d-v1": Entry("spinenet49", _ALPHA_V1, f"{_RESNEXT}; {_V1}", "resnext32x8d"),
-    "r0-sp53": Entry("r0-sp53", Scaling(), _TPU),
-    "r0-sp53-plus": Entry("spinenet49", Scaling(), f"{_PLUS}, on the graph of SpineNet-49", "bottleneck"),
-    "r0-sp53-plus-v1": Entry("spinenet49", _ALPHA_V1, f"{_PLUS}, on the graph of SpineNet-49; {_V1}", "bottleneck"),
-    "hourglass": Entry("hourglass", Scaling(), "scaling: that of SpineNet-49"),
-    "fish": Entry("fish", Scaling(), "scaling: that of SpineNet-49"),
+    "spinenet49s-v1": CatalogEntry("spinenet49", replace(_ALPHA_V1, width=0.75, head_channels=128), _V1),
+    "spinenet49-v1": CatalogEntry("spinenet49", _ALPHA_V1, _V1),
+    "spinenet96-v1": CatalogEntry("spinenet49", replace(_ALPHA_V1, repeats=2), _V1, image_size=1024),
+    "spinenet49xs-mobile": CatalogEntry("spinenet-mobile", _mobile(0.6, 4, 24), _MBCONV, image_size=256),
+    "spinenet49s-mobile": CatalogEntry("spinenet-mobile", _mobile(0.65, 5, 40), _MBCONV, image_size=384),
+    "spinenet49-mobile": CatalogEntry("spinenet-mobile", _mobile(1.0, 8, 48), _MBCONV, image_size=384),
+    "spinenet49xxs-mobile-v1": CatalogEntry(
+        "spinenet-mobile", _mobile(0.6, 4, 24, v1=True), _MBCONV_V1, image_size=256
+    ),
+    "spinenet49xs-mobile-v1": CatalogEntry(
+        "spinenet-mobile", _mobile(0.65, 5, 40, v1=True), _MBCONV_V1, image_size=384
+    ),
+    "spinenet49s-mobile-v1": CatalogEntry("spinenet-mobile", _mobile(0.75, 6, 48, v1=True), _MBCONV_V1, image_size=384),
+    "spinenet49-mobile-v1": CatalogEntry("spinenet-mobile", _mobile(1.0, 8, 48, v1=True), _MBCONV_V1, image_size=384),
+    "spinenet49-resnext32x4d": CatalogEntry("spinenet49", Scaling(), _RESNEXT, "resnext32x4d"),
+    "spinenet49-resnext32x8d": CatalogEntry("spinenet49", Scaling(), _RESNEXT, "resnext32x8d"),
+    "spinenet49-resnext32x4d-v1": CatalogEntry("spinenet49", _ALPHA_V1, f"{_RESNEXT}; {_V1}", "resnext32x4d"),
+    "spinenet49-resnext32x8d-v1": CatalogEntry("spinenet49", _ALPHA_V1, f"{_RESNEXT}; {_V1}", "resnext32x8d"),
+    "r0-sp53": CatalogEntry("r0-sp53", Scaling(), _TPU),
+    "r0-sp53-plus": CatalogEntry("spinenet49", Scaling(), f"{_PLUS}, on the graph of SpineNet-49", "bottleneck"),
+    "r0-sp53-plus-v1": CatalogEntry(
+        "spinenet49", _ALPHA_V1, f"{_PLUS}, on the graph of SpineNet-49; {_V1}", "bottleneck"
+    ),
+    "hourglass": CatalogEntry("hourglass", Scaling(), "scaling: that of SpineNet-49"),
+    "fish": CatalogEntry("fish", Scaling(), "scaling: that of SpineNet-49"),
 }
 
-# Ours, for training from scratch on a few hundred photos with a CPU, for the demo and for tests.
+# Our own, for training from scratch on a few hundred images with a CPU, for the demo and for tests.
 SMALL = {
-    "spinenet49-quarter": Entry(
+    "spinenet49-quarter": CatalogEntry(
         "spinenet49",
         Scaling(width=0.25, endpoint_channels=64, stem_channels=32, head_channels=64, head_convs=2),
         "scaling: our own",
     ),
-    "tiny": Entry("tiny", None, "scaling: our own"),
+    "tiny": CatalogEntry("tiny", None, "scaling: our own"),
 }
 
 
 def usual_size(name: str) -> int:
-    """Return the side of the images that detectors of this name take, 640 where none was published.
+    """Return the image size of the published detector of this name, 640 if there is none.
 
     >>> usual_size("spinenet190"), usual_size("mine")
     (1280, 640)

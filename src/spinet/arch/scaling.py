@@ -1,4 +1,4 @@
-"""The few numbers and rules that turn a graph into a network (paper section 3.4, appendix A)."""
+"""The numbers and rules that turn a graph into a network (paper section 3.4, appendix A)."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -17,7 +17,7 @@ LEVEL_CHANNELS = {
     "mobile": {1: 16, 2: 24, 3: 40, 4: 80, 5: 112, 6: 112, 7: 112},
 }
 
-# Far beyond any network that can be built; keeps the channel counts finite.
+# Far beyond any real network; keeps the channel counts finite.
 MAX_FACTOR = 1000
 
 _FACTORS = ("width", "alpha")
@@ -27,29 +27,27 @@ _SWITCHES = ("same_level_conv", "head_separable")
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """Width, depth, the channel counts around the blocks, and the rules that the published families differ in.
+    """Width, depth, channel counts around the blocks, and the rules in which the published families differ.
 
     Args:
-        width: multiplies the channels of every level; truncated to whole channels, as the released code does.
-        repeats: times each block is stacked.
-        alpha: share of the parent's channels that a resampling keeps between its two 1x1 convolutions.
-        endpoint_channels: channels of every feature map that leaves the backbone.
-        stem_channels: channels of the first convolution; 64 whatever the width, in all published models that are
-            not mobile.
+        width: multiplies the channels of every level; truncated to an integer, as in the released code.
+        repeats: how often each block is stacked.
+        alpha: fraction of the parent's channels that a resampling keeps between its two 1x1 convolutions.
+        endpoint_channels: channels of the backbone's feature maps.
+        stem_channels: channels of the first convolution; 64 at any width in all published models except mobile ones.
         head_channels: channels of the detector's class and box towers.
         head_convs: convolutions in each of these towers.
         family: `"spinenet"`: first convolution 7x7, resampling by two 1x1 convolutions around the change of
             resolution. `"mobile"`: fewer channels, first convolution 3x3, resampling by 3x3 depthwise convolutions
-            of stride 2 and one 1x1 convolution; `alpha` has no meaning there.
-        alpha_rule: where `alpha` applies. `"all"` is the released code: on every connection. `"v1"` reproduces the
-            parameters that the paper's first version gives: only where the parent is a bottleneck, and not from
-            level 2 to level 2.
-        same_level_conv: whether a connection without change of level and channels has convolutions too. The
-            released code has them always; the mobile models of the paper's first version do not.
-        head_separable: whether the detector's towers are of separable convolutions.
+            of stride 2 and one 1x1 convolution; `alpha` is ignored.
+        alpha_rule: where `alpha` applies. `"all"` is the released code: to every connection. `"v1"` reproduces the
+            parameters in the paper's first version: only if the parent is a bottleneck, not from level 2 to level 2.
+        same_level_conv: whether connections without a change of level and channels have convolutions too. They always
+            do in the released code, but not in the mobile models of the paper's first version.
+        head_separable: whether the detector's towers have separable convolutions.
 
     Raises:
-        SpinetError: a number is out of range; the sentence names it.
+        SpinetError: a value is out of range; the message names it.
     """
 
     width: float = 1.0
@@ -78,21 +76,21 @@ class Scaling:
                 raise unknown_name(f"{name} in scaling", str(value), _CHOICES[name])
         elif name in _SWITCHES:
             if not isinstance(value, bool):
-                raise SpinetError(f"scaling: {name} {value!r:.60} is neither true nor false")
+                raise SpinetError(f"scaling: {name} must be true or false, not {value!r:.60}")
         elif name in _FACTORS:
             if not number or not 0 < value <= MAX_FACTOR:
-                raise SpinetError(f"scaling: {name} {value!r:.60} is not a number above 0 and up to {MAX_FACTOR}")
+                raise SpinetError(f"scaling: {name} must be above 0 and at most {MAX_FACTOR}, not {value!r:.60}")
         else:
             least = 0 if name == "head_convs" else 1
             if not number or not isinstance(value, int) or value < least:
-                raise SpinetError(f"scaling: {name} {value!r} is not a whole number of {least} or more")
+                raise SpinetError(f"scaling: {name} must be an integer of at least {least}, not {value!r}")
 
     def channels(self, level: int) -> int:
         """Channels inside the blocks of a level."""
         return int(LEVEL_CHANNELS[self.family][level] * self.width)
 
     def out_channels(self, block: BlockSpec) -> int:
-        """Channels that a block gives to its consumers."""
+        """Output channels of a block."""
         return self.channels(block.level) * block.expansion
 
     def resample_channels(self, parent: BlockSpec, child: BlockSpec) -> int:
@@ -103,20 +101,20 @@ class Scaling:
         return int(channels * self.alpha)
 
     def is_direct(self, parent: BlockSpec, child: BlockSpec) -> bool:
-        """Whether a parent is added to its sibling as it is, without convolutions."""
+        """Whether a parent is added to a child of its level unchanged, without convolutions."""
         same = parent.level == child.level and parent.expansion == child.expansion
         return same and not self.same_level_conv
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all numbers for JSON."""
+        """Return all fields for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Scaling":
-        """Build a scaling from JSON; numbers left out take their defaults.
+        """Build a scaling from JSON; missing fields take their defaults.
 
         Raises:
-            SpinetError: a name is unknown or a number out of range.
+            SpinetError: a name is unknown or a value out of range.
         """
         check_keys("scaling", data, required=(), optional=[field.name for field in fields(cls)])
         return cls(**data)
