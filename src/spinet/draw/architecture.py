@@ -1,7 +1,7 @@
-"""An architecture as a picture, in the manner of the paper's Figure 3: SVG text, and HTML for many.
+"""Drawings of architectures as SVG, in the style of the paper's Figure 3.
 
-Blocks stand in building order from left to right, each at the height of its level; rectangles are bottleneck blocks
-and diamonds residual ones, a red border marks an endpoint (arXiv 1912.05027 Figure 3), outlines behind a block its
+Blocks are drawn in building order from left to right, each at the height of its level. Rectangles are bottleneck blocks
+and diamonds residual ones, a red border marks an endpoint (arXiv 1912.05027 Figure 3), outlines behind a block show its
 repeats (Figure 5).
 """
 
@@ -19,24 +19,24 @@ from spinet.draw.text import GREY, INK, length, lines_of, shorten, svg, text
 
 _NARROWEST = 800.0
 _HEADING = 68.0
-_SMALL, _LINE = 12.5, 19.0  # size and distance of small print
+_SMALL, _LINE = 12.5, 19.0  # font size and line height of small print
 
 
 def draw(architecture: Architecture) -> str:
-    """Return the picture of an architecture as SVG text; the same architecture gives the same text."""
+    """Return the drawing of an architecture as an SVG string, which is deterministic."""
     layout = lay_out(architecture, _levels([architecture]), _HEADING, _column([architecture]))
     width = _width([layout])
-    signs, y = legend([architecture], layout.bottom + 30, width)
+    symbols, y = legend([architecture], layout.bottom + 30, width)
     numbers, y = _small_print(_numbers(architecture), y, width)
-    parts = [*_heading(architecture, 0.0), *panel(architecture, layout, width), *signs, *numbers]
+    parts = [*_heading(architecture, 0.0), *panel(architecture, layout, width), *symbols, *numbers]
     return svg(architecture.name, architecture.source, width, y + 22, parts)
 
 
 def draw_pair(one: Architecture, other: Architecture) -> str:
-    """Return two architectures one above the other as SVG text, block under block.
+    """Return two architectures one above the other as an SVG string, block by block.
 
-    Blocks that differ in level, kind, parents, merges or endpoint are marked; connections that both have are pale.
-    Below stands what differs, in words.
+    Blocks that differ in level, kind, parents, merges or endpoint are highlighted; connections that both have are pale.
+    The differences are listed below.
     """
     levels, column = _levels([one, other]), _column([one, other])
     first = lay_out(one, levels, _HEADING, column)
@@ -44,26 +44,26 @@ def draw_pair(one: Architecture, other: Architecture) -> str:
     width = _width([first, second])
     parts = [*_heading(one, 0.0), *panel(one, first, width, _marks(one, other))]
     parts += [*_heading(other, first.bottom + 22), *panel(other, second, width, _marks(other, one))]
-    signs, y = legend([one, other], second.bottom + 30, width)
+    symbols, y = legend([one, other], second.bottom + 30, width)
     words, y = _columns(differences(one, other), y, width)
-    return svg(f"{one.name} and {other.name}", "", width, y + 22, [*parts, *signs, *words])
+    return svg(f"{one.name} and {other.name}", "", width, y + 22, [*parts, *symbols, *words])
 
 
 def differences(one: Architecture, other: Architecture) -> list[str]:
-    """What distinguishes two architectures, one sentence each: blocks by number, then rule and scaling."""
+    """Return the differences of two architectures: blocks by index, then dangling rule and scaling."""
     first, second = _resolved(one.genotype), _resolved(other.genotype)
     both = enumerate(zip(first, second, strict=False))
-    found = [f"block {index}: {_change(a, b)}" for index, (a, b) in both if a != b]
+    lines = [f"block {index}: {_change(a, b)}" for index, (a, b) in both if a != b]
     if len(first) != len(second):
         where = "first" if len(first) > len(second) else "second"
         fewer, more = sorted((len(first), len(second)))
-        found.append(f"only in the {where}: " + ", ".join(map(str, range(fewer, more))))
+        lines.append(f"only in the {where}: " + ", ".join(map(str, range(fewer, more))))
     if one.genotype.dangling != other.genotype.dangling:
-        found.append(f"dangling rule: {one.genotype.dangling} \N{RIGHTWARDS ARROW} {other.genotype.dangling}")
+        lines.append(f"dangling rule: {one.genotype.dangling} \N{RIGHTWARDS ARROW} {other.genotype.dangling}")
     for (key, a), b in zip(one.scaling.to_dict().items(), other.scaling.to_dict().values(), strict=True):
         if a != b:
-            found.append(f"{key.replace('_', ' ')}: {_word(a)} \N{RIGHTWARDS ARROW} {_word(b)}")
-    return found or ["no difference"]
+            lines.append(f"{key.replace('_', ' ')}: {_word(a)} \N{RIGHTWARDS ARROW} {_word(b)}")
+    return lines or ["no difference"]
 
 
 def _change(a: BlockSpec, b: BlockSpec) -> str:
@@ -82,12 +82,12 @@ def _commas(numbers: Sequence[int], nothing: str) -> str:
 
 
 def _resolved(genotype: Genotype) -> list[BlockSpec]:
-    """The blocks with what joins them, by a rule or by name."""
+    """Blocks with their merges, whether from the dangling rule or listed."""
     return [replace(block, merges=genotype.merges.get(k, ())) for k, block in enumerate(genotype.all_blocks)]
 
 
 def _marks(one: Architecture, other: Architecture) -> Marks:
-    """What is to be marked in `one` beside `other`."""
+    """What to highlight in `one` compared with `other`."""
     pairs = zip_longest(_resolved(one.genotype), _resolved(other.genotype))
     changed = frozenset(i for i, (a, b) in enumerate(pairs) if a != b and a is not None)
     there = {(edge, connection(other, edge)) for edge in edges_of(other.genotype)}
@@ -117,7 +117,7 @@ def _small_print(items: Iterable[str], y: float, width: float) -> tuple[list[str
 
 
 def _columns(items: Sequence[str], y: float, width: float) -> tuple[list[str], float]:
-    """A list in as many columns as fit."""
+    """Lay out a list in as many columns as fit."""
     widest = min(max(length(item, _SMALL) for item in items) + 24, width - 2 * PAD)
     across = max(1, int((width - 2 * PAD) / widest))
     down = -(-len(items) // across)
@@ -130,13 +130,13 @@ def _columns(items: Sequence[str], y: float, width: float) -> tuple[list[str], f
 
 def _levels(architectures: Iterable[Architecture]) -> Sequence[int]:
     """All levels from the finest to the coarsest one in use."""
-    used = {block.level for found in architectures for block in found.genotype.all_blocks}
+    used = {block.level for architecture in architectures for block in architecture.genotype.all_blocks}
     return range(min(used), max(used) + 1)
 
 
 def _column(architectures: Iterable[Architecture]) -> float:
-    """The distance of blocks: a few of them spread over the narrowest picture, within reason."""
-    most = max(len(found.genotype.all_blocks) for found in architectures)
+    """Width of a column: few blocks are spread over the narrowest drawing, up to a limit."""
+    most = max(len(architecture.genotype.all_blocks) for architecture in architectures)
     return min(max((_NARROWEST - LEFT - RIGHT) / most, COLUMN), 80.0)
 
 

@@ -1,4 +1,4 @@
-"""One HTML page with the drawings, numbers and costs of many architectures; it needs no other file."""
+"""A self-contained HTML page with drawings, scaling and costs of many architectures."""
 
 from collections.abc import Iterable, Sequence
 
@@ -37,8 +37,8 @@ _CLASSES = 91
 
 
 def draw_catalogue(architectures: Sequence[Architecture], title: str = "Architectures") -> str:
-    """Return an HTML page: a table of numbers and costs, then every drawing with its source."""
-    figures = "\n".join(_figure(place, found) for place, found in enumerate(architectures))
+    """Return an HTML page: a table of scalings and costs, then every drawing with its source."""
+    figures = "\n".join(_figure(index, architecture) for index, architecture in enumerate(architectures))
     count = len(architectures)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -50,9 +50,9 @@ def draw_catalogue(architectures: Sequence[Architecture], title: str = "Architec
 </head>
 <body>
 <h1>{clean(title)}</h1>
-<p>{count} scale-permuted {"network" if count == 1 else "networks"}. Blocks stand in building order from left to
-right, each at the height of its level; the size of a block tells its channels. Rest the pointer on a block to read
-about it. Parameters and multiply-adds are those of RetinaNet with {_CLASSES} classes.</p>
+<p>{count} scale-permuted {"network" if count == 1 else "networks"}. Blocks are drawn in building order from left to
+right, each at the height of its level; larger blocks have more channels. Hover over a block for details. Parameters and
+multiply-adds are those of RetinaNet with {_CLASSES} classes.</p>
 <div class="wide"><table>
 {_table(architectures)}
 </table></div>
@@ -69,18 +69,18 @@ _COLUMNS = (
 
 
 def _table(architectures: Sequence[Architecture]) -> str:
-    rows = [_numbers(place, found) for place, found in enumerate(architectures)]
+    rows = [_numbers(index, architecture) for index, architecture in enumerate(architectures)]
     body = "\n".join(_row("td", cells) for cells in rows)
     return f"<thead>{_row('th', _COLUMNS)}</thead>\n<tbody>\n{body}\n</tbody>"
 
 
-def _numbers(place: int, found: Architecture) -> list[str]:
+def _numbers(index: int, architecture: Architecture) -> list[str]:
     """The cells of one row, in the order of `_COLUMNS`."""
-    graph, scaling, size = found.genotype, found.scaling, usual_size(found.name)
-    cost = model_cost(found, size, "retinanet", _CLASSES)
+    graph, scaling, size = architecture.genotype, architecture.scaling, usual_size(architecture.name)
+    cost = model_cost(architecture, size, "retinanet", _CLASSES)
     levels = f"P{min(graph.endpoints)}\N{EN DASH}P{max(graph.endpoints)}"
     return [
-        f'<a href="#drawing-{place}">{clean(found.name)}</a>',
+        f'<a href="#drawing-{index}">{clean(architecture.name)}</a>',
         str(size),
         f"{cost.parameters / 1e6:,.2f}",
         f"{cost.multiply_adds / 1e9:,.2f}",
@@ -96,7 +96,7 @@ def _numbers(place: int, found: Architecture) -> list[str]:
 
 
 def _connections(scaling: Scaling) -> str:
-    """What is not as in most."""
+    """How the connections differ from the usual ones."""
     words = ["separable"] if scaling.family == "mobile" else []
     if scaling.alpha_rule == "v1":
         words.append("alpha as in v1")
@@ -109,6 +109,6 @@ def _row(cell: str, values: Iterable[str]) -> str:
     return "<tr>" + "".join(f"<{cell}>{value}</{cell}>" for value in values) + "</tr>"
 
 
-def _figure(place: int, found: Architecture) -> str:
-    source = f"<figcaption>{clean(found.source)}</figcaption>" if found.source else ""
-    return f'<figure id="drawing-{place}">\n<div>{draw(found)}</div>{source}</figure>'
+def _figure(index: int, architecture: Architecture) -> str:
+    source = f"<figcaption>{clean(architecture.source)}</figcaption>" if architecture.source else ""
+    return f'<figure id="drawing-{index}">\n<div>{draw(architecture)}</div>{source}</figure>'

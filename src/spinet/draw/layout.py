@@ -1,4 +1,4 @@
-"""Where the blocks of a drawing stand, and the shapes they have."""
+"""Positions and shapes of the blocks of a drawing."""
 
 import math
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from spinet.arch.catalog import Architecture
 
 Point = tuple[float, float]
 
-COLUMN = 52.0  # at least; a picture of few blocks has wider ones
+COLUMN = 52.0  # minimum; drawings of few blocks have wider columns
 ROW = 64.0
 LEFT = 98.0  # room for the labels of the levels
 RIGHT = 74.0  # room for the channels of the levels
-STACK = 2.5  # how far each outline of a repeated block stands off
+STACK = 2.5  # offset of each outline of a repeated block
 MAX_COPIES = 3
 
-# Corners of each kind's shape around (0, 0), in units of the block's half side; y points down. A kind that starts
-# with one of these words has its shape.
+# Corners of each kind's shape around (0, 0), in units of the block's half side; y points down. Kinds are matched by
+# prefix.
 SHAPES: dict[str, tuple[Point, ...]] = {
     "bottleneck": ((-1.0, -0.84), (1.0, -0.84), (1.0, 0.84), (-1.0, 0.84)),
     "residual": ((-1.22, 0.0), (0.0, -1.22), (1.22, 0.0), (0.0, 1.22)),
@@ -29,7 +29,7 @@ _CIRCLE = tuple((math.cos(k * math.pi / 12), math.sin(k * math.pi / 12)) for k i
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One block in the picture: its middle, half its side, its shape and the outlines behind it."""
+    """One block of a drawing: center, half side, shape and the outlines behind it."""
 
     x: float
     y: float
@@ -40,44 +40,44 @@ class Box:
 
     @property
     def corners(self) -> list[Point]:
-        """The corners of the front shape."""
+        """Corners of the front shape."""
         return [(self.x + self.half * fx, self.y + self.half * fy) for fx, fy in self.shape]
 
     @property
     def top(self) -> float:
-        """The upper edge, outlines and label included."""
+        """Upper edge, including outlines and label."""
         edge = min(y for _, y in self.corners) - self.copies * STACK
         return edge - 17 if self.label else edge
 
     @property
     def bottom(self) -> float:
-        """The lower edge."""
+        """Lower edge."""
         return max(y for _, y in self.corners)
 
     @property
     def left(self) -> float:
-        """The left edge."""
+        """Left edge."""
         return min(x for x, _ in self.corners)
 
     @property
     def right(self) -> float:
-        """The right edge, outlines included."""
+        """Right edge, including outlines."""
         return max(x for x, _ in self.corners) + self.copies * STACK
 
     def port(self, side: int, offset: float) -> Point:
-        """Where a curve touches the front shape `offset` below its middle, on the left (-1) or the right (1)."""
-        found = self.x
+        """Return where a curve meets the front shape `offset` below its center, on the left (-1) or the right (1)."""
+        edge = self.x
         for (ax, ay), (bx, by) in zip(self.corners, self.corners[1:] + self.corners[:1], strict=True):
             y = self.y + offset
             if ay != by and min(ay, by) <= y <= max(ay, by):
                 x = ax + (bx - ax) * (y - ay) / (by - ay)
-                found = min(found, x) if side < 0 else max(found, x)
-        return found, self.y + offset
+                edge = min(edge, x) if side < 0 else max(edge, x)
+        return edge, self.y + offset
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The boxes of one architecture, and the heights of its levels."""
+    """Boxes of one architecture, and the heights of its levels."""
 
     boxes: tuple[Box, ...]
     rows: dict[int, float]
@@ -85,31 +85,31 @@ class Layout:
 
     @property
     def right(self) -> float:
-        """Where the last column ends."""
+        """Right end of the last column."""
         return LEFT + self.column * len(self.boxes)
 
     @property
     def top(self) -> float:
-        """The upper end of the room for curves."""
+        """Upper end of the area for curves."""
         return min(self.rows.values()) - 0.62 * ROW
 
     @property
     def bottom(self) -> float:
-        """The lower end of the room for curves."""
+        """Lower end of the area for curves."""
         return max(self.rows.values()) + 0.56 * ROW
 
 
 def lay_out(architecture: Architecture, levels: Sequence[int], top: float, column: float = COLUMN) -> Layout:
     """Place the blocks in building order from left to right, each at the height of its level; high levels on top."""
-    rows = {level: top + 0.62 * ROW + place * ROW for place, level in enumerate(sorted(levels, reverse=True))}
+    rows = {level: top + 0.62 * ROW + row * ROW for row, level in enumerate(sorted(levels, reverse=True))}
     blocks = architecture.genotype.all_blocks
     boxes = (_box(architecture, block, LEFT + column * (i + 0.5), rows[block.level]) for i, block in enumerate(blocks))
     return Layout(tuple(boxes), rows, column)
 
 
 def shape_of(kind: str) -> tuple[Point, ...]:
-    """The corners of a kind's shape; a circle for kinds without one of their own."""
-    return next((shape for word, shape in SHAPES.items() if kind.startswith(word)), _CIRCLE)
+    """Return the corners of a kind's shape; a circle for unknown kinds."""
+    return next((shape for prefix, shape in SHAPES.items() if kind.startswith(prefix)), _CIRCLE)
 
 
 def outline(corners: Sequence[Point], radius: float) -> str:
@@ -122,7 +122,7 @@ def outline(corners: Sequence[Point], radius: float) -> str:
 
 
 def pair(point: Point) -> str:
-    """Return a point as SVG text; two decimals are finer than any screen."""
+    """Return a point as an SVG string with two decimals."""
     return " ".join(f"{round(value, 2):g}" for value in point)
 
 
@@ -134,5 +134,5 @@ def _box(architecture: Architecture, block: BlockSpec, x: float, y: float) -> Bo
 
 
 def _towards(corner: Point, other: Point, radius: float) -> Point:
-    share = min(radius / (math.dist(corner, other) or 1.0), 0.45)
-    return corner[0] + share * (other[0] - corner[0]), corner[1] + share * (other[1] - corner[1])
+    fraction = min(radius / (math.dist(corner, other) or 1.0), 0.45)
+    return corner[0] + fraction * (other[0] - corner[0]), corner[1] + fraction * (other[1] - corner[1])

@@ -1,4 +1,4 @@
-"""The parts of a picture: levels, blocks, connections and the legend that explains them."""
+"""Parts of a drawing: levels, blocks, connections and the legend."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from spinet.draw.layout import LEFT, RIGHT, STACK, Box, Layout, outline, pair, s
 from spinet.draw.routes import Curve, Edge, edges_of, route
 from spinet.draw.text import FAINT, GREY, INK, clean, length, text
 
-PAD = 20.0  # free margin of a picture
+PAD = 20.0  # margin of a drawing
 
-# What a connection does -> its colour and its words in the legend.
+# Kind of a connection -> its color and its label in the legend.
 CONNECTIONS = {
     "coarser": ("#2f6fb7", "to coarser"),
     "finer": ("#15937b", "to finer"),
@@ -26,19 +26,19 @@ _DASHED = ' stroke-dasharray="5 4"'
 
 @dataclass(frozen=True)
 class Marks:
-    """What a comparison points out: blocks that differ; all else but `new` connections is pale."""
+    """What a comparison highlights: `changed` blocks and `new` connections; all else is pale."""
 
     changed: frozenset[int]
     new: frozenset[Edge]
 
 
 def panel(architecture: Architecture, layout: Layout, width: float, marks: Marks | None = None) -> list[str]:
-    """One architecture without heading and legend."""
+    """Return one architecture without heading and legend."""
     parts = _grid(architecture, layout, width)
     parts += [_halo(layout, index) for index in sorted(marks.changed if marks else ())]
     curves = route(layout, edges_of(architecture.genotype))
     pale = {curve.edge: marks is not None and curve.edge not in marks.new for curve in curves}
-    # Pale ones first, so that none of them crosses a coloured one above it.
+    # Pale ones first, so that they are drawn below colored ones.
     curves.sort(key=lambda curve: not pale[curve.edge])
     parts += [_curve(architecture, curve, pale[curve.edge]) for curve in curves]
     for index, box in enumerate(layout.boxes):
@@ -47,7 +47,7 @@ def panel(architecture: Architecture, layout: Layout, width: float, marks: Marks
 
 
 def connection(architecture: Architecture, edge: Edge) -> str:
-    """What a connection does: a key of `CONNECTIONS`."""
+    """Return the kind of a connection, a key of `CONNECTIONS`."""
     graph = architecture.genotype
     if edge.target not in graph.live:
         return "unused"
@@ -58,14 +58,14 @@ def connection(architecture: Architecture, edge: Edge) -> str:
 
 
 def legend(architectures: Sequence[Architecture], y: float, width: float) -> tuple[list[str], float]:
-    """What the signs of these architectures mean, broken into lines that fit; returns the parts and where they end."""
+    """Return the legend of some architectures, broken into lines that fit, and its lower end."""
     parts, x = [], PAD
-    for symbol, words in _signs(architectures):
-        step = 32 + length(words, 13) + 16
+    for symbol, label in _symbols(architectures):
+        step = 32 + length(label, 13) + 16
         if x + step > width - PAD + 16 and x > PAD:
             x, y = PAD, y + 26
         parts.append(
-            f'<g class="sign" transform="translate({pair((x, y))})">{symbol}{text(32, 4.6, words, 13, INK)}</g>'
+            f'<g class="sign" transform="translate({pair((x, y))})">{symbol}{text(32, 4.6, label, 13, INK)}</g>'
         )
         x += step
     return parts, y + 12
@@ -98,12 +98,12 @@ def _halo(layout: Layout, index: int) -> str:
 
 def _curve(architecture: Architecture, curve: Curve, pale: bool) -> str:
     kind = connection(architecture, curve.edge)
-    colour = "#c8d0da" if pale else CONNECTIONS[kind][0]
+    color = "#c8d0da" if pale else CONNECTIONS[kind][0]
     edge, width = curve.edge, 1.2 if pale or kind == "unused" else 1.7
     return (
         f'<g class="edge {edge.role} {kind}" data-from="{edge.source}" data-to="{edge.target}">'
-        f'<path class="curve" d="{curve.path}" fill="none" stroke="{colour}" stroke-width="{width:g}"'
-        f'{_DASHED if edge.role == "merge" else ""}/><path class="head" d="{curve.head}" fill="{colour}"/></g>'
+        f'<path class="curve" d="{curve.path}" fill="none" stroke="{color}" stroke-width="{width:g}"'
+        f'{_DASHED if edge.role == "merge" else ""}/><path class="head" d="{curve.head}" fill="{color}"/></g>'
     )
 
 
@@ -119,18 +119,18 @@ def _block(architecture: Architecture, index: int, box: Box, pale: bool) -> str:
         for k in range(box.copies, 0, -1)
     )
     front = f' stroke="{red}" stroke-width="2.4"' if block.endpoint else ""
-    words = ["block", block.kind, *(["endpoint"] if block.endpoint else []), *([] if live else ["unused"])]
+    classes = ["block", block.kind, *(["endpoint"] if block.endpoint else []), *([] if live else ["unused"])]
     label = text(box.x, box.top + 12, f"P{block.level}", 13, red, "middle", 700) if block.endpoint else ""
     return (
-        f'<g class="{clean(" ".join(words))}" data-block="{index}" stroke="{border}" stroke-width="1.3" '
-        f'stroke-linejoin="round" fill="{fill}"><title>{clean(sentence(architecture, index))}</title>{copies}'
+        f'<g class="{clean(" ".join(classes))}" data-block="{index}" stroke="{border}" stroke-width="1.3" '
+        f'stroke-linejoin="round" fill="{fill}"><title>{clean(tooltip(architecture, index))}</title>{copies}'
         f'<path class="shape" d="{path}"{front}/>'
         f"{text(box.x, box.y + 0.36 * size, str(index), size, ink, 'middle', 600)}{label}</g>"
     )
 
 
-def sentence(architecture: Architecture, index: int) -> str:
-    """What the picture tells of a block when the pointer rests on it."""
+def tooltip(architecture: Architecture, index: int) -> str:
+    """Return the text shown when hovering over a block."""
     graph = architecture.genotype
     block = graph.all_blocks[index]
     parts = [f"block {index}: {block.kind}, level {block.level}"]
@@ -144,18 +144,18 @@ def sentence(architecture: Architecture, index: int) -> str:
     return ", ".join(parts)
 
 
-def _signs(architectures: Sequence[Architecture]) -> Iterable[tuple[str, str]]:
-    blocks = [block for found in architectures for block in found.genotype.all_blocks]
+def _symbols(architectures: Sequence[Architecture]) -> Iterable[tuple[str, str]]:
+    blocks = [block for architecture in architectures for block in architecture.genotype.all_blocks]
     for kind in dict.fromkeys(block.kind for block in blocks):
         yield _symbol(kind), kind
     yield _symbol(next(block.kind for block in blocks if block.endpoint), endpoint=True), "endpoint"
-    for repeats in sorted({found.scaling.repeats for found in architectures} - {1}):
+    for repeats in sorted({architecture.scaling.repeats for architecture in architectures} - {1}):
         yield _symbol(blocks[0].kind, copies=True), f"{repeats} repeats"
-    kinds = {connection(found, edge) for found in architectures for edge in edges_of(found.genotype)}
-    for kind, (colour, words) in CONNECTIONS.items():
+    kinds = {connection(drawn, edge) for drawn in architectures for edge in edges_of(drawn.genotype)}
+    for kind, (color, label) in CONNECTIONS.items():
         if kind in kinds:
-            line = f'<path d="M0 0H18" stroke="{colour}" stroke-width="1.8"{_DASHED if kind == "merge" else ""}/>'
-            yield f'{line}<path d="M24 0L17.5 -3.2V3.2Z" fill="{colour}"/>', words
+            line = f'<path d="M0 0H18" stroke="{color}" stroke-width="1.8"{_DASHED if kind == "merge" else ""}/>'
+            yield f'{line}<path d="M24 0L17.5 -3.2V3.2Z" fill="{color}"/>', label
     if len(architectures) > 1:
         yield f'<rect y="-8" width="24" height="16" rx="4" fill="{_MARK}" opacity="0.6"/>', "different"
 

@@ -1,4 +1,4 @@
-"""From SVG text to the bytes of a PNG file."""
+"""Render SVG as PNG."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from spinet.extras import import_extra
 
 
 def svg_to_png(svg: str, zoom: float = 2.0) -> bytes:
-    """Return the picture as PNG, `zoom` pixels for each of its units.
+    """Return an SVG image as PNG, with `zoom` pixels per SVG unit.
 
     Raises:
         SpinetError: the renderer is not installed.
@@ -14,7 +14,7 @@ def svg_to_png(svg: str, zoom: float = 2.0) -> bytes:
     renderer = import_extra("resvg_py", "draw", "drawing PNG files (SVG files need nothing more)")
     import matplotlib
 
-    # Letters must not vanish on a machine without fonts, so a font that is surely there is among the choices.
+    # matplotlib's fonts, so that text is rendered on machines without fonts too.
     fonts = sorted(Path(matplotlib.get_data_path()).glob("fonts/ttf/DejaVuSans*.ttf"))
     return bytes(
         renderer.svg_to_bytes(
