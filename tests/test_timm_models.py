@@ -50,9 +50,9 @@ def test_weights_of_our_backbone_load_into_timms_and_back():
     ("settings", "sentence"),
     [
         ({}, "tiny is a backbone without a classifier; pass features_only=True"),
-        ({"features_only": True, "pretrained": True}, "timm's hub holds no weights of tiny"),
+        ({"features_only": True, "pretrained": True}, "timm's hub has no weights of tiny"),
         ({"features_only": True, "out_indices": (0, 3)}, r"tiny has no features at out_indices \(0, 3\)"),
-        ({"features_only": True, "out_indices": 4}, r"there are 0 \(level 3\), 1 \(level 4\), 2 \(level 5\)"),
+        ({"features_only": True, "out_indices": 4}, r"its indices are 0 \(level 3\), 1 \(level 4\), 2 \(level 5\)"),
     ],
     ids=str,
 )

@@ -1,7 +1,7 @@
-"""Importing this module makes every architecture of the catalogue known to timm, under its own name.
+"""Importing this module registers every architecture of the catalogue with timm, under its own name.
 
-`timm.create_model("spinenet49", features_only=True, out_indices=(0, 1, 2))` then gives levels 3, 4 and 5. Weights are
-loaded as into any other model: the keys are those of `SpineNet`, behind `body.`.
+`timm.create_model("spinenet49", features_only=True, out_indices=(0, 1, 2))` then gives levels 3, 4 and 5. State-dict
+keys are those of `SpineNet`, prefixed with `body.`.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from spinet.models.options import Activation
 
 
 class FeatureList(nn.Module):
-    """A backbone as timm gives them with `features_only=True`: an image in, a list of features out, finest first.
+    """A backbone with timm's `features_only` interface: an image in, a list of features out, finest first.
 
     Attributes:
         feature_info: channels, strides and module of each feature map.
@@ -27,12 +27,12 @@ class FeatureList(nn.Module):
     def __init__(self, body: SpineNet) -> None:
         super().__init__()
         self.body = body
-        every = [
+        levels = [
             {"num_chs": body.out_channels, "reduction": 2**level, "module": f"body.endpoints.{level}"}
             for level in body.genotype.endpoints
         ]
-        known = list(body.genotype.endpoints)
-        self.feature_info = FeatureInfo(every, out_indices=tuple(known.index(level) for level in body.levels))
+        available = list(body.genotype.endpoints)
+        self.feature_info = FeatureInfo(levels, out_indices=tuple(available.index(level) for level in body.levels))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map images `(N, in, H, W)` to features of each level."""
@@ -53,11 +53,11 @@ def create_features(
 
     Args:
         name: catalogue name.
-        out_indices: places of the levels to give among all of the architecture (for SpineNet-49: 0 is level 3), or how
-            many of the last; None gives all.
+        out_indices: indices of the output levels among those of the architecture (for SpineNet-49: 0 is level 3), or
+            the number of last levels; None gives all.
         in_chans: channels of the image.
-        features_only: must be on; classifiers are not made here.
-        pretrained: must be off; timm's hub holds no weights of these networks.
+        features_only: must be True; classifiers are not supported.
+        pretrained: must be False; timm's hub has no weights of these networks.
         activation: `"relu"`, `"swish"` or `"hard_swish"`.
         drop_path_rate: stochastic depth of the last block.
 
@@ -65,23 +65,23 @@ def create_features(
         SpinetError: a level or an option is not available.
     """
     if pretrained:
-        raise SpinetError(f"timm's hub holds no weights of {name}; load a converted file into the model instead")
+        raise SpinetError(f"timm's hub has no weights of {name}; load a converted file into the model instead")
     if not features_only:
         raise SpinetError(f"{name} is a backbone without a classifier; pass features_only=True")
     architecture = load_architecture(name)
-    known = tuple(architecture.genotype.endpoints)
+    available = tuple(architecture.genotype.endpoints)
     try:
-        places, _ = feature_take_indices(
-            len(known), list(out_indices) if isinstance(out_indices, Sequence) else out_indices
+        indices, _ = feature_take_indices(
+            len(available), list(out_indices) if isinstance(out_indices, Sequence) else out_indices
         )
     except AssertionError:
-        levels = ", ".join(f"{place} (level {level})" for place, level in enumerate(known))
-        raise SpinetError(f"{name} has no features at out_indices {out_indices}; there are {levels}") from None
+        known = ", ".join(f"{index} (level {level})" for index, level in enumerate(available))
+        raise SpinetError(f"{name} has no features at out_indices {out_indices}; its indices are {known}") from None
     return FeatureList(
         SpineNet(
             architecture.genotype,
             architecture.scaling,
-            levels=[known[place] for place in places],
+            levels=[available[index] for index in indices],
             in_channels=in_chans,
             activation=activation,
             stochastic_depth=drop_path_rate,
@@ -97,7 +97,7 @@ def _entry(name: str) -> Callable[..., FeatureList]:
         cache_dir: Any = None,
         **settings: Any,
     ) -> FeatureList:
-        # timm passes what it knows of weights on its hub; there are none.
+        # timm passes settings of weights on its hub, of which there are none.
         del pretrained_cfg, pretrained_cfg_overlay, cache_dir
         return create_features(name, pretrained=pretrained, **settings)
 

@@ -259,12 +259,12 @@ def test_the_command_writes_one_two_or_all(spinet, tmp_path):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("tiny", "-o", "one.gif"), "one.gif does not end in .svg or .png or .html"),
-        (("tiny", "tiny", "-o", "pair.html"), "pair.html does not end in .svg or .png"),
-        (("--all", "-o", "all.png"), "all.png does not end in .html"),
-        (("-o", "one.svg"), "one name, two names, or --all"),
-        (("tiny", "tiny", "tiny", "-o", "one.svg"), "found 3 names"),
-        (("tiny", "--all", "-o", "all.html"), "one name, two names, or --all"),
+        (("tiny", "-o", "one.gif"), "--out must end in .svg or .png or .html, not one.gif"),
+        (("tiny", "tiny", "-o", "pair.html"), "--out must end in .svg or .png, not pair.html"),
+        (("--all", "-o", "all.png"), "--out must end in .html, not all.png"),
+        (("-o", "one.svg"), "expected one or two names, or --all without names"),
+        (("tiny", "tiny", "tiny", "-o", "one.svg"), "not 3 names"),
+        (("tiny", "--all", "-o", "all.html"), "expected one or two names, or --all without names"),
         (("tinny", "-o", "one.svg"), "unknown architecture 'tinny', did you mean 'tiny'?"),
     ],
 )

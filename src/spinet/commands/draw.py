@@ -1,4 +1,4 @@
-"""`spinet draw`: pictures of architectures."""
+"""`spinet draw`: drawings of architectures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from spinet.files import write_atomically
 
 
 def draw_command(args: list[str]) -> None:
-    """A picture of an architecture, of two compared, or of all."""
+    """Draw an architecture, compare two, or draw the whole catalogue."""
 
     def command(
         archs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME [OTHER]")] = (),
@@ -20,26 +20,26 @@ def draw_command(args: list[str]) -> None:
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
         all: bool = False,
     ) -> None:
-        """Draw one architecture, or two with their differences marked.
+        """Draw one architecture, or two with their differences highlighted.
 
         Args:
             archs: Catalogue names or architecture files.
-            out: File to write: .svg, .png or .html.
+            out: Output file: .svg, .png or .html.
             all: Draw the whole catalogue as one .html page.
         """
         from spinet.draw.architecture import draw, draw_pair
         from spinet.draw.catalogue_page import draw_catalogue
 
         if all == bool(archs) or len(archs) > 2:
-            raise SpinetError(f"draw takes one name, two names, or --all alone; found {len(archs)} names")
+            raise SpinetError(f"expected one or two names, or --all without names, not {len(archs)} names")
         allowed = (".html",) if all else (".svg", ".png") if len(archs) == 2 else (".svg", ".png", ".html")
         if out.suffix.lower() not in allowed:
-            raise SpinetError(f"{out} does not end in {' or '.join(allowed)}, what can be drawn here")
-        found = [load_architecture(name) for name in (names() if all else archs)]
+            raise SpinetError(f"--out must end in {' or '.join(allowed)}, not {out.name}")
+        architectures = [load_architecture(name) for name in (names() if all else archs)]
         if out.suffix.lower() == ".html":
-            write_atomically(out, draw_catalogue(found))
+            write_atomically(out, draw_catalogue(architectures))
         else:
-            svg = draw_pair(*found) if len(found) == 2 else draw(*found)
+            svg = draw_pair(*architectures) if len(architectures) == 2 else draw(*architectures)
             write_atomically(out, _png(svg) if out.suffix.lower() == ".png" else svg)
         say(str(out))
 

@@ -1,4 +1,4 @@
-"""`spinet list` and `spinet show`: what architectures there are, and what one is and costs."""
+"""`spinet list` and `spinet show`: the catalogue, and the blocks and costs of an architecture."""
 
 import json
 import math
@@ -27,23 +27,24 @@ def list_command(args: list[str]) -> None:
 
         table = Table("architecture", "blocks", "levels", "width", "repeats", "endpoint channels", box=None)
         for name in names():
-            found = load_architecture(name)
-            graph, scaling = found.genotype, found.scaling
+            architecture = load_architecture(name)
+            graph, scaling = architecture.genotype, architecture.scaling
             levels = f"{min(graph.endpoints)}-{max(graph.endpoints)}"
             row = (len(graph.all_blocks), levels, scaling.width, scaling.repeats, scaling.endpoint_channels)
             table.add_row(name, *map(str, row))
-        recipes = Table("recipe", "what it is", box=None)
+        recipes = Table("recipe", "description", box=None)
         for name, recipe in RECIPES.items():
             recipes.add_row(name, recipe.summary)
         say(table)
-        say(f"\nbaselines, where an architecture goes: {', '.join(BASELINES)}, timm/NAME-fpn, timm/NAME-nas-fpn\n")
+        baselines = ", ".join([*BASELINES, "timm/NAME-fpn", "timm/NAME-nas-fpn"])
+        say(f"\nbaselines, accepted in place of an architecture: {baselines}\n")
         say(recipes)
 
     tyro.cli(command, args=args, prog="spinet list")
 
 
 def show_command(args: list[str]) -> None:
-    """One architecture, block by block, and what it costs."""
+    """The blocks of an architecture, and its costs."""
 
     def command(
         arch: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")],
@@ -56,32 +57,33 @@ def show_command(args: list[str]) -> None:
 
         Args:
             arch: Catalogue name or architecture file.
-            image_size: Side of the image, pixels, for the sizes of the feature maps and the multiply-adds.
-            head: Task whose head is counted too.
-            num_classes: Classes of that head; the published detectors have 91 for COCO.
-            json: Print the architecture file instead; with a head, the costs of all parts as JSON.
+            image_size: Side of the image in pixels, for feature map sizes and multiply-adds.
+            head: Also count this head.
+            num_classes: Classes of the head; the published detectors have 91 for COCO.
+            json: Print the architecture file instead, or with a head the costs of all parts, as JSON.
         """
         from spinet.arch.baseline import is_baseline
         from spinet.arch.head_cost import model_parts
 
         if is_baseline(arch):
             raise SpinetError(f"{arch} is a baseline without a graph to show; train it with --model.arch {arch}")
-        found = load_architecture(arch)
+        architecture = load_architecture(arch)
         if image_size < 1 or num_classes < 1:
-            raise SpinetError(f"image size {image_size} and classes {num_classes} must be 1 or more")
-        parts = model_parts(found, image_size, head, num_classes)
+            raise SpinetError(f"--image-size ({image_size}) and --num-classes ({num_classes}) must be at least 1")
+        parts = model_parts(architecture, image_size, head, num_classes)
         if json:
-            sys.stdout.write(found.to_json() if head == "none" else _costs_json(found, parts, image_size, head))
+            costs = _costs_json(architecture, parts, image_size, head)
+            sys.stdout.write(architecture.to_json() if head == "none" else costs)
             return
-        say(_blocks_table(found, image_size, parts))
+        say(_blocks_table(architecture, image_size, parts))
         say(_costs_table(parts))
-        say(f"{found.scaling}\ndangling rule: {found.genotype.dangling}\nsource: {found.source}")
+        say(f"{architecture.scaling}\ndangling rule: {architecture.genotype.dangling}\nsource: {architecture.source}")
 
     tyro.cli(command, args=args, prog="spinet show")
 
 
 def _blocks_table(architecture: Architecture, image_size: int, parts: "list[Part]") -> Table:
-    """Blocks with what they and the connections to them cost."""
+    """Blocks with the costs of each and of the connections to it."""
     from spinet.arch.cost import total
 
     graph, scaling = architecture.genotype, architecture.scaling
@@ -101,7 +103,7 @@ def _blocks_table(architecture: Architecture, image_size: int, parts: "list[Part
 
 
 def _costs_table(parts: "list[Part]") -> Table:
-    """Sums over the kinds of parts, heads one by one."""
+    """Costs summed by kind of part; heads individually."""
     from spinet.arch.cost import total
 
     sums = {

@@ -1,1 +1,1 @@
-"""Shows architectures: SVG, HTML, PNG."""
+"""Drawings of architectures: SVG, HTML, PNG."""

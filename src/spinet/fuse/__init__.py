@@ -1,1 +1,1 @@
-"""Rewrites trained networks for fast inference."""
+"""Rewriting trained networks for fast inference."""

@@ -1,4 +1,4 @@
-"""In which number type and memory format a network computes where it is only used, not trained."""
+"""The number type and memory format of networks for inference."""
 
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar, get_args
@@ -27,19 +27,19 @@ PLAIN = Format(torch.float32, channels_last=False)
 
 
 def check_precision(precision: str) -> None:
-    """Raise a SpinetError for a precision that is not known."""
+    """Raise a SpinetError if the precision is unknown."""
     if precision not in get_args(Precision):
         raise unknown_name("precision", precision, get_args(Precision))
 
 
 def fuse_in(precision: Precision, model: M, image_size: int, device: torch.device) -> M:
-    """Return a copy of a network for inference only, as `Predictor` and `spinet predict` run it.
+    """Return a copy of a network for inference, as `Predictor` and `spinet predict` use it.
 
     Args:
-        precision: `"fp32"`, `"bf16"`, or `"auto"`, the fastest after a few measured runs.
+        precision: `"fp32"`, `"bf16"`, or `"auto"`, the fastest of a few measured runs.
         model: on `device`, in evaluation mode.
         image_size: side of its square images, pixels.
-        device: where it will run.
+        device: device that it will run on.
 
     Raises:
         SpinetError: the precision is unknown.
@@ -53,14 +53,14 @@ def fuse_in(precision: Precision, model: M, image_size: int, device: torch.devic
 def best_format(model: nn.Module, image_size: int, device: torch.device, *, bf16: bool = True, runs: int = 3) -> Format:
     """Choose how to fuse a network for a device.
 
-    On NVIDIA GPUs the choice is known: bfloat16, pixel by pixel. On CPUs it depends on their instructions (AMX,
-    AVX-512 BF16) and on the network, so that one image is run a few times in each format, in turn.
+    On NVIDIA GPUs the choice is known: bfloat16, channels-last. On CPUs it depends on their instructions (AMX, AVX-512
+    BF16) and on the network, so one image is run a few times in each format, in turn.
 
     Args:
         model: on `device`, in evaluation mode.
         image_size: side of its square images, pixels.
-        device: where it will run.
-        bf16: whether bfloat16, which changes the results a little, may be chosen.
+        device: device that it will run on.
+        bf16: whether bfloat16, which changes the results slightly, may be chosen.
         runs: measured runs of each format; the median decides.
     """
     if device.type == "cuda":
@@ -68,10 +68,10 @@ def best_format(model: nn.Module, image_size: int, device: torch.device, *, bf16
     if device.type != "cpu":
         return PLAIN
     half = bf16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    formats = {each: fuse(model, **each._asdict()) for each in (PLAIN, EXACT, *((HALF,) if half else ()))}
+    formats = (PLAIN, EXACT, *((HALF,) if half else ()))
     images = torch.zeros(1, 3, image_size, image_size)
-    calls = {each: partial(network, images) for each, network in formats.items()}
-    # The first run of each also allocates memory and chooses kernels.
+    calls = {format: partial(fuse(model, **format._asdict()), images) for format in formats}
+    # The first run of each also allocates memory and selects kernels.
     times = medians(calls, device, runs, warm_up=1)
     best: Format = min(times, key=times.__getitem__)
     return best
