@@ -1,7 +1,7 @@
-"""SpineNet-49S against torchvision's `retinanet_resnet50_fpn`, both from scratch by one recipe on one data set.
+"""SpineNet-49S against torchvision's `retinanet_resnet50_fpn`, both from scratch with one recipe on one dataset.
 
-Data, augmentation, image size, schedule, optimiser and metric are the same loop of `spinet.engine.train`; only the
-network (with its own anchors and losses) differs.
+Both train in `spinet.engine.train` with the same data, augmentation, image size, schedule, optimizer and metric; only
+the model differs, with its own anchors and losses.
 
 usage: python benchmarks/against_torchvision.py DATA OUT [--recipe small-gpu] [--epochs N] [--image-size S] ...
 """
@@ -26,7 +26,7 @@ from spinet.recipes import load_recipe
 
 
 class TorchvisionRetinaNet(nn.Module):
-    """torchvision's RetinaNet behind the two verbs that training calls."""
+    """torchvision's RetinaNet with the two methods that training calls."""
 
     def __init__(self, num_classes: int, image_size: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class TorchvisionRetinaNet(nn.Module):
             weights=None,
             weights_backbone=None,
             num_classes=num_classes,
-            # Images come resized and normalised.
+            # Images arrive resized and normalized.
             min_size=image_size,
             max_size=image_size,
             image_mean=(0.0, 0.0, 0.0),
@@ -43,7 +43,7 @@ class TorchvisionRetinaNet(nn.Module):
         )
 
     def losses(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Class and box loss of a batch."""
+        """Return the class and box loss of a batch."""
         each = [
             {"boxes": boxes[labels >= 0], "labels": labels[labels >= 0]}
             for boxes, labels in zip(targets["boxes"], targets["labels"], strict=True)
@@ -52,17 +52,17 @@ class TorchvisionRetinaNet(nn.Module):
         return {"class": losses["classification"], "box": losses["bbox_regression"]}
 
     def predict(self, images: Tensor) -> list[dict[str, Tensor]]:
-        """Detections of a batch."""
+        """Return the detections of a batch."""
         with torch.no_grad():
             return self.inner(list(images))
 
 
 @dataclass(frozen=True)
 class TorchvisionInfo(ModelInfo):
-    """Describes torchvision's network where a Spinet one would stand."""
+    """Describes torchvision's model to Spinet's training."""
 
     def create_model(self) -> TorchvisionRetinaNet:
-        """Build it, with untrained weights."""
+        """Build the model with untrained weights."""
         return TorchvisionRetinaNet(len(self.class_names), self.image_size)
 
 
@@ -81,13 +81,13 @@ def main(
 
     Args:
         data: COCO-format folder.
-        out: Folder of the runs and of results.json; interrupted runs go on.
+        out: Folder for the runs and results.json; interrupted runs are resumed.
         recipe: StrategySettings of both.
         networks: Which to train.
-        epochs: Instead of the recipe's.
-        image_size: Instead of the recipe's.
-        batch_size: Instead of the recipe's.
-        torchvision_lr: Learning rate for 256 images of torchvision's network; 0.16 is its reference's 0.01 for 16.
+        epochs: Overrides the recipe.
+        image_size: Overrides the recipe.
+        batch_size: Overrides the recipe.
+        torchvision_lr: Learning rate of torchvision's model per 256 images; 0.16 equals its reference's 0.01 per 16.
         seed: Seed of both.
     """
     config = load_recipe(recipe)

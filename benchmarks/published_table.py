@@ -1,4 +1,4 @@
-"""Write docs/published.md: every published count of parameters and FLOPs beside ours.
+"""Writes docs/published.md: every published number of parameters and FLOPs, compared with ours.
 
 usage: python benchmarks/published_table.py [--check]
 """
@@ -21,25 +21,25 @@ from spinet.models.blocks import count_parameters
 from spinet.models.factory import create_retinanet
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "published.md"
-# Differences up to this share of the published figure need no reason.
+# Relative differences up to this need no explanation.
 CLOSE = 0.005
 
-BATCH_NORM = "batch norms and activations are in it, not in ours; they explain a part"
-ONE_DIGIT = "published with few digits"
-V1_FIGURE = "0.08 M not found"
-R0 = "v1 figure not found; the later version says 95.2 B"
-MASK_49 = "v1 figure not found; its other Mask R-CNN models agree: perhaps 43.1"
-MASK_49S = "0.5 B not found; parameters agree"
-LATERAL = "4.0 B below ours with every body: the lateral convolution of level 2 alone has 4.2 B"
-R101 = "the other two agree: perhaps 64.8"
+BATCH_NORM = "includes batch norm and activations, which ours excludes; explains part of it"
+ONE_DIGIT = "published with one or two digits"
+V1_FIGURE = "0.08 M unexplained"
+R0 = "v1 figure unexplained; the later version has 95.2 B"
+MASK_49 = "v1 figure unexplained, perhaps a typo for 43.1; its other Mask R-CNN models agree"
+MASK_49S = "0.5 B unexplained; parameters agree"
+LATERAL = "4.0 B below ours for every backbone; the lateral convolution of level 2 alone has 4.2 B"
+R101 = "perhaps a typo for 64.8; the other two agree"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One published model: its label, our name of it, image size, published thousand millions and millions.
+    """A published model: label, our name, image size, FLOPs in billions, parameters in millions, and a reason.
 
-    The size is the side of a square, or height and width. The published figures are kept as text, for their digits; an
-    empty one was not given.
+    `size` is the side of a square, or height and width, pixels. Published figures are strings to keep their digits;
+    empty ones were not published. `reason` explains a difference.
     """
 
     label: str
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """One published table, whose models share a head and classes; `constant` marks the FLOPs of the first version."""
+    """A published table whose models share a head and classes; `constant` marks FLOPs with the constant of v1."""
 
     title: str
     head: Head
@@ -126,7 +126,7 @@ SECTIONS = (
             Row("SpineNet-96", "spinenet96-v1", 1024, "283.8", "45.3"),
             Row("R101-FPN", "resnet101-fpn", 1024, "325.0", "53.0"),
             Row("SpineNet-143", "spinenet143", 1280, "544.5", "66.9"),
-            Row("R50-NAS-FPN", NAS_FPN_384, 1280, "1043.0", "103.0", "width of neck and head is ours by its size"),
+            Row("R50-NAS-FPN", NAS_FPN_384, 1280, "1043.0", "103.0", "width of neck and head inferred from its size"),
         ),
         constant=True,
     ),
@@ -221,10 +221,10 @@ SECTIONS = (
     ),
 )
 
-# Table, model, size, thousand millions and millions of what the paper quotes, and why it is not counted here.
-YOLO, AMOEBA = "its detector is not RetinaNet", "the cells of AmoebaNet are not built here"
-SSD, LITE = "SSDLite is not built here", "the separable necks and heads of FPNLite are not built here"
-HRNET = "Faster R-CNN of another code base, with 512 proposals"
+# Figures that the paper quotes: table, model, size, FLOPs in billions, parameters in millions, why not counted here.
+YOLO, AMOEBA = "its detector is not RetinaNet", "AmoebaNet cells are not implemented"
+SSD, LITE = "SSDLite is not implemented", "the separable necks and heads of FPNLite are not implemented"
+HRNET = "Faster R-CNN of another codebase, with 512 proposals"
 QUOTED = (
     ("2", "YOLOv3 DarkNet-53", "608", "70.3", "", YOLO),
     ("2", "AmoebaNet-FPN", "1280", "655.5", "114.4", AMOEBA),
@@ -240,26 +240,26 @@ QUOTED = (
     ("9", "MobileNetV2-FPNLite", "", "1.01", "2.2", LITE),
 )
 
-INTRODUCTION = """# Published against ours
+INTRODUCTION = """# Published numbers compared with ours
 
-Every count of parameters and FLOPs that paper v1 (Tables 2, 3, 5, 6, 9, 10) and the later release give: for every
-network that can be built here beside ours, at the end those that the paper quotes from other authors. Written by
-`python benchmarks/published_table.py`, from the architectures alone; the figures equal PyTorch's own counters. FLOPs
-are multiply-adds, in thousand millions (B); ours are those of convolutions and dense layers, where the published ones
-count batch norms and activations too, some 0.1 %. Parameters are trainable ones, in millions (M).
-`spinet show NAME --image-size SIZE --head HEAD` prints the counts of a SpineNet part by part;
-`resnet_cost` counts ResNets.
+Every number of parameters and FLOPs in paper v1 (Tables 2, 3, 5, 6, 9, 10) and in the later release, next to ours
+for every model that can be built here. Figures that the paper quotes from other authors are at the end. This file is
+generated by `python benchmarks/published_table.py`, from the architectures alone; the results equal PyTorch's own
+counters. As in the paper, FLOPs are multiply-adds, in billions (B). Ours count convolutions and dense layers; the
+published ones also count batch norm and activations, about 0.1 %. Parameters are the trainable ones, in millions (M).
+`spinet show NAME --image-size SIZE --head HEAD` prints the costs of a SpineNet part by part;
+`benchmarks/resnet_cost.py` counts ResNets.
 """
 
-V1_NOTE = """The first version's networks are not those of the release. Its parameters follow from one difference:
-`alpha` narrows only connections that come from a bottleneck, and not those from level 2 to level 2 (`alpha_rule="v1"`,
-names that end in `-v1`). Its FLOPs are higher than these networks have by a constant, about 5.4 B at 640 and growing
-with the area of the image, whatever the width, depth, block kind or task; it is not in the parameters and was not
-found. The last column gives what remains, scaled to 640. ResNet-FPN and NAS-FPN have no such remainder."""
+V1_NOTE = """The models of paper v1 differ from those of the release. Their parameters follow from one difference:
+`alpha` narrows only connections that start at a bottleneck block, and not those from level 2 to level 2
+(`alpha_rule="v1"`, names that end in `-v1`). Their FLOPs exceed ours by a constant, about 5.4 B at 640 px and
+proportional to the image area, independent of width, depth, block kind and task. It is not in the parameters, and its
+cause is unknown. The last column gives this remainder, scaled to 640 px. ResNet-FPN and NAS-FPN have none."""
 
 
 def count(row: Row, section: Section) -> Cost:
-    """Return what we count for a row."""
+    """Return our cost for a row."""
     if row.name == NAS_FPN_384:
         return _count_baseline(Baseline(body="resnet50", neck="nas-fpn", channels=384, head_channels=384), row, section)
     if row.name in SHAPES:
@@ -282,18 +282,18 @@ def _count_baseline(baseline: Baseline, row: Row, section: Section) -> Cost:
 
 
 def difference(ours: float, published: str) -> float:
-    """Return the relative difference to the published figure; 0 if there is none."""
+    """Return the relative difference to the published figure; 0 if none was published."""
     return ours / float(published) - 1 if published else 0.0
 
 
 def remainder(row: Row, giga: float) -> float:
-    """Return the published FLOPs that we do not count, at 640."""
+    """Return the published FLOPs minus ours, in billions, scaled to 640 px."""
     height, width = _sides(row)
     return (float(row.flops) - giga) * 640 * 640 / (height * width)
 
 
 def is_permuted(row: Row) -> bool:
-    """Whether a row is of a SpineNet, and not of a network it is compared with."""
+    """Whether a row is a scale-permuted network rather than a baseline."""
     return not row.name.startswith("resne")
 
 
@@ -318,10 +318,12 @@ def _line(row: Row, section: Section) -> str:
 
 
 def _budgets() -> str:
-    """Say what is known of the models whose connections were never published."""
+    """Bound the cost of the models whose connections were never published."""
     lines = ["## Paper v1, Table 3, connections never published (90 classes, 640)\n"]
-    lines.append("R35-SP18, R23-SP30 and R14-SP39 are known by their blocks only (`spinet.arch.budgets`); ours is what")
-    lines.append("blocks, stem, endpoints and heads have without any connection.\n")
+    lines.append(
+        "Only the blocks of R35-SP18, R23-SP30 and R14-SP39 were published (`spinet.arch.budgets`); ours counts"
+    )
+    lines.append("blocks, stem, endpoints and heads without any connection.\n")
     lines.append("| model | published B | without connections | published M | without connections |")
     lines.append("|---|---|---|---|---|")
     for name, flops, parameters in (
@@ -338,8 +340,8 @@ def _budgets() -> str:
 
 
 def _fixed_orderings() -> str:
-    """Count networks of the papers for which no figure was published."""
-    lines = ["## Networks of the papers without published counts (91 classes, 640)\n"]
+    """Count models of the papers without published figures."""
+    lines = ["## Models of the papers without published counts (91 classes, 640)\n"]
     lines.append("| model | name | B | M |")
     lines.append("|---|---|---|---|")
     for label, name in (
@@ -363,9 +365,9 @@ def _fixed_orderings() -> str:
 
 
 def _quoted() -> str:
-    """List the figures of other authors' detectors."""
-    lines = ["## Quoted by the paper from other authors, not rebuilt here\n"]
-    lines.append("| table of v1 | model | size | published B | published M | why not |")
+    """List the quoted figures."""
+    lines = ["## Quoted by the paper from other authors, not built here\n"]
+    lines.append("| table of v1 | model | size | published B | published M | reason |")
     lines.append("|---|---|---|---|---|---|")
     lines += ["| " + " | ".join(row) + " |" for row in QUOTED]
     return "\n".join(lines)
@@ -384,10 +386,12 @@ def render() -> str:
 
 
 def main() -> None:
-    """Write the document, or say whether it is current."""
+    """Write the document, or check that it is current."""
     text = render()
     if "--check" in sys.argv:
-        raise SystemExit(0 if FILE.read_text() == text else f"{FILE} is not current")
+        raise SystemExit(
+            0 if FILE.read_text() == text else f"{FILE} is out of date; run python benchmarks/published_table.py"
+        )
     FILE.write_text(text)
 
 

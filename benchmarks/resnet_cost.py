@@ -1,4 +1,4 @@
-"""Exact parameters and multiply-adds of the ResNets that the paper compares with, without building them."""
+"""Exact parameters and multiply-adds of the paper's ResNet baselines, without building them."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from spinet.errors import unknown_name
 
 @dataclass(frozen=True)
 class ResNet:
-    """The numbers of a ResNet or ResNeXt (torchvision `models/resnet.py`).
+    """Configuration of a ResNet or ResNeXt (torchvision `models/resnet.py`).
 
     Args:
-        layers: blocks of the levels 2, 3, 4 and 5.
-        expansion: output channels of a block by its inner ones; 1 is the residual block, 4 the bottleneck.
+        layers: blocks in levels 2, 3, 4 and 5.
+        expansion: ratio of a block's output to inner channels: 1 for residual blocks, 4 for bottlenecks.
         groups: of the 3x3 convolution.
-        widening: inner channels by those of the plain block.
+        widening: ratio of inner channels to those of the plain block.
     """
 
     layers: tuple[int, int, int, int]
@@ -37,7 +37,7 @@ SHAPES = {
 
 
 def body_cost(name: str, image_size: int | Size) -> Cost:
-    """Return what a ResNet costs without its classifier.
+    """Return the cost of a ResNet without its classifier.
 
     Raises:
         SpinetError: the name is unknown.
@@ -55,7 +55,7 @@ def body_cost(name: str, image_size: int | Size) -> Cost:
 
 
 def classifier_cost(name: str, image_size: int | Size, num_classes: int) -> Cost:
-    """Return what a ResNet costs with a dense layer on the mean of its last features.
+    """Return the cost of a ResNet with a dense layer on its mean features.
 
     >>> classifier_cost("resnet50", 224, 1000)
     Cost(parameters=25557032, multiply_adds=4089184256)
@@ -64,7 +64,7 @@ def classifier_cost(name: str, image_size: int | Size, num_classes: int) -> Cost
 
 
 def mask_rcnn_cost(name: str, image_size: int | Size, num_classes: int = 91) -> Cost:
-    """Return what Mask R-CNN costs on a ResNet with the original feature pyramid.
+    """Return the cost of Mask R-CNN on a ResNet with the original feature pyramid.
 
     Levels 2 to 5 are 256 wide, level 6 is a pool of level 5 (arXiv 1612.03144 section 4.1; tensorflow/tpu fpn.py
     with `min_level: 2`), the heads are those of `spinet.arch.head_cost`.
@@ -83,7 +83,7 @@ def _widths(name: str) -> list[int]:
 
 
 def _block(net: ResNet, width: int, channels: int, before: int, area: int) -> list[Cost]:
-    """Layers of a block from `width` channels of `before` pixels; the 3x3 convolution goes down in resolution."""
+    """Return the layers of a block from `width` channels at `before` pixels; the 3x3 convolution is strided."""
     if net.expansion == 1:
         layers = [layer(width, channels, area, 3), layer(channels, channels, area, 3)]
     else:
