@@ -97,7 +97,7 @@ def test_show_says_that_a_baseline_has_no_graph(spinet):
 
 def test_show_refuses_an_image_without_pixels(spinet):
     code, _, err = spinet("show", "tiny", "--image-size", "0")
-    assert (code, "image size 0" in err) == (1, True)
+    assert (code, "--image-size must be at least 1, not 0" in err) == (1, True)
 
 
 def test_show_json_is_the_architecture_file(spinet):

@@ -68,8 +68,9 @@ def show_command(args: list[str]) -> None:
         if is_baseline(arch):
             raise SpinetError(f"{arch} is a baseline without a graph to show; train it with --model.arch {arch}")
         architecture = load_architecture(arch)
-        if image_size < 1 or num_classes < 1:
-            raise SpinetError(f"--image-size ({image_size}) and --num-classes ({num_classes}) must be at least 1")
+        for option, value in (("--image-size", image_size), ("--num-classes", num_classes)):
+            if value < 1:
+                raise SpinetError(f"{option} must be at least 1, not {value}")
         parts = model_parts(architecture, image_size, head, num_classes)
         if json:
             costs = _costs_json(architecture, parts, image_size, head)
