@@ -1,7 +1,7 @@
-"""All that is worth knowing of a GPU: latencies beside the paper's, throughput, training, and what waits for the host.
+"""GPU benchmark: latencies compared with the paper's, throughput, training, and host-device synchronization.
 
-The paper's latencies are those of whole pipelines on a V100 (Table 4). On a machine without a GPU `--smoke` runs
-everything at tiny sizes.
+The paper's latencies are of whole pipelines on a V100 (Table 4). `--smoke` runs everything at tiny sizes, also on
+CPUs.
 
 usage: python benchmarks/gpu.py OUT [--device cuda] [--data.root DIR] [--rounds R] [--smoke]
 """
@@ -39,15 +39,15 @@ PAPER = {("spinenet49s", 640): 11.7, ("spinenet49", 640): 15.3, ("spinenet49", 8
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run.
+    """What to run.
 
     Attributes:
-        latencies: networks and image sizes at batch 1.
-        networks: beside torchvision's, for throughput and training.
+        latencies: models and image sizes at batch size 1.
+        networks: compared with torchvision's in throughput and training.
         size: of their images, pixels.
-        throughput: images at once.
-        training: images of a step.
-        options: of all.
+        throughput: its batch size.
+        training: images per step.
+        options: common ones.
     """
 
     latencies: tuple[tuple[str, int], ...]
@@ -69,37 +69,37 @@ def main(
     rounds: int = 50,
     smoke: bool = False,
 ) -> None:
-    """Measure everything, and write OUT after each part, so that a part that fails takes no other with it.
+    """Measure everything and write OUT after each part, so that a failing part does not lose the others.
 
     Args:
         out: JSON file to write.
-        device: Where; `auto` takes the GPU where there is one.
-        root: Data set folder, to measure loading too.
-        rounds: Measured runs of each.
-        smoke: Tiny sizes, to see that all of it runs.
+        device: `auto` takes the GPU if there is one.
+        root: Dataset folder, to measure loading as well.
+        rounds: Measured runs per model.
+        smoke: Tiny sizes, to check that everything runs.
     """
-    place = pick_device(device)
+    chosen = pick_device(device)
     plan = SMOKE if smoke else FULL
     plan = replace(plan, options=replace(plan.options, rounds=rounds))
-    results: dict[str, Any] = {"machine": describe_machine(place)}
-    for name, part in parts(plan, place, root, smoke).items():
+    results: dict[str, Any] = {"machine": describe_machine(chosen)}
+    for name, part in parts(plan, chosen, root, smoke).items():
         print(f"== {name}", flush=True)
         try:
-            found = part()
+            result = part()
         except (SpinetError, RuntimeError) as error:
-            found = {"error": str(error).strip().splitlines()[0]}
-        if isinstance(found, BenchmarkReport):
-            print_report(found)
-            found = json.loads(found.to_json())
+            result = {"error": str(error).strip().splitlines()[0]}
+        if isinstance(result, BenchmarkReport):
+            print_report(result)
+            result = json.loads(result.to_json())
         else:
-            print(json.dumps(found), flush=True)
-        results[name] = found
+            print(json.dumps(result), flush=True)
+        results[name] = result
         write_atomically(out, json.dumps(results, indent=1) + "\n")
 
 
 def parts(plan: Plan, device: torch.device, root: str, smoke: bool) -> dict[str, Callable[[], Any]]:
-    """Return what is measured, by name."""
-    # On GPUs compiled networks run as CUDA graphs; compiling takes a CPU minutes, which is no smoke test.
+    """Return the measurements by name."""
+    # On GPUs compiled models run as CUDA graphs. Compiling takes a CPU minutes, too long for a smoke test.
     both = replace(plan.options, backends=("eager",) if smoke else ("eager", "compile"), precisions=("bf16",))
     batches = replace(both, image_size=plan.size, batch_size=plan.throughput)
     steps = replace(both, image_size=plan.size, batch_size=plan.training)
@@ -122,46 +122,37 @@ def parts(plan: Plan, device: torch.device, root: str, smoke: bool) -> dict[str,
 
 
 def optimisers(plan: Plan, device: torch.device) -> list[Case]:
-    """Return updates of a network's weights: each weight by itself, in groups, and in one kernel."""
+    """Return weight updates of a model: one by one, with foreach, and in a fused kernel."""
     model = Subject.load(plan.networks[0], replace(plan.options, image_size=plan.size)).model.to(device)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     groups = create_optimizer(model, OptimConfig()).param_groups
     kinds = {"one by one": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
-    found = []
+    cases = []
     for name, kind in kinds.items():
         weights = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in groups]
         optimizer = torch.optim.SGD(weights, lr=0.0, momentum=0.9, **kind)
-        found.append(
-            Case(
-                f"SGD {name}",
-                "eager",
-                "fp32",
-                timed("update", optimizer.step, device),
-                1,
-                whole="update",
-                core="update",
-            )
-        )
-    return found
+        run = timed("update", optimizer.step, device)
+        cases.append(Case(f"SGD {name}", "eager", "fp32", run, 1, whole="update", core="update"))
+    return cases
 
 
 def augmentations(plan: Plan, device: torch.device) -> list[Case]:
-    """Return the augmentation of a training batch whose photos are decoded, by one worker and by the device."""
+    """Return the augmentation of a decoded training batch, by a worker and by the device."""
     raw = raw_batch(plan, 0.0)
 
-    def render(place: torch.device) -> Run:
-        return timed("render", lambda: raw.to(place, non_blocking=True), place)
+    def render(target: torch.device) -> Run:
+        return timed("render", lambda: raw.to(target, non_blocking=True), target)
 
-    places = {"a worker": torch.device("cpu"), "the device": device}
+    targets = {"a worker": torch.device("cpu"), "the device": device}
     return [
-        Case(f"rendered by {name}", "loader", "fp32", render(place), plan.training, whole="render", core="render")
-        for name, place in places.items()
+        Case(f"rendered by {name}", "loader", "fp32", render(target), plan.training, whole="render", core="render")
+        for name, target in targets.items()
     ]
 
 
 def raw_batch(plan: Plan, colour_jitter: float) -> RawImages:
-    """Make up photos of COCO's usual shape, pinned where there is a GPU, and how they are augmented."""
+    """Generate images of COCO's usual shape, pinned if there is a GPU, with their random augmentations."""
     torch.manual_seed(0)
     transform = TrainTransform(plan.size, colour_jitter=colour_jitter)
     height, width = 3 * plan.size // 4, plan.size
@@ -174,28 +165,28 @@ def raw_batch(plan: Plan, colour_jitter: float) -> RawImages:
 
 
 def augmentation_without_waiting(plan: Plan, device: torch.device) -> dict[str, Any]:
-    """Augment while PyTorch raises wherever the host would wait for the GPU; tell the differences from the CPU."""
-    found: dict[str, Any] = {"checked": device.type == "cuda"}
+    """Augment with an error wherever the host would wait for the GPU; return the differences from the CPU."""
+    differences: dict[str, Any] = {"checked": device.type == "cuda"}
     for jitter in (0.0, 0.4):
         raw = raw_batch(plan, jitter)
         with no_waiting(device):
             images = raw.to(device, non_blocking=True)
-        # In grey levels again.
+        # In gray levels, 0-255.
         levels = 255 * torch.tensor(IMAGE_STD).view(3, 1, 1) * (images.cpu() - raw.to(torch.device("cpu"))).abs()
-        found[f"colour jitter {jitter}"] = {
+        differences[f"colour jitter {jitter}"] = {
             "most levels": round(float(levels.max())),
             "share that differs": float((levels > 0.5).float().mean()),
         }
-    return found
+    return differences
 
 
 def losses_without_waiting(plan: Plan, device: torch.device) -> dict[str, Any]:
-    """Compute losses and gradients while PyTorch raises wherever the host would wait for the GPU."""
+    """Compute losses and gradients with an error wherever the host would wait for the GPU."""
     options = replace(plan.options, image_size=plan.size, batch_size=plan.training)
     model: Any = Subject.load(plan.networks[0], options).model.to(device).train()
     images = torch.randn(plan.training, 3, plan.size, plan.size, device=device)
     targets = make_targets(options, False, device)
-    # Anchors go to the GPU once for each size of image.
+    # Anchors are copied to the GPU once per image size.
     losses = model.losses(images, targets)
     with no_waiting(device):
         losses = model.losses(images, targets)
@@ -206,7 +197,7 @@ def losses_without_waiting(plan: Plan, device: torch.device) -> dict[str, Any]:
 
 @contextmanager
 def no_waiting(device: torch.device) -> Iterator[None]:
-    """Have PyTorch raise where the host waits for a GPU; on CPUs there is nothing to wait for."""
+    """Make PyTorch raise where the host waits for a GPU; does nothing on CPUs."""
     if device.type != "cuda":
         yield
         return
