@@ -4,7 +4,7 @@ import pytest
 
 from spinet.arch.catalog import load_architecture
 from spinet.arch.cost import total
-from spinet.arch.head_cost import HEADS, model_cost, model_parts, region_head_channels
+from spinet.arch.head_cost import HEADS, head_costs, model_cost, model_parts, region_head_channels
 from spinet.arch.scaling import Scaling
 
 AREAS = {3: 64, 4: 16, 5: 4}
@@ -22,7 +22,7 @@ def test_cascade_rcnn_rs_has_the_parameters_of_tensorflow_models(name, size, mil
 
 def test_masks_add_the_mask_head_and_nothing_else():
     for plain, masks in (("faster-rcnn", "mask-rcnn"), ("cascade-rcnn", "cascade-mask-rcnn")):
-        without, with_masks = (HEADS[head](Scaling(), AREAS, 91, None) for head in (plain, masks))
+        without, with_masks = (head_costs(Scaling(), AREAS, head, 91) for head in (plain, masks))
 
         assert set(with_masks) - set(without) == {"mask head"}
         assert {name: with_masks[name] for name in without} == without
@@ -33,7 +33,7 @@ def test_a_mask_head_costs_what_its_layers_do():
     convs = 4 * (9 * 256 * 256 + 3 * 256)
     upsampling = 4 * 256 * 256 + 3 * 256
 
-    found = HEADS["mask-rcnn"](Scaling(), AREAS, 91, None)["mask head"]
+    found = head_costs(Scaling(), AREAS, "mask-rcnn", 91)["mask head"]
 
     assert found.parameters == convs + upsampling + 257 * 91
     pixels = 14 * 14 * 100
@@ -41,8 +41,8 @@ def test_a_mask_head_costs_what_its_layers_do():
 
 
 def test_a_cascade_has_two_box_heads_with_one_box_for_all_classes():
-    faster = HEADS["faster-rcnn"](Scaling(), AREAS, 91, None)
-    cascade = HEADS["cascade-rcnn"](Scaling(), AREAS, 91, None)
+    faster = head_costs(Scaling(), AREAS, "faster-rcnn", 91)
+    cascade = head_costs(Scaling(), AREAS, "cascade-rcnn", 91)
 
     assert list(cascade) == ["region proposals", "box head 1", "box head 2"]
     assert cascade["box head 1"].parameters == faster["box head"].parameters - 4 * 90 * 1025
@@ -56,7 +56,7 @@ def test_heads_without_convolutions_take_the_features_as_they_are(head, box, box
     scaling = replace(Scaling(), head_convs=0, endpoint_channels=64)
     channels, dense = region_head_channels(scaling.head_channels)
 
-    costs = HEADS[head](scaling, AREAS, 91, None)
+    costs = head_costs(scaling, AREAS, head, 91)
 
     # RoIs of 7 x 7 x 64 -> dense layer with bias and batch norm -> classes and boxes.
     assert costs[box].parameters == 49 * 64 * dense + 3 * dense + (dense + 1) * (91 + 4 * boxes)

@@ -1,7 +1,6 @@
 """Exact parameters and multiply-adds of whole models: a backbone with a head."""
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -11,6 +10,7 @@ from spinet.arch.scaling import Scaling
 from spinet.errors import unknown_name
 
 Head = Literal["none", "retinanet", "faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn", "classifier"]
+HEADS: tuple[Head, ...] = get_args(Head)
 
 # RoIs per image that the box head and the mask head process at inference (tensorflow/tpu).
 PROPOSALS, DETECTIONS = 1000, 100
@@ -46,36 +46,8 @@ def model_parts(
 ) -> list[Part]:
     """Return the cost of every part of a whole model; see `model_cost`."""
     size = _input_size(architecture, image_size, head)
-    heads = _head_costs(architecture, size, head, num_classes, anchors)
-    return backbone_parts(architecture, size) + [Part("head", name, cost) for name, cost in heads.items()]
-
-
-def retinanet(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
-    """Costs of the class and box towers of RetinaNet (models/retinanet.py), with 9 anchors per location by default."""
-
-    def convolution(width: int, channels: int, norms: int) -> Cost:
-        # One convolution with bias for all levels, followed by a batch norm for each level.
-        pixels = sum(areas.values())
-        bias = Cost(channels if norms else 0, 0)
-        if not scaling.head_separable:
-            return total([layer(width, channels, pixels, 3, norms=norms), bias])
-        depthwise = Cost(9 * width, 9 * width * pixels)
-        return total([depthwise, layer(width, channels, pixels, norms=norms), bias])
-
-    def tower(values: int) -> Cost:
-        widths = [scaling.endpoint_channels] + [scaling.head_channels] * scaling.head_convs
-        convolutions = [convolution(width, scaling.head_channels, len(areas)) for width in widths[:-1]]
-        return total([*convolutions, convolution(widths[-1], (anchors or 9) * values, 0)])
-
-    return {"class tower": tower(num_classes), "box tower": tower(4)}
-
-
-def classifier(
-    scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None
-) -> dict[str, Cost]:
-    """Cost of a dense layer on the mean of all features (paper section 4.2)."""
-    del areas, anchors
-    return {"dense layer": layer(scaling.endpoint_channels, num_classes, 1, norms=0)}
+    parts = _head_costs(architecture, size, head, num_classes, anchors)
+    return backbone_parts(architecture, size) + [Part("head", name, cost) for name, cost in parts.items()]
 
 
 def region_head_channels(head_channels: int) -> tuple[int, int]:
@@ -91,41 +63,45 @@ def region_head_channels(head_channels: int) -> tuple[int, int]:
     return channels, min(4 * channels, 1024)
 
 
-def faster_rcnn(
-    scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None
+def head_costs(
+    scaling: Scaling, areas: dict[int, int], head: Head, num_classes: int, anchors: int | None = None
 ) -> dict[str, Cost]:
-    """Costs of the heads of Faster R-CNN: those of Mask R-CNN without masks."""
-    return {
-        "region proposals": _region_proposals(scaling, areas, anchors or 3, depth=1),
-        "box head": _box_head(scaling, num_classes, num_classes),
-    }
+    """Return the cost of each part of a head on features with the `areas` of each level; see `model_cost`.
 
-
-def mask_rcnn(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
-    """Costs of the heads of Mask R-CNN as in tensorflow/tpu, with 3 anchors per location by default.
-
-    They have as many convolutions as RetinaNet's towers; see `region_head_channels` for their widths.
+    Mask R-CNN is as in tensorflow/tpu. Cascade R-CNN-RS is as in tensorflow/models, with two stages, class-agnostic
+    boxes, and two convolutions in the RPN.
     """
-    return faster_rcnn(scaling, areas, num_classes, anchors) | {"mask head": _mask_head(scaling, num_classes)}
+    if head == "none":
+        return {}
+    if head == "classifier":  # a dense layer on the mean of all features (paper section 4.2)
+        return {"dense layer": layer(scaling.endpoint_channels, num_classes, 1, norms=0)}
+    if head == "retinanet":
+        anchors = anchors or 9
+        towers = {"class tower": anchors * num_classes, "box tower": anchors * 4}
+        return {name: _tower(scaling, areas, channels) for name, channels in towers.items()}
+    if head.startswith("cascade"):
+        parts = {"region proposals": _region_proposals(scaling, areas, anchors or 9, CASCADE_RPN_CONVS)}
+        parts |= {f"box head {stage + 1}": _box_head(scaling, num_classes, 1) for stage in range(CASCADE_STAGES)}
+    else:
+        parts = {"region proposals": _region_proposals(scaling, areas, anchors or 3, depth=1)}
+        parts["box head"] = _box_head(scaling, num_classes, num_classes)
+    return parts | ({"mask head": _mask_head(scaling, num_classes)} if head.endswith("mask-rcnn") else {})
 
 
-def cascade_rcnn(
-    scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None
-) -> dict[str, Cost]:
-    """Costs of the heads of Cascade R-CNN-RS as in tensorflow/models, with 9 anchors per location by default.
+def _tower(scaling: Scaling, areas: dict[int, int], out_channels: int) -> Cost:
+    """Cost of `models.towers.Tower`: convolutions shared by all levels, batch norms for each."""
+    pixels, channels = sum(areas.values()), scaling.head_channels
 
-    The published models have two stages, class-agnostic boxes, and two convolutions in the RPN.
-    """
-    proposals = _region_proposals(scaling, areas, anchors or 9, CASCADE_RPN_CONVS)
-    stages = {f"box head {stage + 1}": _box_head(scaling, num_classes, 1) for stage in range(CASCADE_STAGES)}
-    return {"region proposals": proposals, **stages}
+    def convolution(width: int, out: int, norms: int) -> Cost:
+        bias = Cost(out if norms else 0, 0)
+        if not scaling.head_separable:
+            return total([layer(width, out, pixels, 3, norms=norms), bias])
+        depthwise = Cost(9 * width, 9 * width * pixels)
+        return total([depthwise, layer(width, out, pixels, norms=norms), bias])
 
-
-def cascade_mask_rcnn(
-    scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None
-) -> dict[str, Cost]:
-    """Costs of the heads of Cascade R-CNN-RS with masks."""
-    return cascade_rcnn(scaling, areas, num_classes, anchors) | {"mask head": _mask_head(scaling, num_classes)}
+    widths = [scaling.endpoint_channels] + [channels] * scaling.head_convs
+    convolutions = [convolution(width, channels, len(areas)) for width in widths[:-1]]
+    return total([*convolutions, convolution(widths[-1], out_channels, 0)])
 
 
 def _convolution(width: int, out: int, area: int, kernel_size: int = 3, norms: int = 1) -> Cost:
@@ -171,34 +147,17 @@ def _mask_head(scaling: Scaling, classes: int) -> Cost:
     return total([*_convolutions(scaling, scaling.head_convs, 14 * 14 * DETECTIONS), deconv, predictor])
 
 
-def no_head(scaling: Scaling, areas: dict[int, int], num_classes: int, anchors: int | None = None) -> dict[str, Cost]:
-    """No cost, for backbones alone."""
-    del scaling, areas, num_classes, anchors
-    return {}
-
-
-HEADS: dict[str, Callable[[Scaling, dict[int, int], int, int | None], dict[str, Cost]]] = {
-    "none": no_head,
-    "retinanet": retinanet,
-    "faster-rcnn": faster_rcnn,
-    "mask-rcnn": mask_rcnn,
-    "cascade-rcnn": cascade_rcnn,
-    "cascade-mask-rcnn": cascade_mask_rcnn,
-    "classifier": classifier,
-}
-
-
 def _head_costs(
     architecture: Architecture, size: Size, head: Head, num_classes: int, anchors: int | None
 ) -> dict[str, Cost]:
     areas = {level: image_area(size, level) for level in architecture.genotype.endpoints}
-    return HEADS[head](architecture.scaling, areas, num_classes, anchors)
+    return head_costs(architecture.scaling, areas, head, num_classes, anchors)
 
 
 def _input_size(architecture: Architecture, image_size: int | Size, head: Head) -> Size:
     """Size of the backbone's input: detectors pad to a multiple of the coarsest stride."""
-    if head not in get_args(Head):
-        raise unknown_name("head", str(head), get_args(Head))
+    if head not in HEADS:
+        raise unknown_name("head", str(head), HEADS)
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if head in ("none", "classifier"):
         return height, width

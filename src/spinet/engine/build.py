@@ -30,17 +30,9 @@ class Runnable(Protocol):
     """What evaluation needs of a network, or of an exported file in its place."""
 
     @property
-    def training(self) -> bool:
-        """Whether it is in training mode."""
-        ...
-
-    def eval(self) -> object:
-        """Leave training mode."""
-        ...
-
-    def train(self, mode: bool) -> object:
-        """Enter training mode, or leave it."""
-        ...
+    def training(self) -> bool: ...  # noqa: D102
+    def eval(self) -> object: ...  # noqa: D102
+    def train(self, mode: bool) -> object: ...  # noqa: D102
 
 
 class AnyDetector(Runnable, Protocol):

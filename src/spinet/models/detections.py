@@ -40,27 +40,13 @@ class NmsOptions(NamedTuple):
     max_detections: int = 100
 
 
-class PaddedDetections(NamedTuple):
-    """Detections of a batch in tensors of fixed shapes, best first, padded with label -1 and score 0.
+class ScoredBoxes(NamedTuple):
+    """Candidates or detections of a batch in tensors of fixed shapes, best first.
 
     Attributes:
-        boxes: `(N, D, 4)` XYXY pixels.
-        scores: `(N, D)`.
-        labels: `(N, D)`.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
-
-
-class Candidates(NamedTuple):
-    """Candidates of a batch before non-maximum suppression, in tensors of fixed shapes, best first.
-
-    Attributes:
-        boxes: `(N, C, 4)` XYXY pixels, clipped to the image.
-        scores: `(N, C)`.
-        labels: `(N, C)`.
+        boxes: `(N, D, 4)` XYXY pixels, clipped to the image.
+        scores: `(N, D)`; 0 where a detection is missing.
+        labels: `(N, D)`; -1 where a detection is missing.
     """
 
     boxes: Tensor
@@ -115,7 +101,7 @@ def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float
     return keep
 
 
-def select_detections(boxes: Tensor, scores: Tensor, labels: Tensor, options: NmsOptions) -> PaddedDetections:
+def select_detections(boxes: Tensor, scores: Tensor, labels: Tensor, options: NmsOptions) -> ScoredBoxes:
     """Select the detections of each image from its candidates.
 
     Args:
@@ -126,7 +112,7 @@ def select_detections(boxes: Tensor, scores: Tensor, labels: Tensor, options: Nm
     """
     threshold = max(options.score_threshold, 0.0)
     selected = [_select(*image, threshold, options) for image in zip(boxes, scores, labels, strict=True)]
-    return PaddedDetections(*(torch.stack(values) for values in zip(*selected, strict=True)))
+    return ScoredBoxes(*(torch.stack(values) for values in zip(*selected, strict=True)))
 
 
 def _select(

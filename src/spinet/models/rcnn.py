@@ -17,7 +17,7 @@ from torchvision.ops import clip_boxes_to_image
 from spinet.errors import SpinetError
 from spinet.models.anchors import decode_boxes, encode_boxes, pyramid_anchors
 from spinet.models.backbone import Backbone, pad_to_multiple
-from spinet.models.detections import Detections, NmsOptions, PaddedDetections, select_detections
+from spinet.models.detections import Detections, NmsOptions, ScoredBoxes, select_detections
 from spinet.models.losses import mean_huber_loss, roi_class_loss
 from spinet.models.options import DetectorOptions
 from spinet.models.roi_heads import BoxHead, MaskHead
@@ -271,7 +271,7 @@ class RCNN(nn.Module):
         scores = scores.masked_fill(~valid[..., None], -1.0)
         return torch.unflatten(rois, 0, valid.shape), scores, torch.unflatten(deltas, 0, valid.shape)
 
-    def _detect(self, features: dict[int, Tensor], size: tuple[int, int], options: NmsOptions) -> PaddedDetections:
+    def _detect(self, features: dict[int, Tensor], size: tuple[int, int], options: NmsOptions) -> ScoredBoxes:
         """Boxes, scores and labels of the detections in images of `size`."""
         rois, scores, deltas = self._classify(features, size)
         best, order = scores.flatten(1).topk(min(options.candidates, scores[0].numel()), dim=1)

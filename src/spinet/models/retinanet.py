@@ -18,7 +18,7 @@ from spinet.models.anchors import (
     round_anchors,
 )
 from spinet.models.backbone import Backbone, pad_to_multiple
-from spinet.models.detections import Candidates, Detections, best_pairs
+from spinet.models.detections import Detections, ScoredBoxes, best_pairs
 from spinet.models.losses import focal_loss, huber_loss
 from spinet.models.options import DetectorOptions
 from spinet.models.towers import Tower
@@ -110,7 +110,7 @@ class RetinaNet(nn.Module):
                 "box": 50.0 * huber_loss(deltas, box_targets, positive) / (4.0 * normalizer),
             }
 
-    def candidates(self, images: Tensor, count: int = 5000) -> Candidates:
+    def candidates(self, images: Tensor, count: int = 5000) -> ScoredBoxes:
         """Return the top (anchor, class) pairs of each image before non-maximum suppression, best first.
 
         All shapes depend on the images' shape alone, not on their content: for export and benchmarks.
@@ -122,14 +122,14 @@ class RetinaNet(nn.Module):
         logits, deltas = self(images)
         return self.choose(logits, deltas, images.shape[-2], images.shape[-1], count)
 
-    def choose(self, logits: Tensor, deltas: Tensor, height: int, width: int, count: int = 5000) -> Candidates:
+    def choose(self, logits: Tensor, deltas: Tensor, height: int, width: int, count: int = 5000) -> ScoredBoxes:
         """Select the candidates from the outputs of `forward` for images of this size; see `candidates`."""
         first = 1 if self.options.background else 0
         # The sigmoid keeps the order, so it is applied only to the selected logits.
         best, index, labels = best_pairs(logits[..., first:], count)
         best_deltas = deltas.gather(1, index[..., None].expand(-1, -1, 4)).float()
         anchors = self.anchors(height, width, logits.device)[index]
-        return Candidates(self.decode(best_deltas, anchors, height, width), best.float().sigmoid(), labels + first)
+        return ScoredBoxes(self.decode(best_deltas, anchors, height, width), best.float().sigmoid(), labels + first)
 
     @torch.no_grad()
     def predict(
