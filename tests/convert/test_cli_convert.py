@@ -25,20 +25,20 @@ def test_convert_writes_a_detector_and_says_what_it_found(spinet, checkpoint, tm
     assert "activation: relu by default; change it with --activation" in said
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "index", "graph"])
-def test_a_damaged_checkpoint_is_one_sentence_and_no_file(spinet, checkpoint, tmp_path, damage):
+@pytest.mark.parametrize("corruption", ["flip", "cut", "remove", "index", "graph"])
+def test_a_corrupt_checkpoint_is_one_sentence_and_no_file(spinet, checkpoint, tmp_path, corruption):
     data = checkpoint.with_name("model.ckpt.data-00000-of-00001")
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
-    if damage == "flip":
+    if corruption == "flip":
         data.write_bytes(content)
-    elif damage == "cut":
+    elif corruption == "cut":
         data.write_bytes(content[:-1])
-    elif damage == "remove":
+    elif corruption == "remove":
         data.unlink()
-    elif damage == "index":
+    elif corruption == "index":
         checkpoint.with_name("model.ckpt.index").write_bytes(b"something else entirely" * 9)
-    arch = "spinenet49" if damage == "graph" else "tiny"
+    arch = "spinenet49" if corruption == "graph" else "tiny"
     out = tmp_path / "out" / "w.safetensors"
     code, _, error = spinet("convert", checkpoint, "-o", out, "--arch", arch)
     assert code == 1

@@ -225,7 +225,7 @@ def test_a_port_whose_shared_convolutions_differ_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 50])
-def test_a_damaged_state_dict_is_refused(tmp_path, content):
+def test_a_corrupt_state_dict_is_refused(tmp_path, content):
     (tmp_path / "m.pth").write_bytes(content)
     with pytest.raises(SpinetError, match=r"could not read the state dict .*m\.pth"):
         read_source(tmp_path / "m.pth")
@@ -236,11 +236,11 @@ def test_a_flipped_byte_in_a_state_dict_is_found_wherever_it_is(tmp_path):
     architecture = narrow("mmdet")
     whole = write_published(tmp_path / "m.pth", random_detector(architecture, "mmdet"), architecture, "mmdet")
     content = whole.read_bytes()
-    places = torch.randint(len(content), (20,), generator=torch.Generator().manual_seed(0)).tolist()
+    positions = torch.randint(len(content), (20,), generator=torch.Generator().manual_seed(0)).tolist()
     expected = convert(whole).weights
-    for place in places:
+    for position in positions:
         flipped = bytearray(content)
-        flipped[place] ^= 0x10
+        flipped[position] ^= 0x10
         (tmp_path / "f.pth").write_bytes(flipped)
         try:
             found = convert(tmp_path / "f.pth").weights

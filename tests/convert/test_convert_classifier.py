@@ -149,8 +149,8 @@ def test_the_command_line_says_that_it_is_a_classifier(spinet, published, tmp_pa
     assert code == 1
     assert "w.safetensors does not contain the path of its dataset; pass --data.root DIR" in error
 
-    Image.new("RGB", (80, 60), "red").save(tmp_path / "photo.png")
-    code, said, _ = spinet("predict", out, tmp_path / "photo.png", "--out", tmp_path / "out", "--device", "cpu")
+    Image.new("RGB", (80, 60), "red").save(tmp_path / "image.png")
+    code, said, _ = spinet("predict", out, tmp_path / "image.png", "--out", tmp_path / "out", "--device", "cpu")
     assert code == 0
     [entry] = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert len(entry["guesses"]) == 5

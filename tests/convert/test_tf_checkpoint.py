@@ -106,10 +106,10 @@ def test_an_index_of_another_format_is_refused(folder, content):
 def test_any_flipped_byte_of_the_index_is_refused_or_harmless(folder):
     file = folder / "model.ckpt.index"
     whole = file.read_bytes()
-    for place in [*range(0, len(whole), 37), *range(len(whole) - 60, len(whole))]:
-        damaged = bytearray(whole)
-        damaged[place] ^= 0x41
-        file.write_bytes(damaged)
+    for position in [*range(0, len(whole), 37), *range(len(whole) - 60, len(whole))]:
+        corrupt = bytearray(whole)
+        corrupt[position] ^= 0x41
+        file.write_bytes(corrupt)
         try:
             found = read_checkpoint(folder / "model.ckpt")
         except SpinetError:

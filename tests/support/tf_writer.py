@@ -31,9 +31,9 @@ def content(field: int, value: bytes) -> bytes:
 def block(entries: list[tuple[bytes, bytes]]) -> bytes:
     """Entries with shared beginnings left out, restart points, and their number."""
     data, restarts, last = b"", [], b""
-    for place, (key, value) in enumerate(entries):
+    for index, (key, value) in enumerate(entries):
         shared = 0
-        if place % RESTART == 0:
+        if index % RESTART == 0:
             restarts.append(len(data))
         else:
             while shared < min(len(key), len(last)) and key[shared] == last[shared]:
@@ -75,8 +75,8 @@ def write_checkpoint(
     """Write a checkpoint of some variables and return its prefix; `types` replaces the number of a type."""
     files = [b""] * shards
     entries = {}
-    for place, name in enumerate(sorted([*tensors, *(strings or {})])):
-        shard = place % shards
+    for index, name in enumerate(sorted([*tensors, *(strings or {})])):
+        shard = index % shards
         if name in tensors:
             value = np.ascontiguousarray(tensors[name])
             data = checked = value.tobytes()
@@ -95,13 +95,13 @@ def write_checkpoint(
     index = table([(b"", header), *sorted(entries.items())], compression)
     prefix.parent.mkdir(parents=True, exist_ok=True)
     prefix.with_name(f"{prefix.name}.index").write_bytes(index)
-    for place, data in enumerate(files):
-        prefix.with_name(f"{prefix.name}.data-{place:05}-of-{shards:05}").write_bytes(data)
+    for index, data in enumerate(files):
+        prefix.with_name(f"{prefix.name}.data-{index:05}-of-{shards:05}").write_bytes(data)
     return prefix
 
 
 def object_graph(layers: int) -> bytes:
     """The graph of an object whose child `backbone` has this many layers."""
     root = content(1, number(1, 1) + content(2, b"backbone"))
-    backbone = b"".join(content(1, number(1, 2) + content(2, f"layer-{place}".encode())) for place in range(layers))
+    backbone = b"".join(content(1, number(1, 2) + content(2, f"layer-{index}".encode())) for index in range(layers))
     return content(1, root) + content(1, backbone) + content(1, b"")
