@@ -55,7 +55,7 @@ def test_detectors_cost_what_pytorch_counts_after_padding_the_image(name):
     assert model_cost(architecture, (250, 333), num_classes=7) == counted_by_torch(model, 250, 333)
 
 
-def test_other_anchors_than_nine_a_place_cost_what_pytorch_counts():
+def test_other_anchors_than_nine_per_location_cost_what_pytorch_counts():
     with torch.device("meta"):
         model = create_retinanet(TINY, num_classes=7, octaves=2, aspect_ratios=(1.0,))
 
@@ -123,7 +123,7 @@ def test_parts_sum_to_the_whole(head):
     assert total(part.cost for part in parts) == model_cost(SPINENET49, 640, head, 91)
 
 
-def test_every_block_connection_and_endpoint_is_a_part_of_its_own():
+def test_every_block_connection_and_endpoint_is_a_separate_part():
     parts = backbone_parts(SPINENET49, 640)
 
     genotype = SPINENET49.genotype

@@ -48,7 +48,7 @@ def test_the_valid_graph_of_this_file_is_accepted():
 
 
 @pytest.mark.parametrize("level", [0, 8, -1, 3.0, 2.5, "3", None, True, [3], 10**40])
-def test_a_level_that_is_no_whole_number_from_1_to_7_is_refused_with_block_and_value(level):
+def test_a_level_that_is_not_an_integer_from_1_to_7_is_refused_with_block_and_value(level):
     assert refusal(changed("blocks", 1, level=level)) == f"block 3: level must be an integer from 1 to 7, not {level!r}"
 
 

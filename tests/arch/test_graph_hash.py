@@ -73,7 +73,7 @@ def test_a_merge_counts():
     assert graph_hash(Genotype(STEM, blocks, "none")) != graph_hash(Genotype(STEM, blocks, "paper"))
 
 
-def test_twins_that_feed_different_consumers_are_told_from_one_block_that_feeds_both():
+def test_twins_with_different_consumers_hash_differently_from_one_block_that_feeds_both():
     # Blocks 2 and 3 are equal by their parents; who uses which makes the difference.
     def graph(*users):
         consumers = [block(4, user, 0) for user in users]

@@ -32,7 +32,7 @@ def test_a_bottleneck_gives_four_times_the_channels_and_a_residual_block_one_tim
 
 @pytest.mark.parametrize("kind", ["residual", "bottleneck"])
 @pytest.mark.parametrize(("width", "alpha", "kept"), [(0.65, 0.5, 20), (0.65, 1.0, 41), (1.0, 0.5, 32), (1.3, 1.0, 83)])
-def test_alpha_keeps_a_share_of_the_inner_channels_of_either_kind(kind, width, alpha, kept):
+def test_alpha_keeps_a_fraction_of_the_inner_channels_of_either_kind(kind, width, alpha, kept):
     # 41 * 0.5 = 20.5 is cut off to 20; a bottleneck's 164 outputs count as their 41 inner channels.
     parent, child = BlockSpec(2, kind), BlockSpec(2, "bottleneck")
     assert Scaling(width=width, alpha=alpha).resample_channels(parent, child) == kept
@@ -64,7 +64,7 @@ def test_a_resnext_block_gives_four_times_the_channels_of_its_level(kind):
     assert Scaling().out_channels(BlockSpec(2, kind)) == 256
 
 
-def test_only_siblings_of_one_width_are_added_without_convolutions_and_only_when_asked():
+def test_only_parents_of_equal_level_and_width_are_added_directly_without_same_level_conv():
     residual, bottleneck = BlockSpec(4, "residual"), BlockSpec(4, "bottleneck")
     bare = Scaling(same_level_conv=False)
 
@@ -104,7 +104,7 @@ def test_a_factor_that_is_no_number_above_0_is_refused_by_its_name(name, value):
 
 @pytest.mark.parametrize("name", ["repeats", "endpoint_channels", "stem_channels", "head_channels"])
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, "1", None])
-def test_a_count_that_is_no_whole_number_of_1_or_more_is_refused_by_its_name(name, value):
+def test_a_count_that_is_not_a_positive_integer_is_refused_by_name(name, value):
     with pytest.raises(SpinetError) as error:
         Scaling(**{name: value})
     assert str(error.value) == f"scaling: {name} must be an integer of at least 1, not {value!r}"

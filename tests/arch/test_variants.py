@@ -49,7 +49,7 @@ def test_damage_strands_blocks_of_spinenet49(how, live):
     assert len([index for index in genotype.live if index >= 2]) == live
 
 
-def test_dangling_blocks_are_dropped_or_joined_anew_as_asked():
+def test_dangling_blocks_are_dropped_kept_or_recomputed():
     assert damage(SPINENET49, "long").merges == {}
     assert damage(SPINENET49, "long", dangling="recompute").merges == {14: (11,)}
     # Under "short" block 14 has the parent 7, and block 11 still feeds nothing; what else dangles does not join.

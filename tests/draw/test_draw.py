@@ -76,7 +76,7 @@ def test_random_drawings_show_each_block_connection_merge_and_endpoint_once(foun
 @pytest.mark.slow
 @few
 @given(architectures(), architectures())
-def test_everything_lies_inside_the_picture(one, other):
+def test_everything_lies_inside_the_drawing(one, other):
     for text in (draw(one), draw_pair(one, other)):
         tree = ET.fromstring(text)
         _, _, width, height = map(float, tree.get("viewBox").split())
@@ -183,7 +183,7 @@ def test_each_kind_of_block_has_a_shape_of_its_own_and_unknown_kinds_have_one_to
     assert shape_of("resnext32x8d") == shape_of("resnext32x4d")
 
 
-def test_the_catalogue_page_tells_what_each_detector_costs_at_its_published_size():
+def test_the_catalogue_page_shows_the_cost_of_each_detector_at_its_published_size():
     page = draw_catalogue([load_architecture(name) for name in ("spinenet49", "spinenet190", "spinenet49-mobile")])
     rows = [re.sub("<[^>]+>", "|", row) for row in re.findall(r"<tr>(<td>.*)</tr>", page)]
     cells = [[cell for cell in row.split("|") if cell] for row in rows]
@@ -222,7 +222,7 @@ def test_the_catalogue_page_holds_every_drawing_and_no_link_elsewhere():
     assert re.findall(r'\bid="([^"]+)"', page) == [f"drawing-{place}" for place in range(len(found))]
 
 
-def test_the_picture_in_the_readme_is_current():
+def test_the_drawing_in_the_readme_is_current():
     committed = (ROOT / "docs" / "spinenet49.svg").read_text(encoding="utf-8")
     assert committed == draw(load_architecture("spinenet49")), "run: spinet draw spinenet49 -o docs/spinenet49.svg"
     assert "docs/spinenet49.svg" in (ROOT / "README.md").read_text(encoding="utf-8")

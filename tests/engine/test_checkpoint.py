@@ -137,7 +137,7 @@ def test_a_state_of_another_architecture_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0, 10, 300])
-def test_a_damaged_state_is_refused_by_name(tmp_path, kept):
+def test_a_corrupt_checkpoint_is_refused_by_name(tmp_path, kept):
     save_state(tmp_path / "state.pt", {"step": 1}, TINY)
     (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:kept])
     with pytest.raises(SpinetError, match=r"could not read the checkpoint .*state\.pt"):
@@ -235,7 +235,7 @@ def test_metadata_that_make_no_sense_are_refused(saved, tmp_path, changes, said)
         read_weights(file)
 
 
-def test_weights_of_a_detector_with_one_anchor_a_place_load_again(tmp_path):
+def test_weights_of_a_detector_with_one_anchor_per_location_load_again(tmp_path):
     info = replace(INFO, model=replace(MODEL, octaves=1, aspect_ratios=(2.0,)))
     images = torch.rand(1, 3, 64, 64)
     built = info.create_model().eval()

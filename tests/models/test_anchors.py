@@ -148,7 +148,7 @@ def test_images_of_a_batch_are_matched_each_for_itself():
         assert torch.equal(together.boxes[image], alone.boxes[0])
 
 
-def test_offsets_are_shares_of_the_anchor_and_logarithms_of_growth():
+def test_offsets_are_relative_to_the_anchor_and_sizes_logarithmic():
     # Anchor: centre (5, 10), 10 x 20. Box: centre (10, 30), 10 x 40.
     anchor, box = boxes((0, 0, 10, 20)), boxes((5, 10, 15, 50))
 

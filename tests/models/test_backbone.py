@@ -272,7 +272,7 @@ def test_the_first_stem_block_projects_when_its_width_is_not_the_first_convoluti
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
-def test_every_live_block_is_stacked_as_often_as_asked_and_only_the_first_projects(repeats):
+def test_every_live_block_is_stacked_repeats_times_and_only_the_first_projects(repeats):
     found = load_architecture("spinenet49")
     with torch.device("meta"):
         backbone = SpineNet(found.genotype, replace(found.scaling, repeats=repeats))
@@ -306,7 +306,7 @@ def test_epsilon_and_momentum_reach_every_batch_norm():
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-4, 0.003)}
 
 
-def test_images_of_another_number_of_channels_are_accepted_when_asked():
+def test_images_of_another_number_of_channels_are_accepted():
     backbone = build(block(3, 0, 1, endpoint=True), in_channels=1)
 
     assert backbone(torch.randn(2, 1, 32, 32))[3].shape == (2, 4, 4, 4)
@@ -395,7 +395,7 @@ def test_dropblock_leaves_the_stem_alone():
     assert not backbone.blocks["2"].body[0].drop_shortcut
 
 
-def test_dropblock_in_all_places_of_tpu_drops_in_the_stem_and_from_bare_shortcuts():
+def test_dropblock_places_tpu_drops_in_the_stem_and_from_identity_shortcuts():
     backbone = build(block(3, 0, 1, endpoint=True), dropblock=0.1, dropblock_places="tpu")
 
     blocks = [backbone.blocks["0"][0], backbone.blocks["1"][0], backbone.blocks["2"].body[0]]
@@ -404,7 +404,7 @@ def test_dropblock_in_all_places_of_tpu_drops_in_the_stem_and_from_bare_shortcut
     assert not [name for name in dropping if "parents" in name or name.startswith(("stem", "endpoints"))]
 
 
-def test_mobile_blocks_of_the_stem_drop_in_the_places_of_tpu_only():
+def test_mobile_stem_blocks_have_dropblock_with_places_tpu_only():
     found = load_architecture("spinenet49xs-mobile")
     kinds = {}
     for places in ("v1", "tpu"):
@@ -414,12 +414,12 @@ def test_mobile_blocks_of_the_stem_drop_in_the_places_of_tpu_only():
     assert kinds == {"v1": ["Identity"] * 2, "tpu": ["DropBlock"] * 2}
 
 
-def test_an_unknown_choice_of_dropblock_places_is_refused_with_the_nearest_match():
+def test_unknown_dropblock_places_are_refused_with_the_nearest_match():
     with pytest.raises(SpinetError, match="unknown dropblock_places 'v', did you mean 'v1'"):
         build(block(3, 0, 1, endpoint=True), dropblock_places="v")
 
 
-def test_asked_levels_are_given_finest_first_and_computed_as_in_the_whole_backbone(narrow):
+def test_selected_levels_come_finest_first_and_equal_those_of_the_whole_backbone(narrow):
     torch.manual_seed(0)
     whole = SpineNet(narrow.genotype, narrow.scaling).eval()
     part = SpineNet(narrow.genotype, narrow.scaling, levels=(5, 3)).eval()
@@ -433,14 +433,14 @@ def test_asked_levels_are_given_finest_first_and_computed_as_in_the_whole_backbo
     assert all(torch.equal(features[level], expected[level]) for level in features)
 
 
-def test_blocks_that_no_asked_level_depends_on_are_not_built(narrow):
+def test_blocks_that_no_selected_level_depends_on_are_not_built(narrow):
     backbone = SpineNet(narrow.genotype, narrow.scaling, levels=(4,))
 
     assert list(backbone.blocks) == ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "12"]
     assert list(backbone.endpoints) == ["4"]
 
 
-def test_a_level_that_the_graph_has_not_is_refused_with_its_levels(narrow):
+def test_a_level_without_endpoint_is_refused_with_the_available_levels(narrow):
     with pytest.raises(SpinetError) as error:
         SpineNet(narrow.genotype, narrow.scaling, levels=(2, 3))
     assert str(error.value) == "the architecture has no features of level 2; its levels are 3, 4, 5, 6, 7"

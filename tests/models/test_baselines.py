@@ -68,7 +68,7 @@ def test_a_baseline_learns_and_predicts_like_any_detector(neck):
     assert len(model.eval().predict(torch.randn(2, 3, 100, 90))) == 2
 
 
-def test_fewer_levels_and_other_images_can_be_asked_for():
+def test_fewer_levels_and_other_input_channels_are_possible():
     backbone = create_backbone(NARROW, levels=(4, 5), in_channels=1).eval()
 
     features = backbone(torch.randn(1, 1, 64, 64))
@@ -76,7 +76,7 @@ def test_fewer_levels_and_other_images_can_be_asked_for():
     assert {level: tuple(flow.shape) for level, flow in features.items()} == {4: (1, 8, 4, 4), 5: (1, 8, 2, 2)}
 
 
-def test_a_level_that_a_baseline_has_not_is_refused_with_its_levels():
+def test_a_level_that_a_baseline_does_not_have_is_refused_with_its_levels():
     with pytest.raises(SpinetError, match="resnet50-fpn has no features of level 2; its levels are 3, 4, 5, 6, 7"):
         create_backbone("resnet50-fpn", levels=(2, 5))
     with pytest.raises(SpinetError, match="no features of level 8"):
@@ -95,7 +95,7 @@ def test_a_level_that_a_baseline_has_not_is_refused_with_its_levels():
     ],
     ids=str,
 )
-def test_a_setting_that_a_baseline_has_not_is_refused_and_not_passed_over(setting):
+def test_an_option_that_a_baseline_does_not_support_is_refused(setting):
     with pytest.raises(SpinetError, match=f"{next(iter(setting))} is not supported by the baseline resnet18-fpn"):
         create_backbone("resnet18-fpn", **setting)
 
@@ -176,7 +176,7 @@ def test_a_body_of_timm_gives_its_features_to_the_pyramid():
         ("vit_tiny_patch16_224", "timm's 'vit_tiny_patch16_224' has features of strides .*, not of 8, 16 and 32"),
     ],
 )
-def test_a_model_that_timm_has_not_or_without_a_pyramid_is_refused(name, sentence):
+def test_an_unknown_timm_model_or_one_without_a_pyramid_is_refused(name, sentence):
     pytest.importorskip("timm")
     with pytest.raises(SpinetError, match=sentence):
         create_backbone(f"timm/{name}-fpn")

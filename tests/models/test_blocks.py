@@ -124,7 +124,7 @@ def test_weights_have_a_variance_of_one_over_fan_in_and_no_tails(in_channels, ke
     assert weight.abs().max().item() <= 2 / 0.8796 * fan_in**-0.5
 
 
-def test_a_convolution_has_no_bias_unless_asked_and_starts_it_at_zero():
+def test_a_convolution_has_no_bias_by_default_and_initializes_it_to_zero():
     assert Conv2d(3, 4).bias is None
     assert Conv2d(3, 4, bias=True).bias.tolist() == [0, 0, 0, 0]
 
@@ -216,7 +216,7 @@ def test_dropblock_drops_from_a_projection_but_never_from_the_bare_input():
     torch.testing.assert_close(factors, factors[:1].expand_as(factors))
 
 
-def test_dropblock_drops_from_the_bare_input_where_asked():
+def test_dropblock_drops_from_identity_shortcuts_with_drop_shortcut():
     torch.manual_seed(0)
     block = residual_block(4, 4, ConvBN, "relu", dropblock=0.3, drop_shortcut=True)
     nn.init.zeros_(block.convs[-1].norm.weight)  # the branch adds nothing: what is left is the shortcut
@@ -230,7 +230,7 @@ def test_dropblock_drops_from_the_bare_input_where_asked():
 
 
 @pytest.mark.parametrize(("probability", "side"), [(0.1, 3), (0.1, 1), (0.3, 5)])
-def test_dropblock_drops_about_the_asked_share_and_keeps_the_sum(probability, side):
+def test_dropblock_drops_about_the_given_fraction_and_keeps_the_sum(probability, side):
     torch.manual_seed(0)
     ones = torch.ones(40, 20, 24, 32)
 

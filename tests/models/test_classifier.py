@@ -74,7 +74,7 @@ def test_features_of_all_levels_are_added_from_the_top_down_and_averaged(classif
     torch.testing.assert_close(classifier(images), expected)
 
 
-def test_one_level_is_the_coarsest_or_the_asked_one_and_the_others_are_not_built():
+def test_aggregation_one_builds_only_the_coarsest_or_the_given_level():
     images = torch.rand(1, 3, 64, 64)
     for asked, level in ((None, 5), (4, 4)):
         model = create_classifier(TINY, 10, aggregation="one", level=asked).eval()
@@ -117,7 +117,7 @@ def test_every_parameter_learns_from_the_loss(classifier):
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in classifier.parameters())
 
 
-def test_guesses_come_best_first_and_sum_to_at_most_one(classifier):
+def test_predictions_come_best_first_and_sum_to_at_most_one(classifier):
     found = classifier.predict(torch.rand(3, 3, 64, 64), top=4)
 
     assert found["scores"].shape == found["labels"].shape == (3, 4)
@@ -126,7 +126,7 @@ def test_guesses_come_best_first_and_sum_to_at_most_one(classifier):
     torch.testing.assert_close(classifier.predict(torch.rand(1, 3, 64, 64), top=99)["scores"].sum(), torch.tensor(1.0))
 
 
-def test_the_background_is_never_guessed(classifier):
+def test_the_background_is_never_predicted(classifier):
     classifier.background = True
     torch.nn.init.constant_(classifier.fc.bias[:1], 50.0)
 

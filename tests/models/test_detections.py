@@ -9,8 +9,8 @@ BOXES = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8], [50, 50, 
 SCORES = torch.tensor([[0.4, 0.9, 0.3, 0.2]])
 
 
-def selected(labels: list[int], **limits) -> list[tuple[int, float]]:
-    found = select_detections(BOXES, SCORES, torch.tensor([labels]), NmsOptions(**limits))
+def selected(labels: list[int], **options) -> list[tuple[int, float]]:
+    found = select_detections(BOXES, SCORES, torch.tensor([labels]), NmsOptions(**options))
     pairs = zip(found.labels[0].tolist(), found.scores[0].tolist(), strict=True)
     return [(label, pytest.approx(score)) for label, score in pairs]
 
@@ -23,7 +23,7 @@ def test_classes_do_not_suppress_each_other():
     assert selected([0, 1, 0, 2], max_detections=3) == [(1, 0.9), (0, 0.4), (2, 0.2)]
 
 
-def test_low_scores_and_places_that_are_no_candidates_go():
+def test_low_scores_and_invalid_candidates_are_removed_before_nms():
     assert selected([0, 1, 2, 3], score_threshold=0.3, max_detections=4) == [(1, 0.9), (0, 0.4), (2, 0.3), (-1, 0)]
     found = select_detections(
         BOXES, torch.full((1, 4), -1.0), torch.zeros(1, 4).long(), NmsOptions(score_threshold=0.0)
@@ -50,7 +50,7 @@ def test_the_best_pairs_are_those_of_a_full_sort(images, places, classes, count,
     assert torch.equal(best, logits.flatten(1).gather(1, order))
 
 
-def test_of_equal_pairs_no_more_are_chosen_than_asked_for_and_none_twice():
+def test_of_equal_pairs_only_count_are_selected_and_none_twice():
     best, chosen, labels = best_pairs(torch.zeros(1, 50, 4), 20)
 
     assert best.shape == (1, 20)
@@ -64,11 +64,11 @@ def test_scores_below_the_threshold_change_nothing_wherever_they_are():
     scores, labels = torch.rand(1, 400, generator=generator), torch.randint(0, 3, (1, 400), generator=generator)
     # One lies where those that are left out wait.
     boxes[0, 0], scores[0, 0], labels[0, 0] = torch.tensor([0.0, 0.0, 1.0, 1.0]), 0.51, 0
-    limits = NmsOptions(score_threshold=0.5)
+    options = NmsOptions(score_threshold=0.5)
     likely = scores[0] >= 0.5
 
-    found = select_detections(boxes, scores, labels, limits)
+    found = select_detections(boxes, scores, labels, options)
 
-    expected = select_detections(boxes[:, likely], scores[:, likely], labels[:, likely], limits)
+    expected = select_detections(boxes[:, likely], scores[:, likely], labels[:, likely], options)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
     assert 10 < (found[2] >= 0).sum() < likely.sum()

@@ -77,7 +77,7 @@ def test_images_without_objects_have_no_box_and_no_mask_loss(kind, objects):
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
 
 
-def test_the_untrained_network_has_the_losses_of_a_guess():
+def test_the_untrained_network_has_the_losses_of_uniform_predictions():
     model = detector("mask", roi_samples=64)
 
     losses = model.losses(*batch())
@@ -247,7 +247,7 @@ def test_the_second_stage_of_a_cascade_moves_the_boxes_of_all_classes_by_finer_o
     assert model.found(image=1) == [([22, 4, 44, 30], 1, 0.8), ([22, 4, 44, 30], 2, 0.7)]
 
 
-def test_duplicates_of_one_class_go_and_the_limits_hold():
+def test_nms_removes_duplicates_of_one_class_and_its_options_hold():
     model = Planted()
     model.scores[0, :3, 1] = torch.tensor([0.9, 0.8, 0.3])
     model.rois[0, 1, 1:] = torch.tensor([0.0, 0, 10, 8])
@@ -259,7 +259,7 @@ def test_duplicates_of_one_class_go_and_the_limits_hold():
     assert len(model.found(score_threshold=0.5)) == 1
 
 
-def test_places_without_a_proposal_are_never_found():
+def test_missing_proposals_are_never_detected():
     model = Planted()
     model.scores[0, 2:] = -1.0
 
@@ -292,15 +292,15 @@ def test_the_class_loss_is_the_mean_over_regions_with_background_first():
 
 def test_the_box_loss_is_the_mean_over_the_numbers_of_positives():
     deltas = torch.tensor([[0.5, 0, 0, 0], [3.0, 0, 0, 0], [9, 9, 9, 9]], requires_grad=True)
-    goals = torch.zeros(3, 4)
-    goals[2] = torch.nan
+    expected_targets = torch.zeros(3, 4)
+    expected_targets[2] = torch.nan
 
-    loss = mean_huber_loss(deltas, goals, torch.tensor([True, True, False]), 1.0)
+    loss = mean_huber_loss(deltas, expected_targets, torch.tensor([True, True, False]), 1.0)
     loss.backward()
 
     assert loss.item() == pytest.approx((0.5**2 / 2 + 2.5) / 8)
     assert deltas.grad.isfinite().all()
-    assert mean_huber_loss(deltas, goals, torch.zeros(3, dtype=torch.bool), 1.0) == 0
+    assert mean_huber_loss(deltas, expected_targets, torch.zeros(3, dtype=torch.bool), 1.0) == 0
 
 
 def test_the_own_boxes_are_those_of_the_label_and_of_the_background():
@@ -396,7 +396,7 @@ def squares() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mask", "cascade-mask"])
-def test_two_images_are_learnt_by_heart_with_boxes_classes_and_masks(kind):
+def test_rcnn_overfits_two_images_with_boxes_classes_and_masks(kind):
     model = detector(kind, roi_samples=24, mask_samples=8, bn_momentum=0.1)
     images, targets = squares()
     steps = 100

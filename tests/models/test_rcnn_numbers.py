@@ -39,7 +39,7 @@ def multiply_adds(model: RCNN, size: int) -> int:
 
 @pytest.mark.parametrize("head", SETTINGS)
 @pytest.mark.parametrize("name", ["spinenet49s", "spinenet49", "spinenet96", "spinenet143", "spinenet190", "tiny"])
-def test_models_have_the_parameters_that_the_architecture_tells(name, head: Head):
+def test_models_have_as_many_parameters_as_head_cost_counts(name, head: Head):
     assert count_parameters(meta_detector(name, head)) == model_cost(load_architecture(name), 640, head).parameters
 
 
@@ -81,7 +81,7 @@ def test_mask_rcnn_has_the_published_multiply_adds(name, size, giga):
 
 
 @pytest.mark.parametrize("head", SETTINGS)
-def test_the_parts_have_the_multiply_adds_that_the_architecture_tells(head: Head):
+def test_the_parts_have_as_many_multiply_adds_as_head_cost_counts(head: Head):
     found = multiply_adds(meta_detector("tiny", head), 256)
 
     assert found == model_cost(load_architecture("tiny"), 256, head).multiply_adds

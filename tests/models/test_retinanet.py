@@ -408,7 +408,7 @@ def test_prediction_builds_no_graph_for_gradients(tiny_detector):
     assert not detections["boxes"].requires_grad
 
 
-def test_training_goes_on_after_a_prediction_in_inference_mode(tiny_detector):
+def test_training_continues_after_a_prediction_in_inference_mode(tiny_detector):
     images, targets = batch()
     with torch.inference_mode():
         tiny_detector.eval().predict(images)  # the first use of this size makes its anchors
@@ -441,7 +441,7 @@ def test_head_width_and_depth_come_from_the_architecture(narrow):
     assert model.box_tower.predictor.weight.shape == (9 * 4, 4, 3, 3)
 
 
-def test_a_separable_head_has_a_depthwise_and_a_1x1_convolution_in_place_of_each():
+def test_a_separable_head_has_a_depthwise_and_a_1x1_convolution_instead_of_each():
     model = create_retinanet(load_architecture("spinenet49xs-mobile"), num_classes=5)
 
     keys = {key: tuple(value.shape) for key, value in model.cls_tower.named_parameters() if "norms" not in key}

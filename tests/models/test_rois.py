@@ -45,7 +45,7 @@ def test_the_side_of_an_oblong_box_is_the_root_of_its_area():
     assert roi_levels(torch.tensor([[0.0, 0, 896, 224]]), (3, 4, 5, 6, 7)).tolist() == [2]
 
 
-def test_a_level_that_the_backbone_lacks_is_replaced_by_the_next_coarser_one():
+def test_a_missing_level_is_replaced_by_the_next_coarser_one():
     boxes = torch.tensor([square(100), square(300), square(500), square(5000)])
 
     assert roi_levels(boxes, (3, 5, 6)).tolist() == [0, 1, 1, 2]
@@ -106,7 +106,7 @@ def test_regions_belong_to_the_object_of_their_own_image_that_they_overlap_most(
     assert found.boxes[[0, 1, 3]].tolist() == [square(10), square(10, 100), square(10, 50)]
 
 
-def test_regions_between_the_overlaps_learn_nothing():
+def test_rois_between_the_iou_thresholds_are_ignored():
     # 10 x 10 within it 10 x h: overlap h / 10.
     regions = [[0.0, 0, 0, 10, height] for height in (6.0, 5.9, 5.0, 4.9)]
 
@@ -158,7 +158,7 @@ def test_samples_differ_from_draw_to_draw_but_not_under_one_seed():
     assert not torch.equal(draws[0][0], draws[0][1])
 
 
-def test_every_place_is_sampled_about_as_often():
+def test_every_row_is_sampled_about_equally_often():
     torch.manual_seed(0)
     negative = torch.ones(4000, 8, dtype=torch.bool)
 
@@ -217,9 +217,9 @@ def test_regions_take_the_mask_of_their_own_object():
     masks[1, 2] = 1
     boxes = torch.tensor([square(8)] * 6)
 
-    goals = mask_targets(masks, boxes, torch.arange(6), boxes, 4)
+    targets = mask_targets(masks, boxes, torch.arange(6), boxes, 4)
 
-    assert goals.mean(dim=(1, 2)).tolist() == [0, 0, 0, 0, 0, 1]
+    assert targets.mean(dim=(1, 2)).tolist() == [0, 0, 0, 0, 0, 1]
 
 
 def test_the_mask_of_an_object_without_an_area_gives_finite_targets():
@@ -242,16 +242,16 @@ def test_targets_are_bit_equal_to_those_cut_out_of_all_masks_at_once_and_make_fl
     shapes = []
     monkeypatch.setattr(F, "pad", lambda values, frame, pad=F.pad: shapes.append(values.shape) or pad(values, frame))
 
-    goals = mask_targets(masks, boxes, rows, regions, 14)
+    targets = mask_targets(masks, boxes, rows, regions, 14)
 
-    assert torch.equal(goals, expected)
-    assert 0 < goals.mean() < 1
+    assert torch.equal(targets, expected)
+    assert 0 < targets.mean() < 1
     assert shapes == [(4, 1, 16, 16)]
 
 
 def test_no_region_has_no_target():
     masks = torch.ones(2, 3, 8, 8, dtype=torch.uint8)
 
-    goals = mask_targets(masks, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, 4), 4)
+    targets = mask_targets(masks, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, 4), 4)
 
-    assert goals.shape == (0, 4, 4)
+    assert targets.shape == (0, 4, 4)

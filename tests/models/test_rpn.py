@@ -61,7 +61,7 @@ def test_offsets_are_those_of_torchvisions_box_coder(weights):
     torch.testing.assert_close(decode_boxes(wild / scale, anchors), coder.decode_single(wild, anchors))
 
 
-def test_the_score_loss_counts_every_sampled_anchor_alike():
+def test_the_objectness_loss_counts_every_sampled_anchor_alike():
     logits, deltas = outputs(logit=0.0)
 
     score, box = rpn_losses(logits, deltas, ANCHORS, NOTHING)
@@ -72,7 +72,7 @@ def test_the_score_loss_counts_every_sampled_anchor_alike():
     assert box == 0
 
 
-def test_anchors_of_medium_overlap_learn_no_score():
+def test_anchors_of_medium_iou_are_ignored():
     # 16 x 16 at the centre of cell (1, 1) of level 3; within it 16 x 8: overlap 0.5; the object itself forces one.
     anchor = ANCHORS[0][9]
     objects = torch.stack([anchor, anchor])[None].clone()
@@ -102,22 +102,22 @@ def test_the_box_loss_is_the_mean_over_a_levels_positives_summed_over_levels():
     assert box.item() == pytest.approx((1 - 1 / 18) / 9 / 4 + 0.1**2 / 2, rel=1e-5)
 
 
-def test_proposals_are_the_best_anchors_without_their_duplicates():
+def test_proposals_are_the_best_anchors_after_nms():
     logits, deltas = outputs(images=2, logit=-5.0)
     logits[0][0, 27], logits[0][1, 36], logits[1][0, 5] = 2.0, 3.0, 1.0
     # The neighbour tells of the same box.
     logits[0][0, 28] = 1.5
     deltas[0][0, 28] = encode_boxes(ANCHORS[0][27], ANCHORS[0][28])
 
-    boxes, real = select_proposals(logits, deltas, ANCHORS, (64, 64), pre_nms=10, proposals=2)
+    boxes, valid = select_proposals(logits, deltas, ANCHORS, (64, 64), pre_nms=10, proposals=2)
 
     expected = torch.stack([torch.stack([ANCHORS[0][27], ANCHORS[1][5]]), boxes[1]])
     torch.testing.assert_close(boxes, expected.clamp(0, 64))
     torch.testing.assert_close(boxes[1, 0], ANCHORS[0][36].clamp(0, 64))
-    assert real.all()
+    assert valid.all()
 
 
-def test_boxes_of_different_levels_do_not_suppress_each_other():
+def test_nms_keeps_boxes_of_different_levels_apart():
     logits, deltas = outputs(images=1, logit=-5.0)
     logits[0][0, 27], logits[1][0, 5] = 2.0, 1.0
     deltas[1][0, 5] = encode_boxes(ANCHORS[0][27], ANCHORS[1][5])
@@ -127,15 +127,15 @@ def test_boxes_of_different_levels_do_not_suppress_each_other():
     torch.testing.assert_close(boxes[0, 0], boxes[0, 1])
 
 
-def test_missing_proposals_are_zero_and_marked():
+def test_missing_proposals_are_zero_and_invalid():
     logits, deltas = outputs(images=1)
 
-    boxes, real = select_proposals(logits, deltas, ANCHORS, (64, 64), pre_nms=3, proposals=50)
+    boxes, valid = select_proposals(logits, deltas, ANCHORS, (64, 64), pre_nms=3, proposals=50)
 
     assert boxes.shape == (1, 50, 4)
-    assert 2 <= int(real.sum()) <= 6
-    assert not boxes[~real].any()
-    assert boxes[real].any(dim=1).all()
+    assert 2 <= int(valid.sum()) <= 6
+    assert not boxes[~valid].any()
+    assert boxes[valid].any(dim=1).all()
 
 
 def test_proposals_end_at_the_image_and_carry_no_gradient():
