@@ -143,7 +143,7 @@ def test_a_wrong_value_is_refused_with_its_setting(spinet, tmp_path):
 def test_training_without_data_says_which_setting_is_missing(spinet, tmp_path):
     code, _, err = spinet("train", "demo", "--run", tmp_path / "run")
     assert code == 1
-    assert "data.root is not set; pass --data.root DIR" in err
+    assert "data.root is not set; it must be" in err
     assert not (tmp_path / "run").exists()
 
 
@@ -276,10 +276,10 @@ def test_predicting_nothing_is_one_sentence(spinet, tmp_path, digits):
     spinet(*small(digits, tmp_path / "run"))
     code, _, err = spinet("predict", tmp_path / "run", "--device", "cpu")
     assert code == 1
-    assert "no photo given" in err
+    assert "no image given" in err
     code, _, err = spinet("predict", tmp_path / "run", tmp_path / "none.jpg", "--device", "cpu")
     assert code == 1
-    assert "there is no photo or folder" in err
+    assert "there is no image or folder" in err
 
 
 def test_an_interrupted_command_says_how_to_go_on(spinet, monkeypatch):
@@ -289,4 +289,4 @@ def test_an_interrupted_command_says_how_to_go_on(spinet, monkeypatch):
     monkeypatch.setitem(cli.COMMANDS, "list", interrupted)
     code, _, err = spinet("list")
     assert code == 130
-    assert "goes on from its last checkpoint with the same command" in err
+    assert "run the same command again to resume a training from its last checkpoint" in err

@@ -47,7 +47,7 @@ def test_views_of_a_classifier_are_refused(spinet, tmp_path, digits):
     code, _, err = spinet("evaluate", path, "--data.root", digits, "--device", "cpu", "--flip")
 
     assert code == 1
-    assert "holds a classifier; --flip and --scales are for detectors" in err
+    assert "holds a classifier; flip and scales are for detectors" in err
 
 
 def test_a_scale_of_nothing_is_refused(spinet, tmp_path, digits):

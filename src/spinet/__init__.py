@@ -8,47 +8,56 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spinet.arch.block_spec import BlockSpec
-    from spinet.arch.catalog import Architecture, load_architecture
+    from spinet.api import evaluate, export, load, train
+    from spinet.arch.block_spec import EXPANSION, BlockSpec
+    from spinet.arch.catalog import Architecture, load_architecture, load_network
     from spinet.arch.genotype import Genotype
     from spinet.arch.scaling import Scaling
+    from spinet.data.class_data import ClassDataset
+    from spinet.data.coco import CocoDataset
+    from spinet.data.demo import make_demo_dataset
+    from spinet.data.images import read_image
     from spinet.engine.checkpoint import load_backbone, load_classifier, load_detector, load_model
     from spinet.engine.config import TrainConfig
-    from spinet.engine.evaluate import evaluate
-    from spinet.engine.train import train
     from spinet.errors import SpinetError
-    from spinet.models.backbone import SpineNet
+    from spinet.models.backbone import BLOCKS, SpineNet
     from spinet.models.classifier import Classifier
     from spinet.models.drop_in import TorchvisionBackbone
-    from spinet.models.factory import create_backbone, create_classifier, create_retinanet
+    from spinet.models.factory import create_backbone, create_classifier, create_rcnn, create_retinanet
+    from spinet.models.rcnn import RCNN
     from spinet.models.retinanet import RetinaNet
-    from spinet.predict.predict import Predictor
+    from spinet.nas.api import search
+    from spinet.predict.crops import crop_boxes
+    from spinet.predict.predictor import Predictor
+    from spinet.predict.results import ClassResult, DetectionResult
     from spinet.recipes import load_recipe
 
 _HOMES = {
-    "Architecture": "arch.catalog",
-    "BlockSpec": "arch.block_spec",
-    "Classifier": "models.classifier",
-    "Genotype": "arch.genotype",
-    "Predictor": "predict.predict",
-    "RetinaNet": "models.retinanet",
-    "Scaling": "arch.scaling",
-    "SpineNet": "models.backbone",
-    "SpinetError": "errors",
-    "TorchvisionBackbone": "models.drop_in",
-    "TrainConfig": "engine.config",
-    "create_backbone": "models.factory",
-    "create_classifier": "models.factory",
-    "create_retinanet": "models.factory",
-    "evaluate": "engine.evaluate",
-    "load_architecture": "arch.catalog",
-    "load_backbone": "engine.checkpoint",
-    "load_classifier": "engine.checkpoint",
-    "load_detector": "engine.checkpoint",
-    "load_model": "engine.checkpoint",
-    "load_recipe": "recipes",
-    "train": "engine.train",
+    "api": ("evaluate", "export", "load", "train"),
+    "arch.block_spec": ("EXPANSION", "BlockSpec"),
+    "arch.catalog": ("Architecture", "load_architecture", "load_network"),
+    "arch.genotype": ("Genotype",),
+    "arch.scaling": ("Scaling",),
+    "data.class_data": ("ClassDataset",),
+    "data.coco": ("CocoDataset",),
+    "data.demo": ("make_demo_dataset",),
+    "data.images": ("read_image",),
+    "engine.checkpoint": ("load_backbone", "load_classifier", "load_detector", "load_model"),
+    "engine.config": ("TrainConfig",),
+    "errors": ("SpinetError",),
+    "models.backbone": ("BLOCKS", "SpineNet"),
+    "models.classifier": ("Classifier",),
+    "models.drop_in": ("TorchvisionBackbone",),
+    "models.factory": ("create_backbone", "create_classifier", "create_rcnn", "create_retinanet"),
+    "models.rcnn": ("RCNN",),
+    "models.retinanet": ("RetinaNet",),
+    "nas.api": ("search",),
+    "predict.crops": ("crop_boxes",),
+    "predict.predictor": ("Predictor",),
+    "predict.results": ("ClassResult", "DetectionResult"),
+    "recipes": ("load_recipe",),
 }
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 try:
     __version__ = version("spinet")
@@ -56,9 +65,16 @@ except PackageNotFoundError:  # used from a source folder that was never install
     __version__ = "0+unknown"
 
 __all__ = [
+    "BLOCKS",
+    "EXPANSION",
+    "RCNN",
     "Architecture",
     "BlockSpec",
+    "ClassDataset",
+    "ClassResult",
     "Classifier",
+    "CocoDataset",
+    "DetectionResult",
     "Genotype",
     "Predictor",
     "RetinaNet",
@@ -69,23 +85,31 @@ __all__ = [
     "TrainConfig",
     "create_backbone",
     "create_classifier",
+    "create_rcnn",
     "create_retinanet",
+    "crop_boxes",
     "evaluate",
+    "export",
+    "load",
     "load_architecture",
     "load_backbone",
     "load_classifier",
     "load_detector",
     "load_model",
+    "load_network",
     "load_recipe",
+    "make_demo_dataset",
+    "read_image",
+    "search",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"spinet.{_HOMES[name]}"), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(f"spinet.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module 'spinet' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_MODULE_OF])

@@ -10,7 +10,7 @@ from small_models import Finder, tiny_weights
 from spinet.app import answers
 from spinet.app.answers import ask, draw_answer, open_photo
 from spinet.app.html import answer_heading, answer_table, cost_rows, cost_table, drawing, model_line
-from spinet.app.models import AppModel, Models, example_photos, short_names
+from spinet.app.models import AppModel, Models, example_images, short_names
 from spinet.app.session import NOTHING, Session, look, view
 from spinet.arch.catalog import load_architecture
 from spinet.arch.cost import total
@@ -19,15 +19,15 @@ from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import load_model
 from spinet.engine.config import DataConfig, ModelConfig, TrainConfig
 from spinet.errors import SpinetError
-from spinet.predict.pictures import class_colour
-from spinet.predict.predict import Predictor
+from spinet.predict.predictor import Predictor
+from spinet.predict.visualize import class_colour
 
 CPU = torch.device("cpu")
 
 
 def finder(names: tuple[str, ...] = ("ant", "cat"), masks: bool = False) -> AppModel:
     info = ModelInfo(load_architecture("tiny"), ModelConfig(arch="tiny"), names, (1, 2), 64)
-    return AppModel("finder", Path("finder"), Predictor(Finder(masks), info, CPU))
+    return AppModel("finder", Path("finder"), Predictor(Finder(masks), info))
 
 
 def photo(path: Path, size: tuple[int, int] = (200, 100), **options: object) -> Path:
@@ -49,7 +49,7 @@ def test_boxes_come_in_pixels_of_the_photo_and_of_the_small_picture(tmp_path):
     # 2560 pixels become 64 in the network, so that its 32 x 16 are 1280 x 640 in the photo.
     assert shot.image.size == (1280, 640)
     assert answer.boxes[0].tolist() == [0, 0, 1280, 640]
-    assert answer.shown["boxes"][0].tolist() == [0, 0, 640, 320]
+    assert answer.result.boxes[0].tolist() == [0, 0, 640, 320]
 
 
 def test_masks_of_the_small_picture_are_where_those_of_the_photo_are(tmp_path):
@@ -65,7 +65,7 @@ def test_masks_of_the_small_picture_are_where_those_of_the_photo_are(tmp_path):
 
 
 def test_photos_of_more_pixels_than_are_asked_about_are_shrunk_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(answers, "ASKED_PIXELS", 5000)
+    monkeypatch.setattr(answers, "MODEL_PIXELS", 5000)
 
     shot, image = open_photo(photo(tmp_path / "a.png"))
 
@@ -80,7 +80,7 @@ def test_a_photo_of_too_many_pixels_and_a_text_file_are_one_sentence_without_the
         open_photo(tmp_path / "notes.jpg")
 
     monkeypatch.setattr(answers, "MOST_PIXELS", 5000)
-    with pytest.raises(SpinetError, match=r"^a.png has 200 x 100 pixels; allowed are 5,000"):
+    with pytest.raises(SpinetError, match=r"^a.png has 200 x 100 pixels; this page takes at most 5,000"):
         open_photo(photo(tmp_path / "a.png"))
 
 
@@ -103,7 +103,7 @@ def test_moving_the_threshold_draws_again_and_asks_no_model(tmp_path):
 
     many, few = draw_answer(shot, answer, 0.3), draw_answer(shot, answer, 0.5)
 
-    assert model._predictor.model.asked == 1
+    assert model.predictor.model.asked == 1
     # The right edge of the less sure box.
     edge = (75, 60)
     assert many.getpixel(edge) == class_colour(0)
@@ -112,7 +112,7 @@ def test_moving_the_threshold_draws_again_and_asks_no_model(tmp_path):
     assert answer_table(answer, 0.5).count("<tr>") == 2
     assert "1 cat, 1 ant" in answer_heading(model, answer, 0.3)
     assert answer_table(answer, 0.95) == ""
-    assert "nothing found with a score of 0.95 or more" in answer_heading(model, answer, 0.95)
+    assert "no object with a score of at least 0.95" in answer_heading(model, answer, 0.95)
 
 
 def test_names_of_classes_and_files_cannot_smuggle_html_into_the_page(tmp_path):
@@ -153,7 +153,7 @@ def test_one_model_is_drawn_alone_and_two_with_their_differences(tmp_path):
 
     assert drawing([one]).count("<svg") == 1
     assert "spinenet49-quarter" in drawing([one, other])
-    assert "both models have the graph" in drawing([one, one])
+    assert "both models have the same graph" in drawing([one, one])
 
 
 def test_a_baseline_has_no_drawing_and_no_costs_but_says_so(tmp_path):
@@ -197,7 +197,7 @@ def test_a_bad_photo_is_a_sentence_on_the_page(models, tmp_path):
 
 def test_models_have_short_names_and_none_is_given_twice(tmp_path):
     assert short_names([tmp_path / "a" / "x", tmp_path / "b" / "x"]) == ["a/x", "b/x"]
-    with pytest.raises(SpinetError, match="the same model is given twice"):
+    with pytest.raises(SpinetError, match="a model is given twice"):
         short_names([tmp_path / "x", tmp_path / "x"])
 
 
@@ -254,7 +254,7 @@ def test_examples_are_photos_of_the_val_split_of_the_run(tmp_path, digits):
     config = TrainConfig(model=ModelConfig(arch="tiny"), data=DataConfig(root=str(digits)))
     (tmp_path / "run" / "config.json").write_text(config.to_json())
 
-    found = example_photos([tmp_path / "run", tmp_path / "elsewhere"], most=4)
+    found = example_images([tmp_path / "run", tmp_path / "elsewhere"], most=4)
 
     assert len(found) == 4
     assert all(path.is_file() for path in found)

@@ -2,6 +2,7 @@
 
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from small_models import Finder, tiny_weights
 
 from spinet.app.models import Models
 from spinet.app.serve import build_page, serve
-from spinet.predict.predict import Predictor
+from spinet.predict.predictor import Predictor
 
 pytest.importorskip("gradio", reason="the page needs the extra app")
 
@@ -30,7 +31,7 @@ def address(tmp_path_factory):
     paths = [tiny_weights(folder / "finder.safetensors"), tiny_weights(folder / "classifier.safetensors", "classifier")]
     models = Models(paths, torch.device("cpu"))
     finder = models["finder.safetensors"]
-    finder._predictor = Predictor(Finder(masks=True), finder.info, torch.device("cpu"))
+    models._opened[finder.name] = replace(finder, predictor=Predictor(Finder(masks=True), finder.info))
     page = build_page(models, [photo(folder / "example.png")])
     for port in range(47860, 47900):
         try:

@@ -11,7 +11,7 @@ import torch
 from exportable import PHOTO_SIZES, SIZE, Eager, tiny
 
 from spinet.data.transforms import EvalTransform
-from spinet.deploy.check import check, matches, photo_like
+from spinet.deploy.check import check, matches, sample_images
 from spinet.deploy.export import ExportOptions, export
 from spinet.deploy.exported import ExportedDetector
 from spinet.deploy.graph import create_graph, letterbox, prepare, to_pixels
@@ -21,6 +21,7 @@ from spinet.engine.checkpoint import save_weights
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
 from spinet.models.detections import NmsOptions, select_detections
+from spinet.predict.predictor import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_the_input_of_a_file_is_the_one_that_evaluation_makes(size, shape):
 
 
 def test_a_graph_sees_exactly_what_the_network_sees_padding_too(detector):
-    photo = photo_like(1, 80, 80)[0].permute(2, 0, 1)[:, :50]
+    photo = sample_images(1, 80, 80)[0].permute(2, 0, 1)[:, :50]
 
     seen = create_graph(detector[0]).normalise(letterbox(photo, (SIZE, SIZE))[0][None])
 
@@ -55,7 +56,7 @@ def test_a_graph_sees_exactly_what_the_network_sees_padding_too(detector):
 @pytest.mark.parametrize("background", [False, True])
 def test_a_graph_finds_what_predict_finds_in_fixed_shapes(background):
     model, _ = tiny(background=background)
-    graph, pictures = create_graph(model), torch.stack(photo_like(2, SIZE, SIZE))
+    graph, pictures = create_graph(model), torch.stack(sample_images(2, SIZE, SIZE))
 
     with torch.no_grad():
         boxes, scores, labels, *_ = graph(pictures)
@@ -87,15 +88,15 @@ def test_boxes_that_are_moved_apart_are_chosen_like_boxes_of_groups(monkeypatch)
 def test_a_network_agrees_with_its_fused_form(detector):
     model, info = detector
 
-    agreement = check(create_graph(model), Eager(prepare(model), info), photo_like(2, SIZE, SIZE), "fp32", "x.onnx")
+    agreement = check(create_graph(model), Eager(prepare(model), info), sample_images(2, SIZE, SIZE), "fp32", "x.onnx")
 
     assert agreement.matched == 1.0
     assert agreement.detections > 20
 
 
 def test_a_file_that_computes_something_else_is_refused(detector):
-    with pytest.raises(SpinetError, match="x.onnx was not written: it computes something else than the network"):
-        check(create_graph(detector[0]), Eager(*detector, wrong=0.01), photo_like(2, SIZE, SIZE), "fp32", "x.onnx")
+    with pytest.raises(SpinetError, match="x.onnx was not written: its outputs differ from the network's"):
+        check(create_graph(detector[0]), Eager(*detector, wrong=0.01), sample_images(2, SIZE, SIZE), "fp32", "x.onnx")
 
 
 def test_a_file_whose_outputs_are_not_numbers_is_refused():
@@ -103,8 +104,8 @@ def test_a_file_whose_outputs_are_not_numbers_is_refused():
     broken = Eager(model, info)
     broken.run = lambda images: {"probabilities": torch.full((1, 3), torch.nan)}
 
-    with pytest.raises(SpinetError, match="computes something else"):
-        check(create_graph(model), broken, photo_like(1, SIZE, SIZE), "fp32", "x.onnx")
+    with pytest.raises(SpinetError, match="its outputs differ from the network's"):
+        check(create_graph(model), broken, sample_images(1, SIZE, SIZE), "fp32", "x.onnx")
 
 
 def test_low_precision_has_to_find_the_same_class_in_about_the_same_place():
@@ -129,8 +130,8 @@ def test_lower_precision_whose_raw_outputs_are_unlike_the_networks_is_refused(de
 
     other.run = shuffled
 
-    with pytest.raises(SpinetError, match="computes something else.* are a fairer test: --calibration DIR"):
-        check(other.graph, other, photo_like(2, SIZE, SIZE), "bf16", "model.xml")
+    with pytest.raises(SpinetError, match="its outputs differ.*real images as calibration are a fairer test"):
+        check(other.graph, other, sample_images(2, SIZE, SIZE), "bf16", "model.xml")
 
 
 # --- the manifest ---
@@ -145,10 +146,10 @@ def test_a_manifest_survives_its_text(detector):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"format": "spinet-export-0"}, "x.onnx is an export of the version 'spinet-export-0'"),
+        ({"format": "spinet-export-0"}, "x.onnx has the export version 'spinet-export-0'"),
         ({"format": "spinet-export-1"}, "this Spinet reads 'spinet-export-2': export it again"),
-        ({"shape": [64]}, "the manifest of x.onnx is damaged"),
-        ({"batch_size": "many"}, "the manifest of x.onnx is damaged"),
+        ({"shape": [64]}, "the manifest of x.onnx is corrupt"),
+        ({"batch_size": "many"}, "the manifest of x.onnx is corrupt"),
         ({"precision": "fp8"}, "unknown precision 'fp8'"),
         ({"model": {}}, "x.onnx is not a Spinet weights file"),
     ],
@@ -160,8 +161,8 @@ def test_a_manifest_that_is_not_ours_is_one_sentence(detector, change, sentence)
         Manifest.from_json(json.dumps(json.loads(text) | change), "x.onnx")
 
 
-def test_a_file_without_a_manifest_says_which_command_makes_one():
-    with pytest.raises(SpinetError, match="no manifest of Spinet in it; `spinet export`"):
+def test_a_file_without_a_manifest_says_what_can_be_used():
+    with pytest.raises(SpinetError, match="contains no manifest of Spinet; only files that Spinet exported"):
         Manifest.from_json(None, "x.onnx")
 
 
@@ -171,9 +172,9 @@ def test_a_file_without_a_manifest_says_which_command_makes_one():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"precision": "bf16"}, "bf16 is for --format openvino; onnx files compute in fp32"),
-        ({"format": "openvino", "precision": "int8"}, "pass --calibration DIR"),
-        ({"calibration": Path("photos")}, "--calibration is for --int8 and --precision bf16"),
+        ({"precision": "bf16"}, "precision bf16 is for the format openvino; onnx is fp32 only"),
+        ({"format": "openvino", "precision": "int8"}, "precision int8 needs calibration, a folder of images"),
+        ({"calibration": Path("photos")}, "calibration is for precision int8 and bf16"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"image_size": 0}, "image_size is 0"),
         ({"image_size": (64, 0)}, "image_size is 0"),
@@ -207,7 +208,7 @@ def test_a_calibration_folder_without_images_is_refused_before_anything_is_compu
     )
 
     assert code == 1
-    assert "photos holds no image" in error
+    assert "photos contains no image" in error
     assert not (tmp_path / "ov" / "model.xml").exists()
 
 
@@ -253,7 +254,7 @@ def test_an_exported_file_is_not_exported_again(tmp_path):
 
 
 def test_the_name_of_a_file_has_to_end_as_its_format_asks(run_file, tmp_path):
-    with pytest.raises(SpinetError, match="--format pt2 writes a file that ends in .pt2, not"):
+    with pytest.raises(SpinetError, match="a file of the format pt2 must end in .pt2, not"):
         export(run_file, tmp_path / "x.onnx", ExportOptions("pt2"))
 
 
@@ -262,11 +263,12 @@ def test_settings_of_exported_files_are_refused_for_a_run(run_file, spinet, sett
     code, _, error = spinet("evaluate", run_file, setting, value)
 
     assert code == 1
-    assert f"{setting} is for exported files, and {run_file} is none" in error
+    assert f"{setting.strip('-')} is for exported files, which {run_file} is not" in error
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("none.onnx", "there is no exported file"), ("x.xml", "lacks its other half, x.bin")]
+    ("name", "sentence"),
+    [("none.onnx", "there is no exported file"), ("x.xml", "has no weights: x.bin must be beside it")],
 )
 def test_files_that_are_missing_are_named(tmp_path, name, sentence):
     (tmp_path / "x.xml").write_text("<net/>")
@@ -288,8 +290,9 @@ def test_a_damaged_file_is_one_sentence(tmp_path, suffix):
 
 @pytest.mark.parametrize("shape", [(3, 0, 5), (3, 5, 0), (1, 5, 5)])
 def test_an_image_of_no_size_is_one_sentence(detector, shape):
-    with pytest.raises(SpinetError, match="has no pixels to look at"):
-        ExportedDetector(Eager(*detector))(torch.zeros(shape, dtype=torch.uint8))
+    model = ExportedDetector(Eager(*detector))
+    with pytest.raises(SpinetError, match=r"has no pixels|must have shape \(3, H, W\)"):
+        Predictor(model, model.info).predict(torch.zeros(shape, dtype=torch.uint8))
 
 
 def test_images_of_another_size_than_the_file_takes_are_refused(detector):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from exportable import PHOTO_SIZES, SIZE, noise, tiny
@@ -11,9 +12,8 @@ from spinet.arch.catalog import load_architecture
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.coco import CocoDataset
 from spinet.data.transforms import EvalTransform
-from spinet.deploy.check import matches, photo_like
+from spinet.deploy.check import matches, sample_images
 from spinet.deploy.export import ExportOptions, export_model
-from spinet.deploy.exported import ExportedClassifier, ExportedDetector
 from spinet.deploy.formats import onnx_bytes
 from spinet.deploy.graph import create_graph
 from spinet.deploy.sessions import open_session
@@ -22,7 +22,8 @@ from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import ModelConfig
 from spinet.engine.evaluate import EvalOptions, evaluate, to_image
 from spinet.errors import SpinetError
-from spinet.predict.predict import Predictor
+from spinet.predict.open import open_model
+from spinet.predict.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "pt2": "torch"}
@@ -64,8 +65,8 @@ def test_a_file_finds_what_the_network_finds_in_photos_of_any_shape(detector, ex
     path = exported(kind, detector)
     photo = noise(*size)
 
-    ours = Predictor(*detector, torch.device("cpu"))(photo)
-    theirs = ExportedDetector.load(path)(photo)
+    ours = as_tensors(Predictor(*detector).predict(photo))
+    theirs = as_tensors(open_model(path).predict(photo))
 
     assert_same_in_photo(ours, theirs, size)
 
@@ -78,9 +79,13 @@ def test_a_file_of_a_strip_finds_what_the_network_finds_in_it(strip_detector, ex
     pixels, scale = EvalTransform(STRIP)(photo)
 
     [found] = strip_detector[0].predict(pixels[None], score_threshold=0.3)
-    theirs = ExportedDetector.load(path)(photo)
+    theirs = as_tensors(open_model(path).predict(photo))
 
     assert_same_in_photo(to_image(found, scale, *size), theirs, size)
+
+
+def as_tensors(result):
+    return {name: torch.from_numpy(getattr(result, name)) for name in ("boxes", "scores", "labels")}
 
 
 def assert_same_in_photo(ours, theirs, size):
@@ -113,9 +118,9 @@ def test_files_of_any_input_size_agree_with_the_network(tmp_path, kind, size):
 
 @pytest.mark.parametrize("kind", RUNTIMES)
 def test_an_odd_last_batch_is_filled_up_and_what_is_found_there_left_out(detector, exported, kind):
-    images = create_graph(detector[0]).normalise(torch.stack(photo_like(3, SIZE, SIZE)))
+    images = create_graph(detector[0]).normalise(torch.stack(sample_images(3, SIZE, SIZE)))
 
-    found = ExportedDetector.load(exported(kind, detector), threads=1).predict(images)
+    found = open_model(exported(kind, detector), threads=1).model.predict(images)
 
     for ours, theirs in zip(detector[0].predict(images), found, strict=True):
         # Of two nearly equal scores either may come first.
@@ -139,8 +144,8 @@ def test_an_onnx_file_gives_detections_alone_and_nothing_where_nothing_is(detect
 @pytest.mark.parametrize(
     ("version", "sentence"),
     [
-        ("spinet-export-9", "x.onnx is an export of the version 'spinet-export-9', but this Spinet reads"),
-        ("", "x.onnx has no manifest of Spinet in it"),
+        ("spinet-export-9", "x.onnx has the export version 'spinet-export-9', but this Spinet reads"),
+        ("", "x.onnx contains no manifest of Spinet"),
     ],
 )
 def test_a_file_of_another_version_or_of_somebody_else_is_one_sentence(
@@ -180,15 +185,14 @@ def test_an_exported_classifier_guesses_what_the_network_guesses(tmp_path, kind)
     model, info = tiny("classifier")
     path = tmp_path / f"x.{SUFFIXES[kind]}"
     export_model(model, info, path, ExportOptions(kind))
-    photo = photo_like(1, 100, 100)[0].permute(2, 0, 1)
+    photo = sample_images(1, 100, 100)[0].permute(2, 0, 1)
 
-    guesses = ExportedClassifier.load(path)(photo, top=2)
+    result = open_model(path).predict(photo, top=2)
 
     expected = model.predict(ClassEvalTransform(SIZE)(photo)[None], top=2)
-    assert guesses["labels"].tolist() == expected["labels"][0].tolist()
-    torch.testing.assert_close(guesses["scores"], expected["scores"][0], rtol=1e-3, atol=1e-4)
-    with pytest.raises(SpinetError, match="holds a classifier, but a detector is asked for"):
-        ExportedDetector.load(path)
+    assert result.labels.tolist() == expected["labels"][0].tolist()
+    np.testing.assert_allclose(result.scores, expected["scores"][0], rtol=1e-3, atol=1e-4)
+    assert open_model(path).is_classifier
 
 
 @pytest.mark.parametrize("kind", ["onnx", "openvino"])
@@ -200,9 +204,9 @@ def test_masks_are_exported_too(tmp_path, kind):
     agreement = export_model(model, info, path, ExportOptions(kind))
 
     assert agreement.detections > 10
-    found = ExportedDetector.load(path)(photo_like(1, 90, 90)[0].permute(2, 0, 1), score_threshold=0.05)
-    assert len(found["masks"]) == len(found["labels"])
-    assert found["masks"][0]["size"] == [90, 90]
+    result = open_model(path).predict(sample_images(1, 90, 90)[0].permute(2, 0, 1), score_threshold=0.05)
+    assert result.masks.shape == (len(result), 90, 90)
+    assert result.masks.any()
 
 
 def write_weights(detector, path):
@@ -257,6 +261,6 @@ def test_a_file_that_finds_nothing_at_all_says_nothing(tmp_path, kind):
     # Untrained, no score reaches 0.05.
     export_model(info.create_model().eval(), info, path, ExportOptions(kind))
 
-    found = ExportedDetector.load(path)(noise(SIZE, SIZE), 0.05)
+    result = open_model(path).predict(noise(SIZE, SIZE), score_threshold=0.05)
 
-    assert len(found["boxes"]) == len(found["scores"]) == len(found["labels"]) == 0
+    assert len(result) == len(result.boxes) == len(result.scores) == len(result.labels) == 0

@@ -7,13 +7,13 @@ import torch
 from exportable import tiny
 from PIL import Image
 
-from spinet.deploy.check import photo_like
+from spinet.deploy.check import sample_images
 from spinet.deploy.export import ExportOptions, export, export_model
-from spinet.deploy.exported import ExportedDetector
 from spinet.deploy.sessions import open_session
 from spinet.engine.checkpoint import save_weights
 from spinet.errors import SpinetError
-from spinet.predict.predict import Predictor
+from spinet.predict.open import open_model
+from spinet.predict.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 
@@ -28,10 +28,10 @@ def test_a_file_in_fp32_computes_in_bf16_where_it_is_asked_to(tmp_path):
     full = export_model(*detector, tmp_path / "full" / "model.xml", ExportOptions("openvino"))
 
     assert full.matched == 1.0
-    image = photo_like(1, 100, 100)[0].permute(2, 0, 1)
-    ours = Predictor(*detector, torch.device("cpu"))(image)
-    half = ExportedDetector.load(tmp_path / "full", precision="bf16")(image)
-    assert abs(len(half["labels"]) - len(ours["labels"])) <= 0.1 * len(ours["labels"])
+    image = sample_images(1, 100, 100)[0].permute(2, 0, 1)
+    ours = Predictor(*detector).predict(image)
+    half = open_model(tmp_path / "full", precision="bf16").predict(image)
+    assert abs(len(half) - len(ours)) <= 0.1 * len(ours)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
@@ -84,7 +84,7 @@ def test_an_export_that_found_nothing_to_compare_says_so(tmp_path, spinet):
     code, out, error = spinet("export", tmp_path / "weights.safetensors", "-o", tmp_path / "small", *settings)
 
     assert code == 0, error
-    assert "nothing was found in the pictures, so nothing was compared; see what `spinet evaluate` says" in out
+    assert "no objects were detected, so nothing was compared; check the file with `spinet evaluate`" in out
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def calibration(tmp_path):
     pytest.importorskip("nncf")
     photos = tmp_path / "photos"
     photos.mkdir()
-    for index, picture in enumerate(photo_like(8, 90, 90)):
+    for index, picture in enumerate(sample_images(8, 90, 90)):
         Image.fromarray(picture.numpy()).save(photos / f"{index}.png")
     return ExportOptions("openvino", precision="int8", calibration=photos)
 
@@ -106,7 +106,7 @@ def test_a_classifier_in_eight_bits_guesses_nearly_the_same(calibration, tmp_pat
 
 def test_a_detector_that_does_not_survive_eight_bits_is_refused(calibration, tmp_path):
     # This one was never trained: what it finds hangs on small differences.
-    with pytest.raises(SpinetError, match="was not written: it computes something else"):
+    with pytest.raises(SpinetError, match="was not written: its outputs differ from the network's"):
         export_model(*tiny(), tmp_path / "small" / "model.xml", calibration)
 
     assert list((tmp_path / "small").iterdir()) == []

@@ -77,7 +77,7 @@ def test_a_detector_that_moves_makes_its_anchors_there_too():
 
 def test_files_that_run_on_the_cpu_alone_say_so(tmp_path):
     (tmp_path / "a.onnx").write_bytes(b"")
-    with pytest.raises(SpinetError, match=r"a\.onnx runs on the CPU here; meta is for files of --format pt2"):
+    with pytest.raises(SpinetError, match=r"a\.onnx runs on the CPU only; the device meta is for \.pt2 files"):
         open_session(tmp_path / "a.onnx", device=META)
 
 

@@ -143,7 +143,7 @@ def test_a_folder_that_holds_something_is_refused_and_an_empty_one_is_not(boxes,
     (tmp_path / "out").mkdir()
     crop_boxes(boxes, tmp_path / "out")
 
-    with pytest.raises(SpinetError, match="out is there already; allowed is a new folder or an empty one"):
+    with pytest.raises(SpinetError, match="out exists already; the output must be a new or empty folder"):
         crop_boxes(boxes, tmp_path / "out")
     assert len(files(tmp_path / "out")) == 4
 
@@ -151,10 +151,10 @@ def test_a_folder_that_holds_something_is_refused_and_an_empty_one_is_not(boxes,
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"context": 0.5}, "context is 0.5; allowed is 1"),
+        ({"context": 0.5}, "context is 0.5; it must be at least 1"),
         ({"context": float("nan")}, "context is nan"),
-        ({"size": 0}, "size is 0; allowed"),
-        ({"min_side": -1}, "min_side is -1; allowed"),
+        ({"size": 0}, "size is 0; it must be at least 1"),
+        ({"min_side": -1}, "min_side is -1; it must be at least 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(boxes, tmp_path, options, sentence):

@@ -9,7 +9,7 @@ from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 
 from spinet.arch.catalog import load_architecture
-from spinet.data.images import read_image
+from spinet.data.images import find_images
 from spinet.data.masks import Rle, encode_columns
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import load_model, save_weights
@@ -17,10 +17,16 @@ from spinet.engine.config import ModelConfig
 from spinet.engine.evaluate import to_image
 from spinet.errors import SpinetError
 from spinet.predict.ahead import ahead
-from spinet.predict.pictures import class_colour, draw_detections
-from spinet.predict.predict import Predictor, find_images, predict_files
+from spinet.predict.files import predict_files
+from spinet.predict.open import open_model
+from spinet.predict.predictor import Predictor
+from spinet.predict.visualize import class_colour, draw_detections
 
 INFO = ModelInfo(load_architecture("tiny"), ModelConfig(arch="tiny"), ("cat", "dog"), (3, 8), 64)
+
+
+# Boxes, scores, labels and class names of one object.
+DOG = (np.array([[20.0, 40.0, 80.0, 90.0]]), np.array([0.5]), np.array([1]), ("dog",))
 
 
 class Finder(torch.nn.Module):
@@ -46,7 +52,7 @@ class MaskFinder(Finder):
 
 @pytest.fixture
 def predictor() -> Predictor:
-    return Predictor(Finder(), INFO, torch.device("cpu"))
+    return Predictor(Finder(), INFO)
 
 
 def photo(path: Path, size: tuple[int, int]) -> Path:
@@ -57,13 +63,13 @@ def photo(path: Path, size: tuple[int, int]) -> Path:
 
 def test_boxes_come_in_the_pixels_of_the_photo(predictor):
     # A 200 x 100 photo becomes 64 x 32 in the network: 0.32 of its size.
-    found = predictor(torch.zeros(3, 100, 200, dtype=torch.uint8))
-    torch.testing.assert_close(found["boxes"], torch.tensor([[0.0, 0.0, 100.0, 50.0]]))
+    result = predictor.predict(torch.zeros(3, 100, 200, dtype=torch.uint8))
+    np.testing.assert_allclose(result.boxes, [[0.0, 0.0, 100.0, 50.0]], rtol=1e-6)
 
 
 def test_boxes_never_leave_the_photo(predictor):
-    found = predictor(torch.zeros(3, 10, 200, dtype=torch.uint8))
-    assert found["boxes"].tolist() == [[0.0, 0.0, 100.0, 10.0]]
+    result = predictor.predict(torch.zeros(3, 10, 200, dtype=torch.uint8))
+    assert result.boxes.tolist() == [[0.0, 0.0, 100.0, 10.0]]
 
 
 def test_the_json_holds_coco_boxes_and_category_ids(predictor, tmp_path):
@@ -76,7 +82,7 @@ def test_the_json_holds_coco_boxes_and_category_ids(predictor, tmp_path):
 
 def test_photos_of_one_name_from_two_folders_do_not_overwrite_each_other(predictor, tmp_path):
     photos = [photo(tmp_path / folder / "x.png", (50, 50)) for folder in ("a", "b")]
-    pictures = [prediction.picture for prediction in predict_files(predictor, photos, tmp_path / "out")]
+    pictures = [prediction.visualization for prediction in predict_files(predictor, photos, tmp_path / "out")]
     assert [picture.name for picture in pictures] == ["x.jpg", "x-2.jpg"]
     assert all(picture.is_file() for picture in pictures)
 
@@ -99,20 +105,15 @@ def test_a_folder_means_its_images_in_order(tmp_path):
 
 
 def test_an_empty_folder_and_a_missing_path_are_refused(tmp_path):
-    with pytest.raises(SpinetError, match="holds no image"):
+    with pytest.raises(SpinetError, match="contains no image"):
         find_images([tmp_path])
-    with pytest.raises(SpinetError, match="there is no photo or folder"):
+    with pytest.raises(SpinetError, match="there is no image or folder"):
         find_images([tmp_path / "gone"])
 
 
 def test_a_drawn_box_has_the_colour_of_its_class_and_the_photo_is_untouched():
     image = Image.new("RGB", (100, 100), "white")
-    found = {
-        "boxes": torch.tensor([[20.0, 40.0, 80.0, 90.0]]),
-        "scores": torch.tensor([0.5]),
-        "labels": torch.tensor([1]),
-    }
-    picture = draw_detections(image, found, ("cat", "dog"))
+    picture = draw_detections(image, *DOG)
     assert picture.getpixel((20, 70)) == class_colour(1)
     assert picture.getpixel((50, 70)) == (255, 255, 255)
     assert image.getpixel((20, 70)) == (255, 255, 255)
@@ -124,7 +125,7 @@ def test_neighbouring_classes_have_different_colours():
 
 
 def test_masks_come_in_the_pixels_of_the_photo_and_as_coco_rle_in_the_json(tmp_path):
-    predictor = Predictor(MaskFinder(), INFO, torch.device("cpu"))
+    predictor = Predictor(MaskFinder(), INFO)
 
     [prediction] = predict_files(predictor, [photo(tmp_path / "a.png", (200, 100))], tmp_path / "out")
 
@@ -137,13 +138,7 @@ def test_masks_come_in_the_pixels_of_the_photo_and_as_coco_rle_in_the_json(tmp_p
 
 
 def painted(mask: Rle) -> Image.Image:
-    found = {
-        "boxes": torch.tensor([[20.0, 40.0, 80.0, 90.0]]),
-        "scores": torch.tensor([0.5]),
-        "labels": torch.tensor([1]),
-        "masks": [mask],
-    }
-    return draw_detections(Image.new("RGB", (100, 100), "white"), found, ("cat", "dog"))
+    return draw_detections(Image.new("RGB", (100, 100), "white"), *DOG, [mask])
 
 
 def test_a_mask_is_translucent_inside_and_has_an_outline_of_its_classes_colour():
@@ -166,13 +161,12 @@ def test_masks_at_the_border_of_the_photo_and_empty_ones_are_drawn():
 
 
 def test_in_a_crowd_only_the_surest_of_a_class_and_large_objects_are_named():
-    corners = torch.tensor([[x, y] for y in range(40, 400, 40) for x in range(20, 400, 40)], dtype=torch.float32)
-    boxes = torch.cat([corners, corners + 8], dim=1)
-    boxes = torch.cat([boxes, torch.tensor([[100.0, 430, 400, 490]])])
+    corners = np.array([[x, y] for y in range(40, 400, 40) for x in range(20, 400, 40)], dtype=np.float32)
+    boxes = np.concatenate([np.concatenate([corners, corners + 8], axis=1), [[100.0, 430, 400, 490]]])
     count = len(boxes)
-    found = {"boxes": boxes, "scores": torch.linspace(1, 0.5, count), "labels": torch.zeros(count, dtype=torch.int64)}
+    objects = (boxes, np.linspace(1, 0.5, count), np.zeros(count, dtype=int), ("cat",) * count)
 
-    picture = np.asarray(draw_detections(Image.new("RGB", (500, 500), "black"), found, ("cat",)))
+    picture = np.asarray(draw_detections(Image.new("RGB", (500, 500), "black"), *objects))
 
     white = picture.min(axis=-1) > 120
     assert white[:45, :100].any()
@@ -190,21 +184,21 @@ def test_batches_change_neither_results_nor_order_and_a_broken_photo_stops_nobod
 
     assert [each.path for each in found] == photos
     assert [each.entry is None for each in found] == [False, False, True, True, False]
-    assert all(str(each.path) in each.error for each in found[2:4])
-    assert "the file is empty" in found[3].error
+    assert all(str(each.path) in each.summary for each in found[2:4])
+    assert "the file is empty" in found[3].summary
     assert [each.entry["width"] for each in found if each.entry] == [50, 51, 54]
 
 
 def test_a_batch_size_of_zero_and_an_unknown_precision_are_refused(predictor, tmp_path):
-    with pytest.raises(SpinetError, match="batch size is 0; allowed is 1 or more"):
+    with pytest.raises(SpinetError, match="batch_size is 0; it must be at least 1"):
         list(predict_files(predictor, [photo(tmp_path / "a.png", (9, 9))], tmp_path / "out", batch_size=0))
     with pytest.raises(SpinetError, match="unknown precision 'fp16'.*Known: auto, bf16, fp32"):
-        Predictor.load(tmp_path, torch.device("cpu"), "fp16")
+        open_model(tmp_path, device="cpu", precision="fp16")
 
 
 def test_an_image_without_pixels_is_refused(predictor):
     with pytest.raises(SpinetError, match=r"an image of shape \(3, 5, 0\) has no pixels"):
-        predictor(torch.zeros(3, 5, 0, dtype=torch.uint8))
+        predictor.predict(torch.zeros(3, 5, 0, dtype=torch.uint8))
 
 
 def test_coco_results_are_what_pycocotools_reads(predictor, tmp_path):
@@ -239,20 +233,20 @@ def test_a_fused_predictor_finds_what_the_network_finds(tmp_path, digits):
     torch.nn.init.constant_(model.cls_tower.bias, 0.0)
     torch.nn.init.normal_(model.cls_tower.predictor.weight, std=0.3)
     save_weights(tmp_path / "w.safetensors", model.state_dict(), INFO, {})
-    predictor = Predictor.load(tmp_path / "w.safetensors", torch.device("cpu"))
+    predictor = open_model(tmp_path / "w.safetensors", device="cpu")
     plain, _ = load_model(tmp_path / "w.safetensors")
     files = find_images([digits / "val"])[:3]
     assert not any(isinstance(each, torch.nn.BatchNorm2d) for each in predictor.model.modules())
 
     for file in files:
-        prepared = predictor.prepare(read_image(file))
+        prepared = predictor.prepare(file)
         [expected] = plain.predict(prepared.pixels[None], score_threshold=0.3)
         expected = to_image(expected, prepared.scale, *prepared.image.shape[-2:])
-        found = predictor(prepared.image)
-        assert len(found["labels"]) > 0
-        assert found["labels"].tolist() == expected["labels"].tolist()
-        torch.testing.assert_close(found["boxes"], expected["boxes"], rtol=1e-4, atol=1e-3)
-        torch.testing.assert_close(found["scores"], expected["scores"], rtol=1e-4, atol=1e-5)
+        result = predictor.predict(file)
+        assert len(result) > 0
+        assert result.labels.tolist() == expected["labels"].tolist()
+        np.testing.assert_allclose(result.boxes, expected["boxes"], rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(result.scores, expected["scores"], rtol=1e-4, atol=1e-5)
 
 
 def test_reading_ahead_keeps_the_order_and_passes_errors_on_in_their_place():

@@ -9,7 +9,9 @@ from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
-from spinet.predict.predict_classes import ClassPredictor, predict_class_files
+from spinet.predict.files import predict_files
+from spinet.predict.open import open_model
+from spinet.predict.predictor import Predictor
 
 MODEL = ModelConfig(head="classifier", arch="tiny")
 INFO = ModelInfo(load_architecture("tiny"), MODEL, ("ant", "cat", "dog"), (2, 3, 8), 32)
@@ -25,8 +27,8 @@ class Guesser(torch.nn.Module):
 
 
 @pytest.fixture
-def predictor() -> ClassPredictor:
-    return ClassPredictor(Guesser(), INFO, torch.device("cpu"))
+def predictor() -> Predictor:
+    return Predictor(Guesser(), INFO)
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def photo(tmp_path):
 
 
 def test_the_json_holds_the_guesses_best_first(predictor, photo, tmp_path):
-    [prediction] = predict_class_files(predictor, [photo], tmp_path / "out", top=2)
+    [prediction] = predict_files(predictor, [photo], tmp_path / "out", top=2)
 
     [entry] = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert entry == prediction.entry
@@ -52,7 +54,7 @@ def test_the_json_holds_the_guesses_best_first(predictor, photo, tmp_path):
 
 
 def test_a_line_names_the_photo_and_its_guesses(predictor, photo, tmp_path):
-    [prediction] = predict_class_files(predictor, [photo], tmp_path / "out")
+    [prediction] = predict_files(predictor, [photo], tmp_path / "out")
 
     assert str(prediction) == f"{photo}  dog 0.75, ant 0.15, cat 0.10"
 
@@ -60,7 +62,7 @@ def test_a_line_names_the_photo_and_its_guesses(predictor, photo, tmp_path):
 def test_an_unreadable_photo_is_reported_and_the_others_go_on(predictor, photo, tmp_path):
     (tmp_path / "b.png").write_bytes(b"")
 
-    bad, good = predict_class_files(predictor, [tmp_path / "b.png", photo], tmp_path / "out")
+    bad, good = predict_files(predictor, [tmp_path / "b.png", photo], tmp_path / "out")
 
     assert "the file is empty" in str(bad)
     assert bad.entry is None
@@ -69,16 +71,14 @@ def test_an_unreadable_photo_is_reported_and_the_others_go_on(predictor, photo, 
 
 
 def test_fewer_than_one_guess_is_refused(predictor, photo, tmp_path):
-    with pytest.raises(SpinetError, match="top is 0; allowed is 1 or more"):
-        list(predict_class_files(predictor, [photo], tmp_path / "out", top=0))
+    with pytest.raises(SpinetError, match="top is 0; it must be at least 1"):
+        list(predict_files(predictor, [photo], tmp_path / "out", top=0))
 
 
 def test_a_weights_file_is_read_and_asked(photo, tmp_path):
     save_weights(tmp_path / "weights.safetensors", INFO.create_model().state_dict(), INFO, {})
 
-    guesses = ClassPredictor.load(tmp_path / "weights.safetensors", torch.device("cpu"))(
-        torch.zeros(3, 30, 40, dtype=torch.uint8), top=2
-    )
+    result = open_model(tmp_path / "weights.safetensors").predict(torch.zeros(3, 30, 40, dtype=torch.uint8), top=2)
 
-    assert guesses["labels"].shape == guesses["scores"].shape == (2,)
-    assert guesses["scores"][0] >= guesses["scores"][1]
+    assert result.labels.shape == result.scores.shape == (2,)
+    assert result.scores[0] >= result.scores[1]

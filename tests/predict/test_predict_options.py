@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from exportable import noise, tiny
@@ -12,8 +13,7 @@ from small_models import tiny_weights
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.deploy.export import ExportOptions, export_model
 from spinet.engine.checkpoint import save_weights
-from spinet.predict.predict import Predictor
-from spinet.predict.predict_classes import ClassPredictor
+from spinet.predict.open import open_model
 
 
 @pytest.fixture
@@ -68,13 +68,13 @@ def test_a_classifier_is_fused_and_guesses_the_same(tmp_path):
     save_weights(tmp_path / "c.safetensors", model.state_dict(), info, {})
     photo = noise(90, 70)
 
-    predictor = ClassPredictor.load(tmp_path / "c.safetensors", torch.device("cpu"))
-    guesses = predictor(photo, top=3)
+    predictor = open_model(tmp_path / "c.safetensors", device="cpu")
+    result = predictor.predict(photo, top=3)
 
     assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in predictor.model.modules())
     expected = model.predict(ClassEvalTransform(info.image_size)(photo)[None], top=3)
-    assert guesses["labels"].tolist() == expected["labels"][0].tolist()
-    torch.testing.assert_close(guesses["scores"], expected["scores"][0], rtol=1e-4, atol=1e-5)
+    assert result.labels.tolist() == expected["labels"][0].tolist()
+    np.testing.assert_allclose(result.scores, expected["scores"][0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -114,7 +114,7 @@ def test_the_precision_of_a_run_asks_for_its_fused_form(tmp_path, spinet):
     code, _, error = spinet("evaluate", path, "--precision", "bf16")
 
     assert code == 1
-    assert error == f"spinet: error: --precision is for exported files, which {path} is not, or for runs with --fused\n"
+    assert error == f"spinet: error: precision is for exported files, which {path} is not, or for runs with fused\n"
 
 
 @pytest.mark.slow
@@ -128,13 +128,13 @@ def test_a_compiled_network_finds_the_same(tmp_path, head):
     photo = noise(64, 64)
 
     plain, compiled = (
-        Predictor.load(tmp_path / "d.safetensors", torch.device("cpu"), compiled=compiled)(photo, 0.05)
+        open_model(tmp_path / "d.safetensors", device="cpu", compile=compiled).predict(photo, score_threshold=0.05)
         for compiled in (False, True)
     )
 
-    assert len(plain["boxes"]) > 0
+    assert len(plain) > 0
     for name in ("boxes", "scores", "labels"):
-        torch.testing.assert_close(compiled[name], plain[name], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(getattr(compiled, name), getattr(plain, name), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_compiling_is_for_runs_and_an_exported_program_takes_a_device(tmp_path, 
 
     code, _, error = spinet("predict", path, photo, "--compile")
     assert (code, error.count("\n")) == (1, 1)
-    assert "--compile is for runs and weights files" in error
+    assert "compile is for runs and weights files" in error
 
     code, _, error = spinet("predict", path, photo, "-o", tmp_path / "out", "--device", "cpu")
     assert code == 0, error

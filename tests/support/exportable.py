@@ -4,7 +4,7 @@ import torch
 
 from spinet.arch.catalog import load_architecture
 from spinet.data.transforms import EvalTransform
-from spinet.deploy.check import photo_like
+from spinet.deploy.check import sample_images
 from spinet.deploy.graph import create_graph
 from spinet.deploy.manifest import Manifest, current_versions
 from spinet.engine.build import ModelInfo
@@ -34,7 +34,7 @@ def tiny(head: str = "retinanet", shape: tuple[int, int] = (SIZE, SIZE), **setti
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = None
         if head in ("retinanet", "classifier"):
-            model(normalised(photo_like(4, *shape)))
+            model(normalised(sample_images(4, *shape)))
     return model.eval(), info
 
 

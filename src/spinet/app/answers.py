@@ -1,12 +1,13 @@
-"""A photo as the page keeps it, what models say about it, and both as pictures; nothing here knows the page."""
+"""An image as the page keeps it, and what models predict for it; nothing here knows the page."""
 
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional
@@ -14,61 +15,60 @@ from torchvision.transforms.v2 import functional
 from spinet.app.models import AppModel
 from spinet.data.images import image_size, read_image
 from spinet.data.masks import Rle, decode_columns, encode_columns
-from spinet.engine.evaluate import ImageDetections
 from spinet.errors import SpinetError
-from spinet.models.classifier import ClassPredictions
-from spinet.predict.pictures import draw_detections
+from spinet.predict.results import ClassResult, DetectionResult, Result
 
-# The long side of a picture on the page, pixels.
+# The long side of an image on the page in pixels.
 SHOWN_SIDE = 1280
-# Larger photos are shrunk before a model sees them, which bounds the masks; no network takes nearly as many pixels.
-ASKED_PIXELS = 16_000_000
+# Larger images are shrunk before a model sees them, which bounds the masks; no network takes nearly as many pixels.
+MODEL_PIXELS = 16_000_000
 MOST_PIXELS = 200_000_000
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo of which only a small picture is kept.
+    """An image of which only a small copy is kept.
 
     Attributes:
         path: the file.
-        width: of the photo, pixels.
-        height: of the photo, pixels.
-        picture: JPEG with a long side of at most `SHOWN_SIDE`.
+        width: of the image in pixels.
+        height: of the image in pixels.
+        jpeg: the small copy, with a long side of at most `SHOWN_SIDE`.
     """
 
     path: Path
     width: int
     height: int
-    picture: bytes
+    jpeg: bytes
 
     @property
     def image(self) -> Image.Image:
-        """The small picture."""
-        return Image.open(io.BytesIO(self.picture)).convert("RGB")
+        """The small copy."""
+        return Image.open(io.BytesIO(self.jpeg)).convert("RGB")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one model says about one photo.
+    """What one model predicts for one image.
 
     Attributes:
         seconds: how long it took, without reading the file.
-        class_names: name of each label.
-        boxes: `(D, 4)` XYXY in pixels of the photo; None for classifiers.
-        shown: boxes and masks in pixels of the small picture; None for classifiers.
-        guesses: of a classifier; None for detectors.
+        result: classes, or objects in pixels of the small copy, without the image.
+        boxes: of objects, `(N, 4)` XYXY in pixels of the whole image.
     """
 
     seconds: float
-    class_names: tuple[str, ...]
-    boxes: Tensor | None = None
-    shown: ImageDetections | None = None
-    guesses: ClassPredictions | None = None
+    result: Result
+    boxes: NDArray[np.float32] | None = None
+
+    def above(self, threshold: float) -> DetectionResult:
+        """Return the objects of at least this score."""
+        assert isinstance(self.result, DetectionResult)
+        return self.result[self.result.scores >= threshold]
 
 
 def open_photo(path: Path) -> tuple[Photo, Tensor]:
-    """Read a photo; return what the page keeps, and what models are asked about, uint8 RGB `(3, H, W)`.
+    """Read an image; return what the page keeps, and what models see, uint8 RGB `(3, H, W)`.
 
     Raises:
         SpinetError: the file is missing, broken, no image, or above 200 megapixels; it is named without its folder.
@@ -76,11 +76,11 @@ def open_photo(path: Path) -> tuple[Photo, Tensor]:
     try:
         width, height = image_size(path)
         if width * height > MOST_PIXELS:
-            raise SpinetError(f"{path} has {width} x {height} pixels; allowed are {MOST_PIXELS:,} on this page")
+            raise SpinetError(f"{path} has {width} x {height} pixels; this page takes at most {MOST_PIXELS:,}")
         image = read_image(path)
     except SpinetError as error:
         raise SpinetError(str(error).replace(str(path), path.name)) from None
-    image = _shrink(image, min((ASKED_PIXELS / (width * height)) ** 0.5, 1.0))
+    image = _shrink(image, min((MODEL_PIXELS / (width * height)) ** 0.5, 1.0))
     buffer = io.BytesIO()
     small = _shrink(image, min(SHOWN_SIDE / max(image.shape[-2:]), 1.0))
     functional.to_pil_image(small).save(buffer, "JPEG", quality=90)
@@ -88,40 +88,20 @@ def open_photo(path: Path) -> tuple[Photo, Tensor]:
 
 
 def ask(model: AppModel, photo: Photo, image: Tensor) -> Answer:
-    """Let a model look at a photo, once; `image` is what `open_photo` gave with it."""
+    """Run a model once; `image` is what `open_photo` returned with the photo."""
     start = time.perf_counter()
-    if model.is_classifier:
-        guesses = model.guess(image)
-        return Answer(time.perf_counter() - start, model.info.class_names, guesses=guesses)
-    found = model.find(image)
+    result = model.predict(image)
     seconds = time.perf_counter() - start
-    small = photo.image
-    return Answer(
-        seconds,
-        model.info.class_names,
-        boxes=_scaled(found["boxes"], image, photo.width, photo.height),
-        shown=_shown(found, image, small.width, small.height),
-    )
-
-
-def above(answer: Answer, threshold: float) -> Tensor:
-    """Whether each detection is sure enough, bool `(D,)`."""
-    assert answer.shown is not None
-    return answer.shown["scores"] >= threshold
+    if isinstance(result, ClassResult):
+        return Answer(seconds, result)
+    return Answer(seconds, _small(result, *photo.image.size), _scaled(result, photo.width, photo.height))
 
 
 def draw_answer(photo: Photo, answer: Answer, threshold: float) -> Image.Image:
-    """Draw what is at least as sure as the threshold on the small picture; no model is asked."""
-    if answer.shown is None:
+    """Draw the objects of at least this score on the small copy; no model is run."""
+    if isinstance(answer.result, ClassResult):
         return photo.image
-    return draw_detections(photo.image, _kept(answer.shown, above(answer, threshold)), answer.class_names)
-
-
-def _kept(found: ImageDetections, keep: Tensor) -> ImageDetections:
-    kept = ImageDetections(boxes=found["boxes"][keep], scores=found["scores"][keep], labels=found["labels"][keep])
-    if "masks" in found:
-        kept["masks"] = [found["masks"][place] for place in keep.nonzero().flatten().tolist()]
-    return kept
+    return replace(answer.above(threshold), image=functional.pil_to_tensor(photo.image)).plot()
 
 
 def _shrink(image: Tensor, factor: float) -> Tensor:
@@ -132,23 +112,23 @@ def _shrink(image: Tensor, factor: float) -> Tensor:
     return small
 
 
-def _scaled(boxes: Tensor, image: Tensor, width: int, height: int) -> Tensor:
-    """Boxes in pixels of `image` as boxes in a picture of another size."""
-    return boxes * torch.tensor([width / image.shape[-1], height / image.shape[-2]]).repeat(2)
+def _scaled(result: DetectionResult, width: int, height: int) -> NDArray[np.float32]:
+    """Return the boxes in pixels of a copy of another size."""
+    old_height, old_width = result.image_size
+    return result.boxes * np.array([width / old_width, height / old_height] * 2, dtype=np.float32)
 
 
-def _shown(found: ImageDetections, image: Tensor, width: int, height: int) -> ImageDetections:
-    shown = ImageDetections(
-        boxes=_scaled(found["boxes"], image, width, height), scores=found["scores"], labels=found["labels"]
-    )
-    if "masks" in found:
-        boxes = shown["boxes"].tolist()
-        shown["masks"] = [_small_mask(*pair, width, height) for pair in zip(found["masks"], boxes, strict=True)]
-    return shown
+def _small(result: DetectionResult, width: int, height: int) -> DetectionResult:
+    boxes, rles = _scaled(result, width, height), result.rles
+    if rles is not None:
+        rles = tuple(_small_mask(rle, box, width, height) for rle, box in zip(rles, boxes.tolist(), strict=True))
+    # The pixels are kept as a JPEG only; this tensor is one byte that is seen everywhere.
+    nothing = torch.zeros(1, dtype=torch.uint8).expand(3, height, width)
+    return replace(result, boxes=boxes, rles=rles, image=nothing)
 
 
 def _small_mask(mask: Rle, box: list[float], width: int, height: int) -> Rle:
-    """Take from a mask the pixel in the middle of each pixel of a picture of another size, inside the box."""
+    """Resize a mask by nearest neighbour, inside the box."""
     whole_height, whole_width = mask["size"]
     left, top = max(int(box[0]), 0), max(int(box[1]), 0)
     right, bottom = min(int(box[2]) + 1, width), min(int(box[3]) + 1, height)

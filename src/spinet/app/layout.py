@@ -1,4 +1,4 @@
-"""Where everything stands on the page, and what it says before there is a photo."""
+"""The layout of the page, and what it shows before there is an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from spinet.app.session import INVITATION, NOTHING, chosen
 from spinet.errors import SpinetError
 
 HOUR = 3600
-SIDES = 2  # models beside each other
+SIDES = 2  # models side by side
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ class Parts:
 
     @property
     def shown(self) -> list[Any]:
-        """What an answer or a new threshold changes."""
+        """What a prediction or a new threshold changes."""
         return [self.line, *self.columns, *self.headings, *self.pictures, *self.tables]
 
     @property
     def described(self) -> list[Any]:
-        """What another choice of models changes, whatever the photo."""
+        """What another choice of models changes, whatever the image."""
         return [self.about, self.drawing, self.costs, self.threshold]
 
 
 @dataclass(frozen=True)
 class Described:
-    """What is said about models without a photo; `detectors`: whether one of them has scores to choose by."""
+    """What the page says about models; `detectors`: whether one of them has a threshold."""
 
     about: str
     drawing: str
@@ -62,21 +62,21 @@ class Described:
 
 
 def describe(models: Models, names: Sequence[str | None]) -> Described:
-    """What the models are, their graphs and costs; a model that cannot be opened is a sentence."""
+    """Describe models, their graphs and costs; a model that cannot be opened becomes an error message."""
     try:
-        found = chosen(models, names)
+        picked = chosen(models, names)
     except SpinetError as error:
         return Described(alert(str(error)), "", "", True)
     return Described(
-        "".join(map(model_line, found)),
-        drawing(found),
-        cost_tables(found),
-        any(not model.is_classifier for model in found),
+        "".join(map(model_line, picked)),
+        drawing(picked),
+        cost_tables(picked),
+        any(not model.predictor.is_classifier for model in picked),
     )
 
 
 def lay_out(gr: Any, models: Models, thumbnails: Sequence[Image.Image]) -> Parts:
-    """Make all parts of the page, inside the `Blocks` that are open."""
+    """Create all parts of the page in the open `Blocks`."""
     first, several = models.names[0], len(models.names) > 1
     described = describe(models, [first, None])
     gr.Markdown("# Spinet")
@@ -84,11 +84,11 @@ def lay_out(gr: Any, models: Models, thumbnails: Sequence[Image.Image]) -> Parts
     with gr.Row(visible=several):
         one = gr.Dropdown(models.names, value=first, label="Model", filterable=False)
         other = gr.Dropdown([NOTHING, *models.names], value=NOTHING, label="Compare with", filterable=False)
-    with gr.Tab("Photo"), gr.Row():
+    with gr.Tab("Image"), gr.Row():
         with gr.Column(scale=1, min_width=280):
-            file = gr.File(label="Photo", file_types=["image"], height=150)
+            file = gr.File(label="Image", file_types=["image"], height=150)
             threshold = gr.Slider(
-                LOWEST_SCORE, 0.95, value=0.3, step=0.01, label="Lowest score", visible=described.detectors
+                LOWEST_SCORE, 0.95, value=0.3, step=0.01, label="Score threshold", visible=described.detectors
             )
             shelf = gr.Dataset(
                 components=[gr.Image(visible=False, type="pil", format="jpeg")],
@@ -125,7 +125,7 @@ def lay_out(gr: Any, models: Models, thumbnails: Sequence[Image.Image]) -> Parts
 
 
 def _side(gr: Any, side: int) -> tuple[Any, Any, Any, Any]:
-    """The room for the answer of one model: column, heading, picture, table."""
+    """Create the parts for the predictions of one model: column, heading, image, table."""
     with gr.Column(min_width=280, visible=False) as column:
         heading = gr.HTML()
         picture = gr.Image(

@@ -1,6 +1,6 @@
-"""The page: a photo, what models find in it, their graphs and costs. Gradio draws it; it asks for nothing outside."""
+"""The page: an image, the predictions of models, their graphs and costs, by Gradio and without external requests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from spinet.errors import SpinetError
 from spinet.extras import import_extra
 
 _THUMBNAIL = 160
-# Large photos are read and asked about one after the other, which bounds memory; drawing is cheap.
-_ASKING: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "asking"}
+# Models run one image at a time, which bounds memory; drawing is cheap.
+_RUNNING: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "running"}
 _DRAWING: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "drawing"}
 
 
@@ -25,8 +25,8 @@ def build_page(models: Models, examples: Sequence[Path] = ()) -> Any:
     """Build the page, without serving it.
 
     Args:
-        models: what can be asked; the first one is picked at the start.
-        examples: photos to try it on.
+        models: the models to pick from; the first one is picked at the start.
+        examples: example images.
 
     Raises:
         SpinetError: Gradio is not installed.
@@ -43,7 +43,7 @@ def serve(page: Any, host: str = "127.0.0.1", port: int = 7860) -> str:
     """Serve the page in threads of this process until `page.close()`; return its address.
 
     Raises:
-        SpinetError: the port is taken, or there is no such address on this machine.
+        SpinetError: the port is taken, or this machine has no such address.
     """
     gr = import_extra("gradio", "app", "the page")
     letters = [gr.themes.Font(name) for name in ("system-ui", "Helvetica", "Arial", "sans-serif")]
@@ -66,34 +66,34 @@ def serve(page: Any, host: str = "127.0.0.1", port: int = 7860) -> str:
             state_session_capacity=200,
         )
     except OSError as error:
-        raise SpinetError(f"{host}:{port} cannot be listened on: {error}; another --port may be free") from None
+        raise SpinetError(f"cannot bind to {host}:{port}: {error}; another port may be free") from None
     return str(address)
 
 
 def _connect(gr: Any, models: Models, parts: Parts, examples: Sequence[Path]) -> None:
     def show(path: str | None, one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
-        found = look(models, (one, other), Path(path) if path else None, session)
-        if isinstance(found, str):
-            return [*_shown(gr, View(found)), path, None]
-        return [*_shown(gr, view(models, (one, other), found, threshold)), path, found]
+        outcome = look(models, (one, other), Path(path) if path else None, session)
+        if isinstance(outcome, str):
+            return [*_shown(gr, View(outcome)), path, None]
+        return [*_shown(gr, view(models, (one, other), outcome, threshold)), path, outcome]
 
     def show_example(index: int, one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
         return [None, *show(str(examples[index]), one, other, threshold, session)]
 
     def redraw(one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
         if session is None or any(name not in session.answers for name in picked((one, other))):
-            return [gr.skip() for _ in parts.shown]  # a model is being asked; this follows then
+            return [gr.skip() for _ in parts.shown]  # a model is running, and a redraw follows it
         return _shown(gr, view(models, (one, other), session, threshold))
 
-    def tell(one: str, other: str) -> list[Any]:
-        found = describe(models, (one, other))
-        return [found.about, found.drawing, found.costs, gr.update(visible=found.detectors)]
+    def about(one: str, other: str) -> list[Any]:
+        described = describe(models, (one, other))
+        return [described.about, described.drawing, described.costs, gr.update(visible=described.detectors)]
 
-    # One sign of work above, and one on each picture, instead of one on all that will change.
-    asking: dict[str, Any] = {**_ASKING, "show_progress_on": [parts.line, *parts.pictures]}
+    # One progress indicator above, and one on each image, instead of one on everything that will change.
+    running: dict[str, Any] = {**_RUNNING, "show_progress_on": [parts.line, *parts.pictures]}
     settings = [*parts.names, parts.threshold, parts.session]
     results = [*parts.shown, parts.path, parts.session]
-    answered = [parts.file.upload(show, [parts.file, *settings], results, api_name="look", **asking)]
+    answered = [parts.file.upload(show, [parts.file, *settings], results, api_name="look", **running)]
     parts.file.clear(lambda: [None, None], None, [parts.path, parts.session], api_visibility="private").then(
         lambda: _shown(gr, View(INVITATION)),
         None,
@@ -102,37 +102,36 @@ def _connect(gr: Any, models: Models, parts: Parts, examples: Sequence[Path]) ->
     )
     answered.append(
         parts.examples.click(
-            show_example, [parts.examples, *settings], [parts.file, *results], api_visibility="private", **asking
+            show_example, [parts.examples, *settings], [parts.file, *results], api_visibility="private", **running
         )
     )
     for choice in parts.names:
-        choice.change(tell, parts.names, parts.described, show_progress="hidden", api_visibility="private", **_DRAWING)
-        answered.append(choice.change(show, [parts.path, *settings], results, api_visibility="private", **asking))
+        choice.change(about, parts.names, parts.described, show_progress="hidden", api_visibility="private", **_DRAWING)
+        answered.append(choice.change(show, [parts.path, *settings], results, api_visibility="private", **running))
     drawing: dict[str, Any] = {"inputs": settings, "outputs": parts.shown, "show_progress": "hidden", **_DRAWING}
     parts.threshold.change(redraw, trigger_mode="always_last", api_name="redraw", **drawing)
     for event in answered:
-        # The threshold may have moved while the model was asked.
+        # The threshold may have moved while the model ran.
         event.then(redraw, api_visibility="private", **drawing)
 
 
-def _shown(gr: Any, found: View) -> list[Any]:
-    """What the changing parts of the page become."""
-    missing = SIDES - len(found.pictures)
-    columns = [gr.update(visible=side < len(found.pictures)) for side in range(SIDES)]
+def _shown(gr: Any, new: View) -> list[Any]:
+    """Return the new values of the parts that change."""
+    missing = SIDES - len(new.pictures)
+    columns = [gr.update(visible=side < len(new.pictures)) for side in range(SIDES)]
     return [
-        found.line,
+        new.line,
         *columns,
-        *[*found.headings, *[""] * missing],
-        *[*found.pictures, *[None] * missing],
-        *[*found.tables, *[""] * missing],
+        *[*new.headings, *[""] * missing],
+        *[*new.pictures, *[None] * missing],
+        *[*new.tables, *[""] * missing],
     ]
 
 
 def _thumbnail(path: Path) -> Image.Image | None:
-    """A small picture of an example; None where it cannot be read."""
-    to_picture: Callable[[Any], Image.Image] = functional.to_pil_image
+    """Return a small copy of an example; None if it cannot be read."""
     try:
-        picture = to_picture(read_image(path))
+        picture: Image.Image = functional.to_pil_image(read_image(path))
     except SpinetError:
         return None
     picture.thumbnail((_THUMBNAIL, _THUMBNAIL))

@@ -1,4 +1,4 @@
-"""What happens on the page: a photo comes, a model is picked, the threshold moves; plain values in and out."""
+"""What happens on the page: a new image, another model, another threshold; plain values in and out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +11,13 @@ from spinet.app.html import alert, answer_heading, answer_table, note, photo_lin
 from spinet.app.models import AppModel, Models
 from spinet.errors import SpinetError
 
-INVITATION = note("Drop a photo, or pick an example.")
-NOTHING = "nothing"  # what is picked where no second model is wanted
+INVITATION = note("Drop an image, or pick an example.")
+NOTHING = "nothing"  # the choice of no second model
 
 
 @dataclass(frozen=True)
 class Session:
-    """What the page remembers of one visitor: the photo, and what each model has said about it."""
+    """What the page remembers of one visitor: the image, and the predictions of each model."""
 
     photo: Photo
     answers: dict[str, Answer]
@@ -25,7 +25,7 @@ class Session:
 
 @dataclass(frozen=True)
 class View:
-    """What the page shows: a line about the photo, and for each chosen model a heading, a picture and a table."""
+    """What the page shows: a line about the image, and for each model a heading, a visualization and a table."""
 
     line: str
     headings: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class View:
 
 
 def picked(names: Sequence[str | None]) -> list[str]:
-    """The names of models among those picked, each once.
+    """Return the names of models among the choices, each once.
 
     >>> picked(["a", NOTHING]), picked(["a", "a"]), picked([None, "b"])
     (['a'], ['a'], ['b'])
@@ -43,7 +43,7 @@ def picked(names: Sequence[str | None]) -> list[str]:
 
 
 def chosen(models: Models, names: Sequence[str | None]) -> list[AppModel]:
-    """The models that were picked.
+    """Return the picked models.
 
     Raises:
         SpinetError: a model cannot be opened.
@@ -52,9 +52,9 @@ def chosen(models: Models, names: Sequence[str | None]) -> list[AppModel]:
 
 
 def look(models: Models, names: Sequence[str | None], path: Path | None, session: Session | None) -> Session | str:
-    """Ask the chosen models that have not been asked about the photo; return the new session, or HTML about a fault.
+    """Run the picked models that have not seen the image yet; return the new session, or an error as HTML.
 
-    The photo is read only if a model has to be asked.
+    The image is read only if a model has to run.
     """
     if path is None:
         return INVITATION
@@ -73,7 +73,7 @@ def look(models: Models, names: Sequence[str | None], path: Path | None, session
 
 
 def view(models: Models, names: Sequence[str | None], session: Session, threshold: float) -> View:
-    """Draw what was found; no model is asked."""
+    """Draw the predictions; no model is run."""
     pairs = [(model, session.answers[model.name]) for model in chosen(models, names)]
     return View(
         photo_line(session.photo),

@@ -16,8 +16,8 @@ from spinet.benchmark.options import BenchmarkOptions
 from spinet.benchmark.work import Work, count_work
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.transforms import EvalTransform
-from spinet.deploy.check import photo_like
-from spinet.deploy.manifest import Precision
+from spinet.deploy.check import sample_images
+from spinet.deploy.manifest import ExportPrecision
 from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import load_model
 from spinet.engine.compiling import compile_for_inference
@@ -53,7 +53,7 @@ class Case:
 
     name: str
     backend: str
-    precision: Precision
+    precision: ExportPrecision
     run: Run
     images: int
     macs: int | None = None
@@ -109,7 +109,7 @@ class Subject:
 def synthetic_images(count: int, image_size: int) -> list[Tensor]:
     """Generate square uint8 RGB images `(3, H, W)`, larger than the network input."""
     side = round(OVERSIZE * image_size)
-    return [image.permute(2, 0, 1).contiguous() for image in photo_like(count, side, side)]
+    return [image.permute(2, 0, 1).contiguous() for image in sample_images(count, side, side)]
 
 
 def torch_case(subject: Subject, backend: str, precision: str, images: Sequence[Tensor], device: torch.device) -> Case:
@@ -133,7 +133,7 @@ def torch_case(subject: Subject, backend: str, precision: str, images: Sequence[
         clock.lap("network" if two_stage else "post")
         return clock.total(WHOLE)
 
-    return Case(subject.name, backend, cast(Precision, precision), run, len(images), subject.macs(), work)
+    return Case(subject.name, backend, cast(ExportPrecision, precision), run, len(images), subject.macs(), work)
 
 
 def watch(clock: Clock, first: nn.Module, last: nn.Module | None) -> None:

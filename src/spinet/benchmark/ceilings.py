@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from spinet.deploy.formats import quiet
-from spinet.deploy.manifest import Precision
+from spinet.deploy.manifest import ExportPrecision
 from spinet.deploy.sessions import openvino_core, openvino_settings
 from spinet.extras import import_extra
 from spinet.timing import Run, timed
@@ -38,7 +38,7 @@ class Ceiling:
 
 
 def matrix_ceilings(
-    precision: Precision, device: torch.device, threads: int, side: int | None = None
+    precision: ExportPrecision, device: torch.device, threads: int, side: int | None = None
 ) -> Iterator[Ceiling]:
     """Yield the product of two square matrices by every library at hand; which is fastest depends on the processor.
 
@@ -98,7 +98,7 @@ def _torch_products(side: int, dtype: torch.dtype, device: torch.device) -> dict
     }
 
 
-def _openvino_product(side: int, precision: Precision, threads: int) -> Callable[[], object]:
+def _openvino_product(side: int, precision: ExportPrecision, threads: int) -> Callable[[], object]:
     openvino = import_extra("openvino", "export", "measuring OpenVINO's ceiling")
     operators = import_extra("openvino.opset13", "export", "measuring OpenVINO's ceiling")
     random = np.random.default_rng(0)

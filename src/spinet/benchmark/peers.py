@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from spinet.benchmark.cases import WHOLE, Case, explained, watch
 from spinet.benchmark.options import BenchmarkOptions
 from spinet.benchmark.work import count_work
-from spinet.deploy.manifest import Precision
+from spinet.deploy.manifest import ExportPrecision
 from spinet.errors import unknown_name
 from spinet.timing import Clock
 
@@ -77,4 +77,4 @@ def peer_case(
         clock.lap("post" if one_stage else "network")
         return clock.total(WHOLE)
 
-    return Case(name, backend, cast(Precision, precision), run, len(images), work.macs // len(images), work)
+    return Case(name, backend, cast(ExportPrecision, precision), run, len(images), work.macs // len(images), work)

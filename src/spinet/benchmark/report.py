@@ -7,7 +7,7 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 
-from spinet.deploy.manifest import Precision
+from spinet.deploy.manifest import ExportPrecision
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 
@@ -52,7 +52,7 @@ class BenchmarkLine:
 
     name: str
     backend: str
-    precision: Precision
+    precision: ExportPrecision
     images: int
     stages: dict[str, Spread]
     whole: str

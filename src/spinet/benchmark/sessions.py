@@ -9,10 +9,10 @@ from torch import Tensor
 
 from spinet.benchmark.cases import WHOLE, Case, Subject, synthetic_images
 from spinet.benchmark.work import count_work
-from spinet.data.images import read_image
+from spinet.data.images import find_images, read_image
 from spinet.deploy.formats import onnx_bytes, quantise, to_onnx, to_openvino, without_raw
 from spinet.deploy.graph import create_graph, letterbox, prepare, to_pixels
-from spinet.deploy.manifest import Manifest, Precision, current_versions, require_packages
+from spinet.deploy.manifest import ExportPrecision, Manifest, current_versions, require_packages
 from spinet.deploy.sessions import (
     CPU,
     OnnxSession,
@@ -24,7 +24,6 @@ from spinet.deploy.sessions import (
 )
 from spinet.errors import SpinetError
 from spinet.models.classifier import Classifier
-from spinet.predict.predict import find_images
 from spinet.timing import Clock, Run
 
 # Images to calibrate int8 with: enough to measure its speed, too few for its accuracy.
@@ -50,7 +49,7 @@ class Exports:
             self.work = count_work(lambda: fused(batch))
         self._proto: Any = None
 
-    def case(self, backend: Literal["onnxruntime", "openvino"], precision: Precision) -> Case:
+    def case(self, backend: Literal["onnxruntime", "openvino"], precision: ExportPrecision) -> Case:
         """Return the model in a runtime; its stage "network" includes normalization.
 
         Raises:

@@ -15,7 +15,7 @@ from spinet.benchmark.options import BenchmarkOptions
 from spinet.benchmark.peers import PREFIX, compile_peer, create_peer
 from spinet.benchmark.report import BenchmarkReport
 from spinet.benchmark.work import count_work
-from spinet.deploy.manifest import Precision
+from spinet.deploy.manifest import ExportPrecision
 from spinet.deploy.sessions import exported_file
 from spinet.engine.build import MASK_HEADS
 from spinet.engine.compiling import compile_for_training
@@ -93,7 +93,9 @@ def step_case(name: str, backend: str, precision: str, options: BenchmarkOptions
     # Compiled models cannot be counted; they compute the same.
     with explained(name, backend, precision, options.batch_size):
         work = None if backend == "compile" else count_work(run)
-    return Case(name, backend, cast(Precision, precision), run, options.batch_size, macs, work, whole=STEP, core=STEP)
+    return Case(
+        name, backend, cast(ExportPrecision, precision), run, options.batch_size, macs, work, whole=STEP, core=STEP
+    )
 
 
 def _our_step(

@@ -1,4 +1,4 @@
-"""`spinet app`: a page in the browser to try models on."""
+"""`spinet app`: a web page to try models."""
 
 import threading
 from pathlib import Path
@@ -12,7 +12,7 @@ from spinet.extras import import_extra
 
 
 def app_command(args: list[str]) -> None:
-    """A page in the browser: photos, what models find in them, their graphs and costs."""
+    """Open a web page to try models: predictions, graphs, costs."""
 
     def command(
         models: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_FILE")],
@@ -20,24 +20,23 @@ def app_command(args: list[str]) -> None:
         host: str = "127.0.0.1",
         device: str = "auto",
     ) -> None:
-        """Serve a page to try models on: drop a photo, move the lowest score, compare two models. Ctrl-C ends it.
+        """Serve a web page to try models: drop an image, move the score threshold, compare two models. Ctrl-C stops it.
 
         Args:
             models: Run folders, weights files or exported files; the first one is picked at the start.
-            port: Where the page is served.
-            host: Address to listen on; only this machine reaches 127.0.0.1, others reach 0.0.0.0.
+            port: Port of the page.
+            host: Address to bind to; 127.0.0.1 is for this machine only, 0.0.0.0 for others too.
             device: `auto`, `cpu`, `cuda` ...
         """
         if not 1 <= port <= 65535:
-            raise SpinetError(f"--port is {port}; allowed are 1 to 65535")
-        from spinet.app.models import Models, example_photos
+            raise SpinetError(f"--port is {port}; it must be from 1 to 65535")
+        from spinet.app.models import Models, example_images
         from spinet.app.serve import build_page, serve
-        from spinet.engine.distributed import pick_device
 
         import_extra("gradio", "app", "the page")
-        opened = Models(models, pick_device(device))
-        page = build_page(opened, example_photos(models))
-        say(f"{', '.join(opened.names)}: {serve(page, host, port)}  (Ctrl-C ends it)")
+        opened = Models(models, device)
+        page = build_page(opened, example_images(models))
+        say(f"{', '.join(opened.names)}: {serve(page, host, port)}  (Ctrl-C stops it)")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

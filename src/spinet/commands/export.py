@@ -1,4 +1,4 @@
-"""`spinet export`: a trained network for other runtimes."""
+"""`spinet export`: a trained model for other runtimes."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from spinet.errors import SpinetError
 
 
 def export_command(args: list[str]) -> None:
-    """A trained network as ONNX, OpenVINO or torch.export file."""
+    """Export a trained model to ONNX, OpenVINO or torch.export."""
 
     def command(
         run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
@@ -22,36 +22,34 @@ def export_command(args: list[str]) -> None:
         int8: bool = False,
         calibration: Path | None = None,
     ) -> None:
-        """Write a network with pre-processing and non-maximum suppression as one file, and compare it with the network.
+        """Export a model as one file, with preprocessing and NMS, and compare its outputs with the network's.
 
-        The file takes uint8 RGB (N, H, W, 3): a photo as large as fits, in the upper left corner, and the colour
-        (124, 116, 104) around it. It gives boxes (N, 100, 4) XYXY in pixels of this input, scores (N, 100), labels
-        (N, 100), -1 where nothing more was found, and masks (N, 100, 28, 28) inside the boxes; a classifier's gives
-        probabilities (N, K). `spinet predict` and `spinet evaluate` take the file in place of a run.
+        Input: uint8 RGB (N, H, W, 3), each image resized to fit into the upper left corner, padded with the colour
+        (124, 116, 104). Outputs of a detector: boxes (N, 100, 4) XYXY in pixels of this input, scores (N, 100), labels
+        (N, 100), -1 for empty rows, and with a mask head masks (N, 100, 28, 28) inside the boxes; of a classifier:
+        probabilities (N, K). `spinet predict` and `spinet evaluate` take the file like a run.
 
         Args:
             run: Run folder or weights file.
             out: File to write: .onnx, .xml with a .bin beside it (or a folder for both), or .pt2.
-            format: For onnxruntime and others, for OpenVINO, or for PyTorch without this package.
-            image_size: Side of the square that the file takes, or its height and width (384 640), pixels; the side
-                of the training if left out.
-            batch_size: Images N that the file takes at once.
+            format: `onnx` for onnxruntime and others, `openvino`, or `pt2` for PyTorch without this package.
+            image_size: Side of the square input, or its height and width (384 640), in pixels; by default that of the
+                training.
+            batch_size: Images per batch, fixed in the file.
             precision: OpenVINO: arithmetic that the file asks its runtime for.
-            int8: OpenVINO: 8-bit integers where NNCF allows them.
-            calibration: Folder of photos like those that the file will see: --int8 takes ranges of values from 300 of
-                them, and --precision bf16 is compared on some.
+            int8: OpenVINO: 8-bit integers where NNCF supports them.
+            calibration: Folder of images like those that the file will see. --int8 calibrates on 300 of them, and
+                --precision bf16 is compared on some.
         """
         from spinet.deploy.export import ExportOptions, export
 
         if int8 and precision != "fp32":
-            raise SpinetError("--int8 and --precision bf16 are two precisions; one is allowed")
+            raise SpinetError("--int8 and --precision bf16 exclude each other")
         options = ExportOptions(format, image_size, batch_size, "int8" if int8 else precision, calibration)
         agreement = export(run, out, options)
-        parts = [f"{agreement.matched:.1%} of {agreement.detections} detections"] if agreement.detections else []
+        parts = [f"{agreement.matched:.1%} of {agreement.detections} detections match"] if agreement.detections else []
         parts += [f"raw outputs within {agreement.raw:.1e} of their range"] if agreement.raw else []
-        nothing = (
-            "nothing was found in the pictures, so nothing was compared; see what `spinet evaluate` says of the file"
-        )
+        nothing = "no objects were detected, so nothing was compared; check the file with `spinet evaluate`"
         say(f"compared with the network: {', '.join(parts) or nothing}")
         say(f"{out}")
 

@@ -1,4 +1,4 @@
-"""`spinet predict`: what a trained network finds in photos and videos."""
+"""`spinet predict`: the predictions of a trained model for images and videos."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from spinet.commands.console import say, warn
-from spinet.commands.exported import load_exported
 from spinet.errors import SpinetError
 
 if TYPE_CHECKING:
-    from spinet.predict.predict import PhotoDetector
-    from spinet.predict.predict_classes import PhotoClassifier
+    from spinet.predict.predictor import Predictor
 
 
 def predict_command(args: list[str]) -> None:
-    """Pictures with boxes, and JSON, of photos; guesses of a classifier."""
+    """Predict images and videos: visualizations and JSON."""
 
     def command(
         run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
-        photos: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO")],
+        images: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")],
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("predictions"),
         score: float | None = None,
         top: int | None = None,
@@ -32,106 +30,81 @@ def predict_command(args: list[str]) -> None:
         coco_results: Path | None = None,
         frames: int | None = None,
     ) -> None:
-        """Find objects in photos and videos, or guess the classes of photos; write pictures, videos and JSON.
+        """Detect objects in images and videos, or classify images; write visualizations, videos and JSON.
 
         Args:
-            run: Run folder, weights file, or file of `spinet export`.
-            photos: Photos, folders of photos, videos, and cameras (camera:0).
-            out: Folder to write to.
-            score: Detectors: what is found with less is left out; 0.3 if not given.
-            top: Classifiers: guesses for each photo; 5 if not given.
-            device: `auto`, `cpu`, `cuda` ...; exported files that are no .pt2 run on the CPU.
-            batch_size: Detectors: photos or frames at once; 1 if not given.
-            precision: Of a run's network: fp32 if not given; `auto` measures which is fastest here. Of an exported
-                OpenVINO file: what it was exported for if not given or `auto`.
+            run: Run folder, weights file, or exported file.
+            images: Images, folders of images, videos, and cameras (camera:0).
+            out: Output folder.
+            score: Detectors: leave out objects with lower scores (default 0.3).
+            top: Classifiers: classes per image (default 5).
+            device: `auto`, `cpu`, `cuda` ...; ONNX and OpenVINO files run on the CPU.
+            batch_size: Detectors: images or frames per batch (default 1).
+            precision: Runs and weights files: default fp32; `auto` picks the fastest by a few measured runs. OpenVINO
+                files: default what the file was exported for.
             compile: Runs and weights files: compile the network with torch.compile, on GPUs as a CUDA graph. The first
-                photo takes a minute, and so does each batch of another size.
-            threads: Exported files: how many compute; 0 leaves it to the runtime.
-            coco_results: Detectors: file to write what was found in photos to in COCO's results format too.
-            frames: Videos: stop after so many frames; a camera goes on until Ctrl-C otherwise.
+                image takes a minute, and so does every new batch size.
+            threads: Exported files: CPU threads; 0 leaves the number to the runtime.
+            coco_results: Detectors: also write the objects found in images to this file, in COCO's results format.
+            frames: Videos: stop after this many frames. Cameras run until Ctrl-C otherwise.
         """
-        from spinet.deploy.exported import ExportedClassifier, ExportedDetector
-        from spinet.engine.checkpoint import read_info
-        from spinet.engine.distributed import pick_device
-        from spinet.predict.predict import Predictor
-        from spinet.predict.predict_classes import ClassPredictor
+        from spinet.predict.open import open_model
 
-        if not photos:
-            raise SpinetError("no photo given; name photos, folders of photos or videos after the run")
-        exported = load_exported(run, threads, precision, device)
-        if exported is not None and compile:
-            raise SpinetError(f"--compile is for runs and weights files; {run} was compiled when it was exported")
-        if (exported.info if exported else read_info(run)).kind == "classifier":
-            others = {"score": score, "batch-size": batch_size, "coco-results": coco_results, "frames": frames}
-            _refuse(others, f"for detectors, and {run} holds a classifier")
-            guesser = exported or ClassPredictor.load(run, pick_device(device), precision or "fp32", compile)
-            assert not isinstance(guesser, ExportedDetector)
-            lines = _guesses(guesser, photos, out, 5 if top is None else top)
+        if not images:
+            raise SpinetError("no image given; name images, folders of images or videos after the run")
+        predictor = open_model(run, device=device, precision=precision, threads=threads, compile=compile)
+        if predictor.is_classifier:
+            for_detectors = {"score": score, "batch-size": batch_size, "coco-results": coco_results, "frames": frames}
+            _refuse(for_detectors, f"for detectors, and {run} holds a classifier")
         else:
             _refuse({"top": top}, f"for classifiers, and {run} holds a detector")
-            finder = exported or Predictor.load(run, pick_device(device), precision or "fp32", compile)
-            assert not isinstance(finder, ExportedClassifier)
-            score, batch_size = 0.3 if score is None else score, 1 if batch_size is None else batch_size
-            lines = _pictures(finder, photos, out, score, batch_size, coco_results, frames)
+        score, batch_size = 0.3 if score is None else score, 1 if batch_size is None else batch_size
+        lines = _predict(predictor, images, out, score, 5 if top is None else top, batch_size, coco_results, frames)
         unreadable = 0
         for readable, line in lines:
             (say if readable else warn)(line)
             unreadable += not readable
         if unreadable:
-            photos_of = "photo" if unreadable == 1 else "photos"
-            raise SpinetError(f"{unreadable} {photos_of} could not be read; the others were done")
+            raise SpinetError(
+                f"could not read {unreadable} {'image' if unreadable == 1 else 'images'}; all others were predicted"
+            )
 
     tyro.cli(command, args=args, prog="spinet predict")
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
-    """Raise for an option that was given although nothing would come of it."""
+    """Raise for an option that was given although it has no effect."""
     for name, value in options.items():
         if value is not None:
             raise SpinetError(f"--{name} is {why}")
 
 
-def _pictures(
-    predictor: "PhotoDetector",
-    photos: list[Path],
+def _predict(
+    predictor: "Predictor",
+    sources: list[Path],
     out: Path,
     score: float,
+    top: int,
     batch_size: int,
     coco_results: Path | None,
     frames: int | None,
 ) -> Iterator[tuple[bool, str]]:
-    """Detect, and yield whether a photo could be read, with a line about it."""
-    from spinet.predict.predict import predict_files
+    """Predict, and yield for every image and frame whether it could be read, with a line about it."""
+    from spinet.predict.files import predict_files
     from spinet.predict.video import check_outputs, is_video, predict_video, video_outputs
 
-    videos = [path for path in photos if is_video(path)]
-    files = [path for path in photos if path not in videos]
+    videos = [] if predictor.is_classifier else [path for path in sources if is_video(path)]
+    images = [path for path in sources if path not in videos]
     _refuse({} if videos else {"frames": frames}, "for videos and cameras, and none is named")
-    _refuse({} if files else {"coco-results": coco_results}, "for photos, and none is named")
+    _refuse({} if images else {"coco-results": coco_results}, "for images, and none is named")
     check_outputs(videos, out)
-    if files:
-        found = predict_files(predictor, files, out, score, batch_size=batch_size, coco_results=coco_results)
-        for prediction in found:
-            if prediction.entry is None:
-                yield False, prediction.error
-            else:
-                yield True, f"{prediction.picture}  {_counts(prediction.entry['detections'])}"
+    if images:
+        for prediction in predict_files(
+            predictor, images, out, score_threshold=score, top=top, batch_size=batch_size, coco_results=coco_results
+        ):
+            yield prediction.entry is not None, str(prediction)
         yield True, str(out / "predictions.json")
     for video in videos:
-        for frame in predict_video(predictor, video, out, score, batch_size=batch_size, frames=frames):
-            yield True, f"{video}  frame {frame.number}  {_counts(frame.entry['detections'])}"
+        for frame in predict_video(predictor, video, out, score_threshold=score, batch_size=batch_size, frames=frames):
+            yield True, f"{video}  frame {frame.number}  {frame.summary}"
         yield True, "  ".join(map(str, video_outputs(video, out)))
-
-
-def _guesses(predictor: "PhotoClassifier", photos: list[Path], out: Path, top: int) -> Iterator[tuple[bool, str]]:
-    """As `_pictures`, for a classifier."""
-    from spinet.predict.predict_classes import predict_class_files
-
-    for prediction in predict_class_files(predictor, photos, out, top):
-        yield prediction.entry is not None, str(prediction)
-    yield True, str(out / "predictions.json")
-
-
-def _counts(detections: list[dict[str, object]]) -> str:
-    classes = [str(found["class"]) for found in detections]
-    return ", ".join(f"{classes.count(name)} {name}" for name in sorted(set(classes))) or "nothing found"

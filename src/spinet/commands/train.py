@@ -49,8 +49,10 @@ def demo_command(args: list[str]) -> None:
             seed: Seed of the training.
         """
         from spinet.data.demo import make_demo_dataset
+        from spinet.data.images import find_images
         from spinet.engine.train import train
-        from spinet.predict.predict import Predictor, find_images, predict_files
+        from spinet.predict.files import predict_files
+        from spinet.predict.open import open_model
         from spinet.recipes import RECIPES
 
         say("making the data set: handwritten digits on photos")
@@ -59,12 +61,9 @@ def demo_command(args: list[str]) -> None:
         config = replace(config, seed=seed, data=replace(config.data, root=str(root)))
         result = train(config, folder / "run")
         print_metrics(result.best, as_json=False)
-        import torch
-
-        predictor = Predictor.load(folder / "run", torch.device("cpu"))
-        photos = find_images([root / "val"])[:12]
-        for prediction in predict_files(predictor, photos, folder / "pictures"):
-            say(f"{prediction.picture}")
+        images = find_images([root / "val"])[:12]
+        for prediction in predict_files(open_model(folder / "run", device="cpu"), images, folder / "pictures"):
+            say(f"{prediction.visualization}")
         say(f"trained and evaluated in {result.seconds:.0f} s; your own photos: README.md, 'Your own photos'")
 
     tyro.cli(command, args=args, prog="spinet demo")

@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,6 +63,26 @@ def image_size(path: Path) -> tuple[int, int]:
         return upright_size(image)
 
 
+def find_images(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the given files, and for a folder the images in it (not below it), by name.
+
+    Raises:
+        SpinetError: a path does not exist, or a folder holds no image.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise SpinetError(f"the folder {path} contains no image ({', '.join(IMAGE_SUFFIXES)})")
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise SpinetError(f"there is no image or folder {path}")
+    return files
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image file; errors until it is closed become a SpinetError."""
@@ -95,14 +115,19 @@ def _upright(image: Image.Image, size: tuple[int, int] | None, path: Path) -> Im
     """Apply the EXIF orientation if that agrees with the annotated size."""
     shown = upright_size(image)
     if size is None or size == shown:
-        turn = _UPRIGHT.get(orientation(image))
-        return image if turn is None else image.transpose(turn)
+        return upright(image)
     if size == image.size:
         return image
     raise SpinetError(
         f"the image {path} is {shown[0]} x {shown[1]} pixels (width x height)"
         f" but its annotations say {size[0]} x {size[1]}"
     )
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return an image turned as its EXIF orientation says."""
+    turn = _UPRIGHT.get(orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -1,6 +1,5 @@
-"""Exported files in the place of networks: for single photos, and for the metrics of a data set."""
+"""Exported files in the place of networks: batches in, predictions out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -8,57 +7,25 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from spinet.data.class_transforms import ClassEvalTransform
-from spinet.deploy.graph import letterbox, to_pixels
+from spinet.deploy.graph import to_pixels
 from spinet.deploy.sessions import CPU, Session, open_session
 from spinet.engine.build import ModelInfo
-from spinet.engine.evaluate import ImageDetections, to_image
 from spinet.errors import SpinetError
 from spinet.models.classifier import ClassPredictions
 from spinet.models.detections import Detections, NmsOptions
-from spinet.predict.predict import Prepared, check_photo
 
 
 @dataclass
-class Exported:
+class ExportedModel:
     """An exported file.
 
     Attributes:
         session: runs it.
-        training: always off; `engine.evaluate` asks.
+        training: always off; evaluation asks.
     """
 
     session: Session
     training: bool = False
-
-    @classmethod
-    def load(
-        cls,
-        path: Path,
-        threads: int = 0,
-        precision: Literal["fp32", "bf16"] | None = None,
-        device: torch.device = CPU,
-    ) -> Self:
-        """Open an exported file of any format.
-
-        Args:
-            path: .onnx, .xml or .pt2 file, or the folder of an .xml file.
-            threads: how many compute; 0 leaves it to the runtime.
-            precision: of OpenVINO's arithmetic; what the file was exported for if None.
-            device: of .pt2 files; the others run on the CPU.
-
-        Raises:
-            SpinetError: it is missing, damaged, of another version or for another task, or its runtime is missing.
-        """
-        exported = cls(open_session(path, threads, precision, device))
-        if exported.info.kind != cls.task():
-            raise SpinetError(f"{path} holds a {exported.info.kind}, but a {cls.task()} is asked for")
-        return exported
-
-    @classmethod
-    def task(cls) -> str:
-        """Return the task of the files that this class is for."""
-        raise NotImplementedError
 
     @property
     def info(self) -> ModelInfo:
@@ -67,37 +34,35 @@ class Exported:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the file's input, pixels."""
+        """Height and width of the file's input in pixels."""
         return self.session.manifest.shape
 
-    @property
-    def size(self) -> str:
-        """The same for people: one number if it is a square."""
-        height, width = self.shape
-        return str(height) if height == width else f"{height} x {width}"
-
     def eval(self) -> Self:
-        """Return itself, as networks do: there is nothing to switch."""
+        """Return itself: there is no other mode."""
         return self
 
     def train(self, mode: bool = True) -> Self:
         """Return itself; an exported file cannot be trained.
 
         Raises:
-            SpinetError: it is asked to.
+            SpinetError: `mode` is on.
         """
         if mode:
-            raise SpinetError("an exported file cannot be trained; train the run that it came from")
+            raise SpinetError("an exported file cannot be trained; train the run that it was exported from")
         return self
 
-    def run(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Map any number of images, uint8 RGB `(B, H, W, 3)`, to the file's outputs.
+    def run(self, images: Tensor) -> dict[str, Tensor]:
+        """Map any number of images to the file's outputs.
 
-        The file takes batches of one size; the last one is filled up with grey, and what it finds there left out.
+        The file takes batches of one size; the last one is filled up with grey images.
+
+        Args:
+            images: uint8 RGB `(B, H, W, 3)`, or normalized float `(B, 3, H, W)` as evaluation makes them.
 
         Raises:
-            SpinetError: there is no image, or the images have another size than the file takes.
+            SpinetError: there is no image, or the images do not have the size that the file takes.
         """
+        pixels = images if images.dtype == torch.uint8 else to_pixels(images)
         (height, width), batch = self.shape, self.session.manifest.batch_size
         if len(pixels) == 0 or tuple(pixels.shape[1:]) != (height, width, 3):
             raise SpinetError(
@@ -111,71 +76,20 @@ class Exported:
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-class ExportedDetector(Exported):
-    """An exported detector: a call for a photo of any size, `predict` for the batches of evaluation."""
-
-    @classmethod
-    def task(cls) -> str:
-        """Return the task of the files that this class is for."""
-        return "detector"
-
-    def __call__(self, image: Tensor, score_threshold: float = 0.3) -> ImageDetections:
-        """Find objects in a uint8 RGB photo `(3, H, W)`; boxes and masks come in its own pixels.
-
-        Raises:
-            SpinetError: the photo has no pixels.
-        """
-        [found] = self.find([self.prepare(image)], score_threshold)
-        return found
-
-    def prepare(self, image: Tensor) -> Prepared:
-        """Fit a uint8 RGB photo `(3, H, W)` into the file's input.
-
-        Raises:
-            SpinetError: it has no pixel.
-        """
-        check_photo(image)
-        return Prepared(image, *letterbox(image, self.shape))
-
-    def find(self, photos: Sequence[Prepared], score_threshold: float = 0.3) -> list[ImageDetections]:
-        """Find objects in any number of prepared photos."""
-        found = split_detections(self.run(torch.stack([photo.pixels for photo in photos])), score_threshold)
-        return [
-            to_image(own, photo.scale, photo.image.shape[-2], photo.image.shape[-1])
-            for own, photo in zip(found, photos, strict=True)
-        ]
+class ExportedDetector(ExportedModel):
+    """An exported detector."""
 
     def predict(self, images: Tensor, *, score_threshold: float = NmsOptions().score_threshold) -> list[Detections]:
-        """Find objects in normalised images `(B, 3, H, W)`, as evaluation makes them.
-
-        Args:
-            images: as `data.transforms.EvalTransform` makes them, of the file's `shape`.
-            score_threshold: detections below it are left out; the file itself leaves out those below 0.05.
-        """
-        return split_detections(self.run(to_pixels(images)), score_threshold)
+        """Find objects in images, given as for `run`; the file itself leaves out scores below 0.05."""
+        return split_detections(self.run(images), score_threshold)
 
 
-class ExportedClassifier(Exported):
-    """An exported classifier: a call for a photo of any size, `predict` for the batches of evaluation."""
-
-    @classmethod
-    def task(cls) -> str:
-        """Return the task of the files that this class is for."""
-        return "classifier"
-
-    def __call__(self, image: Tensor, top: int = 5) -> ClassPredictions:
-        """Guess the class of a uint8 RGB photo `(3, H, W)`; scores and labels are `(top,)`, best first.
-
-        Raises:
-            SpinetError: the photo has no pixels.
-        """
-        check_photo(image)
-        guesses = self.predict(ClassEvalTransform(self.info.image_size)(image)[None], top=top)
-        return {"scores": guesses["scores"][0], "labels": guesses["labels"][0]}
+class ExportedClassifier(ExportedModel):
+    """An exported classifier."""
 
     def predict(self, images: Tensor, top: int = 5) -> ClassPredictions:
-        """Guess the classes of normalised images `(B, 3, S, S)`; the background is not among the guesses."""
-        scores = self.run(to_pixels(images))["probabilities"]
+        """Predict the classes of images, given as for `run`; the background is not among them."""
+        scores = self.run(images)["probabilities"]
         first = 1 if self.info.model.background else 0
         best, labels = scores[:, first:].topk(min(top, scores.shape[1] - first), dim=1)
         return {"scores": best, "labels": labels + first}
@@ -187,22 +101,22 @@ def open_exported(
     precision: Literal["fp32", "bf16"] | None = None,
     device: torch.device = CPU,
 ) -> ExportedDetector | ExportedClassifier:
-    """Open an exported file of any format, whatever it holds; see `Exported.load`."""
+    """Open an exported file of any format; arguments and errors as for `open_session`."""
     session = open_session(path, threads, precision, device)
     return ExportedClassifier(session) if session.manifest.info.kind == "classifier" else ExportedDetector(session)
 
 
 def split_detections(outputs: dict[str, Tensor], score_threshold: float) -> list[Detections]:
     """Take the rows that are detections out of outputs of fixed shapes."""
-    found: list[Detections] = []
+    images: list[Detections] = []
     for image, labels in enumerate(outputs["labels"]):
-        real = (labels >= 0) & (outputs["scores"][image] >= score_threshold)
-        own: Detections = {
-            "boxes": outputs["boxes"][image][real],
-            "scores": outputs["scores"][image][real],
-            "labels": labels[real],
+        valid = (labels >= 0) & (outputs["scores"][image] >= score_threshold)
+        detections: Detections = {
+            "boxes": outputs["boxes"][image][valid],
+            "scores": outputs["scores"][image][valid],
+            "labels": labels[valid],
         }
         if "masks" in outputs:
-            own["masks"] = outputs["masks"][image][real]
-        found.append(own)
-    return found
+            detections["masks"] = outputs["masks"][image][valid]
+        images.append(detections)
+    return images

@@ -1,4 +1,4 @@
-"""A graph as a file of each format; nothing here looks at whether it computes the same."""
+"""A graph as a file of each format; `check.py` compares the results."""
 
 import contextlib
 import io
@@ -21,23 +21,23 @@ OPSET = 20
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep back what exporters print and warn of while they work: none of it is for the user."""
+    """Suppress what exporters print and warn about: none of it is for the user."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
 def capture(graph: Graph, manifest: Manifest) -> torch.export.ExportedProgram:
-    """Return the graph as PyTorch's own program, of fixed batch and image size."""
+    """Return the graph as an exported program of PyTorch, of fixed batch and image size."""
     example = torch.zeros(manifest.batch_size, *manifest.shape, 3, dtype=torch.uint8)
     with torch.no_grad(), quiet():
-        # What the network remembers of image sizes would be remembered as parts of the graph.
+        # A first run fills the caches by image size (anchors), which would be traced into the graph otherwise.
         graph(example)
         return torch.export.export(graph, (example,), strict=False)
 
 
 def to_onnx(graph: Graph, manifest: Manifest) -> Any:
-    """Return the graph as an `onnx.ModelProto` with the manifest, and its raw outputs behind those of the manifest."""
+    """Return the graph as an `onnx.ModelProto` with the manifest; its raw outputs follow those of the manifest."""
     onnx = import_extra("onnx", "export", "exporting to ONNX")
     program = capture(graph, manifest)
     try:
@@ -52,7 +52,7 @@ def to_onnx(graph: Graph, manifest: Manifest) -> Any:
             )
     except torch.onnx.errors.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise SpinetError(f"this network has a part that ONNX cannot express: {reason:.200}") from error
+        raise SpinetError(f"this network has an operation that ONNX does not support: {reason:.200}") from error
     assert exported is not None
     proto = exported.model_proto
     onnx.helper.set_model_props(proto, {KEY: manifest.to_json()})
@@ -60,7 +60,7 @@ def to_onnx(graph: Graph, manifest: Manifest) -> Any:
 
 
 def without_raw(proto: Any, names: Sequence[str]) -> Any:
-    """Return a copy of an ONNX model that gives the outputs `names` alone."""
+    """Return a copy of an ONNX model with only the outputs `names`."""
     trimmed = type(proto)()
     trimmed.CopyFrom(proto)
     kept = [output for output in proto.graph.output if output.name in names]
@@ -70,17 +70,17 @@ def without_raw(proto: Any, names: Sequence[str]) -> Any:
 
 
 def onnx_bytes(proto: Any) -> bytes:
-    """Check an ONNX model with ONNX's own checker and return it as one file.
+    """Check an ONNX model with ONNX's checker and return its bytes.
 
     Raises:
-        SpinetError: it is larger than a file of this format may be.
+        SpinetError: it is larger than 2 GiB, the limit of the format.
     """
     onnx = import_extra("onnx", "export", "exporting to ONNX")
     try:
         content: bytes = proto.SerializeToString()
     except (ValueError, RuntimeError):
         raise SpinetError(
-            "the network is too large for one ONNX file, which holds 2 GiB; --format pt2 takes it"
+            "the network is too large for an ONNX file, which holds at most 2 GiB; the format pt2 has no limit"
         ) from None
     onnx.checker.check_model(content, full_check=True)
     return content
@@ -94,19 +94,19 @@ def to_openvino(content: bytes, manifest: Manifest) -> Any:
     return model
 
 
-def quantise(model: Any, pictures: Sequence[Tensor], manifest: Manifest) -> Any:
-    """Return an OpenVINO model in 8-bit integers, where NNCF finds that it may be.
+def quantise(model: Any, images: Sequence[Tensor], manifest: Manifest) -> Any:
+    """Return an OpenVINO model in 8-bit integers where NNCF supports them.
 
     Args:
-        model: `openvino.Model`, in float.
-        pictures: uint8 RGB `(H, W, 3)`, from which the ranges of values are taken.
+        model: `openvino.Model` in floating point.
+        images: uint8 RGB `(H, W, 3)`, which calibrate the value ranges.
         manifest: of the new model.
     """
     nncf = import_extra("nncf", "export", "exporting in 8-bit integers")
     size = manifest.batch_size
     batches = [
-        torch.stack([pictures[(start + index) % len(pictures)] for index in range(size)]).numpy()
-        for start in range(0, len(pictures), size)
+        torch.stack([images[(start + index) % len(images)] for index in range(size)]).numpy()
+        for start in range(0, len(images), size)
     ]
     with quiet(), contextlib.redirect_stderr(io.StringIO()):
         small = nncf.quantize(
@@ -128,7 +128,7 @@ def save_openvino(model: Any, folder: Path, name: str) -> list[Path]:
 
 
 def save_program(program: torch.export.ExportedProgram, path: Path, manifest: Manifest) -> None:
-    """Write PyTorch's own program with the manifest."""
+    """Write an exported program of PyTorch with the manifest."""
     with quiet(), path.open("wb") as file:
         torch.export.save(program, file, extra_files={KEY: manifest.to_json()})
         file.flush()

@@ -1,4 +1,4 @@
-"""What is exported: a network with its pre-processing before it and the choice of detections behind it."""
+"""What is exported: a network with its preprocessing and the selection of detections."""
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,13 @@ from spinet.models.detections import NmsOptions, select_detections
 from spinet.models.rcnn import RCNN
 from spinet.models.retinanet import RetinaNet
 
-# The grey levels nearest to the mean colour. The models were trained with a padding of exactly the mean, which no whole
-# grey levels express; so a pixel of just these three values means it. A photo's own change by a third of a level.
+# The 8-bit colour nearest to the mean. Networks were trained with padding of exactly the mean, which 8 bits cannot
+# express, so a pixel of exactly this colour stands for it. Such pixels of an image itself change by a third of a level.
 PAD_COLOUR = tuple(round(255 * mean) for mean in IMAGE_MEAN)
 
 
 class Normalise(nn.Module):
-    """From grey levels to what networks take, with the constants of `data.transforms`."""
+    """Normalizes 8-bit images with the constants of `data.transforms`."""
 
     mean: Tensor
     std: Tensor
@@ -38,11 +38,11 @@ class Normalise(nn.Module):
 
 
 class DetectorGraph(nn.Module):
-    """A detector from grey levels to detections of fixed shapes.
+    """A detector from 8-bit images to detections of fixed shapes.
 
     Attributes:
-        output_names: of what `forward` returns.
-        raw_names: of what `raw` adds to it.
+        output_names: names of the outputs of `forward`.
+        raw_names: names of the raw outputs that follow them.
     """
 
     def __init__(self, model: Detector) -> None:
@@ -58,20 +58,20 @@ class DetectorGraph(nn.Module):
 
         Returns:
             Boxes `(N, 100, 4)` XYXY in pixels of the input, scores `(N, 100)` and labels `(N, 100)`, best first, filled
-            up with score 0 and label -1; where there is a mask head, masks `(N, 100, 28, 28)` inside the boxes. Behind
-            them for RetinaNet what it computed them from: class logits `(N, A, K)` and box offsets `(N, A, 4)`.
+            up with score 0 and label -1; with a mask head, masks `(N, 100, 28, 28)` inside the boxes. RetinaNet adds
+            the raw outputs: class logits `(N, A, K)` and box offsets `(N, A, 4)`.
         """
         images = self.normalise(images)
         if isinstance(self.model, RCNN):
-            found: tuple[Tensor, ...] = self.model(images)
-            return found
+            detections: tuple[Tensor, ...] = self.model(images)
+            return detections
         logits, deltas = self.model(images)
         candidates = self.model.choose(logits, deltas, images.shape[-2], images.shape[-1])
         return (*select_detections(*candidates, NmsOptions()), logits, deltas)
 
 
 class ClassifierGraph(nn.Module):
-    """A classifier from grey levels to probabilities."""
+    """A classifier from 8-bit images to probabilities."""
 
     output_names = ("probabilities",)
     raw_names = ()
@@ -82,7 +82,7 @@ class ClassifierGraph(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
-        """Map uint8 RGB `(N, S, S, 3)` to the probabilities `(N, K)` of all classes, a background's among them."""
+        """Map uint8 RGB `(N, S, S, 3)` to the probabilities `(N, K)` of all classes, including a background."""
         return (self.model(self.normalise(images)).float().softmax(dim=1),)
 
 
@@ -95,12 +95,12 @@ def create_graph(model: Model) -> Graph:
 
 
 def prepare(model: Model) -> Model:
-    """Return the network as it computes fastest, with the same results but for rounding."""
+    """Return the network in its fastest form; results are the same up to rounding."""
     return fuse(model.eval())
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Turn normalised images `(N, 3, H, W)` back into the grey levels `(N, H, W, 3)` that they were made of.
+    """Turn normalized images `(N, 3, H, W)` back into the uint8 images `(N, H, W, 3)` that they were made from.
 
     >>> to_pixels(torch.zeros(1, 3, 1, 1)).tolist()
     [[[[124, 116, 104]]]]
@@ -110,15 +110,15 @@ def to_pixels(images: Tensor) -> Tensor:
 
 
 def letterbox(image: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Fit a photo into what an exported detector takes, as `data.transforms.EvalTransform` does.
+    """Fit an image into the input of an exported detector, as `data.transforms.EvalTransform` does.
 
     Args:
         image: uint8 RGB `(3, H, W)`.
         shape: height and width of the input, pixels.
 
     Returns:
-        uint8 RGB `(*shape, 3)`, the photo in the upper left corner and `PAD_COLOUR` around it, and the scale `(2,)` as
-        (x, y): input divided by photo.
+        uint8 RGB `(*shape, 3)`, the image in the upper left corner and `PAD_COLOUR` around it, and the scale `(2,)` as
+        (x, y): input size divided by image size.
     """
     height, width = image.shape[-2:]
     rows, columns = fit((height, width), shape)

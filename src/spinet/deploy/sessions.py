@@ -1,4 +1,4 @@
-"""Running the files of each format: grey levels in, the outputs by their names."""
+"""Runs the files of each format: uint8 images in, named outputs out."""
 
 import contextlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
-from spinet.deploy.manifest import KEY, ExportFormat, Manifest, Precision
+from spinet.deploy.manifest import KEY, ExportFormat, ExportPrecision, Manifest
 from spinet.engine.checkpoint import holds_weights
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
@@ -23,7 +23,7 @@ class Session(Protocol):
     """A file that is ready to run.
 
     Attributes:
-        manifest: what the file says about itself.
+        manifest: its description.
     """
 
     manifest: Manifest
@@ -39,7 +39,7 @@ class OnnxSession:
     Args:
         model: a path or the bytes of the file.
         where: names the file in errors.
-        threads: how many compute; 0 leaves it to the runtime.
+        threads: CPU threads; 0 leaves the number to the runtime.
     """
 
     def __init__(self, model: Path | bytes, where: str, threads: int = 0) -> None:
@@ -50,7 +50,7 @@ class OnnxSession:
         try:
             source = model if isinstance(model, bytes) else str(model)
             self._session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors have no common class
+        except Exception as error:  # onnxruntime's errors have no common base class
             raise SpinetError(f"onnxruntime could not read {where}: {_first_line(error)}") from None
         self.manifest = Manifest.from_json(self._session.get_modelmeta().custom_metadata_map.get(KEY), where)
         self._names = [output.name for output in self._session.get_outputs()]
@@ -67,8 +67,8 @@ class OpenVinoSession:
     Args:
         model: a path, or an `openvino.Model`.
         where: names the file in errors.
-        threads: how many compute; 0 leaves it to the runtime.
-        precision: of the arithmetic; the manifest's if None. What is quantised stays so.
+        threads: CPU threads; 0 leaves the number to the runtime.
+        precision: of the arithmetic; the manifest's if None. Quantized layers stay quantized.
     """
 
     def __init__(
@@ -88,17 +88,17 @@ class OpenVinoSession:
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """See `Session`."""
         values = self._request.infer({"images": images.numpy()})
-        # Copies: the runtime overwrites its own with the next images.
+        # Copies, because the runtime reuses its buffers for the next images.
         return {name: torch.from_numpy(value.copy()) for name, value in zip(self._names, values.values(), strict=True)}
 
 
 @cache
 def openvino_core() -> Any:
-    """Return OpenVINO's `Core`, one for the whole process, which stays.
+    """Return OpenVINO's `Core`, a single one that lives as long as the process.
 
-    Every Core gives its thread another stack for signal handlers, and takes it away in the end. When an older one ends
-    first, what it has restored is a stack that is gone, and the next signal with a handler, such as the end of a data
-    loader's process, kills this process without a word (OpenVINO 2026.4, intel_cpu plugin).
+    Every Core installs its own stack for signal handlers and restores the previous one when it ends. If an older Core
+    ends first, the newer one restores a stack that no longer exists, and the next handled signal, such as the end of a
+    data loader's process, kills this process silently (OpenVINO 2026.4, intel_cpu plugin).
 
     Raises:
         SpinetError: OpenVINO is not installed.
@@ -106,22 +106,22 @@ def openvino_core() -> Any:
     return import_extra("openvino", "export", "computing with OpenVINO").Core()
 
 
-def openvino_settings(precision: Precision, threads: int) -> dict[str, Any]:
-    """Return OpenVINO's settings for the lowest latency; 0 threads leave it to the runtime."""
-    # Some processors would take bf16 unasked.
+def openvino_settings(precision: ExportPrecision, threads: int) -> dict[str, Any]:
+    """Return OpenVINO's settings for the lowest latency; 0 threads leave the number to the runtime."""
+    # Without a hint, some processors choose bf16.
     hint = "bf16" if precision == "bf16" else "f32"
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
     return settings | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
 
 
 class ProgramSession:
-    """A program of `torch.export`, on any device of PyTorch's.
+    """A program of `torch.export`, on any device of PyTorch.
 
     Args:
         path: the file.
         where: names it in errors.
-        threads: how many compute, in this whole process; 0 leaves it as it is.
-        raw_names: of outputs behind those of the manifest, where they are wanted too.
+        threads: CPU threads of the whole process; 0 leaves the number as it is.
+        raw_names: names of the outputs that follow those of the manifest, if there are any.
         device: where it runs, whatever it was exported on.
     """
 
@@ -133,14 +133,14 @@ class ProgramSession:
         raw_names: Sequence[str] = (),
         device: torch.device = CPU,
     ) -> None:
-        import torchvision  # noqa: F401  (its operators are in the program)
+        import torchvision  # noqa: F401  (registers its operators)
 
         if threads:
             torch.set_num_threads(threads)
         extra = {KEY: ""}
         try:
             program = torch.export.load(path, extra_files=extra)
-        except Exception as error:  # whatever a damaged archive makes of it
+        except Exception as error:  # any error raised by a corrupt archive
             raise SpinetError(f"PyTorch could not read {where}: {_first_line(error)}") from None
         self.manifest = Manifest.from_json(extra[KEY], where)
         self._names = (*self.manifest.outputs, *raw_names)
@@ -155,15 +155,15 @@ class ProgramSession:
 
 
 def move_program(program: torch.export.ExportedProgram, device: torch.device) -> torch.export.ExportedProgram:
-    """Return a program with its weights, and all that it makes anew, on a device."""
+    """Return a program with its weights, and all tensors that it creates, on a device."""
     moved: torch.export.ExportedProgram = move_to_device_pass(program, str(device))
     return moved
 
 
 def exported_file(path: Path) -> Path | None:
-    """Return the exported file that a path means, itself or the .xml file in an OpenVINO folder; None if it is none.
+    """Return the exported file that a path stands for: itself, or the .xml in an OpenVINO folder; None otherwise.
 
-    A run folder means its weights, whatever was exported into it.
+    A run folder stands for its weights, even if it contains exported files.
     """
     if path.suffix in SUFFIXES and not path.is_dir():
         return path
@@ -185,31 +185,31 @@ def open_session(
     """Open an exported file of any format.
 
     Raises:
-        SpinetError: it is missing, damaged, not ours or of another version, its runtime is not installed, or it does
-            not compute in `precision` or on `device`.
+        SpinetError: it is missing, corrupt, not written by Spinet or of another version, its runtime is not installed,
+            or does not support `precision`, `threads` or `device`.
     """
     file = exported_file(path)
     if file is None:
-        raise SpinetError(f"{path} is no exported file; allowed are {', '.join(SUFFIXES)} and folders with one .xml")
+        raise SpinetError(f"{path} is not an exported file; expected {', '.join(SUFFIXES)} or a folder with one .xml")
     if not file.is_file():
         raise SpinetError(f"there is no exported file {path}")
     if threads < 0:
-        raise SpinetError(f"threads is {threads}; allowed is 1 or more, or 0 to leave it to the runtime")
+        raise SpinetError(f"threads is {threads}; it must be at least 1, or 0 to leave the number to the runtime")
     kind = SUFFIXES[file.suffix]
     if kind != "pt2" and device.type != "cpu":
-        raise SpinetError(f"{path} runs on the CPU here; {device} is for files of --format pt2")
+        raise SpinetError(f"{path} runs on the CPU only; the device {device} is for .pt2 files")
     if kind == "openvino":
         if not file.with_suffix(".bin").is_file():
-            raise SpinetError(f"{file} lacks its other half, {file.with_suffix('.bin').name}, beside it")
+            raise SpinetError(f"{file} has no weights: {file.with_suffix('.bin').name} must be beside it")
         return OpenVinoSession(file, str(path), threads, precision)
     if precision == "bf16":
-        raise SpinetError(f"{path} computes in fp32; bf16 is for files of --format openvino")
+        raise SpinetError(f"{path} computes in fp32; bf16 is for OpenVINO files")
     if kind == "onnx":
         return OnnxSession(file, str(path), threads)
     return ProgramSession(file, str(path), threads, device=device)
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line that says something; OpenVINO says first where in its code it failed."""
+    """Return the first informative line; OpenVINO starts with places in its own code."""
     lines = [line for line in str(error).strip().splitlines() if not line.startswith(("Exception from ", "Check '"))]
     return (lines or [type(error).__name__])[0][:200]

@@ -282,7 +282,7 @@ def _check_run(config: TrainConfig, run: Path | None) -> None:
     """Refuse a folder that other settings have trained in."""
     if not config.data.root:
         folder = "image folders" if config.model.head == "classifier" else "a folder in COCO, YOLO or Pascal VOC format"
-        raise SpinetError(f"data.root is not set; pass --data.root DIR, {folder}")
+        raise SpinetError(f"data.root is not set; it must be {folder}")
     # Without a state nothing has been trained: a start that failed may be corrected.
     if run is None or not (run / "state.pt").is_file() or not (run / "config.json").is_file():
         return
@@ -293,4 +293,4 @@ def _check_run(config: TrainConfig, run: Path | None) -> None:
     harmful = [name for name in changed if name not in HARMLESS]
     if harmful:
         shown = ", ".join(f"{name} was {changed[name][0]!r}, now {changed[name][1]!r}" for name in harmful[:4])
-        raise SpinetError(f"{run} was trained with other settings ({shown}); choose another --run folder")
+        raise SpinetError(f"{run} was trained with other settings ({shown}); choose another run folder")

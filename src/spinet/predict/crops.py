@@ -1,6 +1,6 @@
-"""From boxes to classes: image folders of the objects of a detection data set.
+"""Image folders for classification, cropped from the boxes of a detection dataset.
 
-The paper's iNaturalist-bbox (v1, section 5.6) is made so: each box enlarged to 1.5 times its width and height.
+The paper's iNaturalist-bbox (v1, section 5.6) is such a dataset: each box enlarged to 1.5 times its width and height.
 """
 
 import io
@@ -27,9 +27,9 @@ from spinet.files import write_atomically
 
 SPLITS = ("train", "val")
 JPEG_QUALITY = 95
-# Bytes of a folder's name; most file systems allow 255.
+# Bytes of a folder name; most file systems allow 255.
 LONGEST_NAME = 200
-# Names that Windows keeps for devices.
+# Names that Windows reserves for devices.
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -38,10 +38,10 @@ class CropReport:
     """What `crop_boxes` wrote and what it left out.
 
     Attributes:
-        crops: for each split, how many crops each class has.
-        small: for each split, how many boxes were smaller than `min_side`.
-        left_out: classes that only the val split has, which nobody could learn; they have no folder.
-        folders: the folder of each class whose name is no file name.
+        crops: crops per class, for each split.
+        small: boxes smaller than `min_side`, for each split.
+        left_out: classes without training boxes, which have no folder.
+        folders: the folder of each class whose name cannot be a file name.
     """
 
     crops: dict[str, dict[str, int]]
@@ -51,8 +51,8 @@ class CropReport:
 
 
 def crop_boxes(
-    root: Path,
-    out: Path,
+    root: str | Path,
+    out: str | Path,
     *,
     splits: Sequence[str] = SPLITS,
     context: float = 1.5,
@@ -60,54 +60,55 @@ def crop_boxes(
     min_side: float = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> CropReport:
-    """Write `OUT/{train,val}/CLASS/*.jpg` of the objects of a detection data set; crowd regions are left out.
+    """Write the objects of a detection dataset as `OUT/{train,val}/CLASS/*.jpg`, without crowd regions.
 
-    Beside them `OUT/crops.json` says how they were made. Nothing is left behind when it fails.
+    `OUT/crops.json` holds the settings. Nothing is left behind on errors.
 
     Args:
         root: a folder that `CocoDataset` reads.
-        out: a folder that is not there yet, or empty.
-        splits: which to crop.
-        context: width and height of a crop divided by those of its box; what is outside the image is cut off.
-        size: crops with a longer side are made smaller, to this many pixels.
-        min_side: boxes with a shorter side are left out, pixels.
-        progress: called with the number of crops written and of all.
+        out: a new or empty folder.
+        splits: the splits to crop.
+        context: crop size divided by box size; crops end at the edge of the image.
+        size: crops whose long side is longer are shrunk to it, in pixels.
+        min_side: boxes with a shorter side are skipped, in pixels.
+        progress: called with the number of crops written and the total.
 
     Raises:
-        SpinetError: an argument is out of range, the data set is faulty, fewer than two classes have boxes, or
+        SpinetError: an argument is out of range, the dataset is invalid, fewer than two classes have boxes, or
             writing failed.
     """
+    root, out = Path(root), Path(out)
     _check(out, context, size, min_side)
     datasets = {split: CocoDataset(root, split) for split in splits}
     objects = {split: _objects(dataset, min_side) for split, dataset in datasets.items()}
-    all_boxes = {split: sum(len(sample.boxes) for sample in dataset.samples) for split, dataset in datasets.items()}
-    classes = {split: {each.name for each in found} for split, found in objects.items()}
-    every = set().union(*classes.values())
-    learnt = classes.get("train", every)
-    if len(learnt) < 2:
-        found = ", ".join(learnt) or "none"
-        raise SpinetError(f"{root} has boxes of fewer than two classes ({found}); classification needs two or more")
-    kept = {split: [each for each in found if each.name in learnt] for split, found in objects.items()}
-    folders = folder_names(learnt)
+    boxes = {split: sum(len(sample.boxes) for sample in dataset.samples) for split, dataset in datasets.items()}
+    classes = {split: {crop.name for crop in crops} for split, crops in objects.items()}
+    all_classes = set().union(*classes.values())
+    trained = classes.get("train", all_classes)
+    if len(trained) < 2:
+        names = ", ".join(trained) or "none"
+        raise SpinetError(f"{root} has boxes of fewer than two classes ({names}); classification needs at least two")
+    kept = {split: [crop for crop in crops if crop.name in trained] for split, crops in objects.items()}
+    folders = folder_names(trained)
     report = CropReport(
-        crops={split: dict(Counter(each.name for each in found)) for split, found in kept.items()},
-        small={split: all_boxes[split] - len(found) for split, found in objects.items()},
-        left_out=tuple(sorted(every - learnt)),
+        crops={split: dict(Counter(crop.name for crop in crops)) for split, crops in kept.items()},
+        small={split: boxes[split] - len(crops) for split, crops in objects.items()},
+        left_out=tuple(sorted(all_classes - trained)),
         folders={name: folder for name, folder in folders.items() if name != folder},
     )
     settings = {"context": context, "size": size, "min_side": min_side, "folders": report.folders}
     done, total = 0, sum(map(len, kept.values()))
-    with _built_apart(out) as built:
+    with _new_folder(out) as built:
         write_atomically(built / "crops.json", json.dumps(settings, indent=1) + "\n")
         for split, dataset in datasets.items():
-            for folder in {folders[each.name] for each in kept[split]}:
+            for folder in {folders[crop.name] for crop in kept[split]}:
                 (built / split / folder).mkdir(parents=True)
-            for index, group in groupby(kept[split], key=lambda each: each.image):
+            for index, group in groupby(kept[split], key=lambda crop: crop.image):
                 image, sample = dataset.image(index), dataset.samples[index]
-                for each in group:
-                    window = crop_window(sample.boxes[each.place].tolist(), context, sample.width, sample.height)
-                    # Image ids are unique in a split, so that these names are.
-                    file = built / split / folders[each.name] / f"{sample.image_id:06}-{each.place:03}.jpg"
+                for crop in group:
+                    window = crop_window(sample.boxes[crop.box].tolist(), context, sample.width, sample.height)
+                    # Image ids are unique within a split, hence these names too.
+                    file = built / split / folders[crop.name] / f"{sample.image_id:06}-{crop.box:03}.jpg"
                     file.write_bytes(_jpeg(image, window, size))
                     done += 1
                 if progress:
@@ -116,13 +117,13 @@ def crop_boxes(
 
 
 def crop_window(box: Iterable[float], context: float, width: int, height: int) -> tuple[int, int, int, int]:
-    """Return the part of an image around a box, in whole pixels (left, top, right, bottom).
+    """Return the crop around a box in integer pixels (left, top, right, bottom).
 
     Args:
         box: XYXY in pixels, inside the image.
-        context: width and height of the part divided by those of the box.
-        width: of the image.
-        height: of the image.
+        context: crop size divided by box size.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
 
     >>> crop_window((10, 10, 30, 20), 1.5, 100, 100), crop_window((0, 0, 20, 20), 1.5, 100, 22)
     ((5, 7, 35, 23), (0, 0, 25, 22))
@@ -138,7 +139,7 @@ def crop_window(box: Iterable[float], context: float, width: int, height: int) -
 
 
 def folder_names(names: Iterable[str]) -> dict[str, str]:
-    """Return a folder name for each class name: itself where it is one, and never the same for two.
+    """Return a unique folder name for each class name: the name itself if it is a valid file name.
 
     >>> folder_names(["cat", "Cat", "a/b", "a:b"])
     {'Cat': 'Cat', 'a/b': 'a_b', 'a:b': 'a_b-2', 'cat': 'cat-2'}
@@ -148,7 +149,7 @@ def folder_names(names: Iterable[str]) -> dict[str, str]:
     for name in sorted(set(names)):
         safe = _safe(name)
         folder, number = safe, 1
-        # Some file systems take capitals and small letters for the same.
+        # Some file systems ignore case.
         while folder.casefold() in taken:
             number += 1
             folder = f"{safe}-{number}"
@@ -165,37 +166,37 @@ def _safe(name: str) -> str:
 
 def _check(out: Path, context: float, size: int | None, min_side: float) -> None:
     if not 1 <= context < math.inf:
-        raise SpinetError(f"context is {context}; allowed is 1 (the box alone) or more")
+        raise SpinetError(f"context is {context}; it must be at least 1, the box itself")
     if size is not None and size < 1:
-        raise SpinetError(f"size is {size}; allowed is any whole number of pixels from 1")
+        raise SpinetError(f"size is {size}; it must be at least 1 pixel")
     if not 0 <= min_side < math.inf:
-        raise SpinetError(f"min_side is {min_side}; allowed is 0 or more pixels")
+        raise SpinetError(f"min_side is {min_side}; it must be at least 0 pixels")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise SpinetError(f"{out} is there already; allowed is a new folder or an empty one")
+        raise SpinetError(f"{out} exists already; the output must be a new or empty folder")
 
 
 class _Object(NamedTuple):
-    """An object to crop: the place of its image, its own among the boxes, and its class."""
+    """An object to crop: the indices of its image and its box, and its class name."""
 
     image: int
-    place: int
+    box: int
     name: str
 
 
 def _objects(dataset: CocoDataset, min_side: float) -> list[_Object]:
     """Return the objects that are large enough, image by image."""
-    found = []
+    objects = []
     for index, sample in enumerate(dataset.samples):
         sides = (sample.boxes[:, 2:] - sample.boxes[:, :2]).amin(dim=1)
         for box, (side, label) in enumerate(zip(sides.tolist(), sample.labels.tolist(), strict=True)):
             if side >= min_side:
-                found.append(_Object(index, box, dataset.class_names[label]))
-    return found
+                objects.append(_Object(index, box, dataset.class_names[label]))
+    return objects
 
 
 @contextmanager
-def _built_apart(out: Path) -> Iterator[Path]:
-    """Give a folder that becomes `out` at the end, or goes away, so that nobody sees half of it."""
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `out` at the end, or is deleted on errors."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".crops-", dir=out.parent) as temporary:
@@ -210,12 +211,12 @@ def _built_apart(out: Path) -> Iterator[Path]:
 
 
 def _jpeg(image: Tensor, window: tuple[int, int, int, int], size: int | None) -> bytes:
-    """Return a part of an image as a JPEG file, its long side at most `size`."""
+    """Return a crop as a JPEG file, its long side at most `size`."""
     left, top, right, bottom = window
     picture: Image.Image = to_pil_image(image[:, top:bottom, left:right])
     if size is not None and max(picture.size) > size:
         picture.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    # Colour at full resolution (4:4:4), which small crops need most.
+    # Full colour resolution (4:4:4): small crops suffer most from halving it.
     picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Videos and cameras in, annotated videos and a line of JSON for every frame out; by PyAV, of the extra `video`."""
+"""Videos and cameras in, annotated videos and one line of JSON per frame out, by PyAV (the extra `video`)."""
 
 import json
 import sys
@@ -12,30 +12,29 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torchvision.transforms.v2.functional import to_pil_image
 
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
 from spinet.files import refuse_replacing
 from spinet.predict.ahead import ahead
-from spinet.predict.detections_json import detections_json
-from spinet.predict.pictures import draw_detections
-from spinet.predict.predict import PhotoDetector, Prepared
+from spinet.predict.predictor import Predictor, Prepared, check_options
+from spinet.predict.results import DetectionResult
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv")
 CAMERA = "camera:"
-# What FFmpeg calls the cameras of each system, and one of them by its number.
+# FFmpeg's input format for cameras on each system, and its name for one camera.
 DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
-# Share of a video's stated length that may be missing at its end; containers round.
+# Fraction of a video's stated length that may be missing at its end, because containers round it.
 MISSING = 0.02
 
 
 @dataclass(frozen=True)
 class FramePrediction:
-    """What was found in one frame: its line in the JSON file."""
+    """The prediction for one frame: its line in the JSON file, and what was found in few words."""
 
     number: int
     entry: dict[str, Any]
+    summary: str
 
 
 def is_video(source: Path | str) -> bool:
@@ -44,10 +43,10 @@ def is_video(source: Path | str) -> bool:
 
 
 def device_of(source: str, platform: str = sys.platform) -> tuple[str, str | None]:
-    """Return what FFmpeg has to open for a file or `camera:0`, and its format if that cannot be seen from the file.
+    """Return what FFmpeg opens for a file or `camera:0`, and the input format of a camera.
 
     Raises:
-        SpinetError: a camera has no name, or the system's cameras are not known.
+        SpinetError: a camera has no name, or cameras are not supported on this system.
 
     >>> device_of("camera:0", "linux"), device_of("walk.mp4")
     (('/dev/video0', 'v4l2'), ('walk.mp4', None))
@@ -56,11 +55,11 @@ def device_of(source: str, platform: str = sys.platform) -> tuple[str, str | Non
         return source, None
     name = source.removeprefix(CAMERA)
     if not name or (platform != "win32" and not name.isdigit()):
-        raise SpinetError(f"{source!r} names no camera; allowed is {CAMERA} and its number, such as camera:0")
+        raise SpinetError(f"{source!r} names no camera; expected {CAMERA} and its number, such as camera:0")
     if platform not in DEVICES:
-        raise SpinetError(f"cameras of the system {platform!r} are not known; known are {', '.join(sorted(DEVICES))}")
-    kind, pattern = DEVICES[platform]
-    return pattern.format(name), kind
+        raise SpinetError(f"cameras are not supported on {platform!r}, only on {', '.join(sorted(DEVICES))}")
+    input_format, pattern = DEVICES[platform]
+    return pattern.format(name), input_format
 
 
 def video_outputs(source: Path | str, out: Path) -> tuple[Path, Path]:
@@ -70,50 +69,47 @@ def video_outputs(source: Path | str, out: Path) -> tuple[Path, Path]:
 
 
 def check_outputs(sources: Sequence[Path | str], out: Path) -> None:
-    """Make sure that no annotated video takes the place of a source, or of another annotated one.
-
-    Raises:
-        SpinetError: one does.
-    """
+    """Raise a SpinetError if an annotated video would replace a source or another annotated video."""
     files = [Path(source) for source in sources if not str(source).startswith(CAMERA)]
     refuse_replacing([video_outputs(source, out)[0] for source in sources], files)
 
 
 def predict_video(
-    predictor: PhotoDetector,
+    predictor: Predictor,
     source: Path | str,
     out: Path,
-    score_threshold: float = 0.3,
     *,
+    score_threshold: float = 0.3,
     batch_size: int = 1,
     frames: int | None = None,
 ) -> Iterator[FramePrediction]:
-    """Detect objects in every frame; write `NAME.mp4` with them drawn and `NAME.jsonl`, one line a frame.
+    """Detect objects in every frame; write `NAME.mp4` with them drawn and `NAME.jsonl` with one line per frame.
 
-    Both files appear under their names when the video ends, or is interrupted; what was done until then is in them.
+    Both files get their names when the video ends or is interrupted, and hold all frames until then.
 
     Args:
         predictor: the detector.
         source: a video file, or `camera:0`.
         out: folder for both files.
-        score_threshold: detections below it are left out.
+        score_threshold: objects with lower scores are left out.
         batch_size: frames that go through the network at once.
-        frames: stop after so many.
+        frames: stop after this many.
 
     Raises:
-        SpinetError: PyAV is not installed, the video cannot be opened or ends in the middle, or would be replaced by
-            the annotated one.
+        SpinetError: PyAV is not installed, an option is out of range, the video cannot be opened, is truncated, or
+            would be replaced by the annotated one.
     """
+    check_options(score_threshold, batch_size=batch_size)
     av = import_extra("av", "video", "reading videos")
     check_outputs([source], out)
     try:
-        name, kind = device_of(str(source))
-        container = av.open(name, format=kind)
+        name, input_format = device_of(str(source))
+        container = av.open(name, format=input_format)
     except (av.error.FFmpegError, OSError) as error:
         raise SpinetError(f"could not open the video {source}: {error.strerror or error}") from None
     with container:
         if not container.streams.video:
-            raise SpinetError(f"{source} holds no video, only {len(container.streams)} streams of other kinds")
+            raise SpinetError(f"{source} contains no video stream, only {len(container.streams)} of other kinds")
         prepared = ahead(_prepared(av, container, predictor, str(source), frames), 2 * batch_size)
         # The thread that decodes has to end before the container is closed.
         with (
@@ -121,22 +117,19 @@ def predict_video(
             _Outputs(av, *video_outputs(source, out), container.streams.video[0].average_rate) as outputs,
         ):
             for batch in _batches(prepared, batch_size):
-                found = predictor.find([photo for _, _, photo in batch], score_threshold)
-                for (number, seconds, photo), own in zip(batch, found, strict=True):
-                    entry = {"frame": number, "time": seconds, "detections": detections_json(own, predictor.info)}
-                    outputs.write(draw_detections(to_pil_image(photo.image), own, predictor.info.class_names), entry)
-                    yield FramePrediction(number, entry)
+                results = predictor.predict_batch([image for _, _, image in batch], score_threshold)
+                for (number, seconds, _), result in zip(batch, results, strict=True):
+                    assert isinstance(result, DetectionResult)
+                    entry = {"frame": number, "time": seconds, "detections": result.to_dict()["detections"]}
+                    outputs.write(result.plot(), entry)
+                    yield FramePrediction(number, entry, result.summary())
 
 
 Frame = tuple[int, float, Prepared]
 
 
-def _prepared(av: Any, container: Any, predictor: PhotoDetector, source: str, frames: int | None) -> Iterator[Frame]:
-    """Frames with their numbers and seconds.
-
-    Raises:
-        SpinetError: they end before the video should.
-    """
+def _prepared(av: Any, container: Any, predictor: Predictor, source: str, frames: int | None) -> Iterator[Frame]:
+    """Yield frames with their numbers and times; raise a SpinetError if they end before the video should."""
     stream = container.streams.video[0]
     number, seconds, why = 0, 0.0, "no frames come after it"
     try:
@@ -150,18 +143,18 @@ def _prepared(av: Any, container: Any, predictor: PhotoDetector, source: str, fr
     else:
         length = float(container.duration / av.time_base) if container.duration else 0.0
         rate = float(stream.average_rate or 25)
-        # Some containers state the number of frames, some the length, some neither: then any end is the end.
-        whole = number >= stream.frames * (1 - MISSING) and seconds + 2 / rate >= length * (1 - MISSING)
-        if number == frames or whole:
+        # Some containers state the number of frames, some the length, some neither: then any end will do.
+        complete = number >= stream.frames * (1 - MISSING) and seconds + 2 / rate >= length * (1 - MISSING)
+        if number == frames or complete:
             return
     raise SpinetError(
-        f"the video {source} ends in the middle, after {number} frames ({seconds:.2f} seconds): {why}; "
-        "what was found until there has been written"
+        f"the video {source} is truncated: it ends after {number} frames ({seconds:.2f} seconds), {why}; "
+        "the predictions up to there have been written"
     )
 
 
 def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
-    """Groups of `size` frames; what comes before an error is given before it is raised."""
+    """Group frames by `size`; an error is raised after the frames before it."""
     group: list[Frame] = []
     try:
         for frame in frames:
@@ -200,7 +193,7 @@ class _Outputs:
             self.container = self.av.open(str(self.partial), "w")
             codec = "libx264" if "libx264" in self.av.codecs_available else "mpeg4"
             self.stream = self.container.add_stream(codec, rate=self.rate)
-            # The colours of most players' videos are halved in both directions: sides have to be even.
+            # Most players support yuv420p only, whose colours are halved in both directions: sides must be even.
             self.size = (max(picture.width // 2 * 2, 2), max(picture.height // 2 * 2, 2))
             self.stream.width, self.stream.height = self.size
             self.stream.pix_fmt = "yuv420p"

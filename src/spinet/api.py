@@ -1,0 +1,216 @@
+"""The public functions of `spinet`: load, train, evaluate and export in one call each."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from spinet.deploy.check import Agreement
+from spinet.deploy.export import ExportOptions
+from spinet.deploy.export import export as export_run
+from spinet.deploy.exported import ExportedModel
+from spinet.deploy.manifest import ExportFormat
+from spinet.engine.build import ModelInfo
+from spinet.engine.config import TrainConfig, read_config
+from spinet.engine.evaluate import EvalOptions
+from spinet.engine.task import ImageDataset, evaluate_folder
+from spinet.engine.train import TrainResult
+from spinet.engine.train import train as train_config
+from spinet.engine.tta import Views
+from spinet.errors import SpinetError, check_positive
+from spinet.fuse.formats import Precision
+from spinet.predict.open import open_model
+from spinet.predict.predictor import Predictor
+from spinet.recipes import load_recipe
+
+
+def load(
+    path: str | Path,
+    device: str | torch.device = "auto",
+    *,
+    precision: Precision | None = None,
+    threads: int = 0,
+    compile: bool = False,
+) -> Predictor:
+    """Load a trained model: `spinet.load("runs/mine").predict("cat.jpg").plot().show()`.
+
+    Args:
+        path: a run folder, a weights file, or an exported file (.onnx, OpenVINO .xml or its folder, .pt2).
+        device: `"auto"`, `"cpu"`, `"cuda"` ...; ONNX and OpenVINO files run on the CPU.
+        precision: runs and weights files: `"fp32"` if None, `"bf16"`, or `"auto"`, the fastest by a few measured
+            runs. OpenVINO files: what the file was exported for if None.
+        threads: exported files: CPU threads; 0 leaves the number to the runtime.
+        compile: runs and weights files: compile the network with torch.compile at the first image.
+
+    Raises:
+        SpinetError: the file is missing, corrupt or not a model of Spinet, its runtime is not installed, or an option
+            does not apply to it.
+    """
+    return open_model(path, device=device, precision=precision, threads=threads, compile=compile)
+
+
+def train(
+    config: str | Path | TrainConfig,
+    run: str | Path | None,
+    *,
+    data: str | Path | Mapping[str, Any] | None = None,
+    train_set: ImageDataset | None = None,
+    val_set: ImageDataset | None = None,
+    info: ModelInfo | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> TrainResult:
+    """Train a model, or resume its run: `spinet.train("small-cpu", "runs/mine", data="DIR", model__arch="tiny")`.
+
+    Args:
+        config: a recipe's name, the path of a config.json, or a `TrainConfig`.
+        run: the run folder, which is resumed if its settings are the same; None writes no files.
+        data: the dataset folder, short for the setting `data.root`; or settings of the part `data`.
+        train_set: an open dataset to train on, instead of `data`.
+        val_set: an open dataset to evaluate on, instead of `data`.
+        info: the architecture and classes of the model, instead of those of the config and the dataset.
+        quiet: print nothing.
+        settings: settings to change, as `epochs=50`, `model__arch="tiny"`, `model={"arch": "tiny"}` or
+            `**{"model.arch": "tiny"}`.
+
+    Raises:
+        SpinetError: a setting is unknown or not valid, or as for `engine.train.train`.
+    """
+    if not isinstance(config, TrainConfig):
+        config = load_recipe(str(config))
+    if data is not None:
+        settings = {**settings, "data": data if isinstance(data, Mapping) else {"root": str(data)}}
+    config = change_settings(config, settings)
+    folder = None if run is None else Path(run)
+    return train_config(config, folder, train_set=train_set, val_set=val_set, info=info, quiet=quiet)
+
+
+def evaluate(
+    model: str | Path | Predictor,
+    data: str | Path | None = None,
+    split: Literal["train", "val"] = "val",
+    *,
+    batch_size: int = 8,
+    workers: int = 0,
+    image_size: int | None = None,
+    flip: bool = False,
+    scales: tuple[float, ...] = (1.0,),
+    device: str | torch.device = "auto",
+    precision: Precision | None = None,
+    threads: int = 0,
+    fused: bool = False,
+) -> dict[str, float]:
+    """Return COCO metrics of a detector, or top-1 and top-5 accuracy of a classifier.
+
+    Args:
+        model: a run folder, a weights file, an exported file, or what `load` returned.
+        data: the dataset folder; the one that the run was trained on if None.
+        split: `"train"` or `"val"`.
+        batch_size: images per batch.
+        workers: processes that load images.
+        image_size: side of the square that images are fitted into, in pixels; that of the training if None.
+        flip: detectors: test-time augmentation with the mirror image of each image.
+        scales: detectors: test-time augmentation at these multiples of the image size.
+        device: for a path: as for `load`.
+        precision: for a path: as for `load`; a run needs `fused` for it.
+        threads: for a path: as for `load`.
+        fused: for a run folder or weights file: evaluate the network as `load` runs it, with batch norms folded.
+
+    Raises:
+        SpinetError: the model or the data cannot be read, do not fit each other, or an option does not apply.
+    """
+    opened = model
+    if not isinstance(opened, Predictor):
+        opened = open_model(opened, device=device, precision=precision, threads=threads, fused=fused)
+    where, views = "the model" if isinstance(model, Predictor) else str(model), Views(flip, scales)
+    check_positive(image_size=1 if image_size is None else image_size)
+    if isinstance(opened.model, ExportedModel) and (
+        views != Views() or fused or (image_size and (image_size, image_size) != opened.input_shape)
+    ):
+        raise SpinetError(
+            f"{where} was exported for single images of {opened.input_size} pixels; flip, scales, fused and another "
+            "image_size are for run folders and weights files"
+        )
+    if opened.is_classifier and views != Views():
+        raise SpinetError(f"{where} holds a classifier; flip and scales are for detectors")
+    root = _trained_on(model) if data is None else Path(data)
+    options = EvalOptions(image_size or opened.input_shape, batch_size, opened.device, workers, views=views)
+    return evaluate_folder(opened.model, opened.info, root, split, options, where)
+
+
+def export(
+    path: str | Path,
+    out: str | Path,
+    *,
+    format: ExportFormat = "onnx",
+    image_size: int | tuple[int, int] | None = None,
+    batch_size: int = 1,
+    precision: Literal["fp32", "bf16", "int8"] = "fp32",
+    calibration: str | Path | None = None,
+) -> Agreement:
+    """Export a trained model as a file for other runtimes, after comparing the file with the network.
+
+    Args:
+        path: a run folder or weights file.
+        out: the file to write, .onnx, .xml or .pt2; for OpenVINO also a folder.
+        format: `"onnx"`, `"openvino"` or `"pt2"` (torch.export).
+        image_size: side of the square input, or its (height, width), in pixels; that of the training if None.
+        batch_size: images per batch, fixed in the file.
+        precision: `"bf16"` and `"int8"` are for OpenVINO.
+        calibration: folder of images like those that the file will see, needed for `"int8"`.
+
+    Raises:
+        SpinetError: an option does not apply, the run cannot be read, a package is missing (extra `export`), or the
+            file computes something else than the network.
+    """
+    options = ExportOptions(format, image_size, batch_size, precision, calibration)
+    return export_run(path, out, options)
+
+
+def change_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
+    """Return a config with some settings changed.
+
+    >>> change_settings(TrainConfig(), {"model__arch": "tiny", "data": {"image_size": 64}}).data.image_size
+    64
+
+    Raises:
+        SpinetError: a setting is unknown or its value is not valid.
+    """
+    tree = asdict(config)
+    known = [name for name, _ in _flat(tree)]
+    for name, value in _flat({key.replace("__", "."): value for key, value in settings.items()}):
+        if name not in known:
+            raise _unknown_setting(name, known)
+        part, _, key = name.rpartition(".")
+        (tree[part] if part else tree)[key] = value
+    return TrainConfig.from_json(json.dumps(tree, default=str), "settings")
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _unknown_setting(name: str, known: list[str]) -> SpinetError:
+    # A name without its part, such as `arch`, is closest to its own last word.
+    same_key = [full for full in known if full.rpartition(".")[2] == name]
+    near = same_key or get_close_matches(name, known, n=1) or get_close_matches(f"model.{name}", known, n=1)
+    hint = f", did you mean {near[0]!r}?" if near else "; `spinet.TrainConfig` lists all settings"
+    return SpinetError(f"unknown setting {name!r}{hint}")
+
+
+def _trained_on(model: str | Path | Predictor) -> Path:
+    """Return the dataset folder that a run was trained on."""
+    if not isinstance(model, Predictor):
+        folder = Path(model) if Path(model).is_dir() else Path(model).parent
+        if (folder / "config.json").is_file():
+            return Path(read_config(folder / "config.json").data.root)
+    where = "the model" if isinstance(model, Predictor) else model
+    raise SpinetError(f"{where} does not contain the path of its dataset; name the dataset folder (data.root)")

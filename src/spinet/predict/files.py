@@ -1,0 +1,128 @@
+"""Image files in, visualizations and one JSON file out."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spinet.data.images import find_images
+from spinet.errors import SpinetError
+from spinet.files import refuse_replacing, write_atomically
+from spinet.predict.ahead import ahead
+from spinet.predict.predictor import Predictor, Prepared, check_options
+from spinet.predict.results import DetectionResult
+
+
+@dataclass(frozen=True)
+class FilePrediction:
+    """The prediction for one file.
+
+    Attributes:
+        path: the image.
+        entry: what the JSON file says of it; None if the image could not be read.
+        summary: in one line what was found, or why the image could not be read.
+        visualization: the image with the objects drawn; None for classifiers.
+    """
+
+    path: Path
+    entry: dict[str, Any] | None
+    summary: str
+    visualization: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.visualization or self.path}  {self.summary}" if self.entry else self.summary
+
+
+def predict_files(
+    predictor: Predictor,
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    score_threshold: float = 0.3,
+    top: int = 5,
+    batch_size: int = 1,
+    coco_results: str | Path | None = None,
+) -> Iterator[FilePrediction]:
+    """Predict image files; write the visualizations of a detector, and `predictions.json` at the end.
+
+    A thread reads ahead. An image that cannot be read is reported in its `FilePrediction` and left out.
+
+    Args:
+        predictor: the model.
+        paths: image files, or folders of images.
+        out: folder for visualizations and JSON.
+        score_threshold: detectors: objects with lower scores are left out.
+        top: classifiers: classes per image.
+        batch_size: images that go through the network at once.
+        coco_results: detectors: file for COCO's results format, which `COCO.loadRes` of pycocotools reads. The image
+            id is the number that a file is named by, as in COCO (000000000139.jpg); if any name is not a number, or
+            two are the same, the position in the list, from 1.
+
+    Raises:
+        SpinetError: a path does not exist, an option is out of range, a visualization would replace an image, or the
+            output cannot be written.
+    """
+    check_options(score_threshold, top, batch_size)
+    files, out = find_images(paths), Path(out)
+    drawn = [] if predictor.is_classifier else _visualizations(files, out)
+    refuse_replacing(drawn, files)
+    targets, image_ids = iter(drawn), iter(_image_ids(files))
+    entries: list[dict[str, Any]] = []
+    coco: list[dict[str, Any]] = []
+    for batch in _batches(ahead((_read(predictor, path) for path in files), 2 * batch_size), batch_size):
+        readable = [image for _, image in batch if isinstance(image, Prepared)]
+        results = iter(predictor.predict_batch(readable, score_threshold, top) if readable else [])
+        for path, image in batch:
+            target, image_id = next(targets, None), next(image_ids)
+            if isinstance(image, SpinetError):
+                yield FilePrediction(path, None, str(image))
+                continue
+            result = next(results)
+            entries.append({"file": str(path), **result.to_dict()})
+            if isinstance(result, DetectionResult) and target is not None:
+                coco += result.to_coco(image_id)
+                result.save(target)
+            yield FilePrediction(path, entries[-1], result.summary(), target)
+    write_atomically(out / "predictions.json", json.dumps(entries, indent=1) + "\n")
+    if coco_results is not None:
+        write_atomically(Path(coco_results), json.dumps(coco) + "\n")
+
+
+Read = tuple[Path, Prepared | SpinetError]
+
+
+def _read(predictor: Predictor, path: Path) -> Read:
+    try:
+        return path, predictor.prepare(path)
+    except SpinetError as error:
+        return path, error
+
+
+def _batches(images: Iterator[Read], size: int) -> Iterator[list[Read]]:
+    """Group images so that each group has `size` readable ones."""
+    group: list[Read] = []
+    for read in images:
+        group.append(read)
+        if sum(isinstance(image, Prepared) for _, image in group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _image_ids(files: Sequence[Path]) -> list[int]:
+    numbers = [int(file.stem) for file in files if file.stem.isascii() and file.stem.isdigit()]
+    return numbers if len(set(numbers)) == len(files) else list(range(1, len(files) + 1))
+
+
+def _visualizations(files: Sequence[Path], out: Path) -> list[Path]:
+    """Name a file for each visualization, numbered where images of several folders have one name."""
+    names: dict[str, None] = {}
+    for file in files:
+        name, number = file.stem, 1
+        while name in names:
+            number += 1
+            name = f"{file.stem}-{number}"
+        names[name] = None
+    return [out / f"{name}.jpg" for name in names]

@@ -1,0 +1,170 @@
+"""A trained model that takes images of any size and in any common form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast, overload
+
+import torch
+from torch import Tensor
+
+from spinet.data.class_transforms import ClassEvalTransform
+from spinet.data.transforms import EvalTransform
+from spinet.deploy.exported import ExportedModel
+from spinet.deploy.graph import letterbox
+from spinet.engine.build import AnyClassifier, AnyDetector, ModelInfo
+from spinet.engine.evaluate import to_image
+from spinet.errors import SpinetError
+from spinet.models.detections import Detections
+from spinet.predict.inputs import ImageLike, as_image
+from spinet.predict.results import ClassResult, DetectionResult, Result
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image and what the model sees of it.
+
+    Attributes:
+        image: uint8 RGB `(3, H, W)`.
+        pixels: the model's input: normalized float `(3, S, S)`, or for an exported detector uint8 RGB `(H, W, 3)`.
+        scale: `(2,)` as (x, y): input size divided by image size.
+    """
+
+    image: Tensor
+    pixels: Tensor
+    scale: Tensor
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained detector or classifier, whatever runs it; `spinet.load` opens one.
+
+    Attributes:
+        model: a network, or an exported file in its place.
+        info: its architecture, settings and classes.
+        device: where images are prepared: the one that the network is on.
+    """
+
+    model: AnyDetector | AnyClassifier
+    info: ModelInfo
+    device: torch.device = CPU
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it predicts classes instead of objects."""
+        return self.info.kind == "classifier"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each label."""
+        return self.info.class_names
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Height and width of the model's input in pixels."""
+        if isinstance(self.model, ExportedModel):
+            return self.model.shape
+        return self.info.image_size, self.info.image_size
+
+    @property
+    def input_size(self) -> str:
+        """The same as text: one number for a square, else `height x width`."""
+        height, width = self.input_shape
+        return str(height) if height == width else f"{height} x {width}"
+
+    @overload
+    def predict(
+        self, images: ImageLike, *, score_threshold: float = 0.3, top: int = 5, batch_size: int = 1
+    ) -> Result: ...
+    @overload
+    def predict(
+        self, images: list[Any] | tuple[Any, ...], *, score_threshold: float = 0.3, top: int = 5, batch_size: int = 1
+    ) -> list[Result]: ...
+    def predict(
+        self,
+        images: ImageLike | list[Any] | tuple[Any, ...],
+        *,
+        score_threshold: float = 0.3,
+        top: int = 5,
+        batch_size: int = 1,
+    ) -> Result | list[Result]:
+        """Find the objects in images, or their classes.
+
+        Args:
+            images: one image or a list of images: paths, PIL images, NumPy arrays (uint8 RGB `(H, W, 3)`) or tensors
+                (RGB `(3, H, W)`, uint8 or float from 0 to 1).
+            score_threshold: detectors: objects with lower scores are left out.
+            top: classifiers: how many classes to return, fewer if the model has fewer.
+            batch_size: images that go through the network at once.
+
+        Returns:
+            A result, or a list of results for a list of images.
+
+        Raises:
+            SpinetError: an image cannot be used, or an argument is out of range.
+        """
+        if not isinstance(images, list | tuple):
+            return self.predict_batch([self.prepare(images)], score_threshold, top)[0]
+        check_options(score_threshold, top, batch_size)
+        results: list[Result] = []
+        for start in range(0, len(images), batch_size):
+            batch = [self.prepare(image) for image in images[start : start + batch_size]]
+            results += self.predict_batch(batch, score_threshold, top)
+        return results
+
+    def prepare(self, image: ImageLike) -> Prepared:
+        """Fit an image into the model's input.
+
+        Raises:
+            SpinetError: it cannot be used as an image.
+        """
+        pixels = as_image(image)
+        if self.is_classifier:
+            return Prepared(pixels, ClassEvalTransform(self.info.image_size)(pixels, self.device), torch.ones(2))
+        if isinstance(self.model, ExportedModel):
+            return Prepared(pixels, *letterbox(pixels, self.model.shape))
+        return Prepared(pixels, *EvalTransform(self.info.image_size)(pixels, self.device))
+
+    def predict_batch(self, batch: Sequence[Prepared], score_threshold: float = 0.3, top: int = 5) -> list[Result]:
+        """Return the results of images that `prepare` has fitted, computed at once."""
+        check_options(score_threshold, top)
+        pixels = torch.stack([image.pixels for image in batch])
+        if self.is_classifier:
+            classes = cast(AnyClassifier, self.model).predict(pixels, top=top)
+            rows = zip(classes["scores"].cpu(), classes["labels"].cpu(), batch, strict=True)
+            return [self._class_result(scores, labels, image) for scores, labels, image in rows]
+        detections = cast(AnyDetector, self.model).predict(pixels, score_threshold=score_threshold)
+        return [self._detection_result(found, image) for found, image in zip(detections, batch, strict=True)]
+
+    def _detection_result(self, found: Detections, image: Prepared) -> DetectionResult:
+        placed = to_image(found, image.scale, image.image.shape[-2], image.image.shape[-1])
+        labels = placed["labels"].tolist()
+        return DetectionResult(
+            placed["boxes"].float().numpy(),
+            placed["scores"].float().numpy(),
+            placed["labels"].numpy(),
+            tuple(self.info.class_names[label] for label in labels),
+            tuple(self.info.category_ids[label] for label in labels),
+            image.image,
+            tuple(placed["masks"]) if "masks" in placed else None,
+        )
+
+    def _class_result(self, scores: Tensor, labels: Tensor, image: Prepared) -> ClassResult:
+        return ClassResult(
+            scores.float().numpy(),
+            labels.numpy(),
+            tuple(self.info.class_names[label] for label in labels.tolist()),
+            tuple(self.info.category_ids[label] for label in labels.tolist()),
+            (image.image.shape[-2], image.image.shape[-1]),
+        )
+
+
+def check_options(score_threshold: float = 0.0, top: int = 1, batch_size: int = 1) -> None:
+    """Raise a SpinetError for an option that is out of range."""
+    if not 0 <= score_threshold <= 1:
+        raise SpinetError(f"score_threshold is {score_threshold}; it must be from 0 to 1")
+    if top < 1:
+        raise SpinetError(f"top is {top}; it must be at least 1")
+    if batch_size < 1:
+        raise SpinetError(f"batch_size is {batch_size}; it must be at least 1")
