@@ -1,6 +1,19 @@
 """How the page looks: its colours are those of Gradio's theme, light and dark, and its letters those of the system."""
 
-STYLE = """
+from spinet.draw.page import PALETTE
+
+
+def _alert(theme: int) -> str:
+    ink, page, line = (PALETTE[f"alert-{part}"][theme] for part in ("ink", "page", "line"))
+    return f"{{ color: {ink}; background: {page}; border-color: {line}; }}"
+
+
+STYLE = (
+    f"""
+.gradio-container .alert {_alert(0)}
+.dark .gradio-container .alert, .gradio-container.dark .alert {_alert(1)}
+"""
+    + """
 .gradio-container { box-sizing: border-box; width: 100% !important; max-width: 1240px !important; min-width: 0;
   margin: 0 auto !important; padding: .5rem .5rem 3rem !important; }
 .gradio-container > .main { box-sizing: border-box; width: 100%; max-width: 100%; min-width: 0; padding: .5rem; }
@@ -9,9 +22,7 @@ STYLE = """
 .gradio-container .note { margin: 0 0 .4rem; color: var(--body-text-color-subdued); font-size: .875rem;
   overflow-wrap: anywhere; }
 .gradio-container .alert { margin: 0; padding: .6rem .8rem; border-radius: 8px; font-size: .9rem;
-  overflow-wrap: anywhere; color: #8a1f1f; background: #fdecec; border: 1px solid #f2c4c4; }
-.dark .gradio-container .alert, .gradio-container.dark .alert { color: #ffc9c9; background: #3b1b1f;
-  border-color: #6b2b31; }
+  overflow-wrap: anywhere; border-width: 1px; border-style: solid; }
 .gradio-container h3 small { margin-left: .4rem; font-weight: 400; color: var(--body-text-color-subdued); }
 .gradio-container .html-container { padding: 0 !important; }
 .gradio-container .wide { overflow: auto; }
@@ -40,3 +51,4 @@ STYLE = """
   .gradio-container .wide.costs :is(th, td):last-child { width: 20%; }
 }
 """
+)

@@ -20,7 +20,12 @@ def text(x: float, y: float, string: str, size: float, color: str, anchor: str =
 
 def clean(string: str) -> str:
     """Escape for XML; characters that XML does not allow become replacement characters."""
-    return escape("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in string))
+    return escape(printable(string))
+
+
+def printable(string: str) -> str:
+    """Replace control characters."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in string)
 
 
 def length(string: str, size: float) -> float:

@@ -1,4 +1,4 @@
-"""What all parts of a report draw on, worked out once."""
+"""What all parts of a report need, computed once."""
 
 import math
 from collections import Counter
@@ -17,22 +17,22 @@ from spinet.nas.state import SearchState
 from spinet.nas.trial import Candidate, Record
 from spinet.report.statistics import best_of, best_of_normal
 
-# Fewer blind draws tell nothing of the best of many.
+# Fewer uniform draws say nothing about the best of many.
 FEWEST_DRAWS = 10
-# Share of random searches that the band covers.
+# Fraction of random searches that the band covers.
 BAND = 0.9
 
 
 class Band(NamedTuple):
-    """Where the best of n random draws lies in nine searches of ten, for some n in ascending order.
+    """Where the best of n random draws lies in 90 % of random searches, for some n in ascending order.
 
     Args:
         at: n, as far as `draws` goes.
         low: lower edge at each of them.
         middle: the median.
         high: upper edge.
-        guessed_at: n beyond that.
-        guess: the median there, if rewards were normally distributed.
+        normal_at: n beyond that.
+        normal: the median there, if rewards were normally distributed.
         draws: number of random draws that all this comes from.
     """
 
@@ -40,14 +40,14 @@ class Band(NamedTuple):
     low: list[float]
     middle: list[float]
     high: list[float]
-    guessed_at: list[int]
-    guess: list[float]
+    normal_at: list[int]
+    normal: list[float]
     draws: int
 
 
 @dataclass(frozen=True)
 class Digest:
-    """The journal with everything that is derived from it."""
+    """A search with everything that is derived from it."""
 
     search: SearchState
 
@@ -84,48 +84,28 @@ class Digest:
 
     @property
     def trained(self) -> list[Record]:
-        """Trials that were told and did not take over another's outcome."""
+        """Finished trials that did not take over another's outcome."""
         return [each for each in self.search.records if each.status and each.duplicate_of is None]
 
-    @property
-    def duplicates(self) -> int:
-        """Trials that took over another's outcome, or wait for it."""
-        return sum(each.duplicate_of is not None for each in self.search.records)
-
-    @property
-    def open(self) -> int:
-        """Trials that nothing came of yet."""
-        return sum(each.status is None for each in self.search.records)
-
-    @property
-    def draws(self) -> int:
-        """Proposals that the constraints looked at, promotions left out."""
-        return sum(each.draws for each in self.search.records if each.rung == 0)
-
-    @property
-    def seconds(self) -> float:
-        """What all trials took together."""
-        return sum(each.seconds for each in self.search.records)
-
     @cached_property
-    def blind(self) -> list[float]:
-        """Rewards of the trials that were drawn uniformly; a failed one found nothing, however low that is."""
+    def uniform_rewards(self) -> list[float]:
+        """Rewards of the trials that were drawn uniformly; minus infinity for failed ones, which found nothing."""
         drawn = (each for each in self.search.records if each.status and each.is_uniform)
         return [each.reward if each.done and each.reward is not None else -math.inf for each in drawn]
 
     @cached_property
     def band(self) -> Band | None:
-        """The band for as many draws as the search made at rung 0; None if too few of them were blind."""
-        return random_band(self.blind, sum(each.rung == 0 for each in self.search.records))
+        """The band for as many draws as the search made at rung 0; None if too few were uniform."""
+        return random_band(self.uniform_rewards, sum(each.rung == 0 for each in self.search.records))
 
     @cached_property
     def reference(self) -> Architecture:
-        """The published architecture to compare with."""
+        """The published architecture for comparison."""
         return _reference(self.search.space)
 
     @cached_property
     def reference_graph(self) -> str:
-        """Its hash, by which it is found among the trials."""
+        """Its hash, to find it among the trials."""
         return graph_hash(self.reference.genotype)
 
     @cached_property
@@ -160,17 +140,13 @@ class Digest:
             return f"{count:g} epoch{'' if count == 1 else 's'}"
         return f"rung {rung}"
 
-    def reward_of(self, graph: str, rung: int | None) -> float | None:
-        """Return the mean reward of a graph at a rung, if it was measured."""
-        return next((each.reward for each in self.by_rung.get(rung or 0, ()) if each.graph == graph), None)
-
     def latency(self, summary: Candidate) -> float | None:
-        """Return the latency that was recorded for a graph, ms."""
+        """Return the recorded latency of a graph, ms."""
         found = (trial.metrics.get("latency_ms") for trial in summary.trials)
         return next((float(each) for each in found if isinstance(each, int | float)), None)
 
     def point(self, summary: Candidate) -> list[Any]:
-        """Return what is shown beside a point: trial, thousand million MACs, million parameters."""
+        """Return what is shown when hovering over a point: trial, GMACs, million parameters."""
         cost = self.costs[summary.graph]
         return [summary.first.number, round(cost.multiply_adds / 1e9, 2), round(cost.parameters / 1e6, 2)]
 
@@ -182,7 +158,7 @@ def pairs_of(one: Mapping[str, float], other: Mapping[str, float]) -> tuple[list
 
 
 def random_band(rewards: Sequence[float], made: int) -> Band | None:
-    """Work out the band of random search from the rewards of blind draws, for `made` draws; failed ones are -inf."""
+    """Compute the band of random search for `made` draws from the rewards of uniform draws; failed ones are -inf."""
     finite = [reward for reward in rewards if reward > -math.inf]
     if len(rewards) < FEWEST_DRAWS or len(finite) < 3:
         return None
@@ -192,13 +168,13 @@ def random_band(rewards: Sequence[float], made: int) -> Band | None:
         [best_of(rewards, draws, quantile) for draws in at] for quantile in ((1 - BAND) / 2, 0.5, (1 + BAND) / 2)
     )
     beyond = [draws for draws in _grid(made) if draws >= known] if made > known else []
-    share, mean, spread = len(finite) / known, fmean(finite), stdev(finite)
-    guess = [best_of_normal(mean, spread, max(1, round(share * draws)), 0.5) for draws in beyond]
-    return Band(at, low, middle, high, beyond, guess, known)
+    fraction, mean, spread = len(finite) / known, fmean(finite), stdev(finite)
+    normal = [best_of_normal(mean, spread, max(1, round(fraction * draws)), 0.5) for draws in beyond]
+    return Band(at, low, middle, high, beyond, normal, known)
 
 
 def _grid(count: int, most: int = 240) -> list[int]:
-    """Whole numbers from 1 to `count`: all, or so many at even distances."""
+    """Integers from 1 to `count`: all, or `most` evenly spaced."""
     return (
         sorted({1 + round(k * (count - 1) / (most - 1)) for k in range(most)})
         if count > most

@@ -1,6 +1,6 @@
-"""The figures of a report about progress: reward against trials, and how many trials came how far.
+"""The figures of a report about progress: reward against trials, and the funnel of trials.
 
-A figure is a plain dict for plotly.js. Colours are names that begin with `$`; the page puts those of its theme.
+A figure is plain data for plotly.js. Colours are names of the palette that begin with `$`; the page has two themes.
 """
 
 import math
@@ -15,7 +15,7 @@ from spinet.report.statistics import best_so_far
 
 Trace = dict[str, Any]
 
-# Most points of a figure; with more, the best are drawn and some of the others.
+# Most points of a figure: beyond that, the best are drawn and some of the others.
 MOST_POINTS = 3000
 SYMBOLS = ("circle", "diamond", "square", "triangle-up")
 COLOURS = ("$blue", "$orange", "$green", "$purple")
@@ -43,17 +43,17 @@ class Figure:
 
 
 def style(rung: int) -> tuple[str, str]:
-    """Colour and sign of a rung."""
+    """Colour and symbol of a rung."""
     return COLOURS[rung % len(COLOURS)], SYMBOLS[rung % len(SYMBOLS)]
 
 
 def rounded(values: Iterable[float | None], digits: int = 5) -> list[float | None]:
-    """Return numbers as short as a picture needs them; what is not finite is a gap."""
+    """Return numbers as short as a figure needs them; None where they are not finite."""
     return [round(value, digits) if value is not None and math.isfinite(value) else None for value in values]
 
 
 def thinned(graphs: Sequence[Candidate], most: int = MOST_POINTS) -> list[Candidate]:
-    """Keep the better half of what may stay, and the others at even distances."""
+    """Return at most `most` graphs: the best for one half, evenly spaced others for the rest."""
     if len(graphs) <= most:
         return list(graphs)
     ordered = sorted(graphs, key=lambda each: -each.reward)
@@ -63,7 +63,7 @@ def thinned(graphs: Sequence[Candidate], most: int = MOST_POINTS) -> list[Candid
 
 
 def points(digest: Digest, graphs: Sequence[Candidate], x: Sequence[float], name: str, rung: int) -> Trace:
-    """Return the points of graphs at a rung, which tell trial, reward and costs under the pointer."""
+    """Return the points of graphs at a rung; hovering shows trial, reward and costs."""
     colour, symbol = style(rung)
     return {
         "type": "scatter",
@@ -81,7 +81,7 @@ def points(digest: Digest, graphs: Sequence[Candidate], x: Sequence[float], name
 
 
 def progress(digest: Digest) -> Figure:
-    """Reward against trials, with the best so far and what random search would have."""
+    """Reward against trials, with the best so far and the band of random search."""
     traces = _band(digest)
     for rung, graphs in digest.by_rung.items():
         shown = thinned(graphs)
@@ -111,13 +111,13 @@ def progress(digest: Digest) -> Figure:
 
 
 def funnel(digest: Digest) -> Figure:
-    """How many proposals came how far."""
+    """How many proposals reached each stage."""
     asked = [each for each in digest.search.records if each.rung == 0]
-    rows = [("drawn", digest.draws)] if digest.draws > len(asked) else []
+    rows = [("drawn", digest.search.draws)] if digest.search.draws > len(asked) else []
     rows += [("proposed", len(asked)), ("trained", _trained(asked))]
     rows += [(f"measured, {digest.epochs(rung)}", len(graphs)) for rung, graphs in digest.by_rung.items()]
     labels, counts = [name for name, _ in rows], [count for _, count in rows]
-    shares = [f"{count:,}" + _share(count, before) for count, before in zip(counts, [0, *counts], strict=False)]
+    shares = [f"{count:,}" + _percent(count, before) for count, before in zip(counts, [0, *counts], strict=False)]
     bars = {
         "type": "bar",
         "orientation": "h",
@@ -132,12 +132,12 @@ def funnel(digest: Digest) -> Figure:
     }
     return Figure(
         "funnel",
-        "How many came how far",
+        "Trial funnel",
         [bars],
         {"yaxis": {"autorange": "reversed"}, "xaxis": {"title": {"text": "networks"}}, "height": 110 + 46 * len(rows)},
-        "Proposals are drawn until one keeps the constraints (proposed), those that were known already are not trained "
-        "again, and the best of each training length go on to the next; shares are of the bar above.",
-        "A narrow end is no sign of quality: how many go on is a setting of the strategy, not a finding.",
+        "Proposals are drawn until one satisfies the constraints (proposed), duplicates are not trained again, and the "
+        "best of each training length are promoted to the next; percentages are of the bar above.",
+        "A narrow end is no sign of quality: how many are promoted is a setting of the strategy, not a finding.",
     )
 
 
@@ -145,7 +145,7 @@ def _trained(asked: Sequence[Record]) -> int:
     return sum(each.duplicate_of is None and each.status is not None for each in asked)
 
 
-def _share(count: int, before: int) -> str:
+def _percent(count: int, before: int) -> str:
     return f" ({count / before:.0%})" if before else ""
 
 
@@ -186,23 +186,23 @@ def _band(digest: Digest) -> list[Trace]:
             "line": {"color": "$faint", "width": 1.5, "shape": "hv"},
             "hovertemplate": "median of random search: %{y:.4f}<extra></extra>",
         },
-        *_guess(trial, band.guessed_at, band.guess),
+        *_extrapolated(trial, band.normal_at, band.normal),
     ]
 
 
-def _guess(trial: Sequence[int], at: Sequence[int], guess: Sequence[float]) -> list[Trace]:
+def _extrapolated(trial: Sequence[int], at: Sequence[int], normal: Sequence[float]) -> list[Trace]:
     if not at:
         return []
     return [
         {
             "type": "scatter",
             "mode": "lines",
-            "name": "a guess",
+            "name": "extrapolation",
             "showlegend": False,
             "x": [trial[draws - 1] for draws in at],
-            "y": rounded(guess),
+            "y": rounded(normal),
             "line": {"color": "$faint", "width": 1.5, "dash": "dot"},
-            "hovertemplate": "random search, a guess: %{y:.4f}<extra></extra>",
+            "hovertemplate": "random search, extrapolated: %{y:.4f}<extra></extra>",
         }
     ]
 
@@ -216,18 +216,18 @@ def _gapless(values: Sequence[float]) -> list[float | None]:
 def _about_band(digest: Digest) -> str:
     band = digest.band
     if band is None:
-        measured = sum(math.isfinite(reward) for reward in digest.blind)
+        measured = sum(math.isfinite(reward) for reward in digest.uniform_rewards)
         return (
-            f"there is no band of random search, because of the trials that were drawn blindly only {measured} were "
-            "measured, too few to tell luck from learning."
+            f"there is no band of random search: only {measured} uniformly drawn trials were measured, too few to tell "
+            "luck from learning."
         )
     text = (
-        "the grey band is where the best of as many random networks lies in nine searches of ten (thin line: the "
-        f"median), worked out from the {band.draws} trials that were drawn blindly; a best line inside it has found "
-        "nothing that luck would not."
+        "the grey band is where the best of as many random networks lies in 90 % of random searches (thin line: the "
+        f"median), computed from the {band.draws} uniformly drawn trials; a best line inside it has found nothing "
+        "that luck would not."
     )
-    if band.guess:
-        text += " Where the band ends nothing is known of luck; the dots go on as if rewards were normally distributed."
+    if band.normal:
+        text += " Beyond the band, the dotted line extrapolates as if rewards were normally distributed."
     return text
 
 

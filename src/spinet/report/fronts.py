@@ -1,4 +1,4 @@
-"""The figures of a report that compare: reward against cost, one training length with the next; and the entropy."""
+"""The figures of a report that compare: reward against cost, one rung against the next; and the entropy."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,17 +11,17 @@ from spinet.report.digest import Digest
 from spinet.report.figures import MOST_POINTS, Figure, Trace, points, rounded, thinned
 from spinet.report.statistics import hypervolume, pareto_front
 
-Measure = Callable[[Candidate], float | None]
+_CostOf = Callable[[Candidate], float | None]
 
 
 def fronts(digest: Digest) -> list[Figure]:
-    """Reward against MACs, parameters and latency, as far as two graphs or more have them."""
+    """Reward against MACs, parameters and latency, where two or more graphs have them."""
     if digest.main_rung is None:
         return []
     size = digest.search.basis.image_size
-    measures: list[tuple[str, str, Measure]] = [
-        ("macs", f"multiply-adds at {size} px, thousand millions", lambda each: _macs(digest, each)),
-        ("parameters", "parameters, millions", lambda each: digest.costs[each.graph].parameters / 1e6),
+    measures: list[tuple[str, str, _CostOf]] = [
+        ("macs", f"multiply-adds at {size} px, G", lambda each: _macs(digest, each)),
+        ("parameters", "parameters, M", lambda each: digest.costs[each.graph].parameters / 1e6),
         ("latency", "latency, ms", digest.latency),
     ]
     found = (_front(digest, digest.main_rung, *measure) for measure in measures)
@@ -36,10 +36,10 @@ def rung_pairs(digest: Digest) -> list[tuple[int, int]]:
 
 def rung_figure(digest: Digest, low: int, high: int) -> Figure:
     """Rewards of the same graphs at two rungs."""
-    cheap, dear = digest.rewards(low), digest.rewards(high)
+    cheap, costly = digest.rewards(low), digest.rewards(high)
     graphs = thinned([each for each in digest.by_rung[high] if each.graph in cheap])
     trace = points(digest, graphs, [cheap[each.graph] for each in graphs], "networks", high)
-    trace["y"] = rounded(dear[each.graph] for each in graphs)
+    trace["y"] = rounded(costly[each.graph] for each in graphs)
     name = clean(digest.reward_name)
     return Figure(
         f"rungs-{low}-{high}",
@@ -49,15 +49,15 @@ def rung_figure(digest: Digest, low: int, high: int) -> Figure:
             "xaxis": {"title": {"text": f"{name}, {digest.epochs(low)}"}},
             "yaxis": {"title": {"text": f"{name}, {digest.epochs(high)}"}},
         },
-        "Each point is one network trained twice, for a short and for a longer time; the nearer the points are to a "
-        "rising line, the better the short training predicts the longer one.",
-        "The strategy chose who was trained longer, mostly the good ones: among these the two agree less than they "
-        "would among all networks, and even full agreement here says nothing of a full training.",
+        "Each point is one network trained twice, briefly and for longer: the closer the points are to a rising line, "
+        "the better the short training predicts the longer one.",
+        "The strategy chose which networks to train longer, mostly good ones: these agree less than all networks "
+        "would, and even full agreement says nothing about a full training.",
     )
 
 
 def entropy(digest: Digest) -> Figure | None:
-    """Entropy of the policy at each trial, where the strategy notes it."""
+    """Entropy of the policy at each trial, if the strategy records it."""
     noted = [(each.number, each.notes.get("entropy")) for each in digest.search.records]
     known = [(number, float(value)) for number, value in noted if isinstance(value, int | float)]
     if len(known) < 2:
@@ -67,7 +67,7 @@ def entropy(digest: Digest) -> Figure | None:
     ends = [known[0][0], known[-1][0]]
     return Figure(
         "entropy",
-        "What the policy still leaves open",
+        "Policy entropy",
         [
             {
                 "type": "scatter",
@@ -89,14 +89,14 @@ def entropy(digest: Digest) -> Figure | None:
             },
         ],
         {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": "entropy, nats"}, "rangemode": "tozero"}},
-        "The policy begins by drawing all networks with equal probability (dotted line); the curve falls as it makes "
-        "up its mind, and at zero it would propose a single network.",
-        "A falling curve shows that the policy settles, not that it settles on something good: compare with the band "
-        "of random search above.",
+        "The policy begins by drawing all networks with equal probability (dotted line); the curve falls as it "
+        "converges, and at zero it would propose a single network.",
+        "A falling curve shows that the policy converges, not that it converges to something good: compare with the "
+        "band of random search above.",
     )
 
 
-def _front(digest: Digest, rung: int, name: str, title: str, measure: Measure) -> Figure | None:
+def _front(digest: Digest, rung: int, name: str, title: str, measure: _CostOf) -> Figure | None:
     how = "measured by the search" if name == "latency" else "counted at full scale with the detector's head"
     known = [(each, cost) for each in digest.by_rung[rung] if (cost := measure(each)) is not None]
     if len(known) < 2:
@@ -114,8 +114,8 @@ def _front(digest: Digest, rung: int, name: str, title: str, measure: Measure) -
         f"Reward against {title.split(',')[0]}",
         traces,
         {"xaxis": {"title": {"text": title}}, "yaxis": {"title": {"text": clean(digest.reward_name)}}},
-        f"Each point is one network ({digest.epochs(rung)}), its {title.split(',')[0]} {how}; the line joins those "
-        f"that no other beats in both. {_volume(costs, rewards)}",
+        f"Each point is one network ({digest.epochs(rung)}), its {title.split(',')[0]} {how}; the line joins the "
+        f"Pareto-optimal ones. {_volume(costs, rewards)}",
         "The front runs through the luckiest measurements: which of its networks is better is often within the noise, "
         "and hypervolumes compare only within one figure.",
     )
@@ -143,7 +143,7 @@ def _front_line(digest: Digest, graphs: Sequence[Candidate], costs: Sequence[flo
     return trace | {"mode": "lines+markers", "line": {"color": "$red", "width": 2, "shape": "hv"}}
 
 
-def _reference(digest: Digest, rung: int, measure: Measure) -> list[Trace]:
+def _reference(digest: Digest, rung: int, measure: _CostOf) -> list[Trace]:
     found = [each for each in digest.by_rung[rung] if each.graph == digest.reference_graph]
     cost = measure(found[0]) if found else None
     if cost is None:

@@ -1,10 +1,9 @@
-"""The parts of a report that are words and numbers: key facts, rank correlations, best trials, failures."""
+"""The text and the tables of a report: key facts, rank correlations, best trials, failures."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spinet.draw.text import clean
 from spinet.nas.trial import Candidate
 from spinet.report.digest import Digest, pairs_of
 from spinet.report.fronts import rung_pairs
@@ -12,9 +11,9 @@ from spinet.report.statistics import bootstrap, kendall, precision_at_top, regre
 
 MEANING = {
     "nan": "training diverged; counts as the worst reward",
-    "oom": "did not fit into memory, though tried with smaller parts",
+    "oom": "did not fit into memory, even in smaller parts",
     "timeout": "took longer than allowed",
-    "lost": "its worker died, repeatedly",
+    "lost": "its worker died repeatedly",
     "build": "the network could not be built",
     "error": "the objective raised an error",
 }
@@ -23,7 +22,7 @@ FEWEST = 5
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in the unit that reads best.
+    """Return seconds in a readable unit.
 
     >>> [duration(value) for value in (42.3, 600, 9000)]
     ['42 s', '10.0 min', '2.5 h']
@@ -42,45 +41,36 @@ def count_of(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return an HTML table; all texts are escaped here."""
-    lines = [_row("th", head), *(_row("td", row) for row in rows)]
-    return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
-
-
 def facts(digest: Digest) -> list[tuple[str, str, str]]:
     """Key facts: what it is, the value, and what to add."""
     search = digest.search
-    told = len(search.records) - digest.open
     best = next(iter(search.leaders(1)), None)
-    states = {"under way": digest.open, "failed": sum(digest.failures.values()), "known already": digest.duplicates}
-    asked = sum(each.rung == 0 for each in search.records)
+    states = {"open": len(search.open), "failed": sum(digest.failures.values()), "duplicates": search.duplicates}
     found = [
         ("best reward", f"{best.reward:.4f}", f"trial {best.first.number}, {digest.epochs(best.rung)}")
         if best
-        else ("best reward", "none yet", "nothing was measured"),
-        ("trials", f"{told:,}", ", ".join(f"{count:,} {state}" for state, count in states.items() if count)),
-        ("cost", duration(digest.seconds), f"of training and measuring, in {duration(search.elapsed)}"),
+        else ("best reward", "none yet", "nothing measured"),
+        ("trials", f"{search.finished:,}", ", ".join(f"{count:,} {state}" for state, count in states.items() if count)),
+        ("cost", duration(search.seconds), f"of training and evaluation, in {duration(search.elapsed)}"),
     ]
-    if digest.draws > asked:
-        share = f"{asked / digest.draws:.1%}"
-        found.append(("acceptance", share, f"of {digest.draws:,} proposals keep the constraints"))
+    if search.acceptance and search.acceptance < 1:
+        found.append(("acceptance", f"{search.acceptance:.1%}", f"of {search.draws:,} draws satisfy the constraints"))
     return found
 
 
 def description(digest: Digest) -> list[tuple[str, str]]:
-    """What the search is of, as terms and their texts."""
+    """Return the settings of the search as terms and texts."""
     header, space = digest.search.header, digest.search.space
     proxy = dict(header.get("proxy") or {})
     last: Mapping[str, Any] = digest.search.sessions[-1] if digest.search.sessions else {}
     constraints = [_constraint(each) for each in header.get("constraints") or []]
     found = [
-        ("space", f"{space.name}: {space.size():.3g} points, {space.blocks} searched blocks"),
+        ("space", f"{space.name}: {space.size():.3g} architectures, {space.blocks} searched blocks"),
         ("strategy", _settings(header.get("strategy") or {})),
         ("proxy task", _settings(proxy) or "none"),
         ("data", str(header.get("data") or "none")),
         ("constraints", "; ".join(constraints) or "none"),
-        ("seed", f"{header.get('seed', 0)}, {count_of(header.get('replicates') or 1, 'training')} a network"),
+        ("seed", f"{header.get('seed', 0)}, {count_of(header.get('replicates') or 1, 'training')} per network"),
         ("last session", _settings({key: value for key, value in last.items() if key != "event"})),
         ("sessions", str(len(digest.search.sessions))),
     ]
@@ -105,25 +95,24 @@ def correlations(digest: Digest) -> list[list[str]]:
     return [row for row in rows if row]
 
 
-def best_trials(digest: Digest, best: Sequence[Candidate]) -> str:
-    """Return the table of the best trials."""
-    measured = ("AP", "AP50", "loss")
-    known = [name for name in measured if any(name in trial.metrics for each in best for trial in each.trials)]
+def best_trials(digest: Digest, best: Sequence[Candidate]) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of the table of the best trials."""
+    known = [name for name in ("AP", "AP50", "loss") if any(name in each.first.metrics for each in best)]
     latency = any(digest.latency(each) is not None for each in best)
     head = ["", "trial", "reward", "training", *known, "GMACs", "M parameters", *["ms"] * latency, "trained", "graph"]
     rows = []
-    for place, each in enumerate(best, 1):
+    for rank, each in enumerate(best, 1):
         number, macs, parameters = digest.point(each)
         values = [_number(each.first.metrics.get(name)) for name in known]
         ms = [_number(digest.latency(each))] * latency
-        first = [str(place), str(number), f"{each.reward:.4f}", digest.epochs(each.rung)]
+        first = [str(rank), str(number), f"{each.reward:.4f}", digest.epochs(each.rung)]
         last = [f"{macs:.1f}", f"{parameters:.1f}", *ms, count_of(len(each.trials), "time"), each.graph[:10]]
         rows.append([*first, *values, *last])
-    return table(head, rows)
+    return head, rows
 
 
-def failures(digest: Digest) -> str:
-    """Return the table of failures and of attempts that were made again; empty if there are none."""
+def failures(digest: Digest) -> list[list[str]]:
+    """Rows of the table of failures and of repeated attempts."""
     rows = []
     for status, count in digest.failures.most_common():
         reasons = Counter(each.reason for each in digest.trained if each.status == status and each.reason)
@@ -131,32 +120,28 @@ def failures(digest: Digest) -> str:
         rows.append([status, f"{count:,}", MEANING.get(status, ""), usual])
     retried = Counter(status for each in digest.search.records for status, _ in each.retries)
     for status, count in retried.most_common():
-        rows.append([f"{status}, tried again", f"{count:,}", "attempts that were repeated, not trials", ""])
-    return table(["what", "count", "meaning", "most frequent reason"], rows) if rows else ""
+        rows.append([f"{status}, repeated", f"{count:,}", "attempts that were repeated, not trials", ""])
+    return rows
 
 
-def rung_costs(digest: Digest) -> str:
-    """Return the table of what each training length cost."""
+def rung_costs(digest: Digest) -> list[list[str]]:
+    """Rows of the table of what each training length cost."""
     rows = []
     for rung in digest.rungs:
         seconds = [each.seconds for each in digest.trained if each.rung == rung]
         mean = duration(sum(seconds) / len(seconds)) if seconds else ""
         rows.append([digest.epochs(rung), f"{len(seconds):,}", mean, duration(sum(seconds))])
-    return table(["training", "trials", "mean", "together"], rows)
+    return rows
 
 
-def _correlation(label: str, cheap: Sequence[float], dear: Sequence[float]) -> list[str]:
+def _correlation(label: str, cheap: Sequence[float], costly: Sequence[float]) -> list[str]:
     if len(cheap) < FEWEST:
         return []
-    repeats = 500 if len(cheap) <= 1000 else 100  # a page is not worth waiting for
-    rank = str(bootstrap(spearman, cheap, dear, repeats=repeats))
-    top = str(bootstrap(precision_at_top, cheap, dear, repeats=repeats))
-    regret = f"{regret_of_top1(cheap, dear):.4f}"
-    return [label, f"{len(cheap):,}", rank, f"{kendall(cheap, dear):.2f}", top, regret]
-
-
-def _row(cell: str, values: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{cell}>{clean(value)}</{cell}>" for value in values) + "</tr>"
+    repeats = 500 if len(cheap) <= 1000 else 100  # nobody waits long for a page
+    rank = str(bootstrap(spearman, cheap, costly, repeats=repeats))
+    top = str(bootstrap(precision_at_top, cheap, costly, repeats=repeats))
+    regret = f"{regret_of_top1(cheap, costly):.4f}"
+    return [label, f"{len(cheap):,}", rank, f"{kendall(cheap, costly):.2f}", top, regret]
 
 
 def _number(value: Any) -> str:
