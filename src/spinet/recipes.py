@@ -1,7 +1,7 @@
-"""Named training configurations. A recipe is a value; settings on the command line replace parts of it.
+"""Named training configurations, whose settings can be overridden on the command line.
 
-Every setting of every recipe stands in docs/paper.md, "Recipes", with its source. Those of the papers and the
-released code are made in recipes_published.py; here are our own, for small data sets.
+docs/paper.md, "Recipes", lists every setting of every recipe with its source. Those of the papers and the released code
+are in recipes_published.py; these are our own, for small datasets.
 """
 
 from dataclasses import dataclass, replace
@@ -14,15 +14,15 @@ from spinet.recipes_published import change, published
 
 @dataclass(frozen=True)
 class Recipe:
-    """A configuration and one line about it."""
+    """A configuration with a one-line summary."""
 
     config: TrainConfig
     summary: str
 
 
-# Ours, measured in docs/results.md. Few images and small batches want swish, faster batch-norm statistics, a cosine
-# to zero and an average of the weights; jitter is gentler and anchors are smaller, because at these sizes an object
-# of a few pixels is common.
+# Measured in docs/results.md. Few images and small batches need swish, faster batch-norm statistics, a cosine schedule
+# and a moving average of the weights; scale jitter is weaker and anchors are smaller, because at these sizes objects of
+# a few pixels are common.
 _SMALL_CPU = TrainConfig(
     model=ModelConfig(arch="spinenet49-quarter", activation="swish", bn_momentum=0.05, anchor_scale=2.0),
     data=DataConfig(image_size=256, scale_jitter=(0.8, 1.25), cache_images=True, workers=0),
@@ -40,7 +40,7 @@ _SMALL_GPU = replace(
 _DEMO = replace(
     _SMALL_CPU,
     model=replace(_SMALL_CPU.model, arch="tiny", anchor_scale=3.0),
-    # A mirrored digit is another sign.
+    # A mirrored digit is not a digit.
     data=replace(_SMALL_CPU.data, image_size=128, horizontal_flip=False),
     optim=replace(_SMALL_CPU.optim, warmup_epochs=1),
     epochs=20,
@@ -48,7 +48,7 @@ _DEMO = replace(
     eval_epochs=5,
 )
 
-# Regions learnt from in a step are few on a CPU, because a box head costs more than a narrow backbone.
+# Few RoIs on a CPU, because the box head costs more than a narrow backbone.
 _SMALL_CPU_MASKS = change(
     _SMALL_CPU,
     {
@@ -63,7 +63,7 @@ _SMALL_CPU_MASKS = change(
 _SMALL_GPU_MASKS = change(
     _SMALL_GPU, {"model.head": "mask-rcnn", "model.octaves": 1, "model.roi_samples": 256, "model.mask_samples": 64}
 )
-# Crops are larger than ImageNet's: a few hundred photos a class say less about small parts of objects.
+# Crops are larger than for ImageNet: a few hundred images per class do not teach small parts of objects.
 _SMALL_CPU_CLASSES = TrainConfig(
     model=ModelConfig(head="classifier", arch="spinenet49-quarter", bn_momentum=0.05, label_smoothing=0.1),
     data=DataConfig(image_size=112, crop_area=(0.25, 1.0), cache_images=True, workers=0),
@@ -88,7 +88,7 @@ _LETTERS = {"-a": "A", "-c": "C"}
 
 
 def _summary(name: str, config: TrainConfig) -> str:
-    """One line about a published recipe."""
+    """Return one line about a published recipe."""
     kind = _KINDS.get(config.model.head, "RetinaNet")
     if kind == "RetinaNet" and "mobile" not in name:
         kind = f"RetinaNet, protocol {_LETTERS.get(name[-2:], 'B')}"
@@ -97,13 +97,13 @@ def _summary(name: str, config: TrainConfig) -> str:
 
 
 RECIPES: dict[str, Recipe] = {
-    "demo": Recipe(_DEMO, "generated photos of digits at 128 px, minutes on two CPU cores"),
-    "small-cpu": Recipe(_SMALL_CPU, "a few hundred photos from scratch at 256 px on a CPU"),
-    "small-gpu": Recipe(_SMALL_GPU, "a few hundred photos from scratch at 640 px on one GPU"),
-    "small-cpu-masks": Recipe(_SMALL_CPU_MASKS, "boxes and masks, a few hundred photos at 256 px on a CPU"),
-    "small-gpu-masks": Recipe(_SMALL_GPU_MASKS, "boxes and masks, a few hundred photos at 640 px on one GPU"),
-    "small-cpu-classes": Recipe(_SMALL_CPU_CLASSES, "a classifier, some thousand photos at 112 px on a CPU"),
-    "small-gpu-classes": Recipe(_SMALL_GPU_CLASSES, "a classifier, some thousand photos at 224 px on one GPU"),
+    "demo": Recipe(_DEMO, "generated images of digits at 128 px, minutes on two CPU cores"),
+    "small-cpu": Recipe(_SMALL_CPU, "a few hundred images from scratch at 256 px on a CPU"),
+    "small-gpu": Recipe(_SMALL_GPU, "a few hundred images from scratch at 640 px on one GPU"),
+    "small-cpu-masks": Recipe(_SMALL_CPU_MASKS, "boxes and masks, a few hundred images at 256 px on a CPU"),
+    "small-gpu-masks": Recipe(_SMALL_GPU_MASKS, "boxes and masks, a few hundred images at 640 px on one GPU"),
+    "small-cpu-classes": Recipe(_SMALL_CPU_CLASSES, "a classifier, a few thousand images at 112 px on a CPU"),
+    "small-gpu-classes": Recipe(_SMALL_GPU_CLASSES, "a classifier, a few thousand images at 224 px on one GPU"),
     **{name: Recipe(config, _summary(name, config)) for name, config in published().items()},
 }
 

@@ -7,12 +7,12 @@ from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConf
 
 Settings = dict[str, Any]
 
-# tensorflow/tpu starts the warm-up at a learning rate of 0.0067, whatever the full one is.
+# tensorflow/tpu starts the warm-up at a learning rate of 0.0067, regardless of the full one.
 WARMUP_LR = 0.0067
 
 
 def change(config: TrainConfig, settings: Settings) -> TrainConfig:
-    """Return `config` with some settings replaced, by dotted name.
+    """Return `config` with some settings replaced by dotted name.
 
     >>> change(TrainConfig(), {"epochs": 90.0, "data.image_size": 224}).data.image_size
     224
@@ -159,12 +159,12 @@ _CLASSIFY_IMPROVED = change(
 )
 _CLASSIFY = {"": _CLASSIFY_V1, "-improved": _CLASSIFY_IMPROVED}
 _CLASSIFIERS = ("spinenet49s", "spinenet49", "spinenet96", "spinenet143", "spinenet190")
-# Their bodies have neither swish nor stochastic depth.
+# ResNets have neither swish nor stochastic depth.
 _RESNETS = ("resnet34", "resnet50", "resnet101", "resnet152")
 
 
 def published() -> dict[str, TrainConfig]:
-    """Return the published recipes by name: every size of a family under every protocol that it has."""
+    """Return the published recipes by name: every size of a family with every protocol."""
     return {
         **_family("retinanet", _RETINANET, _RETINANET_SIZES, _RETINANET_EXCEPTIONS),
         **_family("retinanet", _MOBILE, _MOBILE_SIZES, _MOBILE_EXCEPTIONS),
@@ -178,11 +178,11 @@ def published() -> dict[str, TrainConfig]:
 def _family(
     head: str, protocols: dict[str, TrainConfig], sizes: dict[str, Settings], exceptions: dict[str, Settings]
 ) -> dict[str, TrainConfig]:
-    """Combine protocols, by the suffix of their names, with sizes; later settings replace earlier ones."""
+    """Combine protocols (by name suffix) with sizes; later settings replace earlier ones."""
     table = {}
     for size, settings in sizes.items():
         for suffix, protocol in protocols.items():
             name = f"{head}-{size}{suffix}"
-            own = {"model.arch": size, **settings, **exceptions.get(name, {})}
-            table[name] = change(protocol, own)
+            changes = {"model.arch": size, **settings, **exceptions.get(name, {})}
+            table[name] = change(protocol, changes)
     return table

@@ -88,7 +88,7 @@ def test_batch_norms_of_another_library_are_refused_on_cpus_and_not_passed_over(
     pytest.importorskip("timm")
     model = create_backbone("timm/mobilenetv3_small_050-fpn")
 
-    with pytest.raises(SpinetError, match="of the kind BatchNormAct2d cannot be synchronised on CPUs"):
+    with pytest.raises(SpinetError, match="^BatchNormAct2d cannot be synchronized on CPUs"):
         synchronise_batch_norm(model, torch.device("cpu"))
 
 

@@ -144,7 +144,7 @@ def test_masks_without_a_pixel_are_found_before_training(config, kites):
     findings = task.findings(config, task.open(config, "train"), task.open(config, "val"))
 
     [text] = [finding.text for finding in findings if finding.check == "masks without a pixel"]
-    assert text.startswith("train: 1 of 8 masks without a pixel, such as train/1.png; draw them anew")
+    assert text.startswith("train: 1 of 8 masks without a pixel, such as train/1.png; redraw them")
 
 
 def test_anchors_are_judged_with_the_octaves_ratios_and_levels_of_the_network():
@@ -245,9 +245,11 @@ def test_masks_are_put_on_a_detector_of_boxes(config, tmp_path, capsys):
 def test_the_background_of_published_classes_is_not_for_ones_own(config, tmp_path):
     boxes = replace(config, model=replace(config.model, head="retinanet", background=True))
 
-    with pytest.raises(SpinetError, match="first one is 'background', but here that is 'kite'"):
+    with pytest.raises(SpinetError, match="first class is 'background'; here it is 'kite'"):
         train(boxes, tmp_path / "run", quiet=True)
-    with pytest.raises(SpinetError, match=r"model.background: the head mask-rcnn has no such choice, retinanet and"):
+    with pytest.raises(
+        SpinetError, match=r"model.background is not supported by head 'mask-rcnn', only by retinanet and"
+    ):
         replace(config, model=replace(config.model, background=True))
 
 

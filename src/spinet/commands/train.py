@@ -7,16 +7,17 @@ from typing import Annotated
 import tyro
 
 from spinet.commands.console import print_metrics, say
+from spinet.errors import SpinetError
 
 
 def train_command(args: list[str]) -> None:
-    """Train a detector, or go on with a run."""
+    """Train a model, or resume a run."""
     from spinet.engine.config import TrainConfig
     from spinet.recipes import RECIPES, load_recipe
 
     if not args or args[0].startswith("-"):
         say("usage: spinet train RECIPE --data.root DIR --run RUN [settings]\n")
-        say("RECIPE is one of these names, or a config.json; `spinet train RECIPE --help` lists its settings.\n")
+        say("RECIPE is a config.json or one of these; `spinet train RECIPE --help` lists the settings.\n")
         say("\n".join(f"  {name:36}{recipe.summary}" for name, recipe in RECIPES.items()))
         if not {"-h", "--help"} & set(args):
             raise SystemExit(2)
@@ -26,26 +27,28 @@ def train_command(args: list[str]) -> None:
     class Arguments:
         config: Annotated[TrainConfig, tyro.conf.arg(name="")]
         run: Path
-        """Run folder; the same command again goes on with it."""
+        """Run folder; run the same command again to resume."""
 
     default = Arguments(load_recipe(args[0]), tyro.MISSING)
-    description = f"Train with the recipe {args[0]}; every setting can be replaced."
+    description = f"Train with the recipe {args[0]}, overriding any of its settings."
     chosen = tyro.cli(
         Arguments, default=default, args=args[1:], prog=f"spinet train {args[0]}", description=description
     )
+    if not chosen.config.data.root:
+        raise SpinetError("data.root is not set; pass --data.root DIR")
     from spinet.engine.train import train
 
     train(chosen.config, chosen.run)
 
 
 def demo_command(args: list[str]) -> None:
-    """Train on generated photos of digits, from nothing to pictures, in minutes."""
+    """Generate a small dataset of digits, train on it and draw detections, in minutes."""
 
     def command(folder: Path = Path("runs/demo"), seed: int = 0) -> None:
-        """Make a small data set, train the demo recipe on it, print COCO's metrics and draw boxes on photos.
+        """Generate a small dataset, train the demo recipe, print COCO metrics and draw detections on images.
 
         Args:
-            folder: Where the data set, the run and the pictures go; the same folder goes on with an interrupted run.
+            folder: Output folder; run the command again with the same folder to resume.
             seed: Seed of the training.
         """
         from spinet.data.demo import make_demo_dataset
@@ -55,7 +58,7 @@ def demo_command(args: list[str]) -> None:
         from spinet.predict.open import open_model
         from spinet.recipes import RECIPES
 
-        say("making the data set: handwritten digits on photos")
+        say("generating the dataset: handwritten digits on photos")
         root = make_demo_dataset(folder / "data", train_images=1000, val_images=100)
         config = RECIPES["demo"].config
         config = replace(config, seed=seed, data=replace(config.data, root=str(root)))
@@ -64,6 +67,6 @@ def demo_command(args: list[str]) -> None:
         images = find_images([root / "val"])[:12]
         for prediction in predict_files(open_model(folder / "run", device="cpu"), images, folder / "pictures"):
             say(f"{prediction.visualization}")
-        say(f"trained and evaluated in {result.seconds:.0f} s; your own photos: README.md, 'Your own photos'")
+        say(f"trained and evaluated in {result.seconds:.0f} s; next: README.md, 'Your own photos'")
 
     tyro.cli(command, args=args, prog="spinet demo")

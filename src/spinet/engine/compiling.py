@@ -1,4 +1,4 @@
-"""Compiling networks by torch.compile: as a whole, and of an R-CNN, whose regions are of many counts, its parts."""
+"""torch.compile: whole networks, or the parts of an R-CNN, whose number of RoIs varies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from spinet.models.rcnn import RCNN
 
 
 def compile_for_training(model: Model, backend: str | Callable[..., Any] = "inductor") -> None:
-    """Have a network compiled at its first step."""
+    """Compile a network at its first step."""
     parts: list[nn.Module] = [model]
     if isinstance(model, RCNN):
         parts = [model.backbone, model.rpn, *model.box_heads, *([model.mask_head] if model.mask_head else [])]

@@ -1,4 +1,4 @@
-"""Where training runs: the device, and several processes under `torchrun` with synchronised batch norm."""
+"""The device, and several processes under `torchrun` with synchronized batch norm."""
 
 import gc
 import os
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of a name; `auto` is the GPU where there is one.
+    """Return the device of a name; `auto` is a GPU if there is one.
 
     Raises:
-        SpinetError: there is no such device here.
+        SpinetError: the device is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -28,13 +28,13 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise SpinetError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
+        raise SpinetError(f"device {name!r} is not available: {str(error).splitlines()[0]}") from None
     return device
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process among all: `rank` of `count`; `local` is its number on its machine."""
+    """This process, `rank` of `count`; `local` is its rank on its machine."""
 
     rank: int = 0
     count: int = 1
@@ -42,7 +42,7 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and prints."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def gather(self, items: list[T]) -> list[T]:
@@ -64,7 +64,7 @@ class ProcessGroup:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[ProcessGroup]:
-    """Join the process group that `torchrun` announces, for the length of the block; alone without one."""
+    """Join the process group of `torchrun` inside the block; without `torchrun` this process is alone."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield ProcessGroup()
@@ -76,44 +76,42 @@ def process_group(device: torch.device) -> Iterator[ProcessGroup]:
     try:
         yield ProcessGroup(dist.get_rank(), count, local)
     finally:
-        # A network in a reference cycle would hold the group, whose threads must end before the process does.
+        # A network in a reference cycle keeps the group alive, whose threads must end before the process does.
         gc.collect()
         dist.destroy_process_group()
 
 
 def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
-    """Make every batch norm use the statistics of all processes' images, as the papers train (sync batch norm).
+    """Synchronize batch norm statistics over all processes, as in the papers.
 
     Raises:
-        SpinetError: on the CPU, when the network has batch norms of another library.
+        SpinetError: on the CPU, if the network has batch norms of another library.
     """
     plain = (nn.BatchNorm1d, nn.BatchNorm2d, CpuSyncBatchNorm)
-    foreign = {type(each).__name__ for each in model.modules() if isinstance(each, plain) and type(each) not in plain}
+    foreign = {type(norm).__name__ for norm in model.modules() if isinstance(norm, plain) and type(norm) not in plain}
     if foreign and device.type == "cuda":
-        # timm's batch norms have an activation inside, which PyTorch's own conversion would lose.
+        # timm's batch norms contain an activation, which PyTorch's own conversion would drop.
         from timm.layers import convert_sync_batchnorm
 
         timm_model: nn.Module = convert_sync_batchnorm(model)
         return timm_model
     if foreign:
-        raise SpinetError(
-            f"batch norms of the kind {', '.join(sorted(foreign))} cannot be synchronised on CPUs; train in one process"
-        )
+        raise SpinetError(f"{', '.join(sorted(foreign))} cannot be synchronized on CPUs; train in one process")
     if device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
     for module in model.modules():
         if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
-            # PyTorch's own class refuses the CPU; parameters and buffers stay, only `forward` changes.
+            # PyTorch's SyncBatchNorm does not support the CPU; parameters and buffers stay, only `forward` changes.
             module.__class__ = CpuSyncBatchNorm
     return model
 
 
 class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the images (or the regions) of all processes, on the CPU."""
+    """Batch norm over the images or RoIs of all processes, on the CPU."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise `(N, C)` or `(N, C, H, W)`."""
+        """Normalize `(N, C)` or `(N, C, H, W)`."""
         if not self.training:
             return super().forward(features)
         assert self.running_mean is not None
@@ -132,27 +130,27 @@ class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
             self.num_batches_tracked.add_(1)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
-        places = [1, -1] + [1] * (features.ndim - 2)
-        normalised: Tensor = features * scale.view(places) + shift.view(places)
-        return normalised
+        shape = [1, -1] + [1] * (features.ndim - 2)
+        normalized: Tensor = features * scale.view(shape) + shift.view(shape)
+        return normalized
 
     def _check_input_dim(self, features: Tensor) -> None:
-        del features  # what reaches it has passed through the class that it replaces
+        del features  # checked by the class it replaces
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Sum of a tensor over all processes; every process's share of the gradient flows back to each."""
+    """Sum of a tensor over all processes; its gradient is the sum of all processes' gradients."""
 
     @staticmethod
-    def forward(_: Any, share: Tensor) -> Tensor:
-        return _summed(share)
+    def forward(_: Any, values: Tensor) -> Tensor:
+        return _all_sum(values)
 
     @staticmethod
     def backward(_: Any, *gradients: Tensor) -> Tensor:
-        return _summed(gradients[0])
+        return _all_sum(gradients[0])
 
 
-def _summed(share: Tensor) -> Tensor:
-    whole = share.clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(whole)
-    return whole
+def _all_sum(values: Tensor) -> Tensor:
+    total = values.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total

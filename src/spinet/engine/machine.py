@@ -1,4 +1,4 @@
-"""What computes: its name, its clock, and what has to stand beside every measured number."""
+"""The machine: names, versions, threads, and all that a measurement depends on."""
 
 import importlib.metadata
 import os
@@ -17,7 +17,7 @@ PACKAGES = ("spinet", "torch", "torchvision", "onnxruntime", "openvino", "nncf")
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let PyTorch compute with so many threads for a while."""
+    """Set PyTorch's number of threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -37,25 +37,25 @@ def processor() -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name of a GPU, or of the CPU and how many threads torch uses of it."""
+    """Return the name of a GPU, or of the CPU with torch's number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{processor()}, {torch.get_num_threads()} threads"
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of all packages that compute, as far as they are installed."""
-    found = {}
+    """Return the versions of the installed packages that affect speed."""
+    installed = {}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Return what a measurement depends on besides the network; the load average is that of now (1, 5, 15 minutes)."""
+    """Return what a measurement depends on besides the network; load averages are over 1, 5 and 15 minutes."""
     load = [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
     return {
         "device": device_name(device),
@@ -71,9 +71,9 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout that this file belongs to, with a + where it was changed; None elsewhere."""
+    """Return the commit of the checkout that contains this file, with a + if it was modified; None elsewhere."""
     file = Path(__file__)
-    # An installed package may lie inside the checkout of something else.
+    # An installed package may be inside the checkout of something else.
     try:
         _git(file.parent, "ls-files", "--error-unmatch", file.name)
         return _git(file.parent, "describe", "--always", "--dirty=+", "--exclude=*")

@@ -16,8 +16,8 @@ KERNELS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 def learning_rate(step: int, config: OptimConfig, *, batch_size: int, steps: int, epoch_steps: float) -> float:
     """Learning rate of a step (0-based) of a run of `steps` steps with `epoch_steps` steps in an epoch.
 
-    The base rate follows the batch size by the linear rule, rises linearly through the warm-up, and then drops by
-    ten at given epochs before the end, or follows half a cosine to zero.
+    The base rate is scaled linearly with the batch size, warmed up linearly, and then divided by ten at given epochs
+    before the end, or decayed to zero by half a cosine.
     """
     base = config.lr * batch_size / config.lr_batch
     # A warm-up longer than the run would never reach the base rate.
@@ -50,7 +50,7 @@ def create_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.SGD:
 
 
 def _without_regulariser(model: nn.Module) -> set[nn.Module]:
-    """Layers whose kernels tensorflow/models does not decay.
+    """Return the layers whose kernels tensorflow/models does not decay.
 
     These are the depthwise convolutions of the backbone, and the separable ones in RetinaNet's towers, both halves; the
     separable predictors do decay (dense_prediction_heads.py, `depthwise_regularizer`).
@@ -70,8 +70,7 @@ def _without_regulariser(model: nn.Module) -> set[nn.Module]:
 class MovingAverage:
     """Exponential moving average of a model's floating-point state; integers are copied.
 
-    The decay starts small, `(1 + t) / (10 + t)` after t updates, so that the first random weights are soon
-    forgotten.
+    The decay starts small, `(1 + t) / (10 + t)` after t updates, to forget the initial weights quickly.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -80,7 +79,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module, updates: int) -> None:
-        """Move towards the model's weights; `updates` is how often this was done before."""
+        """Move towards the model's weights; `updates` is the number of earlier updates."""
         weight = 1 - min(self.decay, (1 + updates) / (10 + updates))
         current = model.state_dict()
         averaged = [name for name, value in self.state.items() if value.is_floating_point()]
@@ -90,6 +89,6 @@ class MovingAverage:
 
 
 def clip_gradients(parameters: Iterable[Tensor], clip_norm: float) -> None:
-    """Scale the gradients down to a norm of `clip_norm` where they are larger; 0 leaves them."""
+    """Clip the gradient norm to `clip_norm`; 0 disables it."""
     if clip_norm > 0:
         nn.utils.clip_grad_norm_(parameters, clip_norm)

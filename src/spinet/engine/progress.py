@@ -1,4 +1,4 @@
-"""What a run shows while it goes on, and what it leaves behind: metrics.jsonl, TensorBoard, progress."""
+"""Output of a run: metrics.jsonl, TensorBoard, and progress on the terminal."""
 
 import json
 import math
@@ -17,15 +17,15 @@ from spinet.files import write_atomically
 
 
 class RunLog:
-    """Writes the numbers of a run folder; on resuming it first takes back what lies beyond the checkpoint.
+    """Writes the metrics of a run; on resuming it first drops lines beyond the checkpoint.
 
     Args:
         run: the run folder.
-        first_step: the step that the run goes on from; later lines are from a run that was cut off.
+        first_step: the step to resume from; later lines are dropped.
     """
 
     def __init__(self, run: Path, first_step: int) -> None:
-        # Imported late: it takes a second, and a run without a folder has no use for it.
+        # Imported late: it takes a second, and a run without a folder does not need it.
         from torch.utils.tensorboard import SummaryWriter
 
         self._file = run / "metrics.jsonl"
@@ -37,7 +37,7 @@ class RunLog:
             raise SpinetError(f"could not write to {run / 'tensorboard'}: {error.strerror}") from None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append one line; numbers that are not finite are left out, for JSON has none."""
+        """Append one line, without values that are not finite: JSON has no NaN."""
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         try:
             with self._file.open("a") as file:
@@ -48,7 +48,7 @@ class RunLog:
             raise SpinetError(f"could not write metrics to {self._file.parent}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Flush TensorBoard; what it could not write is in metrics.jsonl."""
+        """Flush TensorBoard; errors are ignored, because metrics.jsonl has everything."""
         with suppress(OSError):
             self._board.close()
 
@@ -73,15 +73,15 @@ class Display:
             self._bar.start()
 
     def say(self, text: str) -> None:
-        """Print a line of its own."""
+        """Print a line."""
         self._console.print(text, markup=False)
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
-        """Show that `step` steps are done, and the numbers of the last ones."""
+        """Show a line of metrics after `step` steps."""
         memory = f"  {values['memory_gib']:.1f} GiB" if math.isfinite(values["memory_gib"]) else ""
         speed = f"{values['images_per_second']:.1f} images/s{memory}"
         if self._bar:
-            # Short, so that bar and ETA still fit into 80 columns.
+            # Short, so that bar and ETA fit into 80 columns.
             self._bar.update(self._task, completed=step, description=f"loss {values['loss']:.3f}  {speed}")
             return
         parts = ", ".join(f"{name[5:]} {value:.3f}" for name, value in values.items() if name.startswith("loss/"))
@@ -92,12 +92,12 @@ class Display:
         )
 
     def advance(self, step: int) -> None:
-        """Move the bar without a line."""
+        """Advance the bar without a line."""
         if self._bar:
             self._bar.update(self._task, completed=step)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar:
             self._bar.stop()
 
@@ -121,7 +121,7 @@ def memory_gib(device: torch.device) -> float:
 
 
 def _step_of(line: str) -> float:
-    """The step of a line of metrics; infinite for a line of another kind, which is not kept."""
+    """Return the step of a line of metrics; infinity for an invalid line, which is dropped."""
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
@@ -129,7 +129,7 @@ def _step_of(line: str) -> float:
 
 
 def _whole_lines(file: Path) -> list[str]:
-    """Lines of a file but for a last one that a kill cut short."""
+    """Return the lines of a file, without an incomplete last one."""
     if not file.is_file():
         return []
     text = file.read_text()

@@ -1,4 +1,4 @@
-"""All that training changes, which is all that a checkpoint holds."""
+"""Everything that training changes, and so everything in a checkpoint."""
 
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from spinet.errors import BuildError, NotFinite, SpinetError
 
 
 class TrainState:
-    """Everything that training changes: weights, optimiser, average, counters.
+    """Everything that training changes: weights, optimizer, moving average, counters.
 
     Attributes:
-        step: optimiser steps done.
-        best: metrics of the best evaluation so far; `last` of the latest.
+        step: optimizer steps done.
+        best: metrics of the best evaluation so far; `last`: those of the latest.
         window: losses since the last line of metrics.
-        started: what was taken from the weights to start from, in words; empty where there are none.
+        started: message about the pretrained weights that were loaded; empty without any.
 
     Raises:
         BuildError: the network cannot be built.
@@ -35,9 +35,9 @@ class TrainState:
         except SpinetError as error:
             raise BuildError(str(error)) from None
         self.channels_last = config.channels_last
-        # A run that goes on has its own weights: those it started from may be gone.
+        # A resumed run has its own weights: the pretrained file may be gone.
         self.started = load_pretrained(self.model, info) if config.model.weights and not resumed else ""
-        self._place(self.model, device)
+        self._to_device(self.model, device)
         self.optimizer = create_optimizer(self.model, config.optim)
         decay = config.optim.ema_decay
         self.average = MovingAverage(self.model, decay) if decay > 0 else None
@@ -47,7 +47,7 @@ class TrainState:
         self.window = LossWindow(self.model.loss_names, device)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return tensors and plain values that `load` reads back."""
+        """Return tensors and plain values for `load`."""
         return {
             "class_names": list(self.info.class_names),
             "category_ids": list(self.info.category_ids),
@@ -61,17 +61,17 @@ class TrainState:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from `state`.
+        """Restore what `to_dict` returned.
 
         Raises:
-            SpinetError: it belongs to other classes than the data has now.
+            SpinetError: the dataset has different classes now.
         """
         classes = dict(zip(state["category_ids"], state["class_names"], strict=True))
         now = dict(zip(self.info.category_ids, self.info.class_names, strict=True))
         if classes != now:
             raise SpinetError(
-                f"the run was trained on {len(classes)} classes {classes}, but the data has {len(now)} now, {now}; "
-                "start in a new --run folder, from these weights with --model.weights and --model.new-classes"
+                f"the run was trained on {len(classes)} classes {classes}, but the dataset has {len(now)} now, {now}; "
+                "use another run folder, starting from these weights with model.weights and model.new_classes"
             )
         self.model.load_state_dict(rename_keys(state["model"]))
         self.optimizer.load_state_dict(state["optimizer"])
@@ -82,38 +82,38 @@ class TrainState:
         self.window.values.copy_(state["window"])
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the weights to evaluate and ship: the moving average where there is one."""
+        """Return the weights to evaluate and save: the moving average if enabled."""
         return self.average.state if self.average else self.model.state_dict()
 
     def evaluated(self, device: torch.device) -> Model:
-        """Return the network to evaluate: with the moving average where there is one, else the one in training."""
+        """Return the network to evaluate: a copy with the moving average if enabled, else the one in training."""
         if not self.average:
             return self.model
         model = self.info.create_model()
         model.load_state_dict(self.average.state)
-        self._place(model, device)
+        self._to_device(model, device)
         return model
 
-    def _place(self, model: Model, device: torch.device) -> None:
+    def _to_device(self, model: Model, device: torch.device) -> None:
         model.to(device)
         if self.channels_last:
             model.to(memory_format=torch.channels_last)
 
     def check_finite(self) -> None:
-        """Stop before weights that are not numbers are written.
+        """Raise before weights that are not finite are saved.
 
         Raises:
-            NotFinite: a loss was not finite since the last line of metrics, or the weights are not.
+            NotFinite: a loss since the last line of metrics, or the weights, are not finite.
         """
         self.window.check()
         values = [value for value in self.model.state_dict().values() if value.is_floating_point()]
         if not torch.isfinite(torch.stack(torch._foreach_norm(values))).all():
             raise NotFinite(
-                f"the weights were not finite after step {self.step}; checkpoints from before it are untouched. "
-                "In a new --run folder a lower --optim.lr or --optim.clip-norm 10 usually helps"
+                f"the weights are not finite after step {self.step}; earlier checkpoints are intact. "
+                "In a new run folder, a lower optim.lr or optim.clip_norm 10 usually helps"
             )
 
     def save(self, run: Path) -> None:
-        """Write `last.safetensors`, then the training state that makes them count."""
+        """Write `last.safetensors`, then `state.pt`, which makes the checkpoint valid."""
         save_weights(run / "last.safetensors", self.weights(), self.info, {"step": self.step, **self.last})
         save_state(run / "state.pt", self.to_dict(), self.info.architecture)

@@ -1,4 +1,4 @@
-"""One optimiser step: learning rate, forward and backward passes, clipping, update, average."""
+"""One optimizer step: learning rate, forward and backward passes, clipping, update, moving average."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -18,15 +18,15 @@ from spinet.errors import OutOfMemory, SpinetError
 
 
 class Stepper:
-    """Moves a `TrainState` on by one step.
+    """Runs the steps of a training.
 
     Args:
         config: all settings.
-        state: what changes.
-        group: this process among all.
+        state: changed by each step.
+        group: the processes of this training.
         device: where the network is.
         steps: length of the run.
-        epoch_steps: steps in an epoch, not always whole.
+        epoch_steps: steps per epoch, may be fractional.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Stepper:
             self.network = DistributedDataParallel(self.network, broadcast_buffers=False)
 
     def step(self, batches: Iterator[Batch]) -> None:
-        """Take the step's parts from `batches` and update the weights."""
+        """Run one optimizer step on the next `accumulate` batches."""
         config, state = self.config, self.state
-        # Dropped paths and blocks depend on the step alone, so that a resumed run draws the same.
+        # Stochastic depth and DropBlock depend on the step alone, so that a resumed run draws the same.
         torch.manual_seed(_mix(config.seed, state.step, self.group.rank))
         self._set_learning_rate()
         state.model.train()
@@ -59,7 +59,8 @@ class Stepper:
         for part in range(config.accumulate):
             batch = next(batches)
             try:
-                with self._gradients_exchanged(part == config.accumulate - 1):
+                # Processes exchange gradients once per step, with the last part.
+                with self._gradient_sync(part == config.accumulate - 1):
                     losses = self._losses(batch)
                     loss = torch.stack(list(losses.values())).sum() / config.accumulate
                     loss.backward()  # type: ignore[no-untyped-call]
@@ -83,12 +84,11 @@ class Stepper:
         for group in self.state.optimizer.param_groups:
             group["lr"] = rate
 
-    def _gradients_exchanged(self, now: bool) -> AbstractContextManager[None]:
-        """ProcessGroup exchange gradients once a step, with the last part."""
+    def _gradient_sync(self, now: bool) -> AbstractContextManager[None]:
         if now or not isinstance(self.network, DistributedDataParallel):
             return nullcontext()
-        unsynchronised: AbstractContextManager[None] = self.network.no_sync()
-        return unsynchronised
+        no_sync: AbstractContextManager[None] = self.network.no_sync()
+        return no_sync
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         images = batch.images.to(self.device, non_blocking=True)
@@ -100,23 +100,23 @@ class Stepper:
         return losses
 
     def _explained(self, error: Exception) -> Exception:
-        """Return the error, in words that help where the cause is known."""
+        """Return the error, or a better one if the cause is known."""
         part = self.config.batch_size // (self.group.count * self.config.accumulate)
         if isinstance(error, torch.OutOfMemoryError):
             return OutOfMemory(
                 f"{part} images of {self.config.data.image_size} px do not fit into the memory of {self.device}; "
-                "--accumulate splits a step into parts, --batch-size makes it smaller"
+                "split steps with a larger accumulate, or use a smaller batch_size"
             )
         if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
             return SpinetError(
-                f"a batch norm got a single value: {part} image of {self.config.data.image_size} px is too little; "
-                "take a larger --data.image-size or more images a part"
+                "batch norm needs more than one value per channel, but a batch has "
+                f"{part} image of {self.config.data.image_size} px; use a larger batch_size or data.image_size"
             )
         return error
 
 
 class _Losses(nn.Module):
-    """Makes `losses` the forward, which is what DistributedDataParallel hooks into."""
+    """Makes `losses` the forward method, which DistributedDataParallel hooks into."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The training loop. What changes while it runs is in `TrainState`; the rest is here."""
+"""The training loop; everything it changes is in `TrainState`."""
 
 import time
 from collections.abc import Iterator
@@ -23,21 +23,21 @@ from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.blocks import count_parameters
 
-# Settings that change how fast a run goes but not where it ends; a resumed run may change them. `data.augment_on` is
-# none of them, because GPUs resize with other rounding.
-HARMLESS = ("data.workers", "data.cache_images", "log_steps", "save_seconds", "device")
+# Settings that may differ when a run is resumed, because they do not change the result. `data.augment_on` does, because
+# GPUs round differently when resizing.
+RESUME_MAY_CHANGE = ("data.workers", "data.cache_images", "log_steps", "save_seconds", "device")
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished run gives.
+    """The result of a finished run.
 
     Attributes:
-        last: metrics on the val split at the end; `best` of the evaluation with the best score (boxes: AP).
-        steps: optimiser steps of the run.
-        seconds: spent by this call.
-        losses: for each line of metrics of this call, the step that it ends at and the mean loss of its steps.
-        model: the network with the weights that were evaluated last, in evaluation mode.
+        last: metrics on the val split at the end; `best`: those of the evaluation with the best score (boxes: AP).
+        steps: optimizer steps of the run.
+        seconds: duration of this call.
+        losses: (step, mean loss since the previous one) of each line of metrics of this call.
+        model: the network with the last evaluated weights, in evaluation mode.
     """
 
     last: dict[str, float]
@@ -57,25 +57,25 @@ def train(
     info: ModelInfo | None = None,
     quiet: bool = False,
 ) -> TrainResult:
-    """Train a network, or go on with a run that was interrupted; the end is bit-equal either way (CPU, one build).
+    """Train a network, or resume an interrupted run; on a CPU the result is bit-equal either way.
 
     Args:
         config: all settings.
         run: run folder: `config.json`, `metrics.jsonl`, `tensorboard/`, `last.safetensors`, `best.safetensors` and
-            `state.pt`. A folder with the same settings is gone on with. None writes no file and cannot be gone on
-            with: for the short trainings of a search.
-        train_set: images to learn from, instead of those that `config.data` names.
-        val_set: images to evaluate on, likewise.
-        info: the network to train, instead of the one that `config.model` names.
+            `state.pt`. A folder with identical settings is resumed. None writes nothing and cannot be resumed, for the
+            short trainings of a search.
+        train_set: training images, instead of those of `config.data`.
+        val_set: validation images, likewise.
+        info: the network, instead of that of `config.model`.
         quiet: print nothing.
 
     Returns:
-        The metrics, also those of a run that was finished before.
+        The metrics, also of a run that had already finished.
 
     Raises:
-        SpinetError: the settings or the data cannot work, the folder belongs to other settings, or a file cannot be
-            written. Of its own kind when the network cannot be built (`BuildError`), a step does not fit into memory
-            (`OutOfMemory`), or a loss is not a number (`NotFinite`).
+        SpinetError: the settings or data are invalid, the folder has different settings, or a file cannot be written.
+            Its subclasses: the network cannot be built (`BuildError`), a step does not fit into memory (`OutOfMemory`),
+            or a loss is not finite (`NotFinite`).
     """
     device = pick_device(config.device)
     with ExitStack() as stack:
@@ -103,7 +103,7 @@ def train(
 
 
 class _Run:
-    """The loop, and what it needs at hand."""
+    """A training in progress."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class _Run:
         self._restart_clock()
 
     def _restart_clock(self) -> None:
-        """Start a new measurement of images per second."""
+        """Restart the measurement of images per second."""
         self.logged, self.logged_step = time.monotonic(), self.state.step
 
     def _evaluation_due(self) -> bool:
@@ -240,13 +240,13 @@ class _Run:
             say(self.state.started)
         rate = config.optim.lr * config.batch_size / config.optim.lr_batch
         say(
-            f"learning rate: {config.optim.lr:g} for {config.optim.lr_batch} images, so {rate:.4g} for "
-            f"{config.batch_size} ({self.group.count} processes x {config.accumulate} parts x {self.part_size})"
+            f"learning rate: {rate:.4g} ({config.optim.lr:g} per {config.optim.lr_batch} images, scaled to batch size "
+            f"{config.batch_size} = {self.group.count} processes x {config.accumulate} parts x {self.part_size})"
         )
         if self.folder is not None and self.state.step == self.steps:
-            say(f"the run in {self.folder} is finished; its metrics: {self.folder / 'metrics.jsonl'}")
+            say(f"{self.folder} has already finished; see {self.folder / 'metrics.jsonl'}")
         elif self.state.step:
-            say(f"going on at step {self.state.step} of {self.steps} in {self.folder}")
+            say(f"resuming {self.folder} at step {self.state.step} of {self.steps}")
 
 
 def model_info(config: TrainConfig, dataset: ImageDataset) -> ModelInfo:
@@ -261,12 +261,12 @@ def model_info(config: TrainConfig, dataset: ImageDataset) -> ModelInfo:
 
 
 def _check_background(info: ModelInfo) -> None:
-    """Refuse to hide the first class of a data set that has no class for the background."""
+    """Refuse to hide the first class of a dataset without a background class."""
     first = info.class_names[0]
     if info.model.background and first != "background":
         raise SpinetError(
-            f"setting model.background: it is for classes whose first one is 'background', but here that is {first!r}, "
-            "which would never be found; leave it out"
+            f"model.background is for datasets whose first class is 'background'; here it is {first!r}, which would "
+            "never be predicted"
         )
 
 
@@ -274,23 +274,24 @@ def _check_batch(config: TrainConfig, group: ProcessGroup) -> None:
     parts = group.count * config.accumulate
     if config.batch_size % parts:
         raise SpinetError(
-            f"batch_size {config.batch_size} cannot be split into {group.count} processes x {config.accumulate} parts"
+            f"batch_size is {config.batch_size}; must be a multiple of {group.count} processes x {config.accumulate} "
+            "parts (accumulate)"
         )
 
 
 def _check_run(config: TrainConfig, run: Path | None) -> None:
-    """Refuse a folder that other settings have trained in."""
+    """Refuse a folder that was trained with different settings."""
     if not config.data.root:
         folder = "image folders" if config.model.head == "classifier" else "a folder in COCO, YOLO or Pascal VOC format"
         raise SpinetError(f"data.root is not set; it must be {folder}")
-    # Without a state nothing has been trained: a start that failed may be corrected.
+    # Without a state nothing has been trained, so settings may be corrected after a failed start.
     if run is None or not (run / "state.pt").is_file() or not (run / "config.json").is_file():
         return
     before = read_config(run / "config.json")
     changed = differences(before, config)
     if Path(before.data.root).resolve() == Path(config.data.root).resolve():
         changed.pop("data.root", None)
-    harmful = [name for name in changed if name not in HARMLESS]
+    harmful = [name for name in changed if name not in RESUME_MAY_CHANGE]
     if harmful:
         shown = ", ".join(f"{name} was {changed[name][0]!r}, now {changed[name][1]!r}" for name in harmful[:4])
-        raise SpinetError(f"{run} was trained with other settings ({shown}); choose another run folder")
+        raise SpinetError(f"{run} was trained with different settings ({shown}); use another run folder")

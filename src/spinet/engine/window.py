@@ -1,4 +1,4 @@
-"""Losses added up on the device between two lines of metrics, without ever waiting for the device."""
+"""Losses summed on the device between two lines of metrics, without synchronizing with it."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ class LossWindow:
     """Sums of the losses since the last line of metrics, and the first step at which each was not finite.
 
     Args:
-        names: of the losses that a forward pass gives.
+        names: of the losses of a forward pass.
         device: where they are.
 
     Attributes:
-        values: the sum of each loss, their count, and the first bad step of each (-1: never); on the device.
+        values: the sum of each loss, their count, and the first non-finite step of each (-1: none), on the device.
     """
 
     def __init__(self, names: Sequence[str], device: torch.device) -> None:
@@ -26,7 +26,7 @@ class LossWindow:
         self.values = torch.tensor([0.0] * (losses + 1) + [-1.0] * losses, device=device)
 
     def add(self, losses: dict[str, Tensor], step: int) -> None:
-        """Count the losses of one forward pass of a (1-based) step."""
+        """Add the losses of one forward pass of a (1-based) step."""
         losses_now = torch.stack([losses[name] for name in self.names]).detach()
         count = len(self.names)
         self.values[:count] += losses_now
@@ -36,22 +36,21 @@ class LossWindow:
         self.values[count + 1 :] = torch.where(new, float(step), first_bad)
 
     def check(self) -> None:
-        """Wait for the device, and stop when a loss was not finite.
+        """Synchronize with the device, and raise if a loss was not finite.
 
         Raises:
             NotFinite: names the step and the loss.
         """
         steps = self.values[len(self.names) + 1 :].clone()
         if dist.is_initialized():
-            # One process may meet a bad image; all have its gradient after the exchange, so all must stop.
+            # The loss of one process may be bad, but after the exchange of gradients all must stop.
             dist.all_reduce(steps, op=dist.ReduceOp.MAX)
         bad = [(int(step), name) for name, step in zip(self.names, steps.tolist(), strict=True) if step >= 0]
         if bad:
             step, name = min(bad)
             raise NotFinite(
-                f"the {name} loss was not finite at step {step}; checkpoints from before it are untouched. "
-                "In a new --run folder a lower --optim.lr, a longer --optim.warmup-epochs or --optim.clip-norm 10 "
-                "usually helps"
+                f"the {name} loss was not finite at step {step}; earlier checkpoints are intact. "
+                "In a new run folder, a lower optim.lr, longer optim.warmup_epochs or optim.clip_norm 10 usually helps"
             )
 
     def take_means(self) -> dict[str, float]:

@@ -3,9 +3,12 @@
 import typing
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from spinet.errors import unknown_name
+from spinet.fields import Fraction, Positive, Rate, Regions
 
 Activation = Literal["relu", "swish", "hard_swish"]
 PadMode = Literal["symmetric", "same"]
@@ -31,16 +34,16 @@ class BackboneOptions:
     pool_mode: PoolMode = "symmetric"
     """How connections downsample by four and more: repeated 3x3 pools with PyTorch's (symmetric) or SAME padding (mg,
     tensorflow/models), or one pool with SAME (tpu, tensorflow/tpu) or PyTorch's padding (mmdet, ports of SpineNet)."""
-    bn_eps: float = 1e-3
+    bn_eps: Fraction = 1e-3
     """Epsilon of batch norm; 1e-3 in tensorflow/models, 1e-4 in the final tensorflow/tpu."""
-    bn_momentum: float = 0.01
+    bn_momentum: Fraction = 0.01
     """Batch-norm momentum (PyTorch convention: weight of the newest batch)."""
-    stochastic_depth: float = 0.0
+    stochastic_depth: Rate = 0.0
     """Drop rate of the last permuted block; block i of n has rate * (i + 1) / n."""
     depth_rule: DepthRule = "tpu"
     """That n: SpineNet-49 has 15 in tensorflow/tpu, and 16 in tensorflow/models, which counts an unused block of level
     2; mobile networks always 15."""
-    dropblock: float = 0.0
+    dropblock: Rate = 0.0
     """Drop probability of 3x3 DropBlock in the permuted blocks (the paper's keep probability 0.9 is 0.1 here)."""
     dropblock_places: DropBlockPlaces = "v1"
     """Where DropBlock acts: after each convolution of the permuted blocks and their projections (v1, tensorflow/tpu's
@@ -60,24 +63,24 @@ class BackboneOptions:
 class DetectorOptions(BackboneOptions):
     """Settings of a detector: its anchors, what one kind of head needs, and its backbone."""
 
-    anchor_scale: float = 3.0
+    anchor_scale: Annotated[float, Meta(ge=0.1, le=100)] = 3.0
     """Side of the smallest anchor in strides; published: 3 for SpineNet-49S, 49 and 96, 4 for 143 and 190."""
-    octaves: int = 3
+    octaves: Annotated[int, Meta(ge=1, le=100)] = 3
     """Anchor sizes per level, evenly spaced up to the next level's."""
-    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    aspect_ratios: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (0.5, 1.0, 2.0)
     """Width / height of the anchors of each size."""
     box_coding: BoxCoding = "exact"
     """RetinaNet: how anchors count pixels: exactly, one pixel larger while decoding (tpu, tensorflow/tpu), or rounded
     to whole pixels (mmdet, mmdetection 1.1)."""
     background: bool = False
     """Whether class 0 is the background, never reported (Google's published detectors: yes)."""
-    proposals: int = 1000
+    proposals: Regions = 1000
     """R-CNN: proposals per image from the first stage."""
-    roi_samples: int = 512
+    roi_samples: Regions = 512
     """R-CNN: RoIs sampled per image to train the box head."""
-    mask_samples: int = 128
+    mask_samples: Regions = 128
     """Mask R-CNN: RoIs sampled per image to train the mask head."""
-    rpn_convs: int = 0
+    rpn_convs: Annotated[int, Meta(ge=0, le=100)] = 0
     """R-CNN: 3x3 convolutions of the region proposal network; 0 takes the released number, 1, and 2 in a cascade."""
 
 

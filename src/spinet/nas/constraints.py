@@ -14,9 +14,9 @@ from spinet.arch.genotype import Genotype, check_keys
 from spinet.arch.head_cost import Head, model_cost
 from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError, unknown_name
+from spinet.fields import Count, NonNegative, check_fields
 from spinet.files import read_json
 from spinet.nas.evaluation import Evaluate
-from spinet.nas.fields import Count, NonNegative, check_fields
 from spinet.nas.space import Space
 
 Measure = Literal["macs", "parameters", "latency"]

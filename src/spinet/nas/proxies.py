@@ -14,8 +14,8 @@ from spinet.arch.genotype import check_keys
 from spinet.arch.scaling import Scaling
 from spinet.engine.config import DataConfig, OptimConfig, TrainConfig
 from spinet.errors import SpinetError, unknown_name
+from spinet.fields import Count, Name, Natural, Positive, check_fields
 from spinet.files import read_json
-from spinet.nas.fields import Count, Name, Natural, Positive, check_fields
 
 Reward = Literal["AP", "AP50", "loss"]
 

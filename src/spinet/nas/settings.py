@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from spinet.errors import SpinetError
-from spinet.nas.fields import Count, Name, Natural, NonNegative, Positive, check_fields
+from spinet.fields import Count, Name, Natural, NonNegative, Positive, check_fields
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from spinet.arch.block_spec import EXPANSION, MAX_LEVEL, MIN_LEVEL, BlockSpec
 from spinet.arch.genotype import Dangling, Genotype, check_keys
 from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError, unknown_name
-from spinet.nas.fields import Natural, check_fields
+from spinet.fields import Natural, check_fields
 
 Choices = tuple[int, ...]
 Phase = Literal["intermediate", "output", "parents", "offset", "kind"]

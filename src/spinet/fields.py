@@ -12,6 +12,9 @@ Count = Annotated[int, Meta(ge=1, le=10**6)]
 Natural = Annotated[int, Meta(ge=0, le=2**62)]
 Positive = Annotated[float, Meta(gt=0, le=1e6)]
 NonNegative = Annotated[float, Meta(ge=0, le=1e9)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Rate = Annotated[float, Meta(ge=0, le=0.99)]
+Regions = Annotated[int, Meta(ge=2, le=10**5)]
 Name = Annotated[str, Meta(min_length=1)]
 
 
