@@ -360,7 +360,7 @@ def test_a_run_does_not_go_on_with_other_classes(digits, config, tmp_path):
         content = json.loads(file.read_text())
         content["categories"].append({"id": 99, "name": "extra"})
         file.write_text(json.dumps(content))
-    with pytest.raises(SpinetError, match="was trained on 3 classes .* but the data has 4 now"):
+    with pytest.raises(SpinetError, match="was trained on 3 classes .* but the dataset has 4 now"):
         train(config, tmp_path / "run", quiet=True)
 
 
@@ -398,7 +398,7 @@ def test_boxes_that_are_shares_of_the_image_are_refused_before_training(digits, 
         entry["bbox"] = [value / 64 for value in entry["bbox"]]
     file.write_text(json.dumps(content))
     with pytest.raises(
-        SpinetError, match="one pixel wide or high, .*; are these normalized coordinates \(0-1\) rather than pixels"
+        SpinetError, match=r"one pixel wide or high, .*; are these normalized coordinates \(0-1\) rather than pixels"
     ):
         train(replace(short, data=replace(short.data, root=str(root))), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
