@@ -14,10 +14,8 @@ from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError
 from spinet.models.blocks import ConvFactory, activation_function, bottleneck_block, conv_factory, residual_block
 from spinet.models.mbconv import MBConv
-from spinet.models.options import BackboneOptions
+from spinet.models.options import BACKBONE_DEFAULTS, BackboneOptions
 from spinet.models.resample import Resample, SeparableResample, Size, level_size, max_pool
-
-DEFAULTS = BackboneOptions()
 
 # A block of each kind from (in_channels, channels=, conv=, activation=, stochastic_depth=, dropblock=, stride=).
 BLOCKS: dict[str, Callable[..., nn.Module]] = {
@@ -121,7 +119,7 @@ class SpineNet(Backbone):
         self,
         genotype: Genotype,
         scaling: Scaling,
-        options: BackboneOptions = DEFAULTS,
+        options: BackboneOptions = BACKBONE_DEFAULTS,
         *,
         levels: Sequence[int] | None = None,
         in_channels: int = 3,

@@ -13,9 +13,7 @@ from spinet.extras import import_extra
 from spinet.models.backbone import Backbone
 from spinet.models.blocks import Conv2d, activation_function, conv_factory
 from spinet.models.nas_fpn import NasFpn
-from spinet.models.options import BackboneOptions
-
-DEFAULTS = BackboneOptions()
+from spinet.models.options import BACKBONE_DEFAULTS, BackboneOptions
 
 # Levels of the bodies' features, which the necks start from.
 BODY_LEVELS = (3, 4, 5)
@@ -130,7 +128,7 @@ class BaselineBackbone(Backbone):
     def __init__(
         self,
         baseline: Baseline,
-        options: BackboneOptions = DEFAULTS,
+        options: BackboneOptions = BACKBONE_DEFAULTS,
         *,
         levels: Sequence[int] | None = None,
         in_channels: int = 3,

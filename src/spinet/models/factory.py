@@ -15,12 +15,10 @@ from spinet.errors import SpinetError
 from spinet.models.backbone import Backbone, SpineNet
 from spinet.models.baselines import BaselineBackbone
 from spinet.models.classifier import Aggregation, Classifier
-from spinet.models.options import BackboneOptions, DetectorOptions
+from spinet.models.options import BACKBONE_DEFAULTS, DETECTOR_DEFAULTS, BackboneOptions, DetectorOptions
 from spinet.models.rcnn import CASCADE_OVERLAPS, RCNN
 from spinet.models.retinanet import RetinaNet
 
-BACKBONE_DEFAULTS = BackboneOptions()
-DETECTOR_DEFAULTS = DetectorOptions()
 # The only options that baselines have.
 BASELINE_OPTIONS = ("activation", "bn_eps", "bn_momentum")
 

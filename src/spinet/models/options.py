@@ -90,3 +90,7 @@ def _choices(options: type[Any]) -> dict[str, tuple[Any, ...]]:
     hints = typing.get_type_hints(options)
     kinds = {field.name: hints[field.name] for field in fields(options)}
     return {name: typing.get_args(kind) for name, kind in kinds.items() if typing.get_origin(kind) is Literal}
+
+
+BACKBONE_DEFAULTS = BackboneOptions()
+DETECTOR_DEFAULTS = DetectorOptions()

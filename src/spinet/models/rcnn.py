@@ -19,7 +19,7 @@ from spinet.models.anchors import decode_boxes, encode_boxes, pyramid_anchors
 from spinet.models.backbone import Backbone, pad_to_multiple
 from spinet.models.detections import Detections, NmsOptions, ScoredBoxes, select_detections
 from spinet.models.losses import mean_huber_loss, roi_class_loss
-from spinet.models.options import DetectorOptions
+from spinet.models.options import DETECTOR_DEFAULTS, DetectorOptions
 from spinet.models.roi_heads import BoxHead, MaskHead
 from spinet.models.rois import (
     IGNORE,
@@ -33,7 +33,6 @@ from spinet.models.rois import (
 )
 from spinet.models.rpn import RegionProposalNetwork, rpn_losses, select_proposals
 
-DEFAULTS = DetectorOptions()
 # Side of the RoI features for the box head and for the mask head, whose masks are twice as large.
 BOX_SIDE, MASK_SIDE = 7, 14
 # Weights of the box offsets (x, y, width, height) in each stage of a cascade (Cascade R-CNN).
@@ -71,7 +70,7 @@ class RCNN(nn.Module):
         self,
         backbone: Backbone,
         num_classes: int,
-        options: DetectorOptions = DEFAULTS,
+        options: DetectorOptions = DETECTOR_DEFAULTS,
         *,
         masks: bool = True,
         overlaps: Sequence[float] = (0.5,),

@@ -20,10 +20,9 @@ from spinet.models.anchors import (
 from spinet.models.backbone import Backbone, pad_to_multiple
 from spinet.models.detections import Detections, ScoredBoxes, best_pairs
 from spinet.models.losses import focal_loss, huber_loss
-from spinet.models.options import DetectorOptions
+from spinet.models.options import DETECTOR_DEFAULTS, DetectorOptions
 from spinet.models.towers import Tower
 
-DEFAULTS = DetectorOptions()
 # Probability of the positive class in the untrained class logits (RetinaNet paper, section 4.1).
 PRIOR = 0.01
 
@@ -52,7 +51,7 @@ class RetinaNet(nn.Module):
         self,
         backbone: Backbone,
         num_classes: int,
-        options: DetectorOptions = DEFAULTS,
+        options: DetectorOptions = DETECTOR_DEFAULTS,
         *,
         head_channels: int = 256,
         head_convs: int = 4,
