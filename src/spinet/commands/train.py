@@ -7,7 +7,6 @@ from typing import Annotated
 import tyro
 
 from spinet.commands.console import print_metrics, say
-from spinet.errors import SpinetError
 
 
 def train_command(args: list[str]) -> None:
@@ -34,8 +33,6 @@ def train_command(args: list[str]) -> None:
     chosen = tyro.cli(
         Arguments, default=default, args=args[1:], prog=f"spinet train {args[0]}", description=description
     )
-    if not chosen.config.data.root:
-        raise SpinetError("data.root is not set; pass --data.root DIR")
     from spinet.engine.train import train
 
     train(chosen.config, chosen.run)
