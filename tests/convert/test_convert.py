@@ -43,7 +43,9 @@ def test_every_tensor_of_every_published_network_has_one_name(source, name):
     stored = {key for key in model_shapes(architecture, 91) if not key.endswith("num_batches_tracked")}
     if source == "mmdet":
         stored -= {
-            key for key in stored if ".convs." in key and key.startswith(("classes", "boxes")) and key.endswith("bias")
+            key
+            for key in stored
+            if ".convs." in key and key.startswith(("cls_tower", "box_tower")) and key.endswith("bias")
         }
     assert set(names) == stored
     assert len(set(names.values())) == len(names)
