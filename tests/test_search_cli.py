@@ -41,23 +41,23 @@ def mini(tmp_path):
         (["spinenet49", "--executor", "process"], "unknown executor 'process', did you mean 'processes'"),
         (["spinenet49", "--data.root", "nowhere"], "nowhere"),
         (["spinenet49", "--trials", "0"], "trials 0 must be 1 or more"),
-        (["spinenet49", "--workers", "0"], "0 workers cannot work"),
-        (["spinenet49", "--workers", "0", "--executor", "in-process"], "0 workers cannot work"),
-        (["spinenet49", "--workers", "-1", "--executor", "processes"], "-1 workers cannot work"),
+        (["spinenet49", "--workers", "0"], "workers must be at least 1, got 0"),
+        (["spinenet49", "--workers", "0", "--executor", "in-process"], "workers must be at least 1, got 0"),
+        (["spinenet49", "--workers", "-1", "--executor", "processes"], "workers must be at least 1, got -1"),
         (["spinenet49", "--workers", "2", "--executor", "in-process"], "in-process has one worker, not 2"),
-        (["spinenet49", "--timeout", "-1"], "timeout -1 is not a finite number of seconds above 0"),
-        (["spinenet49", "--timeout", "nan"], "timeout nan is not"),
-        (["spinenet49", "--timeout", "inf", "--workers", "2"], "timeout inf is not"),
-        (["spinenet49", "--timeout", "0", "--workers", "2"], "timeout 0 is not"),
+        (["spinenet49", "--timeout", "-1"], "timeout must be a finite number of seconds above 0, got -1"),
+        (["spinenet49", "--timeout", "nan"], "above 0, got nan"),
+        (["spinenet49", "--timeout", "inf", "--workers", "2"], "above 0, got inf"),
+        (["spinenet49", "--timeout", "0", "--workers", "2"], "above 0, got 0"),
         (["spinenet49", "--constraint", "macs=-inf:90e9"], "'macs=-inf:90e9' is not MEASURE=LOW:HIGH with finite"),
         (["spinenet49", "--constraint", "macs=inf:"], "'macs=inf:' is not MEASURE=LOW:HIGH with finite ends"),
         (["spinenet49", "--constraint", "foo=1:2"], "unknown measure 'foo'"),
         (["spinenet49", "--constraint", "latency=:4"], "needs the table"),
         (["spinenet49", "--halving", "1", "--proxy", "tiny"], "eta"),
         (["spinenet49", "--halving", "-3", "--proxy", "tiny"], "eta"),
-        (["spinenet49", "--halving", "3"], "the proxy mini has one only; take one with more (lean-fast 2, tiny 2)"),
-        (["spinenet49", "--halving", "3", "--proxy", "paper"], "the proxy paper has one only"),
-        (["spinenet49", "--threads", "0"], "0 threads cannot work"),
+        (["spinenet49", "--halving", "3"], "mini has only one; use one of lean-fast 2, tiny 2"),
+        (["spinenet49", "--halving", "3", "--proxy", "paper"], "paper has only one"),
+        (["spinenet49", "--threads", "0"], "threads must be at least 1, got 0"),
         (["spinenet49", "--gpus", "99"], "there is no GPU '99'"),
     ],
 )
@@ -110,7 +110,7 @@ def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, t
     code, out, err = spinet(*start, "--trials", "2", "--no-zero-cost")
     assert (code, err) == (0, "")
     assert "finished after 2 trials" in out
-    assert "trials at a time: 1 (in-process), on cpu, 1 threads each" in out
+    assert "workers: 1 (in-process), on cpu, 1 threads each" in out
     assert load_architecture(str(run / "best.json")).genotype.blocks
 
     code, out, _ = spinet(*start, "--trials", "3", "--no-zero-cost")

@@ -55,14 +55,14 @@ def test_no_more_gpus_are_claimed_than_there_are_workers_and_the_threads_are_tho
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
 def test_a_timeout_that_is_no_time_is_an_error(timeout):
-    with pytest.raises(SpinetError, match="is not a finite number of seconds above 0"):
+    with pytest.raises(SpinetError, match="must be a finite number of seconds above 0"):
         ProcessExecutor(1, timeout)
-    with pytest.raises(SpinetError, match="is not a finite number of seconds above 0"):
+    with pytest.raises(SpinetError, match="must be a finite number of seconds above 0"):
         InProcess(timeout)
 
 
 def test_no_worker_is_an_error():
-    with pytest.raises(SpinetError, match="0 workers cannot work"):
+    with pytest.raises(SpinetError, match="workers must be at least 1, got 0"):
         ProcessExecutor(0)
 
 

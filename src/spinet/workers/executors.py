@@ -1,4 +1,4 @@
-"""Where trials run: in this process, or in worker processes that live as long as the search."""
+"""Where jobs run: the interface of executors, and the one that runs them in this process."""
 
 import math
 import signal
@@ -16,12 +16,12 @@ _T = TypeVar("_T")
 
 
 class TrialExecutor(Executor):
-    """An executor whose jobs may end in `WorkerLost` or `TrialTimeout`; closing it ends what still runs.
+    """An executor whose jobs may raise `WorkerLost` or `TrialTimeout`; closing it ends running jobs.
 
     Attributes:
         name: `"in-process"`, `"processes"` or `"ray"`.
         workers: how many jobs run at a time.
-        device: what they run on, for the journal.
+        device: description of what they run on, for the journal.
     """
 
     name: str
@@ -30,14 +30,14 @@ class TrialExecutor(Executor):
 
 
 class InProcess(TrialExecutor):
-    """Runs every job at once, in the thread that submits it.
+    """Runs every job immediately, in the thread that submits it.
 
     Args:
-        timeout: seconds that a job may take, where this is the main thread; None sets no limit.
-        device: what it runs on, for the journal.
+        timeout: seconds that a job may take, in the main thread and not on Windows; None sets no limit.
+        device: description of what it runs on, for the journal.
 
     Raises:
-        SpinetError: the timeout is not above 0.
+        SpinetError: the timeout is out of range.
     """
 
     name = "in-process"
@@ -61,7 +61,7 @@ class InProcess(TrialExecutor):
 @contextmanager
 def _alarm(seconds: float | None) -> Iterator[None]:
     """Raise `TrialTimeout` in the main thread after so many seconds."""
-    if seconds is None or threading.current_thread() is not threading.main_thread():
+    if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
 
@@ -79,19 +79,19 @@ def _alarm(seconds: float | None) -> Iterator[None]:
 
 
 def check_executor(name: str, workers: int, timeout: float | None) -> None:
-    """Check what every executor is given.
+    """Validate the arguments that all executors share.
 
     Raises:
-        SpinetError: there is to be no worker, or the timeout is not a finite number above 0.
+        SpinetError: a number is out of range.
     """
     if workers < 1:
-        raise SpinetError(f"{name}: {workers} workers cannot work; at least 1 is needed")
+        raise SpinetError(f"{name}: workers must be at least 1, got {workers}")
     if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
         raise SpinetError(
-            f"{name}: timeout {timeout:g} is not a finite number of seconds above 0; leave it out for none"
+            f"{name}: timeout must be a finite number of seconds above 0, got {timeout:g}; omit it for no limit"
         )
 
 
 def too_long(seconds: float) -> TrialTimeout:
-    """Return the error of a job that took longer than it may."""
+    """Return the error of a job that exceeded its time."""
     return TrialTimeout(f"the trial took longer than {seconds:g} s")

@@ -1,4 +1,4 @@
-"""Spawned worker processes, each with a share of the threads or of a GPU, that live as long as their driver."""
+"""Spawned worker processes, each with its part of the threads or of a GPU, that live as long as their driver."""
 
 import math
 import multiprocessing
@@ -17,25 +17,25 @@ from spinet.errors import WorkerLost
 from spinet.workers.executors import check_executor, too_long
 from spinet.workers.slots import Call, JobResult, SlotExecutor, run_job
 
-# Time that a worker has to come up, and to be gone after its pipe was closed.
+# Time for a worker to start, and to exit after its pipe was closed.
 _START_SECONDS, _END_SECONDS = 120.0, 5.0
 
 
 class ProcessExecutor(SlotExecutor):
     """Runs jobs in worker processes on this machine.
 
-    A worker is kept between jobs, so that its data stay in memory. One that dies, is killed for its time or ends as
-    nobody expected is replaced by a new one. All end with this process, however that ends.
+    A worker is kept between jobs, so that its data stay in memory. One that dies, times out or fails unexpectedly is
+    replaced. All end with this process, however that ends.
 
     Args:
         workers: how many.
         timeout: seconds that a job may take; None sets no limit.
-        gpus: GPUs to share, as CUDA_VISIBLE_DEVICES names them: workers take them in turn and get an equal share of
-            memory; empty: workers train on the CPU.
-        threads: of the CPU, for each worker; None shares the cores among them.
+        gpus: GPUs to share, as CUDA_VISIBLE_DEVICES names them: workers take them in turn, with an equal fraction of
+            the memory; empty: workers train on the CPU.
+        threads: of the CPU, per worker; None divides the cores among them.
 
     Raises:
-        SpinetError: there is to be no worker, or the timeout is not above 0.
+        SpinetError: a number is out of range.
     """
 
     name = "processes"
@@ -49,19 +49,19 @@ class ProcessExecutor(SlotExecutor):
         self.device = f"GPUs {', '.join(gpus)}" if gpus else f"cpu, {threads} threads each"
         super().__init__(
             [
-                ProcessSlot(timeout, _environment(threads, gpus[place % len(gpus)] if gpus else ""), share)
-                for place in range(workers)
+                ProcessSlot(timeout, _environment(threads, gpus[index % len(gpus)] if gpus else ""), share)
+                for index in range(workers)
             ]
         )
 
 
 class ProcessSlot:
-    """A place for one worker process.
+    """A slot for one worker process.
 
     Args:
         timeout: seconds that a job may take.
-        environment: variables that the worker sets before it does anything.
-        gpu_share: of the memory of its GPU; 0 if it has none.
+        environment: variables that the worker sets first.
+        gpu_share: fraction of the memory of its GPU; 0 if it has none.
     """
 
     def __init__(self, timeout: float | None, environment: Mapping[str, str], gpu_share: float) -> None:
@@ -100,9 +100,9 @@ class ProcessSlot:
                 self._process.join(_END_SECONDS)
 
     def _worker(self) -> tuple[SpawnProcess, "Connection[Any, Any]"]:
-        """Return the worker, started if there is none, when it is ready: its start does not count as a job's time."""
+        """Return the worker when it is ready, started if there is none: starting does not count as time of a job."""
         if self._process is not None and not self._process.is_alive():
-            self._discard()  # it died while it had nothing to do
+            self._discard()  # it died while idle
         if self._process is None or self._pipe is None:
             with self._lock:
                 if self._closed:
@@ -121,7 +121,7 @@ class ProcessSlot:
         return self._process, self._pipe
 
     def _lost(self) -> WorkerLost:
-        """Return the error of a worker that is gone, with what is known of its end."""
+        """Return the error of a worker that died, with its exit code or signal."""
         assert self._process is not None
         self._process.join(_END_SECONDS)
         code = self._process.exitcode
@@ -144,7 +144,7 @@ class ProcessSlot:
 def _work(pipe: "Connection[Any, Any]", environment: Mapping[str, str], gpu_share: float) -> None:
     """Serve jobs until the driver closes the pipe or ends."""
     os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; what follows is the driver's affair
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the driver handles it
     threading.Thread(target=_end_with_driver, daemon=True).start()
     keep_to_share(int(environment["OMP_NUM_THREADS"]), gpu_share)
     with suppress(EOFError, OSError):  # the driver has closed the pipe, or has gone
@@ -164,7 +164,7 @@ def _end_with_driver() -> None:
 
 
 def keep_to_share(threads: int, gpu_share: float) -> None:
-    """Keep torch, in a worker, to so many threads and such a share of its GPU's memory."""
+    """Limit torch, in a worker, to so many threads and such a fraction of its GPU's memory."""
     if gpu_share or "torch" in sys.modules:  # else it reads OMP_NUM_THREADS when it is loaded
         import torch
 
@@ -178,7 +178,7 @@ def _environment(threads: int, gpu: str) -> dict[str, str]:
 
 
 def threads_each(workers: int) -> int:
-    """Threads for each of so many workers: a share of the cores, or fewer if OMP_NUM_THREADS says so."""
+    """Threads per worker: an equal part of the cores, or fewer if OMP_NUM_THREADS says so."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, min(cores // workers, int(asked) if asked.isdigit() and int(asked) else cores))

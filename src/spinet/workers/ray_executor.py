@@ -1,4 +1,4 @@
-"""Workers as Ray actors, on this machine or a cluster: the only file that knows Ray."""
+"""Workers as Ray actors, on this machine or a cluster: the only file that imports Ray."""
 
 import os
 import socket
@@ -11,21 +11,21 @@ from spinet.workers.executors import check_executor, too_long
 from spinet.workers.processes import keep_to_share
 from spinet.workers.slots import Call, JobResult, SlotExecutor, run_job
 
-# Patience with a cluster: until it answers, and until it has room for an actor.
+# Patience with a cluster: until it answers, and until it can place an actor.
 _CONNECT_SECONDS, _START_SECONDS = 20.0, 600.0
 
 
 class RayExecutor(SlotExecutor):
     """Runs jobs in Ray actors, with the contract of `ProcessExecutor`.
 
-    Ray never runs a job twice by itself: an actor that dies is an outcome, which the search decides about.
+    Ray never retries a job by itself: a dead actor is an outcome, and the search decides what to do.
 
     Args:
         workers: how many actors.
-        timeout: seconds that a job may take, not counting the wait for an actor's place; None sets no limit.
+        timeout: seconds that a job may take, once its actor is placed; None sets no limit.
         cpus: CPU cores, and threads, of each.
         gpus: GPUs of each; a fraction shares one, memory included.
-        address: of the cluster, as `ray.init` takes it; None starts one on this machine, or takes the one that this
+        address: of the cluster, as `ray.init` takes it; None starts one on this machine, or uses the one that this
             process is connected to.
 
     Raises:
@@ -60,7 +60,7 @@ class RayExecutor(SlotExecutor):
 
 
 class RaySlot:
-    """A place for one actor; see `Slot`."""
+    """A slot for one actor; see `Slot`."""
 
     def __init__(self, ray: Any, timeout: float | None, cpus: int, gpus: float) -> None:
         self._ray, self._timeout = ray, timeout
@@ -91,7 +91,7 @@ class RaySlot:
         return answer.unpack()
 
     def _start_actor(self) -> Any:
-        """Start the actor and wait until it has its place in the cluster, the search ends or patience does."""
+        """Start the actor and wait until the cluster has placed it, the search ends or patience does."""
         ray = self._ray
         actor = self._actor = self._start.remote(*self._arguments)
         ready, until = actor.ready.remote(), time.monotonic() + _START_SECONDS
@@ -100,7 +100,7 @@ class RaySlot:
                 ray.get(ready)
                 return actor
         self._discard()
-        raise WorkerLost(f"the cluster gave the actor no place within {_START_SECONDS:g} s, or the search has ended")
+        raise WorkerLost(f"the cluster did not place the actor within {_START_SECONDS:g} s, or the search has ended")
 
     def close(self) -> None:
         """Kill the actor; see `Slot`."""
@@ -114,7 +114,7 @@ class RaySlot:
 
 
 class _Actor:
-    """What runs in a worker of Ray."""
+    """The Ray actor of a worker."""
 
     def __init__(self, threads: int, gpu_share: float) -> None:
         keep_to_share(threads, gpu_share)
@@ -128,7 +128,7 @@ class _Actor:
 
 
 def _check_address(address: str | None) -> None:
-    """Raise OSError if nobody answers at `HOST:PORT`, where Ray itself would try for minutes."""
+    """Raise OSError if nothing answers at `HOST:PORT`: Ray itself would try for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()

@@ -1,4 +1,4 @@
-"""An executor of slots: each serves one job at a time with a worker of its own, and only it is hurt when that dies."""
+"""An executor of slots: each runs one job at a time in a worker of its own, so a dead worker costs only its job."""
 
 import pickle
 import queue
@@ -19,19 +19,19 @@ Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class Slot(Protocol):
-    """A place for one worker, which is started when it is first needed and anew when it was lost."""
+    """A slot for one worker, which is started when first needed and restarted after it was lost."""
 
     def run(self, call: Call) -> Any:
         """Run a job in the worker and return what it returns.
 
         Raises:
-            WorkerLost: the worker ended, or nobody can say what state it is in; the next job gets a new one.
-            TrialTimeout: the job took too long, and its worker was ended.
+            WorkerLost: the worker died or its state is unknown; the next job gets a new one.
+            TrialTimeout: the job took too long, and its worker was killed.
         """
         ...
 
     def close(self) -> None:
-        """End the worker, whatever it does, from any thread and for good."""
+        """End the worker for good, whatever it does, from any thread."""
         ...
 
 
@@ -43,7 +43,7 @@ class SlotExecutor(TrialExecutor):
         self._slots = slots
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Call] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=_serve, args=(slot, self._jobs), daemon=True) for slot in slots]
-        # Also where nobody closes the executor: Python waits for its child processes before it ends.
+        # Also if nobody closes the executor: Python waits for its child processes before it exits.
         self._end = weakref.finalize(self, _close, slots)
         for thread in self._threads:
             thread.start()
@@ -55,7 +55,7 @@ class SlotExecutor(TrialExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
-        """End the workers, whatever they do; jobs that did not begin are cancelled in any case."""
+        """End the workers, whatever they do; jobs that have not started are cancelled in any case."""
         del cancel_futures
         while not self._jobs.empty():
             job = self._jobs.get()
@@ -88,7 +88,7 @@ def _close(slots: Sequence[Slot]) -> None:
 
 
 class JobResult(NamedTuple):
-    """What a worker sends back: a result or an error; `broken` if it cannot be trusted with another job."""
+    """The answer of a worker: a result or an error; `broken` if it cannot be trusted with another job."""
 
     result: Any = None
     error: SpinetError | None = None
@@ -102,7 +102,7 @@ class JobResult(NamedTuple):
 
 
 def run_job(data: bytes) -> JobResult:
-    """Run a pickled `Call`, in a worker. What ends as nobody expected is printed, and the worker is given up."""
+    """Run a pickled `Call`, in a worker. Unexpected errors are printed, and the worker is given up."""
     try:
         fn, args, kwargs = pickle.loads(data)
         return JobResult(fn(*args, **kwargs))
