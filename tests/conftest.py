@@ -15,7 +15,13 @@ from spinet.data.demo import make_demo_dataset
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
-pytest_plugins = ["data_fixtures", "engine_fixtures", "models_fixtures", "run_fixtures"]  # tests/support
+pytest_plugins = [
+    "data_fixtures",
+    "engine_fixtures",
+    "models_fixtures",
+    "run_fixtures",
+    "task_fixtures",
+]  # tests/support
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

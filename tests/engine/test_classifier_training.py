@@ -4,49 +4,22 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
+from task_fixtures import COLOURS
 
 from spinet.engine.checkpoint import load_classifier
-from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+from spinet.engine.config import TrainConfig
 from spinet.engine.distributed import ProcessGroup
 from spinet.engine.task import Classification
 from spinet.engine.train import train
 from spinet.errors import SpinetError
 
-COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 40, 40)}
-
 
 @pytest.fixture
-def colours(tmp_path: Path) -> Path:
-    """Image folders of three classes that a small network tells apart in seconds."""
-    random = np.random.default_rng(0)
-    for split, count in (("train", 8), ("val", 4)):
-        for name, colour in COLOURS.items():
-            folder = tmp_path / "colours" / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = np.clip(np.array(colour) + random.normal(0, 30, (40, 48, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number}.png")
-    return tmp_path / "colours"
-
-
-@pytest.fixture
-def config(colours: Path) -> TrainConfig:
-    return TrainConfig(
-        model=ModelConfig(head="classifier", arch="tiny", bn_momentum=0.2, label_smoothing=0.1),
-        data=DataConfig(root=str(colours), image_size=32, workers=0, cache_images=True),
-        optim=OptimConfig(lr=3.0, schedule="cosine", warmup_epochs=0.5, ema_decay=0.5),
-        epochs=8,
-        batch_size=8,
-        eval_epochs=2,
-        log_steps=1,
-        save_seconds=0,
-        device="cpu",
-    )
+def config(classifier_config: TrainConfig) -> TrainConfig:
+    return classifier_config
 
 
 def test_a_classifier_learns_colours_and_its_run_folder_holds_it(config, tmp_path):
@@ -56,29 +29,6 @@ def test_a_classifier_learns_colours_and_its_run_folder_holds_it(config, tmp_pat
     assert result.losses[-1][1] < result.losses[0][1]
     _, info = load_classifier(tmp_path / "run")
     assert (info.kind, info.class_names, info.category_ids) == ("classifier", tuple(COLOURS), (1, 2, 3))
-
-
-@pytest.mark.slow
-def test_a_classifier_stopped_and_started_again_ends_bit_equal(config, tmp_path, monkeypatch):
-    config = replace(config, epochs=4)
-    train(config, tmp_path / "whole", quiet=True)
-    from spinet.engine.step import Stepper
-
-    step = Stepper.step
-
-    def stop_at_six(self, batches):
-        if self.state.step == 6 and not (tmp_path / "stopped").exists():
-            (tmp_path / "stopped").touch()
-            raise KeyboardInterrupt
-        step(self, batches)
-
-    monkeypatch.setattr(Stepper, "step", stop_at_six)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "parts", quiet=True)
-    train(config, tmp_path / "parts", quiet=True)
-
-    whole, parts = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
-    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
 
 
 @pytest.mark.slow
@@ -97,15 +47,6 @@ def test_a_classifier_goes_on_from_another_with_a_new_dense_layer(config, tmp_pa
     found = load_file(tmp_path / "second" / "last.safetensors")
     assert torch.equal(found["backbone.stem.conv.conv.weight"], source["backbone.stem.conv.conv.weight"])
     assert not torch.equal(found["fc.weight"], source["fc.weight"])
-
-
-def test_a_classifier_augmented_on_the_device_ends_bit_equal(config, tmp_path):
-    config = replace(config, epochs=1, data=replace(config.data, colour_jitter=0.3))
-    train(config, tmp_path / "workers", quiet=True)
-    train(replace(config, data=replace(config.data, augment_on="device")), tmp_path / "device", quiet=True)
-
-    first, second = (load_file(tmp_path / name / "last.safetensors") for name in ("workers", "device"))
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def test_photos_of_a_classifier_are_turned_upside_down_where_the_settings_say_so(config):

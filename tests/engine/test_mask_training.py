@@ -4,10 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from spinet.arch.catalog import load_architecture
@@ -15,8 +13,7 @@ from spinet.doctor.anchors import AnchorShapes
 from spinet.engine.build import create_model
 from spinet.engine.checkpoint import load_model
 from spinet.engine.compiling import compile_for_training
-from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-from spinet.engine.step import Stepper
+from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.task import Detection, Segmentation, anchor_shapes
 from spinet.engine.train import train
 from spinet.errors import SpinetError
@@ -25,54 +22,8 @@ HEADS = ("faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn")
 
 
 @pytest.fixture
-def kites(tmp_path: Path) -> Path:
-    """Photos of bright kites on a dark ground, outlined by polygons."""
-    random = np.random.default_rng(0)
-    rows, columns = np.mgrid[:64, :64]
-    for split, count in (("train", 8), ("val", 4)):
-        (tmp_path / "kites" / split).mkdir(parents=True)
-        images, annotations = [], []
-        for number in range(1, count + 1):
-            x, y, half = (int(value) for value in random.integers((16, 16, 8), (48, 48, 14)))
-            pixels = random.integers(0, 60, (64, 64, 3))
-            pixels[np.abs(rows - y) + np.abs(columns - x) <= half] += 180
-            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "kites" / split / f"{number}.png")
-            images.append({"id": number, "file_name": f"{number}.png", "width": 64, "height": 64})
-            outline = [x - half, y, x, y - half, x + half, y, x, y + half]
-            box = [x - half, y - half, 2 * half, 2 * half]
-            annotations.append(
-                {
-                    "id": number,
-                    "image_id": number,
-                    "category_id": 1,
-                    "bbox": box,
-                    "segmentation": [outline],
-                    "iscrowd": 0,
-                    "area": 2 * half**2,
-                }
-            )
-        content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "kite"}]}
-        file = tmp_path / "kites" / "annotations" / f"instances_{split}.json"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(content))
-    return tmp_path / "kites"
-
-
-@pytest.fixture
-def config(kites: Path) -> TrainConfig:
-    return TrainConfig(
-        model=ModelConfig(
-            head="mask-rcnn", arch="tiny", bn_momentum=0.1, octaves=1, proposals=32, roi_samples=16, mask_samples=8
-        ),
-        data=DataConfig(root=str(kites), image_size=64, scale_jitter=(0.8, 1.25), workers=0, cache_images=True),
-        optim=OptimConfig(lr=1.0, schedule="cosine", warmup_epochs=0.5, ema_decay=0.9),
-        epochs=2,
-        batch_size=4,
-        eval_epochs=1,
-        log_steps=1,
-        save_seconds=0,
-        device="cpu",
-    )
+def config(mask_config: TrainConfig) -> TrainConfig:
+    return mask_config
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -91,36 +42,6 @@ def test_every_two_stage_head_trains_is_measured_and_loads(config, tmp_path, hea
     assert (info.kind, info.model.head) == ("detector", head)
     [found] = model.predict(torch.zeros(1, 3, 64, 64), score_threshold=0.0)
     assert ("masks" in found) == masks
-
-
-@pytest.mark.slow
-def test_a_mask_training_augmented_on_the_device_ends_bit_equal(config, tmp_path):
-    config = replace(config, epochs=1)
-    train(config, tmp_path / "workers", quiet=True)
-    train(replace(config, data=replace(config.data, augment_on="device", workers=2)), tmp_path / "device", quiet=True)
-
-    first, second = (load_file(tmp_path / name / "last.safetensors") for name in ("workers", "device"))
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
-
-
-@pytest.mark.slow
-def test_a_mask_training_stopped_and_started_again_ends_bit_equal(config, tmp_path, monkeypatch):
-    train(config, tmp_path / "whole", quiet=True)
-    step = Stepper.step
-
-    def stop_at_three(self, batches):
-        if self.state.step == 3 and not (tmp_path / "stopped").exists():
-            (tmp_path / "stopped").touch()
-            raise KeyboardInterrupt
-        step(self, batches)
-
-    monkeypatch.setattr(Stepper, "step", stop_at_three)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "parts", quiet=True)
-    train(config, tmp_path / "parts", quiet=True)
-
-    whole, parts = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
-    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
 
 
 @pytest.mark.slow

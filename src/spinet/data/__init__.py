@@ -1,1 +1,1 @@
-"""Batches: data sets, transforms and loaders."""
+"""Batches: datasets, transforms and loaders."""

@@ -88,7 +88,7 @@ def examine(
         progress: called with the number of images checked and in total.
 
     Raises:
-        SpinetError: the format is not clear, a size is not positive, or a picture cannot be written.
+        SpinetError: the format is unclear, a size is not positive, or a contact sheet cannot be written.
     """
     if image_size < 1 or not 0 < anchor_scale < math.inf:
         raise SpinetError(f"image size {image_size} and anchor scale {anchor_scale} must be above 0")

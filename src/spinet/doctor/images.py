@@ -228,7 +228,7 @@ def _near_pairs(facts: Sequence[ImageFacts]) -> Iterator[Pair]:
     if not rich:
         return
     thumbnails = np.stack([fact.thumbnail for fact in rich if fact.thumbnail is not None])
-    # Block by block, because all pairs of a large data set do not fit into memory.
+    # Block by block, because all pairs of a large dataset do not fit into memory.
     for top in range(0, len(rich), BLOCK):
         rows = thumbnails[top : top + BLOCK].astype(np.float32)
         for left in range(top, len(rich), BLOCK):
