@@ -247,7 +247,7 @@ def test_an_exported_file_predicts_what_its_run_predicts(weights, image_file, tm
     [
         ({"threads": 2}, "threads is for exported files, which .* is not"),
         ({"precision": "fp16"}, "unknown precision 'fp16'"),
-        ({"device": "quantum"}, "device 'quantum' cannot be used here"),
+        ({"device": "quantum"}, "device 'quantum' is not available"),
     ],
 )
 def test_options_that_do_not_apply_to_a_run_are_refused(weights, options, sentence):
@@ -302,7 +302,7 @@ def test_a_config_and_a_path_train_as_before(digits, tmp_path):
         ({"qqqqqqqqqqq": 1}, "unknown setting 'qqqqqqqqqqq'; `spinet.TrainConfig` lists"),
         ({"epochs": "many"}, "setting epochs|epochs"),
         ({"model": 3}, "model"),
-        ({"model.head": "yolo"}, "model.head"),
+        ({"model.head": "yolo"}, "unknown head 'yolo'"),
     ],
 )
 def test_settings_that_are_unknown_or_wrong_are_refused(settings, sentence):
@@ -348,4 +348,6 @@ def test_paths_may_be_strings(digits, tmp_path):
     files = sorted(str(path) for path in Path(digits / "val").iterdir())
 
     assert spinet.read_image(files[0]).shape == (3, 64, 64)
+    assert len(spinet.CocoDataset(str(digits), "val").samples) == 8
     assert spinet.crop_boxes(str(digits), str(tmp_path / "crops")).crops["val"]
+    assert len(spinet.ClassDataset(str(tmp_path / "crops"), "val").samples) > 0

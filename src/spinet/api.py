@@ -81,7 +81,7 @@ def train(
         SpinetError: a setting is unknown or not valid, or as for `engine.train.train`.
     """
     if not isinstance(config, TrainConfig):
-        config = load_recipe(str(config))
+        config = load_recipe(config)
     if data is not None:
         settings = {**settings, "data": data if isinstance(data, Mapping) else {"root": str(data)}}
     config = change_settings(config, settings)

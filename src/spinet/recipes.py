@@ -108,15 +108,15 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def load_recipe(name_or_path: str) -> TrainConfig:
+def load_recipe(name_or_path: str | Path) -> TrainConfig:
     """Return the configuration of a recipe, or the one in a JSON file such as a run's `config.json`.
 
     Raises:
         SpinetError: the name is unknown, or the file is missing or not valid.
     """
-    if name_or_path in RECIPES:
-        return RECIPES[name_or_path].config
+    if str(name_or_path) in RECIPES:
+        return RECIPES[str(name_or_path)].config
     path = Path(name_or_path)
     if path.suffix == ".json" or path.is_file():
         return read_config(path)
-    raise unknown_name("recipe", name_or_path, RECIPES)
+    raise unknown_name("recipe", str(name_or_path), RECIPES)

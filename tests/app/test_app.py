@@ -11,7 +11,7 @@ from spinet.app import answers
 from spinet.app.answers import ask, draw_answer, open_photo
 from spinet.app.html import answer_heading, answer_table, cost_rows, cost_table, drawing, model_line
 from spinet.app.models import AppModel, Models, example_images, short_names
-from spinet.app.session import NOTHING, Session, look, view
+from spinet.app.session import NOTHING, Visit, look, view
 from spinet.arch.catalog import load_architecture
 from spinet.arch.cost import total
 from spinet.deploy.export import ExportOptions, export
@@ -171,7 +171,7 @@ def test_a_second_model_is_asked_about_the_same_photo_and_the_first_not_again(mo
 
     both = look(models, ("a.safetensors", "b.safetensors"), path, alone)
 
-    assert isinstance(both, Session)
+    assert isinstance(both, Visit)
     assert both.answers["a.safetensors"] is alone.answers["a.safetensors"]
     shown = view(models, ("a.safetensors", "b.safetensors"), both, 0.3)
     assert len(shown.pictures) == len(shown.tables) == 2
@@ -231,7 +231,7 @@ def test_an_exported_file_in_the_run_folder_guesses_what_the_run_guesses_and_say
 
     first = look(found, ("run", "model.pt2"), photo(tmp_path / "a.png"), None)
 
-    assert isinstance(first, Session)
+    assert isinstance(first, Visit)
     ours, theirs = (first.answers[name] for name in ("run", "model.pt2"))
     assert answer_table(ours, 0.0) == answer_table(theirs, 0.0) != ""
     assert ", PyTorch; " in model_line(found["run"])

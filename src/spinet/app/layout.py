@@ -75,7 +75,7 @@ def describe(models: Models, names: Sequence[str | None]) -> Described:
     )
 
 
-def lay_out(gr: Any, models: Models, thumbnails: Sequence[Image.Image]) -> Parts:
+def create_parts(gr: Any, models: Models, thumbnails: Sequence[Image.Image]) -> Parts:
     """Create all parts of the page in the open `Blocks`."""
     first, several = models.names[0], len(models.names) > 1
     described = describe(models, [first, None])

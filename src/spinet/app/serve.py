@@ -7,9 +7,9 @@ from typing import Any
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from spinet.app.layout import HOUR, SIDES, Parts, describe, lay_out
+from spinet.app.layout import HOUR, SIDES, Parts, create_parts, describe
 from spinet.app.models import Models
-from spinet.app.session import INVITATION, Session, View, look, picked, view
+from spinet.app.session import INVITATION, PageView, Visit, distinct, look, view
 from spinet.app.style import STYLE
 from spinet.data.images import read_image
 from spinet.errors import SpinetError
@@ -34,7 +34,7 @@ def build_page(models: Models, examples: Sequence[Path] = ()) -> Any:
     gr = import_extra("gradio", "app", "the page")
     small = [(path, picture) for path in examples if (picture := _thumbnail(path))]
     with gr.Blocks(title="Spinet", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
-        parts = lay_out(gr, models, [picture for _, picture in small])
+        parts = create_parts(gr, models, [picture for _, picture in small])
         _connect(gr, models, parts, [path for path, _ in small])
     return page
 
@@ -71,17 +71,17 @@ def serve(page: Any, host: str = "127.0.0.1", port: int = 7860) -> str:
 
 
 def _connect(gr: Any, models: Models, parts: Parts, examples: Sequence[Path]) -> None:
-    def show(path: str | None, one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
+    def show(path: str | None, one: str, other: str, threshold: float, session: Visit | None) -> list[Any]:
         outcome = look(models, (one, other), Path(path) if path else None, session)
         if isinstance(outcome, str):
-            return [*_shown(gr, View(outcome)), path, None]
+            return [*_shown(gr, PageView(outcome)), path, None]
         return [*_shown(gr, view(models, (one, other), outcome, threshold)), path, outcome]
 
-    def show_example(index: int, one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
+    def show_example(index: int, one: str, other: str, threshold: float, session: Visit | None) -> list[Any]:
         return [None, *show(str(examples[index]), one, other, threshold, session)]
 
-    def redraw(one: str, other: str, threshold: float, session: Session | None) -> list[Any]:
-        if session is None or any(name not in session.answers for name in picked((one, other))):
+    def redraw(one: str, other: str, threshold: float, session: Visit | None) -> list[Any]:
+        if session is None or any(name not in session.answers for name in distinct((one, other))):
             return [gr.skip() for _ in parts.shown]  # a model is running, and a redraw follows it
         return _shown(gr, view(models, (one, other), session, threshold))
 
@@ -95,7 +95,7 @@ def _connect(gr: Any, models: Models, parts: Parts, examples: Sequence[Path]) ->
     results = [*parts.shown, parts.path, parts.session]
     answered = [parts.file.upload(show, [parts.file, *settings], results, api_name="look", **running)]
     parts.file.clear(lambda: [None, None], None, [parts.path, parts.session], api_visibility="private").then(
-        lambda: _shown(gr, View(INVITATION)),
+        lambda: _shown(gr, PageView(INVITATION)),
         None,
         parts.shown,
         api_visibility="private",
@@ -115,7 +115,7 @@ def _connect(gr: Any, models: Models, parts: Parts, examples: Sequence[Path]) ->
         event.then(redraw, api_visibility="private", **drawing)
 
 
-def _shown(gr: Any, new: View) -> list[Any]:
+def _shown(gr: Any, new: PageView) -> list[Any]:
     """Return the new values of the parts that change."""
     missing = SIDES - len(new.pictures)
     columns = [gr.update(visible=side < len(new.pictures)) for side in range(SIDES)]

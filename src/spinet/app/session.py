@@ -16,7 +16,7 @@ NOTHING = "nothing"  # the choice of no second model
 
 
 @dataclass(frozen=True)
-class Session:
+class Visit:
     """What the page remembers of one visitor: the image, and the predictions of each model."""
 
     photo: Photo
@@ -24,7 +24,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class View:
+class PageView:
     """What the page shows: a line about the image, and for each model a heading, a visualization and a table."""
 
     line: str
@@ -33,10 +33,10 @@ class View:
     tables: tuple[str, ...] = ()
 
 
-def picked(names: Sequence[str | None]) -> list[str]:
+def distinct(names: Sequence[str | None]) -> list[str]:
     """Return the names of models among the choices, each once.
 
-    >>> picked(["a", NOTHING]), picked(["a", "a"]), picked([None, "b"])
+    >>> distinct(["a", NOTHING]), distinct(["a", "a"]), distinct([None, "b"])
     (['a'], ['a'], ['b'])
     """
     return [name for name in dict.fromkeys(names) if name and name != NOTHING]
@@ -48,10 +48,10 @@ def chosen(models: Models, names: Sequence[str | None]) -> list[AppModel]:
     Raises:
         SpinetError: a model cannot be opened.
     """
-    return [models[name] for name in picked(names)]
+    return [models[name] for name in distinct(names)]
 
 
-def look(models: Models, names: Sequence[str | None], path: Path | None, session: Session | None) -> Session | str:
+def look(models: Models, names: Sequence[str | None], path: Path | None, session: Visit | None) -> Visit | str:
     """Run the picked models that have not seen the image yet; return the new session, or an error as HTML.
 
     The image is read only if a model has to run.
@@ -67,15 +67,15 @@ def look(models: Models, names: Sequence[str | None], path: Path | None, session
             return session
         photo, image = open_photo(path)
         answers = {model.name: ask(model, photo, image) for model in missing}
-        return replace(session, answers=known | answers) if session else Session(photo, answers)
+        return replace(session, answers=known | answers) if session else Visit(photo, answers)
     except SpinetError as error:
         return alert(str(error))
 
 
-def view(models: Models, names: Sequence[str | None], session: Session, threshold: float) -> View:
+def view(models: Models, names: Sequence[str | None], session: Visit, threshold: float) -> PageView:
     """Draw the predictions; no model is run."""
     pairs = [(model, session.answers[model.name]) for model in chosen(models, names)]
-    return View(
+    return PageView(
         photo_line(session.photo),
         tuple(answer_heading(model, answer, threshold) for model, answer in pairs),
         tuple(draw_answer(session.photo, answer, threshold) for _, answer in pairs),

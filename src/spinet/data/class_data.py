@@ -27,7 +27,7 @@ class ClassDataset:
         category_ids: id of each label, ascending: the JSON file's, or 1 to K.
     """
 
-    def __init__(self, root: Path, split: str, cache_images: bool = False) -> None:
+    def __init__(self, root: str | Path, split: str, cache_images: bool = False) -> None:
         """Find the images and their classes; images are not opened.
 
         Args:
@@ -38,8 +38,8 @@ class ClassDataset:
         Raises:
             SpinetError: folder, classes or image files are missing or invalid, or the folder is a detection dataset.
         """
-        self.root, self.split = root, split
-        self.annotation_file, names, self.samples = read_class_split(root, split)
+        self.root, self.split = Path(root), split
+        self.annotation_file, names, self.samples = read_class_split(self.root, split)
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
         # By image id, so that subsets share it.
         self._cache: dict[int, Tensor] | None = {} if cache_images else None

@@ -63,7 +63,7 @@ class CocoDataset:
         crowd_regions: number of annotations used by the metric only.
     """
 
-    def __init__(self, root: Path, split: str, cache_images: bool = False, masks: bool = False) -> None:
+    def __init__(self, root: str | Path, split: str, cache_images: bool = False, masks: bool = False) -> None:
         """Read and validate the annotations; images are not opened.
 
         Args:
@@ -75,8 +75,8 @@ class CocoDataset:
         Raises:
             SpinetError: folder, annotations, image files or requested masks are missing or invalid.
         """
-        self.root, self.split, self.has_masks = root, split, masks
-        read = read_split(root, split)
+        self.root, self.split, self.has_masks = Path(root), split, masks
+        read = read_split(self.root, split)
         self.annotation_file, folder, raw, _ = read
         self.outlined = any(entry.get("segmentation") for entry in raw["annotations"])
         names = category_names(raw, self.annotation_file)

@@ -74,7 +74,7 @@ class _Plan:
 
 
 def make_demo_dataset(
-    root: Path,
+    root: str | Path,
     *,
     classes: int = 10,
     train_images: int = 800,
@@ -106,6 +106,7 @@ def make_demo_dataset(
         SpinetError: an argument is out of range, scikit-learn or scikit-image is missing, or writing failed.
     """
     plan = _Plan(classes, train_images, val_images, image_size, object_sizes, objects_per_image, seed)
+    root = Path(root)
     target = root / plan.folder_name
     if target.is_dir():
         return target

@@ -27,7 +27,7 @@ _UPRIGHT = {
 _pillow_limit = threading.Lock()
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
+def read_image(path: str | Path, size: tuple[int, int] | None = None) -> torch.Tensor:
     """Read an image file of any mode as RGB.
 
     Grey becomes three equal channels, transparency white, 16-bit values are divided by 257, and of an animation the
@@ -43,6 +43,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
     Raises:
         SpinetError: the file is missing, corrupt, not an image, above 500 megapixels, or has another size.
     """
+    path = Path(path)
     with _opened(path) as image:
         if image.width * image.height > MAX_PIXELS:
             raise SpinetError(
