@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from spinet.arch.cost import Cost, Size, image_area, layer, total
-from spinet.arch.head_cost import mask_rcnn
+from spinet.arch.head_cost import head_costs
 from spinet.arch.scaling import Scaling
 from spinet.errors import unknown_name
 
@@ -73,7 +73,7 @@ def mask_rcnn_cost(name: str, image_size: int | Size, num_classes: int = 91) -> 
     pyramid = []
     for level, width in enumerate(_widths(name), start=2):
         pyramid += [layer(width, 256, areas[level], norms=0), layer(256, 256, areas[level], 3, norms=0)]
-    heads = mask_rcnn(Scaling(), areas, num_classes)
+    heads = head_costs(Scaling(), areas, "mask-rcnn", num_classes)
     return total([body_cost(name, image_size), *pyramid, *heads.values()])
 
 
