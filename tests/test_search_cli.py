@@ -40,7 +40,7 @@ def mini(tmp_path):
         (["spinenet49", "--scaling", "spinenet50"], "spinenet50"),
         (["spinenet49", "--executor", "process"], "unknown executor 'process', did you mean 'processes'"),
         (["spinenet49", "--data.root", "nowhere"], "nowhere"),
-        (["spinenet49", "--trials", "0"], "trials 0 must be 1 or more"),
+        (["spinenet49", "--trials", "0"], "trials must be at least 1, got 0"),
         (["spinenet49", "--workers", "0"], "workers must be at least 1, got 0"),
         (["spinenet49", "--workers", "0", "--executor", "in-process"], "workers must be at least 1, got 0"),
         (["spinenet49", "--workers", "-1", "--executor", "processes"], "workers must be at least 1, got -1"),
@@ -52,7 +52,7 @@ def mini(tmp_path):
         (["spinenet49", "--constraint", "macs=-inf:90e9"], "'macs=-inf:90e9' is not MEASURE=LOW:HIGH with finite"),
         (["spinenet49", "--constraint", "macs=inf:"], "'macs=inf:' is not MEASURE=LOW:HIGH with finite ends"),
         (["spinenet49", "--constraint", "foo=1:2"], "unknown measure 'foo'"),
-        (["spinenet49", "--constraint", "latency=:4"], "needs the table"),
+        (["spinenet49", "--constraint", "latency=:4"], "needs the latency table"),
         (["spinenet49", "--halving", "1", "--proxy", "tiny"], "eta"),
         (["spinenet49", "--halving", "-3", "--proxy", "tiny"], "eta"),
         (["spinenet49", "--halving", "3"], "mini has only one; use one of lean-fast 2, tiny 2"),
@@ -86,7 +86,7 @@ def test_a_run_that_is_not_there_is_one_sentence(spinet, tmp_path, command):
     ("arguments", "words"),
     [
         (["spinenet4"], "unknown space"),
-        (["hourglass", "--image-size", "0"], "image size 0 is not a whole number of pixels above 0"),
+        (["hourglass", "--image-size", "0"], "image_size must be at least 1 pixel, got 0"),
         (["hourglass", "--device", "abacus"], "the device 'abacus' cannot be used"),
     ],
 )

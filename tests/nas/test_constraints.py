@@ -98,8 +98,8 @@ def test_a_constraint_is_read_from_the_command_line():
         ("macs=1:inf", "is not MEASURE=LOW:HIGH with finite ends"),
         ("macs=nan:1", "is not MEASURE=LOW:HIGH"),
         ("flops=1:2", "unknown measure 'flops'"),
-        ("macs=2:1", "from 2 to 1 there is nothing"),
-        ("latency=1:2", "needs the table"),
+        ("macs=2:1", "the interval from 2 to 1 is empty"),
+        ("latency=1:2", "needs the latency table"),
     ],
 )
 def test_a_bad_constraint_is_one_sentence(text, words):

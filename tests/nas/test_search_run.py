@@ -330,7 +330,9 @@ def test_proposals_are_drawn_until_the_constraints_accept_and_the_draws_are_coun
 def test_constraints_that_accept_nothing_say_the_rate_and_the_nearest_value(tmp_path, monkeypatch):
     monkeypatch.setattr("spinet.nas.driver.MAX_DRAWS", 200)
     windows = (Constraint("macs", 1e12, 2e12), Constraint("parameters", 0, 1e9))
-    with pytest.raises(SpinetError, match=r"refused all of 200 draws: macs from 1e\+12 .* accepted 0 of them") as error:
+    with pytest.raises(
+        SpinetError, match=r"rejected all of 200 draws: macs from 1e\+12 .* accepted 0 of them"
+    ) as error:
         searched(tmp_path, RandomDraws(), constraints=windows)
     assert "the nearest other value was" in str(error.value)
     assert "parameters from 0 to 1e+09 parameters at 640 px accepted 200 of them (100.00%)" in str(error.value)
@@ -564,7 +566,7 @@ def test_a_signal_ends_a_search_whose_draws_are_all_refused(tmp_path, monkeypatc
 
 def test_a_start_that_asked_nothing_leaves_the_run_folder_free_for_other_settings(tmp_path, monkeypatch):
     monkeypatch.setattr("spinet.nas.driver.MAX_DRAWS", 20)
-    with pytest.raises(SpinetError, match="refused all of 20 draws"):
+    with pytest.raises(SpinetError, match="rejected all of 20 draws"):
         searched(tmp_path / "run", RandomDraws(), constraints=(Constraint("macs", 1e12, 2e12),))
     searched(tmp_path / "run", seed=5)
     searched(tmp_path / "whole", seed=5)

@@ -18,7 +18,6 @@ from spinet.report.statistics import (
     kendall,
     pareto_front,
     precision_at_top,
-    quartiles,
     regret_of_top1,
     spearman,
 )
@@ -97,10 +96,6 @@ def test_an_interval_says_when_there_is_nothing_to_say():
 
 def test_best_so_far_passes_over_failures():
     assert best_so_far([None, 1.0, None, 0.5, 2.0]) == [None, 1.0, 1.0, 1.0, 2.0]
-
-
-def test_quartiles_of_one_curve_are_the_curve():
-    assert quartiles([[1.0, 2.0]]) == ([1.0, 2.0],) * 3
 
 
 @pytest.mark.parametrize("draws", [1, 2, 3])

@@ -1,1 +1,1 @@
-"""Finds genotypes: neural architecture search."""
+"""Neural architecture search."""

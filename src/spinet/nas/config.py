@@ -1,4 +1,4 @@
-"""What a search is of: the first line of its journal, and what must not change when it goes on."""
+"""The settings of a search: the first line of its journal, which must not change on resuming."""
 
 import json
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """A search, as plain data.
+    """The settings of a search, as plain data.
 
     Args:
-        space: what is searched.
+        space: to be searched.
         strategy: settings of the strategy (JSON), with its `name`.
         proxy: settings of the evaluation (JSON), with its `name`; None if they have none.
-        data: where the data lie.
-        constraints: windows that rung-0 proposals must lie in.
+        data: dataset folder.
+        constraints: limits of rung-0 proposals.
         seed: of everything random.
-        replicates: times that a graph is trained at a rung before its outcome is only looked up.
-        trials: how many to make in all, duplicates included; may change from start to start.
+        replicates: times that a graph is trained at a rung; further trials of it are duplicates.
+        trials: number in all, duplicates included; may change on resuming.
 
     Raises:
         SpinetError: a number is out of range.
@@ -45,7 +45,7 @@ class SearchConfig:
     def __post_init__(self) -> None:
         for name, least in (("replicates", 1), ("trials", 1)):
             if getattr(self, name) < least:
-                raise SpinetError(f"search: {name} {getattr(self, name)} must be {least} or more")
+                raise SpinetError(f"search: {name} must be at least {least}, got {getattr(self, name)}")
 
     def header(self) -> Event:
         """Return the first line of the journal."""
@@ -66,23 +66,23 @@ def spinet_version() -> str:
     """Return the version of the package, for the record."""
     try:
         return version("spinet")
-    except PackageNotFoundError:  # used from a source folder that was never installed
+    except PackageNotFoundError:  # used from a source tree that was never installed
         return "unknown"
 
 
-def check_header(path: Path, found: Event, config: SearchConfig) -> None:
-    """Raise unless the journal at `path`, whose first line is `found`, is of the search `config`.
+def check_header(path: Path, header: Event, config: SearchConfig) -> None:
+    """Raise unless the journal at `path`, whose first line is `header`, is of the search `config`.
 
     Raises:
-        SpinetError: the sentence names what differs.
+        SpinetError: it is not; the sentence names what differs.
     """
     wanted = json.loads(json.dumps(config.header()))
     for key, value in wanted.items():
-        before = found.get(key)
+        before = header.get(key)
         if before != value:
             raise SpinetError(
-                f"{path} was written with {_difference(key, before, value)}: take another run folder, or the settings "
-                "it was begun with"
+                f"{path} was written with {_difference(key, before, value)}: use another run folder, or the same "
+                "settings"
             )
 
 
@@ -102,8 +102,8 @@ def _difference(key: str, before: Any, value: Any) -> str:
 
 
 def _constraints_difference(before: list[dict[str, Any]], value: list[dict[str, Any]]) -> str:
-    texts = ["; ".join(map(constraint_text, each)) or "none" for each in (before, value)]
-    if texts[0] == texts[1]:  # they differ in what the text leaves out
+    texts = ["; ".join(map(constraint_text, constraints)) or "none" for constraints in (before, value)]
+    if texts[0] == texts[1]:  # the difference is in what the text leaves out
         old, new = next(pair for pair in zip(before, value, strict=True) if pair[0] != pair[1])
         name = next(name for name in [*new, *old] if old.get(name) != new.get(name))
         return f"the constraint {constraint_text(old)} with {name} {old.get(name)!r}, not {new.get(name)!r}"

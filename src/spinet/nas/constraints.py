@@ -106,7 +106,7 @@ class Constraint:
         table: for latency.
 
     Raises:
-        SpinetError: the window is empty, the measure unknown or the table missing.
+        SpinetError: the interval is empty, the measure unknown or the table missing.
     """
 
     measure: Measure
@@ -121,26 +121,26 @@ class Constraint:
         if self.measure not in get_args(Measure):
             raise unknown_name("measure", str(self.measure), get_args(Measure))
         if not self.low <= self.high:
-            raise SpinetError(f"constraint {self.measure}: from {self.low:g} to {self.high:g} there is nothing")
+            raise SpinetError(f"constraint {self.measure}: the interval from {self.low:g} to {self.high:g} is empty")
         if self.measure == "latency" and self.table is None:
-            raise SpinetError("a constraint on latency needs the table that was measured for the space")
+            raise SpinetError("a constraint on latency needs the latency table of the space")
         if self.table is not None and self.table.image_size != self.image_size:
             size = self.table.image_size
             raise SpinetError(f"the latency table is of images of {size} px, the constraint of {self.image_size} px")
 
     def value(self, architecture: Architecture) -> float:
-        """Return what the architecture costs in this measure."""
+        """Return the cost of an architecture."""
         if self.table is not None:
             return self.table.latency(architecture)
         cost = model_cost(architecture, self.image_size, self.head, self.num_classes)
         return cost.multiply_adds if self.measure == "macs" else cost.parameters
 
     def accepts(self, value: float) -> bool:
-        """Whether a value lies in the window."""
+        """Whether a cost is within the limits."""
         return self.low <= value <= self.high
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for the journal; an open end is None, and a table is named by its digest."""
+        """Return plain data for the journal; an open end is None, a table is given by its digest."""
         plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "table"}
         table = {"table": self.table.digest, "device": self.table.device} if self.table else {}
         return plain | {"high": self.high if math.isfinite(self.high) else None} | table
@@ -161,12 +161,12 @@ def constraint_text(plain: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class WithLatency:
-    """An evaluation that notes the predicted latency of the full-size network too, as `latency_ms`.
+    """An evaluation that also records the predicted latency of the full-size network, as `latency_ms`.
 
     Args:
         evaluate: from a genotype to its reward.
         table: of the space.
-        scaling: that of the full-size networks.
+        scaling: of the full-size networks.
     """
 
     evaluate: Evaluate
@@ -180,7 +180,7 @@ class WithLatency:
 
 
 class Draws:
-    """Counts how the constraints fare with one trial's draws, for the sentence if none is accepted."""
+    """Counts which draws of one trial the constraints accept, for the error if there is none."""
 
     def __init__(self, constraints: Sequence[Constraint]) -> None:
         self.constraints = constraints
@@ -189,40 +189,40 @@ class Draws:
         self._nearest: list[float | None] = [None] * len(constraints)
 
     def accept(self, architecture: Architecture) -> bool:
-        """Whether all constraints accept a draw; each is looked at, so that the counts are of all draws."""
+        """Whether all constraints accept a draw; all are evaluated, so that each counts all draws."""
         self.count += 1
         good = True
-        for place, constraint in enumerate(self.constraints):
+        for index, constraint in enumerate(self.constraints):
             value = constraint.value(architecture)
             if constraint.accepts(value):
-                self._accepted[place] += 1
+                self._accepted[index] += 1
             else:
                 good = False
-                nearest = self._nearest[place]
+                nearest = self._nearest[index]
                 if nearest is None or _distance(constraint, value) < _distance(constraint, nearest):
-                    self._nearest[place] = value
+                    self._nearest[index] = value
         return good
 
     def nothing(self, trial: int) -> SpinetError:
-        """Return the error for a trial that no draw was good enough for."""
-        each = "; ".join(
+        """Return the error for a trial without an accepted draw."""
+        reasons = "; ".join(
             f"{constraint} accepted {accepted:,} of them ({accepted / self.count:.2%})"
             + (f", the nearest other value was {nearest:g}" if nearest is not None else "")
             for constraint, accepted, nearest in zip(self.constraints, self._accepted, self._nearest, strict=True)
         )
-        return SpinetError(f"trial {trial}: the constraints refused all of {self.count:,} draws: {each}")
+        return SpinetError(f"trial {trial}: the constraints rejected all of {self.count:,} draws: {reasons}")
 
 
 def parse_constraint(text: str, table: Path | None = None, image_size: int | None = None) -> Constraint:
-    """Read a constraint as it stands on a command line.
+    """Read a constraint from a string.
 
     Args:
-        text: `MEASURE=LOW:HIGH`; an end left out is open.
-        table: file of the latencies.
+        text: `MEASURE=LOW:HIGH`; a missing end is open.
+        table: latency table.
         image_size: side of the image; by default that of the table for latencies, else 640.
 
     Raises:
-        SpinetError: the text is no constraint.
+        SpinetError: the string is not a constraint.
 
     >>> parse_constraint("macs=84.2e9:86e9").high
     86000000000.0
@@ -237,7 +237,7 @@ def parse_constraint(text: str, table: Path | None = None, image_size: int | Non
     except ValueError:
         raise SpinetError(
             f"constraint {text!r} is not MEASURE=LOW:HIGH with finite ends, such as macs=84.2e9:86e9; "
-            "an end left out is open"
+            "a missing end is open"
         ) from None
     if measure not in get_args(Measure):
         raise unknown_name("measure", measure, get_args(Measure))
@@ -247,7 +247,7 @@ def parse_constraint(text: str, table: Path | None = None, image_size: int | Non
 
 
 def default_constraints(space: Space) -> tuple[Constraint, ...]:
-    """Return the window that a space is searched in by default: SpineNet-49's multiply-adds within 1 %.
+    """Return the default limits of a space: for `spinenet49`, its published multiply-adds within 1 %.
 
     >>> from spinet.nas.spaces import SPACES
     >>> round(default_constraints(SPACES["spinenet49"])[0].high / 1e9, 2)

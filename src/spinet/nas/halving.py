@@ -8,14 +8,14 @@ from spinet.nas.trial import Outcome, Proposal, Strategy, Trial
 
 
 class Halving:
-    """Gives the best `1 / eta` of the trials of each rung a trial at the next one, as soon as they are known.
+    """Promotes the best `1 / eta` of the trials of each rung to the next one, as soon as they are known.
 
-    No rung waits to be full, so workers never idle. Where nothing can be promoted, the strategy inside proposes a
-    new point for rung 0. It learns from rung 0 only: rewards of different budgets do not compare.
+    No rung waits to be full, so workers never idle. If nothing can be promoted, the inner strategy proposes a new
+    point for rung 0. It learns from rung 0 only: rewards of different budgets are not comparable.
 
     Args:
-        inner: proposes what is tried first.
-        eta: one in so many is promoted.
+        inner: proposes points for rung 0.
+        eta: one trial in `eta` is promoted.
         rungs: number of budgets.
     """
 
@@ -28,13 +28,13 @@ class Halving:
         self._known = True  # whether `_promotion` is up to date
 
     def ask(self, random: Random) -> Proposal:
-        """Propose a promotion, to the highest rung possible, or else what the inner strategy proposes."""
+        """Propose a promotion to the highest rung possible, or else a point of the inner strategy."""
         if not self._known:
             self._promotion, self._known = self._find_promotion(), True
         return self._promotion or self.inner.ask(random)
 
     def asked(self, trial: Trial) -> None:
-        """Mark a promotion as made, or pass the trial on."""
+        """Note a promotion, or pass the trial on."""
         if trial.rung == 0:
             self.inner.asked(trial)
         else:
@@ -42,7 +42,7 @@ class Halving:
             self._known = False
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Enter the outcome into its rung, and pass on those of rung 0."""
+        """Add the outcome to its rung, and pass on those of rung 0."""
         self._rungs[trial.rung].enter(trial, outcome)
         self._known = False
         if trial.rung == 0:
@@ -57,9 +57,9 @@ class Halving:
 
 
 class _Rung:
-    """What is known at one budget. A graph counts once, with its mean reward, whatever choices it came from.
+    """The results at one budget. A graph counts once, with its mean reward, whatever choices it came from.
 
-    A duplicate takes over the reward of a replicate: it is none of its own.
+    A duplicate takes over the reward of a replicate and does not count again.
     """
 
     def __init__(self) -> None:

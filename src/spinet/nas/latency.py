@@ -1,7 +1,7 @@
-"""Measures how long every part that a space can be built of takes on a device, for constraints on latency.
+"""Measures the latency of every part of a space's networks on a device, for constraints on latency.
 
 Parts depend on levels and kinds alone, so a few hundred measurements predict every network of the space as a sum. What
-the sum leaves out, such as the additions between connections, is little; measure the network you chose.
+the sum leaves out, such as the additions between connections, is small; measure the network you choose.
 """
 
 import json
@@ -31,7 +31,7 @@ class Stopwatch:
     """Median time of calls.
 
     Args:
-        device: what runs them.
+        device: of the work.
         repeats: timed calls.
         warm_up: calls before.
     """
@@ -41,16 +41,16 @@ class Stopwatch:
 
     @torch.inference_mode()
     def milliseconds(self, work: Callable[[], object]) -> float:
-        """Return how long one call takes."""
+        """Return the median time of a call."""
         return round(1000 * medians({"": work}, self.device, self.repeats, self.warm_up)[""], 4)
 
 
 def measure_latency(
     space: Space,
-    path: Path,
+    path: str | Path,
     *,
     image_size: int = 640,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     num_classes: int = 91,
     repeats: int = 50,
     warm_up: int = 10,
@@ -58,40 +58,40 @@ def measure_latency(
     """Measure all parts of a space's networks for one image; write and return the table.
 
     Args:
-        space: whose levels, kinds and scaling say which parts there are.
+        space: its levels, kinds and scaling define the parts.
         path: JSON file to write, with the device and the versions.
         image_size: side of the image; padded to the coarsest stride, as the detector does.
-        device: as torch names it.
+        device: `cpu`, `cuda` ...
         num_classes: of the RetinaNet head.
-        repeats: timed runs of each part, of which the median counts.
-        warm_up: runs of each part before.
+        repeats: timed runs of each part.
+        warm_up: untimed runs of each part before.
 
     Raises:
-        SpinetError: there is no such device, the image size is not above 0, or the file cannot be written.
+        SpinetError: the device or the image size is invalid, or the file cannot be written.
     """
     if image_size < 1:
-        raise SpinetError(f"latency: image size {image_size} is not a whole number of pixels above 0")
+        raise SpinetError(f"latency: image_size must be at least 1 pixel, got {image_size}")
     try:
-        where = torch.device(device)
-        torch.zeros(1, device=where)
+        device_ = torch.device(device)
+        torch.zeros(1, device=device_)
     except (RuntimeError, AssertionError) as error:
-        raise SpinetError(f"latency: the device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+        raise SpinetError(f"latency: the device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from None
     stride = 2 ** max(space.outputs)
-    parts = _Parts(space, -(-image_size // stride) * stride, Stopwatch(where, repeats, warm_up))
+    parts = _Parts(space, -(-image_size // stride) * stride, Stopwatch(device_, repeats, warm_up))
     times = {**parts.stem(), **parts.blocks(), **parts.connections(), "head": parts.head(num_classes)}
-    name = device_name(where)
+    name = device_name(device_)
     table = LatencyTable(times, image_size, name)
     versions = {"torch": torch.__version__, "spinet": spinet_version()}
     plain = {"space": space.name, "device": name, "image_size": image_size, "versions": versions}
-    write_atomically(path, json.dumps({**plain, "milliseconds": times}, indent=1) + "\n")
+    write_atomically(Path(path), json.dumps({**plain, "milliseconds": times}, indent=1) + "\n")
     return table
 
 
 def space_of(architecture: Architecture) -> Space:
-    """Return the smallest space that an architecture's blocks are all in, so that its parts can be measured.
+    """Return the smallest space with all blocks of an architecture, to measure its parts.
 
     Raises:
-        SpinetError: its graph is one that no space holds.
+        SpinetError: no space can hold its graph.
     """
     genotype = architecture.genotype
     return Space(
@@ -117,16 +117,16 @@ class _Parts:
     def stem(self) -> dict[str, float]:
         """Time the first convolution and the blocks of the stem."""
         network = self._network(self.nodes[0], self.nodes[0])
-        flow = self._random(3, 0)
+        features = self._random(3, 0)
         times = {}
         for name, module in (("stem", network.stem), *((f"stem {i}", b) for i, b in network.blocks.items())):
             if name != "stem" and int(name.split()[1]) >= len(self.space.stem):
                 break
-            times[name], flow = self._time(module, flow), module(flow).detach()
+            times[name], features = self._time(module, features), module(features).detach()
         return times
 
     def blocks(self) -> dict[str, float]:
-        """Time the permuted blocks of each level and kind, and the convolutions behind endpoints."""
+        """Time the permuted blocks of each level and kind, and the convolutions after endpoints."""
         times = {}
         for node in self.nodes:
             network, name = self._network(self.nodes[0], node), f"L{node[0]} {node[1]}"
@@ -137,7 +137,7 @@ class _Parts:
         return times
 
     def connections(self) -> dict[str, float]:
-        """Time the resampling between every two levels and kinds; those that are no more than a sum take none."""
+        """Time the resampling between every two levels and kinds; a connection that only adds has no entry."""
         times = {}
         parents = dict.fromkeys([*((block.level, block.kind) for block in self.space.stem), *self.nodes])
         for parent in parents:

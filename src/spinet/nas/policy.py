@@ -1,4 +1,4 @@
-"""Learns a distribution over a space from rewards: PPO and REINFORCE, whatever network holds the distribution."""
+"""Learns a distribution over a space from rewards: PPO and REINFORCE, with any network for the distribution."""
 
 import math
 from collections.abc import Sequence
@@ -15,48 +15,48 @@ from spinet.nas.trial import Outcome, Proposal, Trial
 
 
 class LogWeights:
-    """The logarithms of `Space.weights`: minus infinity where an option is illegal.
+    """The logarithms of `Space.weights`: minus infinity for illegal options.
 
-    Added to logits of zero they make the drawing uniform over the space.
+    Added to logits of zero they make sampling uniform over the space.
     """
 
     def __init__(self, space: Space) -> None:
         self._space = space
         self._ordering = [
-            place for place, each in enumerate(space.decisions) if each.phase in ("intermediate", "output")
+            index for index, decision in enumerate(space.decisions) if decision.phase in ("intermediate", "output")
         ]
-        widest = max(each.options for each in space.decisions)
+        widest = max(decision.options for decision in space.decisions)
         self._equal = torch.full((len(space.decisions), widest), -math.inf)
-        for place, each in enumerate(space.decisions):
-            self._equal[place, : each.options] = 0.0
+        for index, decision in enumerate(space.decisions):
+            self._equal[index, : decision.options] = 0.0
 
     def next(self, before: Sequence[int]) -> Tensor:
-        """Return those of the decision after `before`, `(options,)`."""
-        place = len(before)
-        if place in self._ordering:
+        """Return the log-weights of the decision after `before`, `(options,)`."""
+        index = len(before)
+        if index in self._ordering:
             return torch.tensor(_logs(self._space.weights(before)))
-        return self._equal[place, : self._space.decisions[place].options]
+        return self._equal[index, : self._space.decisions[index].options]
 
     def whole(self, points: Sequence[Choices]) -> Tensor:
-        """Return those of all decisions of whole points, `(N, D, O)`."""
-        found = self._equal.repeat(len(points), 1, 1)
-        for place in self._ordering:
-            logs = [_logs(self._space.weights(choices[:place])) for choices in points]
-            found[:, place, : len(logs[0])] = torch.tensor(logs)
-        return found
+        """Return the log-weights of all decisions of whole points, `(N, D, O)`."""
+        weights = self._equal.repeat(len(points), 1, 1)
+        for index in self._ordering:
+            logs = [_logs(self._space.weights(choices[:index])) for choices in points]
+            weights[:, index, : len(logs[0])] = torch.tensor(logs)
+        return weights
 
 
 class Policy:
-    """A distribution over a space that shifts towards what was rewarded (Schulman et al. 2017, arXiv 1707.06347).
+    """A distribution over a space, trained by policy gradient (Schulman et al. 2017, arXiv 1707.06347).
 
-    What is told is collected until a batch is full, then learned from with the probabilities it was proposed with,
-    which its notes hold. So the order of telling decides what is learned, and nothing else does: neither time nor any
-    other generator than the one that `ask` is given.
+    Outcomes are collected until a batch is full, then learned from with the probabilities that they were proposed
+    with, which are in their notes. So their order decides what is learned, and nothing else does: neither time nor any
+    generator except the one given to `ask`.
 
     Args:
-        space: what is searched.
-        settings: of the learning.
-        network: holds the distribution.
+        space: to be searched.
+        settings: of the training.
+        network: gives the logits of the distribution.
     """
 
     def __init__(self, space: Space, settings: PolicySettings, network: PolicyNetwork) -> None:
@@ -71,7 +71,7 @@ class Policy:
 
     @torch.no_grad()
     def ask(self, random: Random) -> Proposal:
-        """Draw a point; the notes hold the log-probability of each choice and the entropy of the drawing, in nats."""
+        """Sample a point; the notes hold the log-probability of each choice and the entropy of the policy, in nats."""
         walk = self.network.walk()
         logits = next(walk)
         chosen: list[int] = []
@@ -90,10 +90,10 @@ class Policy:
         )
 
     def asked(self, trial: Trial) -> None:
-        """Do nothing: the notes of the trial hold all that matters."""
+        """Do nothing: the notes of the trial hold everything."""
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Learn, if this makes a batch; failures and trials that are too old are left out."""
+        """Learn, if this completes a batch; failures and stale trials are skipped."""
         if outcome.reward is None or self._version - trial.notes["version"] > self._settings.max_staleness:
             return
         gain = outcome.reward
@@ -111,12 +111,12 @@ class Policy:
         return self._log_probs(torch.tensor(points), self._weights.whole(points))
 
     def loss(self, choices: Tensor, weights: Tensor, behaviour: Tensor, advantages: Tensor) -> Tensor:
-        """Return PPO's loss: summed over decisions, mean over points, entropy bonus taken off.
+        """Return PPO's loss: summed over decisions, mean over points, minus the entropy bonus.
 
         Args:
             choices: `(N, D)`.
             weights: log-weights, `(N, D, O)`.
-            behaviour: log-probabilities that the choices were drawn with, `(N, D)`.
+            behaviour: log-probabilities that the choices were sampled with, `(N, D)`.
             advantages: `(N,)`.
         """
         log_probs, entropies = self._log_probs(choices, weights)
@@ -148,7 +148,7 @@ class Policy:
 
 
 def create_policy(space: Space, settings: PolicySettings) -> Policy:
-    """Build the network that the settings name, and a policy around it."""
+    """Build a policy with the network that the settings name."""
     network: PolicyNetwork
     network = FactoredNetwork(space) if settings.network == "factored" else Controller(space, settings)
     return Policy(space, settings, network)

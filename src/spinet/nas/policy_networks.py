@@ -1,4 +1,4 @@
-"""Networks that hold a distribution over a space: the paper's LSTM, and a table of logits."""
+"""Networks for a distribution over a space: the paper's LSTM, and a table of logits."""
 
 from collections import Counter
 from collections.abc import Generator
@@ -13,36 +13,36 @@ from spinet.nas.space import Space
 
 
 class PolicyNetwork(nn.Module):
-    """Gives logits of every decision, given the choices before it; all zeros when new.
+    """Gives logits of every decision, given the choices before it; all zeros at initialization.
 
-    Illegal options need no care: `Policy` masks them.
+    Illegal options need no attention: `Policy` masks them.
     """
 
     def logits(self, choices: Tensor) -> Tensor:
         """Return the logits `(N, D, O)` of all decisions of whole points.
 
         Args:
-            choices: `(N, D)` whole numbers.
+            choices: `(N, D)` integers.
         """
         raise NotImplementedError
 
     def walk(self) -> Generator[Tensor, int, None]:
-        """Yield the logits `(options,)` of one decision after the other; each choice is sent back."""
+        """Yield the logits `(options,)` of one decision after another; each choice is sent back."""
         raise NotImplementedError
 
 
 class Controller(PolicyNetwork):
-    """The paper's controller: one layer of LSTM that takes one decision after the other (section 4; Zoph and Le 2017).
+    """The paper's controller: a one-layer LSTM that makes one decision after another (section 4; Zoph and Le 2017).
 
-    Its input is which decision is due and what was chosen last; each phase has its own head.
+    Its input is the index of the decision plus the last choice, both embedded; each phase has its own head.
 
-    Blocks share the head of a phase, where options mean the same at every block (see `Decision`): so what is learned
-    about "the block right before and the one before that" at one block is a start for the others. The heads begin at
-    zero, so that the first logits do.
+    Blocks share the head of a phase, whose options mean the same at every block (see `Decision`): what is learned
+    about "the block right before and the one before that" at one block helps the others. The heads are initialized to
+    zero, and so are the logits.
 
     Args:
-        space: what is searched.
-        settings: `hidden`, `init` and `seed` count here.
+        space: to be searched.
+        settings: `hidden`, `init` and `seed` matter here.
     """
 
     def __init__(self, space: Space, settings: PolicySettings) -> None:
@@ -51,11 +51,11 @@ class Controller(PolicyNetwork):
         self._options = [decision.options for decision in decisions]
         self._phases = [decision.phase for decision in decisions]
         widths = {phase: max(d.options for d in decisions if d.phase == phase) for phase in self._phases}
-        # Where the embeddings of a decision's options begin in the one table that holds all phases.
+        # Offsets of the phases in the one embedding table of all options.
         starts = dict(zip(widths, accumulate(widths.values(), initial=0), strict=False))
         self._starts = [starts[phase] for phase in self._phases]
         hidden = settings.hidden
-        # Modules fill themselves from the global generator, which is not ours to advance: on "meta" they do not.
+        # Modules initialize themselves from the global generator, which must not advance; on "meta" they do not.
         self.place = nn.Embedding(len(decisions), hidden, device="meta")
         self.choice = nn.Embedding(sum(widths.values()), hidden, device="meta")
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True, device="meta")
@@ -76,7 +76,7 @@ class Controller(PolicyNetwork):
         return torch.cat(parts, 1)
 
     def walk(self) -> Generator[Tensor, int, None]:
-        """Yield the logits of one decision after the other; the choice taken is sent back."""
+        """Yield the logits of one decision after another; each choice is sent back."""
         input_weight, hidden_weight, *biases = self.lstm.all_weights[0]
         before = torch.zeros(self.lstm.hidden_size)
         state = (before[None], before[None])
@@ -98,9 +98,9 @@ class Controller(PolicyNetwork):
 
 
 class FactoredNetwork(PolicyNetwork):
-    """One table of logits for each decision, as in google-research/tunas.
+    """A table of logits for each decision, as in google-research/tunas.
 
-    Only the masks of the ordering depend on what was chosen before.
+    Only the masks of the ordering depend on earlier choices.
     """
 
     def __init__(self, space: Space) -> None:

@@ -52,7 +52,7 @@ _VERTEX_MBCONV = replace(
 
 
 def _fixed(name: str) -> Space:
-    """The ordering of a catalogue entry, of which only the connections are searched."""
+    """The ordering of a catalogue entry; only the connections are searched."""
     blocks = load_architecture(name).genotype.blocks
     return replace(
         _R0_SP53,

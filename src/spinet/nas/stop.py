@@ -20,10 +20,10 @@ class Stop:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Around what may be abandoned: evaluations and waiting for them.
+        """Wrap what may be abandoned: evaluations and waiting for them.
 
         Raises:
-            Interrupted: the search was asked to stop, before or within.
+            Interrupted: the search was asked to stop, before or meanwhile.
         """
         self._waiting = True
         try:
@@ -34,7 +34,7 @@ class Stop:
             self._waiting = False
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal."""
+        """Handle a signal."""
         del number, frame
         self.requested = True
         if self._waiting:
@@ -44,7 +44,7 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Handle SIGINT and SIGTERM within; in a thread that is not the main one there is nothing to handle."""
+    """Handle SIGINT and SIGTERM in the block; threads other than the main one get no signals."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

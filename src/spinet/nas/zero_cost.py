@@ -1,6 +1,6 @@
 """Scores of an untrained network, recorded beside rewards and never part of them.
 
-Published for image classifiers of another kind, and worth what they turn out to be worth: `synflow` (Tanaka et al.
+Published for other image classifiers; how well they predict rewards is measured, not assumed: `synflow` (Tanaka et al.
 2020), `naswot` (Mellor et al. 2021), `snip` (Lee et al. 2019), `grad_norm` (Abdelfattah et al. 2021, who compare them).
 """
 
@@ -16,18 +16,18 @@ from spinet.data.transforms import EvalTransform
 from spinet.engine.build import Detector, ModelInfo
 from spinet.models.backbone import Backbone
 
-# Most images that are looked at.
+# Most images that are used.
 IMAGES = 16
 
 
 def zero_cost_scores(info: ModelInfo, dataset: CocoDataset, *, seed: int, device: torch.device) -> dict[str, float]:
-    """Return the scores of the network that training with this seed would begin with; those not finite are left out.
+    """Return the finite scores of the network that training with this seed would start from.
 
     Args:
         info: the network.
-        dataset: its first images are looked at, without augmentation.
+        dataset: its first images are used, without augmentation.
         seed: of the weights.
-        device: where to compute.
+        device: to compute on.
     """
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -42,8 +42,8 @@ def gradient_scores(model: Detector, batch: Batch, device: torch.device) -> dict
     """Return three scores of one training pass over `batch`.
 
     `grad_norm` is the norm of the loss's gradient. `snip` is the logarithm of the sum of |weight * gradient| over the
-    convolutions. `naswot` is the log-determinant of the matrix of how many signs, behind the backbone's batch norms,
-    each two images share: high when the untrained network tells images apart.
+    convolutions. `naswot` is the log-determinant of the matrix of how many signs, after the backbone's batch norms, two
+    images share: high if the untrained network distinguishes images.
     """
     kernel = _SharedSigns(model.backbone)
     model.train()
@@ -61,7 +61,7 @@ def gradient_scores(model: Detector, batch: Batch, device: torch.device) -> dict
 def synflow(backbone: Backbone, image_size: int) -> float:
     """Return the logarithm of the sum of |weight * gradient|, with weights made positive and an image of ones.
 
-    The weights of `backbone` are lost.
+    The weights of `backbone` are overwritten.
     """
     backbone.double().eval()
     for module in _convolutions(backbone):
@@ -87,7 +87,7 @@ def _convolutions(model: nn.Module) -> list[nn.Conv2d]:
 
 
 class _SharedSigns:
-    """Counts, behind every batch norm of a network, the places where two images of a batch have the same sign."""
+    """Counts, after every batch norm of a network, the positions where two images of a batch have the same sign."""
 
     def __init__(self, network: nn.Module) -> None:
         norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]

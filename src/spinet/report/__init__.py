@@ -1,1 +1,1 @@
-"""Tells what a search found."""
+"""Reports of searches."""

@@ -1,4 +1,4 @@
-"""What numbers of a search allow to say: rank correlation, intervals, best of n, Pareto fronts.
+"""Statistics of a search: rank correlation, intervals, best of n, Pareto fronts.
 
 Pure functions of arrays; rewards are better the higher they are. Rank correlations need scipy (extra `search`).
 """
@@ -18,7 +18,7 @@ Statistic = Callable[..., float]
 
 
 class Interval(NamedTuple):
-    """An estimate with its bootstrap interval; all three are NaN where nothing can be said."""
+    """An estimate with its bootstrap interval; all three are NaN if it is undefined."""
 
     value: float
     low: float
@@ -55,29 +55,29 @@ def kendall(x: ArrayLike, y: ArrayLike) -> float:
     return float("nan") if _says_nothing(a, b) else float(_stats().kendalltau(a, b).statistic)
 
 
-def precision_at_top(cheap: ArrayLike, dear: ArrayLike, share: float = 0.1) -> float:
-    """Which share of the best by the cheap measure is among the best by the dear one.
+def precision_at_top(cheap: ArrayLike, costly: ArrayLike, share: float = 0.1) -> float:
+    """The fraction of the best by the cheap measure that is among the best by the costly one.
 
-    "Best" are `share` of all, rounded, at least one. Where ties leave open who is among them, the expectation over
-    fair draws is taken. Chance gives `share`.
+    "Best" is the fraction `share` of all, rounded, at least one. Ties are broken at random, in expectation.
+    Chance gives `share`.
 
     >>> precision_at_top([1, 2, 3, 4], [1, 3, 2, 4], share=0.5)
     0.5
     """
-    a, b = _pairs(cheap, dear)
+    a, b = _pairs(cheap, costly)
     if not len(a):
         return float("nan")
     count = max(1, round(share * len(a)))
     return float(_in_top(a, count) @ _in_top(b, count) / count)
 
 
-def regret_of_top1(cheap: ArrayLike, dear: ArrayLike) -> float:
-    """How much of the dear reward is lost by taking the best by the cheap one; the mean, where several tie.
+def regret_of_top1(cheap: ArrayLike, costly: ArrayLike) -> float:
+    """The loss in costly reward from choosing the best by the cheap one; the mean, if several tie.
 
     >>> regret_of_top1([1, 2, 3], [0.1, 0.5, 0.4])
     0.1
     """
-    a, b = _pairs(cheap, dear)
+    a, b = _pairs(cheap, costly)
     if not len(a):
         return float("nan")
     return round(float(b.max() - b[a == a.max()].mean()), 12)
@@ -93,7 +93,7 @@ def bootstrap(
         columns: of equal length; rows are drawn with replacement.
         seed: of the draws.
         repeats: number of draws.
-        confidence: share of the draws that the interval covers.
+        confidence: fraction of the draws that the interval covers.
     """
     rows = [np.asarray(column, dtype=float) for column in columns]
     value, count = statistic(*rows), len(rows[0])
@@ -103,7 +103,7 @@ def bootstrap(
 
 
 def best_so_far(rewards: Sequence[float | None]) -> list[float | None]:
-    """Running maximum; trials without a reward keep the one before.
+    """Running maximum; trials without a reward keep the previous one.
 
     >>> best_so_far([None, 0.2, 0.1, None, 0.3])
     [None, 0.2, 0.2, 0.2, 0.3]
@@ -117,29 +117,19 @@ def best_so_far(rewards: Sequence[float | None]) -> list[float | None]:
     return curve
 
 
-def quartiles(curves: Sequence[Sequence[float]]) -> tuple[list[float], list[float], list[float]]:
-    """Lower quartile, median and upper quartile of several curves at each of their points.
-
-    >>> quartiles([[1, 4], [2, 5], [3, 6]])
-    ([1.5, 4.5], [2.0, 5.0], [2.5, 5.5])
-    """
-    low, middle, high = np.quantile(np.asarray(curves, dtype=float), [0.25, 0.5, 0.75], axis=0)
-    return low.tolist(), middle.tolist(), high.tolist()
-
-
 def best_of(rewards: Sequence[float], draws: int, quantile: float) -> float:
     """Quantile of the best of so many draws from the empirical distribution of `rewards`, exactly.
 
     The best of n draws is at most the k-th of m ordered rewards with probability `(k / m) ** n`. More draws than
-    rewards say little: the tail of the distribution is not in the sample.
+    rewards are not meaningful: the tail of the distribution is not in the sample.
 
     >>> [best_of([1.0, 2.0, 3.0, 4.0], draws, 0.5) for draws in (1, 2, 4)]
     [2.0, 3.0, 4.0]
     """
     if not len(rewards) or draws < 1 or not 0 < quantile < 1:
         raise SpinetError(f"best of {draws} draws from {len(rewards)} rewards at quantile {quantile} is not defined")
-    place = len(rewards) * quantile ** (1 / draws)
-    return float(np.sort(rewards)[min(len(rewards), int(np.ceil(place - 1e-9))) - 1])
+    index = len(rewards) * quantile ** (1 / draws)
+    return float(np.sort(rewards)[min(len(rewards), int(np.ceil(index - 1e-9))) - 1])
 
 
 def best_of_normal(mean: float, deviation: float, draws: int, quantile: float) -> float:
@@ -152,16 +142,16 @@ def best_of_normal(mean: float, deviation: float, draws: int, quantile: float) -
 
 
 def pareto_front(costs: ArrayLike, rewards: ArrayLike) -> list[int]:
-    """Places of the points that no other beats in both, by ascending cost; of equal points the first.
+    """Indices of the Pareto-optimal points, by ascending cost; the first of equal points.
 
     >>> pareto_front([3, 1, 2, 2], [0.5, 0.1, 0.4, 0.3])
     [1, 2, 0]
     """
     cost, reward = _pairs(costs, rewards)
     front: list[int] = []
-    for place in np.lexsort((np.arange(len(cost)), -reward, cost)):
-        if not front or reward[place] > reward[front[-1]]:
-            front.append(int(place))
+    for index in np.lexsort((np.arange(len(cost)), -reward, cost)):
+        if not front or reward[index] > reward[front[-1]]:
+            front.append(int(index))
     return front
 
 
@@ -175,9 +165,9 @@ def hypervolume(costs: ArrayLike, rewards: ArrayLike, worst: tuple[float, float]
     inside = (cost <= worst[0]) & (reward >= worst[1])
     cost, reward = cost[inside], reward[inside]
     area, edge = 0.0, worst[0]
-    for place in reversed(pareto_front(cost, reward)):
-        area += (edge - cost[place]) * (reward[place] - worst[1])
-        edge = cost[place]
+    for index in reversed(pareto_front(cost, reward)):
+        area += (edge - cost[index]) * (reward[index] - worst[1])
+        edge = cost[index]
     return round(float(area), 12)
 
 
@@ -188,7 +178,7 @@ def _stats() -> Any:
 def _pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if a.ndim != 1 or a.shape != b.shape:
-        raise SpinetError(f"two columns of numbers of one length are needed, found shapes {a.shape} and {b.shape}")
+        raise SpinetError(f"two columns of one length are needed, got shapes {a.shape} and {b.shape}")
     return a, b
 
 
@@ -197,7 +187,7 @@ def _says_nothing(a: Floats, b: Floats) -> bool:
 
 
 def _in_top(values: Floats, count: int) -> Floats:
-    """Probability of each to be among the `count` largest, ties broken by lot."""
+    """Probability of each to be among the `count` largest, ties broken at random."""
     threshold = np.sort(values)[-count]
     above, tied = values > threshold, values == threshold
     share: Floats = above + tied * (count - above.sum()) / tied.sum()
