@@ -8,7 +8,7 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from resnet_cost import SHAPES, body_cost, classifier_cost, mask_rcnn_cost
 from spinet.arch.baseline import RESNETS
 from spinet.arch.cost import Cost, image_area, total
-from spinet.arch.head_cost import mask_rcnn
+from spinet.arch.head_cost import head_costs
 from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError
 
@@ -48,7 +48,7 @@ def test_the_pyramid_of_mask_rcnn_costs_what_pytorch_counts_of_torchvisions(name
 
     expected = counted_by_torch(network, *size)
 
-    assert mask_rcnn_cost(name, size) == total([expected, *mask_rcnn(Scaling(), areas, 91).values()])
+    assert mask_rcnn_cost(name, size) == total([expected, *head_costs(Scaling(), areas, "mask-rcnn", 91).values()])
 
 
 def test_a_body_costs_its_classifier_less_the_dense_layer():
