@@ -22,7 +22,7 @@ from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.nas.settings import STRATEGIES
 from spinet.report.statistics import Interval, bootstrap, kendall, precision_at_top, regret_of_top1, spearman
-from surrogate import describe, skill
+from surrogate import graph_features, skill
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 ARROW = "\N{RIGHTWARDS ARROW}"
@@ -110,7 +110,7 @@ def correlations(table: RewardTable, repeats: int = 1000) -> list[str]:
 def untrained(table: RewardTable) -> dict[str, Column]:
     """What is known of every architecture without training it."""
     scaling = table.space.scaling
-    about = {graph: describe(genotype, scaling) for graph, genotype in table.genotypes.items()}
+    about = {graph: graph_features(genotype, scaling) for graph, genotype in table.genotypes.items()}
     names = ("depth", "level jump", "to finer", "bottlenecks")
     costs = {graph: table.full_scale(graph) for graph in table.genotypes}
     found: dict[str, Column] = {

@@ -24,11 +24,11 @@ from spinet.nas.space import Choices, Space
 from spinet.nas.strategies import create_strategy
 from spinet.nas.trial import Outcome, Strategy, Trial, ask_random
 from spinet.report.statistics import Interval, bootstrap
-from surrogate import Floats, Kind, Surrogate, features, fit
+from surrogate import Floats, Kind, Surrogate, features, fit_surrogate
 
 
 class Seen(NamedTuple):
-    """What a trial of a replay came to: the reward that the strategy was told, and the one without noise."""
+    """The outcome of a trial of a replay: the reward that the strategy was told, and the one without noise."""
 
     told: float
     true: float
@@ -95,7 +95,7 @@ def landscape(table: RewardTable, kind: Kind = "ridge", rung: int = 0) -> Landsc
     single = tuple(tuple(column[graph] for column in columns if graph in column) for graph in graphs)
     halves = np.array(table.seed_differences(graphs, rung=rung)) / math.sqrt(2)
     noise = np.concatenate([halves, -halves]) if len(halves) else np.zeros(1)
-    surrogate = fit(kind, described, rewards)
+    surrogate = fit_surrogate(kind, described, rewards)
     found = Landscape(table.space, graphs, described, rewards, single, noise, surrogate, 0.0)
     explained = float(np.var(_uniform_predictions(found, 300)))
     own = math.sqrt(max(0.0, found.deviation**2 - explained))
@@ -150,7 +150,7 @@ class ModelWorld:
         return float(np.quantile([self.look(space.sample(random)).true for _ in range(draws)], share))
 
 
-def replay(strategy: Strategy, space: Space, world: World, trials: int, seed: int) -> list[Seen]:
+def replay_search(strategy: Strategy, space: Space, world: World, trials: int, seed: int) -> list[Seen]:
     """Let a fresh strategy ask and learn, one trial after the other; return what each trial came to."""
     found: list[Seen] = []
     for number in range(trials):
@@ -236,8 +236,8 @@ def compare(found: Landscape, strategies: Iterable[StrategySettings], seeds: int
         for seed in range(seeds):
             own = replace(settings, seed=seed) if isinstance(settings, PolicySettings) else settings
             one, other = (create_strategy(own, found.space) for _ in range(2))
-            model.append(replay(one, found.space, ModelWorld(found, seed), trials, seed))
-            pool.append(replay(other, found.space, PoolWorld(found, seed), trials, seed))
+            model.append(replay_search(one, found.space, ModelWorld(found, seed), trials, seed))
+            pool.append(replay_search(other, found.space, PoolWorld(found, seed), trials, seed))
         done.append(Replays(settings.name, model, goals, pool, pool_goal))
     return done
 

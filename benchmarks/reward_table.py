@@ -1,4 +1,4 @@
-"""A recorded table of real rewards: what each architecture came to, at each rung, with each seed."""
+"""A recorded table of real rewards: of each architecture, at each rung, with each seed."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -106,7 +106,7 @@ class RewardTable:
 
 
 def load_table(path: Path) -> RewardTable:
-    """Read a table, JSON a line; a last line that is torn is passed over.
+    """Read a table of JSON lines; a torn last line is ignored.
 
     Raises:
         SpinetError: the file cannot be read, is empty, or a line lacks something; the sentence names the line.
@@ -130,7 +130,7 @@ def load_table(path: Path) -> RewardTable:
             genotypes.setdefault(line["graph"], Genotype.from_dict(line["genotype"]))
             about = {key: line[key] for key in ("data", "proxy", "hardware", "device", "commit") if key in line}
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise SpinetError(f"{path}, line {number} is damaged: {type(error).__name__}: {error}") from None
+            raise SpinetError(f"{path}, line {number} is corrupt: {type(error).__name__}: {error}") from None
     if not rows or len(spaces) != 1:
         raise SpinetError(
             f"{path}: a table has trainings of one space, found {len(rows)} of {sorted(spaces) or 'none'}"

@@ -27,8 +27,8 @@ _PENALTIES = tuple(10.0**power for power in range(-1, 6))
 _NEIGHBOURS = (1, 3, 5, 9, 15, 25)
 
 
-def describe(genotype: Genotype, scaling: Scaling) -> dict[str, float]:
-    """Sum up a graph in a few numbers, for networks of one space.
+def graph_features(genotype: Genotype, scaling: Scaling) -> dict[str, float]:
+    """Summarize a graph in a few numbers, for networks of one space.
 
     A table of a hundred rows cannot tell the effects of four numbers a block apart: with level, parents and kind of
     every block as features, cross-validated predictions were no better than chance (docs/results.md).
@@ -55,12 +55,12 @@ def describe(genotype: Genotype, scaling: Scaling) -> dict[str, float]:
 
 
 def features(genotype: Genotype, scaling: Scaling) -> list[float]:
-    """Return the numbers of `describe` alone."""
-    return list(describe(genotype, scaling).values())
+    """Return the numbers of `graph_features` alone."""
+    return list(graph_features(genotype, scaling).values())
 
 
 def depth(genotype: Genotype) -> float:
-    """Mean over the endpoints of the longest way from the first block, in blocks."""
+    """Mean over the endpoints of the longest path from the first block, in blocks."""
     reach: list[int] = []
     for index, block in enumerate(genotype.all_blocks):
         sources = block.parents or ((index - 1,) if index else ())
@@ -99,7 +99,7 @@ class Surrogate:
         return means
 
 
-def fit(kind: Kind, described: Floats, rewards: Floats) -> Surrogate:
+def fit_surrogate(kind: Kind, described: Floats, rewards: Floats) -> Surrogate:
     """Fit a model; its setting is the one that predicts best when each row in turn is left out.
 
     Raises:
@@ -130,7 +130,7 @@ def cross_validated(kind: Kind, described: Floats, rewards: Floats, folds: int =
         held = order[fold::folds]
         others = np.setdiff1d(order, held)
         if len(held):
-            predicted[held] = fit(kind, described[others], rewards[others]).predict(described[held])
+            predicted[held] = fit_surrogate(kind, described[others], rewards[others]).predict(described[held])
     return predicted
 
 

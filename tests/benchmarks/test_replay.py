@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tables import SPACE, write_table
 
-from replay import ModelWorld, PoolWorld, Seen, first_above, landscape, picked, replay
+from replay import ModelWorld, PoolWorld, Seen, first_above, landscape, picked, replay_search
 from reward_table import load_table
 from spinet.errors import SpinetError
 from spinet.nas.settings import STRATEGIES
@@ -46,7 +46,7 @@ def test_a_graph_is_measured_once_whatever_its_choices(found):
 
 
 def test_a_pool_gives_each_of_its_architectures_once_with_recorded_rewards(found):
-    trials = replay(create_strategy("random", SPACE), SPACE, PoolWorld(found, 0), 1000, seed=0)
+    trials = replay_search(create_strategy("random", SPACE), SPACE, PoolWorld(found, 0), 1000, seed=0)
 
     assert len(trials) == len(found.graphs) == 40
     assert sorted(seen.true for seen in trials) == pytest.approx(sorted(found.rewards))
@@ -67,7 +67,9 @@ def test_an_architecture_of_the_pool_is_its_own_nearest(found):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_can_be_replayed_and_replays_alike(found, name):
-    one, again = (replay(create_strategy(name, SPACE), SPACE, ModelWorld(found, 0), 25, seed=0) for _ in range(2))
+    one, again = (
+        replay_search(create_strategy(name, SPACE), SPACE, ModelWorld(found, 0), 25, seed=0) for _ in range(2)
+    )
 
     assert len(one) == 25
     assert one == again
@@ -76,7 +78,7 @@ def test_every_strategy_can_be_replayed_and_replays_alike(found, name):
 def test_evolution_climbs_a_landscape_that_random_search_does_not(tmp_path):
     clear = landscape(load_table(write_table(tmp_path / "table.jsonl", count=60, noise=0.001)))
     ends = {
-        name: picked(replay(create_strategy(name, SPACE), SPACE, ModelWorld(clear, 0), 250, seed=0))[-1]
+        name: picked(replay_search(create_strategy(name, SPACE), SPACE, ModelWorld(clear, 0), 250, seed=0))[-1]
         for name in ("random", "evolution-small")
     }
 
@@ -103,7 +105,7 @@ def test_the_shipped_table_replays(path):
     table = load_table(path)
 
     found = landscape(table)
-    trials = replay(create_strategy("random", table.space), table.space, PoolWorld(found, 0), 10**6, seed=0)
+    trials = replay_search(create_strategy("random", table.space), table.space, PoolWorld(found, 0), 10**6, seed=0)
 
     assert len(table.names) >= 100
     assert {"spinenet49", "hourglass", "fish", "chain"} <= {table.names[graph] for graph in table.references}

@@ -8,7 +8,7 @@ from spinet.arch.budgets import BUDGETS
 from spinet.arch.catalog import load_architecture
 from spinet.errors import SpinetError
 from spinet.nas.spaces import SPACES
-from surrogate import cross_validated, depth, describe, features, fit, skill
+from surrogate import cross_validated, depth, features, fit_surrogate, graph_features, skill
 
 SPACE = SPACES["spinenet49"]
 
@@ -39,7 +39,7 @@ def test_nothing_is_found_where_there_is_nothing(kind):
 def test_ridge_with_little_noise_is_least_squares():
     x, y = planted(noise=1e-6)
 
-    model = fit("ridge", x, y)
+    model = fit_surrogate("ridge", x, y)
 
     assert model.predict(x + 1.0) == pytest.approx(y + 1.0 - 0.2, abs=0.02)
 
@@ -63,7 +63,7 @@ def test_neighbours_give_the_mean_of_the_nearest_rewards():
     x = np.array([[0.0], [1.0], [10.0], [11.0], [20.0], [21.0]])
     y = np.array([0.0, 0.2, 5.0, 5.2, 9.0, 9.2])
 
-    model = fit("neighbours", x, y)
+    model = fit_surrogate("neighbours", x, y)
 
     assert model.setting == 1
     assert model.predict([[10.2], [19.0]]) == pytest.approx([5.0, 9.0])
@@ -81,12 +81,12 @@ def test_a_row_never_takes_part_in_its_own_prediction():
 
 def test_too_few_rows_are_refused():
     with pytest.raises(SpinetError, match="four architectures or more, found 3"):
-        fit("ridge", np.zeros((3, 2)), np.zeros(3))
+        fit_surrogate("ridge", np.zeros((3, 2)), np.zeros(3))
 
 
 def test_descriptions_have_the_same_numbers_for_every_graph_and_are_what_they_say():
     genotype = load_architecture("spinenet49").genotype
-    about = describe(genotype, SPACE.scaling)
+    about = graph_features(genotype, SPACE.scaling)
 
     assert about["bottlenecks"] == sum(block.kind == "bottleneck" for block in genotype.blocks) / 15
     assert about["blocks of level 7"] == sum(block.level == 7 for block in genotype.blocks)

@@ -56,10 +56,10 @@ def test_a_torn_last_line_is_passed_over_and_failures_are_kept_in_words(path):
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("no json", "line 1 is damaged"),
-        ('{"name": "a"}', "line 1 is damaged: KeyError: 'rung'"),
-        ("[]", "line 1 is damaged"),
-        ('{"name": "a", "graph": "b", "rung": 0, "seed": 0}', "line 1 is damaged: KeyError: 'reward'"),
+        ("no json", "line 1 is corrupt"),
+        ('{"name": "a"}', "line 1 is corrupt: KeyError: 'rung'"),
+        ("[]", "line 1 is corrupt"),
+        ('{"name": "a", "graph": "b", "rung": 0, "seed": 0}', "line 1 is corrupt: KeyError: 'reward'"),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path, line, why):

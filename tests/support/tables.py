@@ -7,7 +7,7 @@ from random import Random
 from spinet.arch.catalog import load_architecture
 from spinet.arch.graph_hash import graph_hash
 from spinet.nas.spaces import SPACES
-from surrogate import describe
+from surrogate import graph_features
 
 SPACE = SPACES["spinenet49"]
 
@@ -21,7 +21,7 @@ def write_table(path: Path, *, count: int = 40, noise: float = 0.02, seeds: int 
     for rung in (0, 1):
         for seed in range(seeds):
             for name, genotype in [*genotypes.items()][: None if rung == 0 else upper]:
-                about = describe(genotype, SPACE.scaling)
+                about = graph_features(genotype, SPACE.scaling)
                 true = 0.3 + 0.4 * (about["bottlenecks"] - 0.5) + 0.02 * (about["depth"] - 6) + 0.2 * rung
                 reward = true + random.gauss(0.0, noise)
                 lines.append(
