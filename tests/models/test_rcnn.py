@@ -100,6 +100,17 @@ def test_training_draws_from_the_global_generator_alone():
     assert seen[0]["class"] != seen[2]["class"]
 
 
+def test_a_quarter_of_the_sampled_regions_hold_an_object_and_the_rest_is_background():
+    model, (_, targets) = detector("faster"), batch(1)
+    boxes = torch.tensor([[4.0, 8, 40, 40], [44, 44, 60, 60]]).repeat_interleave(50, dim=0).expand(2, 100, 4)
+
+    samples = model._samples(boxes, torch.ones(2, 100, dtype=torch.bool), targets)
+
+    # Each image gives the 16 that the detector asks for; the second one has no object.
+    labels = [samples.labels[samples.regions[:, 0] == image].tolist() for image in (0, 1)]
+    assert [(each.count(0), each.count(-1), len(each)) for each in labels] == [(4, 12, 16), (0, 16, 16)]
+
+
 def test_losses_stay_in_full_precision_under_autocast():
     model, (images, targets) = detector("cascade-mask"), batch()
 
