@@ -409,9 +409,12 @@ def squares() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mask", "cascade-mask"])
 def test_two_images_are_learnt_by_heart_with_boxes_classes_and_masks(kind):
-    model = detector(kind, roi_samples=24, mask_samples=8, bn_momentum=0.1)
+    # Other vector units round, and so train, another way. A cascade that asks for more than 0.5 first never learns from
+    # the regions between, and chance decides whether one of them scores best; here nearly all 30 are learnt from.
+    overlaps = (0.5, 0.7) if kind == "cascade-mask" else (0.5,)
+    model = detector(kind, overlaps=overlaps, roi_samples=32, mask_samples=8, bn_momentum=0.1)
     images, targets = squares()
-    steps = 100
+    steps = 160
     optimizer = torch.optim.Adam(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     for _ in range(steps):
