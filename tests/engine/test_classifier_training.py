@@ -39,8 +39,9 @@ def config(colours: Path) -> TrainConfig:
     return TrainConfig(
         model=ModelConfig(head="classifier", arch="tiny", bn_momentum=0.2, label_smoothing=0.1),
         data=DataConfig(root=str(colours), image_size=32, workers=0, cache_images=True),
-        optim=OptimConfig(lr=3.0, schedule="cosine", warmup_epochs=0.5, ema_decay=0.5),
-        epochs=8,
+        # 48 calm steps: after 24 at three times the rate one seed in three took a colour for another.
+        optim=OptimConfig(lr=1.0, schedule="cosine", warmup_epochs=0.5, ema_decay=0.5),
+        epochs=16,
         batch_size=8,
         eval_epochs=2,
         log_steps=1,
@@ -53,7 +54,8 @@ def test_a_classifier_learns_colours_and_its_run_folder_holds_it(config, tmp_pat
     result = train(config, tmp_path / "run", quiet=True)
 
     assert result.best["top1"] >= 0.9
-    assert result.losses[-1][1] < result.losses[0][1]
+    losses = [loss for _, loss in result.losses]
+    assert sum(losses[-3:]) < sum(losses[:3])
     _, info = load_classifier(tmp_path / "run")
     assert (info.task, info.class_names, info.category_ids) == ("classifier", tuple(COLOURS), (1, 2, 3))
 
