@@ -46,24 +46,28 @@ def test_a_folder_that_is_a_file_is_one_sentence(tmp_path):
 
 @pytest.mark.slow
 def test_a_kill_in_the_middle_of_writing_leaves_a_whole_file(tmp_path):
-    file = tmp_path / "state"
+    file, begun = tmp_path / "state", tmp_path / "begun"
     program = f"""
 from pathlib import Path
 from spinet.files import write_atomically
 for turn in range(10**6):
     write_atomically(Path({str(file)!r}), bytes([turn % 256]) * 30_000_000)
+    Path({str(begun)!r}).touch()
 """
     draw = random.Random(0)
     for _ in range(8):
+        begun.unlink(missing_ok=True)
         process = subprocess.Popen([sys.executable, "-c", program])
-        time.sleep(draw.uniform(0.2, 0.8))
+        # However long a busy machine takes to start it.
+        while not begun.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.6))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        if file.exists():
-            content = file.read_bytes()
-            assert len(content) == 30_000_000
-            assert content.count(content[0]) == len(content)
-    assert file.exists()
+        content = file.read_bytes()
+        assert len(content) == 30_000_000
+        assert content.count(content[0]) == len(content)
 
 
 def test_the_nearest_name_is_offered():

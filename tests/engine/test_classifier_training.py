@@ -19,14 +19,16 @@ from spinet.errors import SpinetError
 
 @pytest.fixture
 def config(classifier_config: TrainConfig) -> TrainConfig:
-    return classifier_config
+    # 48 calm steps: after 24 at three times the rate, one seed in three confused two colors.
+    return replace(classifier_config, optim=replace(classifier_config.optim, lr=1.0), epochs=16)
 
 
 def test_a_classifier_learns_colours_and_its_run_folder_holds_it(config, tmp_path):
     result = train(config, tmp_path / "run", quiet=True)
 
     assert result.best["top1"] >= 0.9
-    assert result.losses[-1][1] < result.losses[0][1]
+    losses = [loss for _, loss in result.losses]
+    assert sum(losses[-3:]) < sum(losses[:3])
     _, info = load_classifier(tmp_path / "run")
     assert (info.kind, info.class_names, info.category_ids) == ("classifier", tuple(COLOURS), (1, 2, 3))
 

@@ -99,6 +99,17 @@ def test_training_draws_from_the_global_generator_alone():
     assert seen[0]["class"] != seen[2]["class"]
 
 
+def test_a_quarter_of_the_sampled_rois_hold_an_object_and_the_rest_is_background():
+    model, (_, targets) = detector("faster"), batch(1)
+    boxes = torch.tensor([[4.0, 8, 40, 40], [44, 44, 60, 60]]).repeat_interleave(50, dim=0).expand(2, 100, 4)
+
+    samples = model._sample(boxes, torch.ones(2, 100, dtype=torch.bool), targets)
+
+    # Each image gives the 16 that the detector asks for; the second one has no object.
+    labels = [samples.labels[samples.rois[:, 0] == image].tolist() for image in (0, 1)]
+    assert [(each.count(0), each.count(-1), len(each)) for each in labels] == [(4, 12, 16), (0, 16, 16)]
+
+
 def test_losses_stay_in_full_precision_under_autocast():
     model, (images, targets) = detector("cascade-mask"), batch()
 
@@ -397,9 +408,13 @@ def squares() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mask", "cascade-mask"])
 def test_rcnn_overfits_two_images_with_boxes_classes_and_masks(kind):
-    model = detector(kind, roi_samples=24, mask_samples=8, bn_momentum=0.1)
+    # Other vector units round differently, so training takes another course. A cascade whose first stage asks for more
+    # than 0.5 never learns from the RoIs in between, and chance decides whether one of them scores best; here nearly all
+    # 30 are learned from.
+    overlaps = (0.5, 0.7) if kind == "cascade-mask" else (0.5,)
+    model = detector(kind, overlaps=overlaps, roi_samples=32, mask_samples=8, bn_momentum=0.1)
     images, targets = squares()
-    steps = 100
+    steps = 160
     optimizer = torch.optim.Adam(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     for _ in range(steps):

@@ -127,3 +127,15 @@ def test_another_seed_holds_out_other_images():
     proxy = Proxy(name="mine", held_out=0.2)
 
     assert proxy.split(range(100))[1] != replace(proxy, split_seed=1).split(range(100))[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_learnt_images_are_chosen_independently_of_the_held_out_ones(seed):
+    proxy = Proxy(name="mine", held_out=0.2, data_fraction=0.25, split_seed=seed)
+
+    learnt, held = map(set, proxy.split(range(1000)))
+    later = set(replace(proxy, held_out=0.4).split(range(1000))[1]) - held
+
+    # The images that come next to the held-out ones are a quarter of the others, and so by chance of the learnt ones.
+    assert (len(learnt), len(later)) == (200, 200)
+    assert len(learnt & later) == pytest.approx(50, abs=20)

@@ -69,6 +69,21 @@ def test_regret_is_the_mean_over_those_that_tie_for_the_best():
     assert regret_of_top1([1, 1, 0], [0.2, 0.4, 0.9]) == pytest.approx(0.6)
 
 
+def test_bootstrap_draws_every_row_equally_often_and_columns_together():
+    drawn = np.zeros(10)
+
+    def statistic(x, y):
+        np.testing.assert_array_equal(y, -x)
+        drawn[:] += np.bincount(x.astype(int), minlength=10)
+        return x.mean()
+
+    bootstrap(statistic, np.arange(10), -np.arange(10), repeats=1000)
+
+    # 1000 times 10 draws of 10 rows, and once all; the deviation is 30.
+    assert drawn.sum() == 10_010
+    assert drawn.tolist() == pytest.approx([1001] * 10, abs=150)
+
+
 def test_bootstrap_is_a_function_of_its_seed_and_holds_the_estimate():
     random = np.random.default_rng(0)
     x = random.normal(size=60)

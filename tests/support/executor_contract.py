@@ -34,7 +34,7 @@ def is_alive(process):
     return state != "Z"
 
 
-def gone(process, seconds=15):
+def gone(process, seconds=60):
     until = time.monotonic() + seconds
     while is_alive(process) and time.monotonic() < until:
         time.sleep(0.05)

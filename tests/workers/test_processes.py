@@ -80,7 +80,7 @@ if __name__ == "__main__":
         while not all(os.path.exists(os.path.join(sys.argv[1], name)) for name in ("one", "two")):
             time.sleep(0.01)
     else:
-        time.sleep(60)
+        time.sleep(600)
 """
 
 
@@ -92,5 +92,5 @@ def test_workers_end_with_their_driver_even_in_the_middle_of_a_job(tmp_path, end
     processes = [written(tmp_path / name) for name in ("one", "two")]
     if end == "killed":
         driver.kill()
-    assert driver.wait(30) == (0 if end == "returns" else -9)
+    assert driver.wait(60) == (0 if end == "returns" else -9)
     assert all(gone(process) for process in processes)
