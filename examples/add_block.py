@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import spinet
+from spinet.arch.cost import Cost, backbone_cost, layer
 
 
 class ConvNextBlock(nn.Module):
@@ -16,7 +17,7 @@ class ConvNextBlock(nn.Module):
         super().__init__()
         self.shrink = nn.Conv2d(in_channels, channels, 1, stride)
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 7, padding=3, groups=channels),
+            nn.Conv2d(channels, channels, 7, padding=3, groups=channels, bias=False),
             nn.BatchNorm2d(channels),
             nn.Conv2d(channels, 4 * channels, 1),
             nn.GELU(),
@@ -29,10 +30,22 @@ class ConvNextBlock(nn.Module):
         return x + self.layers(x)
 
 
-# Two tables know the kinds: what builds a block, and how many channels it gives, in channels of its level. (Costs are
-# counted by a third, in `spinet.arch.cost`.)
+def convnext_costs(in_channels: int, channels: int, stride: int, in_area: int, area: int) -> list[Cost]:
+    """Parameters and multiply-adds of every layer; areas are in pixels, and `norms=0` stands for a bias instead."""
+    del stride, in_area
+    return [
+        layer(in_channels, channels, area, norms=0),
+        layer(channels, channels, area, 7, groups=channels),
+        layer(channels, 4 * channels, area, norms=0),
+        layer(4 * channels, channels, area, norms=0),
+    ]
+
+
+# A kind of block is one entry in each of three tables: what builds it, the channels of its output in channels of its
+# level, and what it costs.
 spinet.BLOCKS["convnext"] = ConvNextBlock
 spinet.EXPANSION["convnext"] = 1
+spinet.BLOCK_COSTS["convnext"] = convnext_costs
 
 architecture = spinet.load_architecture("spinenet49-quarter")
 blocks = tuple(
@@ -40,7 +53,12 @@ blocks = tuple(
     for block in architecture.genotype.blocks
 )
 genotype = spinet.Genotype(architecture.genotype.stem, blocks, dangling="paper")
-backbone = spinet.SpineNet(genotype, spinet.Scaling(width=0.25))
+scaling = spinet.Scaling(width=0.25)
+backbone = spinet.SpineNet(genotype, scaling)
 for level, features in backbone(torch.zeros(2, 3, 128, 128)).items():
     print(f"P{level}: {tuple(features.shape)}")
 print(f"{sum(isinstance(module, ConvNextBlock) for module in backbone.modules())} blocks of the new kind")
+
+counted = backbone_cost(spinet.Architecture(genotype, scaling), image_size=128)
+assert counted.parameters == sum(parameter.numel() for parameter in backbone.parameters())
+print(f"{counted.parameters:,} parameters, {counted.multiply_adds / 1e6:,.0f} M multiply-adds at 128 px")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from spinet.api import evaluate, export, load, train
     from spinet.arch.block_spec import EXPANSION, BlockSpec
     from spinet.arch.catalog import Architecture, load_architecture, load_network
+    from spinet.arch.cost import BLOCK_COSTS
     from spinet.arch.genotype import Genotype
     from spinet.arch.scaling import Scaling
     from spinet.data.class_data import ClassDataset
@@ -36,6 +37,7 @@ _HOMES = {
     "api": ("evaluate", "export", "load", "train"),
     "arch.block_spec": ("EXPANSION", "BlockSpec"),
     "arch.catalog": ("Architecture", "load_architecture", "load_network"),
+    "arch.cost": ("BLOCK_COSTS",),
     "arch.genotype": ("Genotype",),
     "arch.scaling": ("Scaling",),
     "data.class_data": ("ClassDataset",),
@@ -66,6 +68,7 @@ except PackageNotFoundError:  # used from a source folder that was never install
 
 __all__ = [
     "BLOCKS",
+    "BLOCK_COSTS",
     "EXPANSION",
     "RCNN",
     "Architecture",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from spinet.data.dataset import ImageDataset
 from spinet.deploy.check import Agreement
 from spinet.deploy.export import ExportOptions
 from spinet.deploy.export import export as export_run
@@ -17,7 +18,7 @@ from spinet.deploy.manifest import ExportFormat
 from spinet.engine.build import ModelInfo
 from spinet.engine.config import TrainConfig, read_config
 from spinet.engine.evaluate import EvalOptions
-from spinet.engine.task import ImageDataset, evaluate_folder
+from spinet.engine.task import evaluate_folder
 from spinet.engine.train import TrainResult
 from spinet.engine.train import train as train_config
 from spinet.engine.tta import Views

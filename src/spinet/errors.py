@@ -1,5 +1,6 @@
 """The exception that the command line prints as one sentence without a traceback, and its subclasses."""
 
+import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -45,3 +46,11 @@ def check_positive(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise SpinetError(f"{name} is {number}; must be at least 1")
+
+
+def check_range(name: str, bounds: tuple[float, float], most: float = math.inf) -> None:
+    """Raise a SpinetError unless `bounds` are (low, high), above 0, at most `most`, and finite."""
+    low, high = bounds
+    if not 0 < low <= high <= most or high == math.inf:
+        limit = f" <= {most:g}" if most < math.inf else ""
+        raise SpinetError(f"{name} is {bounds}; must be (low, high) with 0 < low <= high{limit}")

@@ -10,17 +10,17 @@ from random_genotypes import genotypes
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from spinet.arch.block_spec import BlockSpec
+from spinet.arch.block_spec import EXPANSION, BlockSpec
 from spinet.arch.budgets import BUDGETS
 from spinet.arch.catalog import Architecture, load_architecture, names
-from spinet.arch.cost import Cost, backbone_cost, backbone_parts, total
+from spinet.arch.cost import BLOCK_COSTS, Cost, backbone_cost, backbone_parts, total
 from spinet.arch.genotype import Genotype
 from spinet.arch.head_cost import HEADS, model_cost, model_parts
 from spinet.arch.scaling import Scaling
 from spinet.arch.variants import damage
 from spinet.draw.routes import edges_of
 from spinet.errors import SpinetError
-from spinet.models.backbone import SpineNet
+from spinet.models.backbone import BLOCKS, SpineNet
 from spinet.models.blocks import count_parameters
 from spinet.models.factory import create_retinanet
 
@@ -227,3 +227,7 @@ def test_counting_imports_neither_torch_nor_numpy():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_kind_of_block_has_an_entry_in_all_three_tables():
+    assert BLOCK_COSTS.keys() == EXPANSION.keys() == BLOCKS.keys()

@@ -285,6 +285,12 @@ def test_the_command_prints_a_table_or_json_and_writes_a_file(spinet, tmp_path, 
     assert json.loads(spinet(*words, "--json")[1])["lines"][0]["name"] == "tiny"
 
 
+def test_the_help_names_no_head_that_would_be_refused_and_no_empty_default(spinet):
+    _, shown, _ = spinet("benchmark", "--help")
+    assert "--head {retinanet," in shown
+    assert "(default: )" not in shown
+
+
 @pytest.mark.slow
 def test_blocks_are_measured_as_the_table_that_a_search_reads(spinet, tmp_path):
     file = tmp_path / "blocks.json"

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 MIN_LEVEL, MAX_LEVEL = 1, 7
 
-# Output channels of each kind of block, relative to the channels of its level.
+# Output channels of each kind of block, relative to the channels of its level. A new kind is one entry here, one in
+# `models.backbone.BLOCKS` and one in `arch.cost.BLOCK_COSTS`.
 EXPANSION = {"residual": 1, "bottleneck": 4, "resnext32x4d": 4, "resnext32x8d": 4, "mbconv": 1}
 
 

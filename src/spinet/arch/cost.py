@@ -5,9 +5,9 @@ batch norms, activations, biases and sums are not, as in PyTorch's own counter.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 from spinet.arch.block_spec import BlockSpec
@@ -141,12 +141,10 @@ class BackboneCosts:
 
     def _stacked(self, spec: BlockSpec, in_channels: int, in_level: int) -> Cost:
         """Cost of a block stacked `repeats` times, the first with `in_channels` at `in_level`."""
-        channels, out, area = self.scaling.channels(spec.level), self.scaling.out_channels(spec), self.areas[spec.level]
-        layers = _block_layers(spec.kind, in_channels, channels, self.areas[in_level], area)
-        if spec.kind != "mbconv" and (in_channels != out or in_level != spec.level):
-            layers.append(layer(in_channels, out, area))
-        repeated = _block_layers(spec.kind, out, channels, area, area)
-        return total(layers + repeated * (self.scaling.repeats - 1))
+        channels, area, costs = self.scaling.channels(spec.level), self.areas[spec.level], BLOCK_COSTS[spec.kind]
+        first = costs(in_channels, channels, 1 << spec.level - in_level, self.areas[in_level], area)
+        repeated = costs(self.scaling.out_channels(spec), channels, 1, area, area)
+        return total(first + repeated * (self.scaling.repeats - 1))
 
     def _resample(self, parent: BlockSpec, child: BlockSpec) -> Cost:
         width, out = self.scaling.out_channels(parent), self.scaling.out_channels(child)
@@ -161,26 +159,42 @@ class BackboneCosts:
         return total(layers)
 
 
-def _block_layers(kind: str, in_channels: int, channels: int, in_area: int, area: int) -> list[Cost]:
-    """Layers of one block (models/blocks.py, models/mbconv.py) without its shortcut."""
-    if kind == "residual":
-        return [layer(in_channels, channels, area, 3), layer(channels, channels, area, 3)]
-    if kind == "mbconv":
-        inner, squeezed = 6 * in_channels, max(1, int(0.2 * in_channels))
-        return [
-            layer(in_channels, inner, in_area),
-            layer(inner, inner, area, 3, groups=inner),
-            layer(inner, squeezed, 1, norms=0),
-            layer(squeezed, inner, 1, norms=0),
-            layer(inner, channels, area),
-        ]
-    cardinality, widening = {"bottleneck": (1, 1), "resnext32x4d": (32, 2), "resnext32x8d": (32, 4)}[kind]
-    inner = channels * widening
+def _residual(in_channels: int, channels: int, stride: int, in_area: int, area: int) -> list[Cost]:
+    del in_area
+    shortcut = [] if (in_channels, stride) == (channels, 1) else [layer(in_channels, channels, area)]
+    return [layer(in_channels, channels, area, 3), layer(channels, channels, area, 3), *shortcut]
+
+
+def _bottleneck(
+    in_channels: int, channels: int, stride: int, in_area: int, area: int, cardinality: int = 1, widening: int = 1
+) -> list[Cost]:
+    inner, out = channels * widening, 4 * channels
+    grouped = layer(inner, inner, area, 3, groups=math.gcd(cardinality, inner))
+    shortcut = [] if (in_channels, stride) == (out, 1) else [layer(in_channels, out, area)]
+    return [layer(in_channels, inner, in_area), grouped, layer(inner, out, area), *shortcut]
+
+
+def _mbconv(in_channels: int, channels: int, stride: int, in_area: int, area: int) -> list[Cost]:
+    del stride
+    inner, squeezed = 6 * in_channels, max(1, int(0.2 * in_channels))
     return [
         layer(in_channels, inner, in_area),
-        layer(inner, inner, area, 3, groups=math.gcd(cardinality, inner)),
-        layer(inner, 4 * channels, area),
+        layer(inner, inner, area, 3, groups=inner),
+        layer(inner, squeezed, 1, norms=0),
+        layer(squeezed, inner, 1, norms=0),
+        layer(inner, channels, area),
     ]
+
+
+# Kind of block -> the costs of its layers, shortcut included, from (in_channels, channels, stride, pixels of its input,
+# pixels of its output). Built by `models.backbone.BLOCKS`.
+BLOCK_COSTS: dict[str, Callable[[int, int, int, int, int], list[Cost]]] = {
+    "residual": _residual,
+    "bottleneck": _bottleneck,
+    "resnext32x4d": partial(_bottleneck, cardinality=32, widening=2),
+    "resnext32x8d": partial(_bottleneck, cardinality=32, widening=4),
+    "mbconv": _mbconv,
+}
 
 
 @lru_cache(maxsize=16)

@@ -9,7 +9,8 @@ from spinet.arch.cost import Cost, Part, Size, backbone_cost, backbone_parts, im
 from spinet.arch.scaling import Scaling
 from spinet.errors import unknown_name
 
-Head = Literal["none", "retinanet", "faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn", "classifier"]
+ModelHead = Literal["retinanet", "faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn", "classifier"]
+Head = Literal["none", ModelHead]
 HEADS: tuple[Head, ...] = get_args(Head)
 
 # RoIs per image that the box head and the mask head process at inference (tensorflow/tpu).

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 import tyro
 
-from spinet.arch.head_cost import Head
+from spinet.arch.head_cost import ModelHead
 from spinet.errors import SpinetError, unknown_name
 
 # Precisions that each backend supports.
@@ -48,7 +48,7 @@ class BenchmarkOptions:
         tuple[Literal["eager", "compile", "onnxruntime", "openvino"], ...], tyro.conf.arg(name="backend")
     ] = ("eager",)
     precisions: Annotated[tuple[Literal["fp32", "bf16", "int8"], ...], tyro.conf.arg(name="precision")] = ("fp32",)
-    head: Head = "retinanet"
+    head: ModelHead = "retinanet"
     classes: int = 91
     threads: int = 0
     rounds: int = 20
@@ -59,13 +59,15 @@ class BenchmarkOptions:
     ceiling_numbers: tyro.conf.Suppress[int | None] = None
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "batch_size", "classes", "rounds"):
-            _check_least(name, getattr(self, name), 1)
-        _check_least("threads", self.threads, 0)
-        _check_least("warm_up", self.warm_up, 0)
-        _check_name("backend", self.backends, SUPPORTED)
-        _check_name("precision", self.precisions, PRECISIONS)
-        _check_name("head", (self.head,), [head for head in get_args(Head) if head != "none"])
+        least = dict.fromkeys(("image_size", "batch_size", "classes", "rounds"), 1) | {"threads": 0, "warm_up": 0}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise SpinetError(f"{name} is {getattr(self, name)}; it must be at least {minimum}")
+        known = {"backend": SUPPORTED, "precision": PRECISIONS, "head": get_args(ModelHead)}
+        for kind, names in {"backend": self.backends, "precision": self.precisions, "head": (self.head,)}.items():
+            for name in names:
+                if name not in known[kind]:
+                    raise unknown_name(kind, name, known[kind])
         for precision in self.precisions:
             able = [backend for backend, precisions in SUPPORTED.items() if precision in precisions]
             if not set(able) & set(self.backends):
@@ -74,16 +76,3 @@ class BenchmarkOptions:
     def runs(self) -> list[tuple[str, str]]:
         """Return the pairs of a backend and a precision that it supports."""
         return [(backend, name) for backend in self.backends for name in self.precisions if name in SUPPORTED[backend]]
-
-
-def _check_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise SpinetError(f"{name} is {value}; it must be at least {least}")
-
-
-def _check_name(
-    kind: str, names: tuple[str, ...], known: list[str] | tuple[str, ...] | dict[str, tuple[str, ...]]
-) -> None:
-    for name in names:
-        if name not in known:
-            raise unknown_name(kind, name, known)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from spinet.benchmark.options import BenchmarkOptions
 from spinet.commands.console import say
@@ -40,7 +40,7 @@ class Arguments:
         out: JSON file to write, with the device, versions, commit and load of the machine.
     """
 
-    names: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    names: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
     options: Annotated[BenchmarkOptions, tyro.conf.arg(name="")]
     device: str = "auto"
     train: bool = False
@@ -105,10 +105,7 @@ def print_report(report: "BenchmarkReport") -> None:
 
 
 def _table(*headings: str) -> Table:
-    table = Table(box=None)
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
-    return table
+    return Table(*(Column(heading, no_wrap=True) for heading in headings), box=None)
 
 
 def _spread(spread: "Spread | None", shape: str) -> str:
@@ -119,17 +116,14 @@ def _spread(spread: "Spread | None", shape: str) -> str:
 
 
 def _work(line: "BenchmarkLine") -> tuple[str, ...]:
-    return (
-        _number(line.macs, 1e9, ".2f"),
-        _number(line.macs_per_second, 1e9, ".1f"),
-        _number(line.share, 1, ".0%"),
-        _number(line.memory_share, 1, ".0%"),
-        _number(line.peak_bytes, 1e6, ".0f"),
+    values = (
+        (line.macs, 1e9, ".2f"),
+        (line.macs_per_second, 1e9, ".1f"),
+        (line.share, 1, ".0%"),
+        (line.memory_share, 1, ".0%"),
+        (line.peak_bytes, 1e6, ".0f"),
     )
-
-
-def _number(value: float | None, unit: float, shape: str) -> str:
-    return "-" if value is None else format(value / unit, shape)
+    return tuple("-" if value is None else format(value / unit, shape) for value, unit, shape in values)
 
 
 def _measure_blocks(chosen: Arguments) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,11 +74,7 @@ def _locate(root: Path, split: str) -> tuple[Path, Path]:
 
 
 def read_annotation_file(file: Path) -> dict[str, Any]:
-    """Read a JSON file with COCO's three lists, without validating their entries.
-
-    Raises:
-        SpinetError: the file is unreadable, not JSON, or does not have the lists.
-    """
+    """Read a JSON file with COCO's three lists, without validating their entries."""
     try:
         raw = json.loads(file.read_bytes())
     except json.JSONDecodeError as error:
@@ -103,37 +99,29 @@ def read_annotation_file(file: Path) -> dict[str, Any]:
 
 
 def category_names(raw: dict[str, Any], file: Path) -> dict[int, str]:
-    """Return the name of each category id, ids ascending.
-
-    Raises:
-        SpinetError: there is none, two have the same id, or one has no name.
-    """
+    """Return the name of each category id, ids ascending."""
     names: dict[int, str] = {}
     for position, category in enumerate(raw["categories"], start=1):
-        category_id = _integer(category, "id", f"category number {position}", file)
+        category_id = integer_of(category, "id", f"category number {position}", file)
         if category_id in names:
             raise SpinetError(f"{file} has two categories with id {category_id}; ids must be unique")
-        names[category_id] = _string(category, "name", f"category {category_id}", file)
+        names[category_id] = string_of(category, "name", f"category {category_id}", file)
     if not names:
         raise SpinetError(f"{file} has no categories; expected at least one")
     return dict(sorted(names.items()))
 
 
 def image_entries(raw: dict[str, Any], file: Path) -> dict[int, Entry]:
-    """Return the image entries by id, in the file's order.
-
-    Raises:
-        SpinetError: there is none, two have the same id, or one has no file name or size.
-    """
+    """Return the image entries by id, in the file's order."""
     images: dict[int, Entry] = {}
     for position, image in enumerate(raw["images"], start=1):
-        image_id = _integer(image, "id", f"image number {position}", file)
+        image_id = integer_of(image, "id", f"image number {position}", file)
         name = f"image {image_id}"
         if image_id in images:
             raise SpinetError(f"{file} has two images with id {image_id}; ids must be unique")
-        _string(image, "file_name", name, file)
+        string_of(image, "file_name", name, file)
         for side in ("width", "height"):
-            if _integer(image, side, name, file) < 1:
+            if integer_of(image, side, name, file) < 1:
                 raise SpinetError(f"{name} in {file} has {side} {image[side]}; must be at least 1")
         images[image_id] = image
     if not images:
@@ -142,23 +130,36 @@ def image_entries(raw: dict[str, Any], file: Path) -> dict[int, Entry]:
 
 
 def check_annotations(raw: dict[str, Any], file: Path, images: dict[int, Entry], names: dict[int, str]) -> None:
-    """Check that each annotation has a box, a known image and a known category.
-
-    Raises:
-        SpinetError: the first invalid one, by its id.
-    """
+    """Check that each annotation has a box, a known image and a known category; the first invalid one is an error."""
     for position, annotation in enumerate(raw["annotations"], start=1):
         name = annotation_name(annotation, position)
         box = annotation.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(_is_finite_number(value) for value in box):
             raise SpinetError(f"{name} in {file} has bbox {box!r}; must be four finite numbers: x, y, width, height")
-        image_id = _integer(annotation, "image_id", name, file)
+        image_id = integer_of(annotation, "image_id", name, file)
         if image_id not in images:
             raise SpinetError(f"{name} in {file} has image_id {image_id}, but no image has that id")
-        category_id = _integer(annotation, "category_id", name, file)
+        category_id = integer_of(annotation, "category_id", name, file)
         if category_id not in names:
             known = ", ".join(map(str, names))
             raise SpinetError(f"{name} in {file} has category_id {category_id}; the categories are {known}")
+
+
+def as_coco(images: Iterable[tuple[str, tuple[int, int], list[Entry]]], names: Iterable[str]) -> dict[str, Any]:
+    """Return a COCO dict with ids from 1.
+
+    Args:
+        images: file name, (width, height) and annotations without ids of each image.
+        names: of the classes.
+    """
+    entries: list[Entry] = []
+    annotations: list[Entry] = []
+    for image_id, (name, (width, height), objects) in enumerate(images, start=1):
+        entries.append({"id": image_id, "file_name": name, "width": width, "height": height})
+        for entry in objects:
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id, "iscrowd": 0} | entry)
+    categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+    return {"images": entries, "annotations": annotations, "categories": categories}
 
 
 def annotation_name(annotation: Entry, position: int) -> str:
@@ -171,14 +172,16 @@ def _is_finite_number(value: object) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
 
 
-def _integer(entry: Entry, key: str, name: str, file: Path) -> int:
+def integer_of(entry: Entry, key: str, name: str, file: Path) -> int:
+    """Return an integer of an entry; `name` stands for the entry in errors."""
     value = entry.get(key)
     if type(value) is int or (type(value) is float and value.is_integer()):
         return int(value)
     raise SpinetError(f"{name} in {file} has {key} {value!r}; must be an integer")
 
 
-def _string(entry: Entry, key: str, name: str, file: Path) -> str:
+def string_of(entry: Entry, key: str, name: str, file: Path) -> str:
+    """Return a string of an entry that is not empty; `name` stands for the entry in errors."""
     value = entry.get(key)
     if isinstance(value, str) and value:
         return value

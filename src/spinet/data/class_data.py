@@ -1,16 +1,14 @@
 """Classification datasets: one class per image."""
 
-from collections.abc import Iterable
-from copy import copy
 from pathlib import Path
 
 from torch import Tensor
 
-from spinet.data.class_files import read_class_split
-from spinet.data.images import read_image
+from spinet.data.class_files import ClassSample, read_class_split
+from spinet.data.dataset import ImageDataset
 
 
-class ClassDataset:
+class ClassDataset(ImageDataset):
     """One split of a classification dataset: image folders like ImageNet, or a JSON file like iNaturalist-2017.
 
     Image folders are `ROOT/{train,val}/CLASS/*.jpg`, also with nested folders; the val folder may be called valid or
@@ -27,6 +25,8 @@ class ClassDataset:
         category_ids: id of each label, ascending: the JSON file's, or 1 to K.
     """
 
+    samples: list[ClassSample]
+
     def __init__(self, root: str | Path, split: str, cache_images: bool = False) -> None:
         """Find the images and their classes; images are not opened.
 
@@ -38,14 +38,9 @@ class ClassDataset:
         Raises:
             SpinetError: folder, classes or image files are missing or invalid, or the folder is a detection dataset.
         """
-        self.root, self.split = Path(root), split
+        super().__init__(root, split, cache_images)
         self.annotation_file, names, self.samples = read_class_split(self.root, split)
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
-        # By image id, so that subsets share it.
-        self._cache: dict[int, Tensor] | None = {} if cache_images else None
-
-    def __len__(self) -> int:
-        return len(self.samples)
 
     def image(self, index: int) -> Tensor:
         """Return the image of `samples[index]` as uint8 RGB `(3, H, W)`.
@@ -53,16 +48,4 @@ class ClassDataset:
         Raises:
             SpinetError: the file is corrupt.
         """
-        sample = self.samples[index]
-        if self._cache is not None and sample.image_id in self._cache:
-            return self._cache[sample.image_id]
-        image = read_image(sample.path)
-        if self._cache is not None:
-            self._cache[sample.image_id] = image
-        return image
-
-    def subset(self, indices: Iterable[int]) -> "ClassDataset":
-        """Return a view of the images at these indices, with the same classes and cache."""
-        view = copy(self)
-        view.samples = [self.samples[index] for index in indices]
-        return view
+        return self._read(self.samples[index])

@@ -2,10 +2,18 @@
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spinet.data.annotations import SPLIT_NAMES, annotation_name, category_names, read_annotation_file
+from spinet.data.annotations import (
+    SPLIT_NAMES,
+    annotation_name,
+    category_names,
+    integer_of,
+    read_annotation_file,
+    string_of,
+)
 from spinet.data.findings import some
 from spinet.data.formats import class_folders, recognise
 from spinet.data.images import IMAGE_SUFFIXES
@@ -46,12 +54,7 @@ class ClassSplit(NamedTuple):
 
 
 def read_class_split(root: Path, split: str) -> ClassSplit:
-    """Read one split; the classes are those of the train split, where there is one.
-
-    Raises:
-        SpinetError: the folder has no such split, is a detection dataset or of two formats, or a class or an image is
-            invalid.
-    """
+    """Read one split; the classes are those of the train split, where there is one."""
     if split not in SPLIT_NAMES:
         raise unknown_name("split", split, SPLIT_NAMES)
     if not root.is_dir():
@@ -163,11 +166,8 @@ def _from_json(file: Path, raw: dict[str, Any], root: Path, split: str) -> Class
     label_of = {category_id: label for label, category_id in enumerate(names)}
     samples: list[ClassSample] = []
     for position, image in enumerate(raw["images"], start=1):
-        image_id, name = image.get("id"), image.get("file_name")
-        if type(image_id) is not int:
-            raise SpinetError(f"image number {position} in {file} has id {image_id!r}; must be an integer")
-        if not isinstance(name, str) or not name:
-            raise SpinetError(f"image {image_id} in {file} has file_name {name!r}; must be a string")
+        image_id = integer_of(image, "id", f"image number {position}", file)
+        name = string_of(image, "file_name", f"image {image_id}", file)
         if image_id not in class_of:
             raise SpinetError(f"image {image_id} in {file} has no annotation; expected one class per image")
         samples.append(ClassSample(image_id, root / name, label_of[class_of[image_id]]))
@@ -180,9 +180,7 @@ def _classes_of_images(raw: dict[str, Any], file: Path, names: dict[int, str]) -
     class_of: dict[int, int] = {}
     for position, annotation in enumerate(raw["annotations"], start=1):
         name = annotation_name(annotation, position)
-        image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
-        if type(image_id) is not int:
-            raise SpinetError(f"{name} in {file} has image_id {image_id!r}; must be an integer")
+        image_id, category_id = integer_of(annotation, "image_id", name, file), annotation.get("category_id")
         if type(category_id) is not int or category_id not in names:
             known = ", ".join(map(str, list(names)[:10])) + (", ..." if len(names) > 10 else "")
             raise SpinetError(f"{name} in {file} has category_id {category_id!r}; the categories are {known}")
@@ -198,24 +196,20 @@ def _check_samples(samples: list[ClassSample], class_of: dict[int, int], file: P
     """Check that ids are unique, annotations have their images, and the files are there."""
     if not samples:
         raise SpinetError(f"{file} has no images; expected at least one")
-    ids: set[int] = set()
-    for sample in samples:
-        if sample.image_id in ids:
-            raise SpinetError(f"{file} has two images with id {sample.image_id}; ids must be unique")
-        ids.add(sample.image_id)
-    for image_id in class_of:
-        if image_id not in ids:
-            raise SpinetError(f"an annotation in {file} has image_id {image_id}, but no image has that id")
+    counts = Counter(sample.image_id for sample in samples)
+    image_id, occurrences = counts.most_common(1)[0]
+    if occurrences > 1:
+        raise SpinetError(f"{file} has two images with id {image_id}; ids must be unique")
+    unknown = next((image_id for image_id in class_of if image_id not in counts), None)
+    if unknown is not None:
+        raise SpinetError(f"an annotation in {file} has image_id {unknown}, but no image has that id")
     # One listing per folder, because checking each of 579,184 files takes minutes on a network disk.
-    present = {folder: _names_in(folder) for folder in {sample.path.parent for sample in samples}}
+    folders = {sample.path.parent for sample in samples}
+    present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in folders}  # noqa: PTH208
     missing = [sample.path for sample in samples if sample.path.name not in present[sample.path.parent]]
     if missing:
         count = f"{len(missing):,} of {len(samples):,}"
         raise SpinetError(f"{count} image files of {file} are missing, the first one is {missing[0]}")
-
-
-def _names_in(folder: Path) -> set[str]:
-    return set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208
 
 
 def _check_known(classes: list[str], known: list[str], place: Path, train: Path) -> None:

@@ -19,7 +19,7 @@ from spinet.data.class_data import ClassDataset
 from spinet.data.colours import Colours, change_colours, check_strength, draw_colours
 from spinet.data.device_augment import shrinks_too_much
 from spinet.data.transforms import normalise_and_pad
-from spinet.errors import SpinetError, check_positive
+from spinet.errors import check_positive, check_range
 
 # Side of the center crop divided by the image's short side: 224 / 256.
 CENTER_FRACTION = 0.875
@@ -97,12 +97,8 @@ class ClassTrainTransform:
     def __post_init__(self) -> None:
         check_positive(image_size=self.image_size)
         check_strength(self.colour_jitter)
-        low, high = self.crop_area
-        if not 0 < low <= high <= 1:
-            raise SpinetError(f"crop_area is {self.crop_area}; must be (low, high) with 0 < low <= high <= 1")
-        low, high = self.crop_ratio
-        if not 0 < low <= high < math.inf:
-            raise SpinetError(f"crop_ratio is {self.crop_ratio}; must be (low, high) with 0 < low <= high")
+        check_range("crop_area", self.crop_area, most=1)
+        check_range("crop_ratio", self.crop_ratio)
 
     def __call__(self, image: Tensor) -> Tensor:
         """Transform one image, uint8 `(3, H, W)`, to float32 `(3, S, S)`."""
@@ -130,11 +126,7 @@ class ClassTrainTransform:
 
 @dataclass(frozen=True)
 class ClassEvalTransform:
-    """Crop the central square of 0.875 of the short side, resize it, normalize; nothing random.
-
-    Raises:
-        SpinetError: the size is not positive.
-    """
+    """Crop the central square of 0.875 of the short side, resize it, normalize; nothing random."""
 
     image_size: int
     max_objects: ClassVar[None] = None

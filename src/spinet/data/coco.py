@@ -1,19 +1,18 @@
 """Datasets in COCO format or converted to it: validated when opened, and read image by image."""
 
 from collections.abc import Iterable
-from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from spinet.data.annotations import Entry, RawSplit, category_names, check_annotations, image_entries
+from spinet.data.dataset import ImageDataset
 from spinet.data.findings import of
 from spinet.data.formats import read_split
-from spinet.data.images import read_image
 from spinet.data.masks import is_empty, read_mask
 from spinet.errors import SpinetError
 
@@ -45,7 +44,7 @@ class Sample:
     masks: tuple[bytes, ...] | None = None
 
 
-class CocoDataset:
+class CocoDataset(ImageDataset):
     """One split of a dataset folder in COCO, YOLO or Pascal VOC format; see `spinet.data.formats` for the layouts.
 
     Attributes:
@@ -63,6 +62,8 @@ class CocoDataset:
         crowd_regions: number of annotations used by the metric only.
     """
 
+    samples: list[Sample]
+
     def __init__(self, root: str | Path, split: str, cache_images: bool = False, masks: bool = False) -> None:
         """Read and validate the annotations; images are not opened.
 
@@ -75,7 +76,8 @@ class CocoDataset:
         Raises:
             SpinetError: folder, annotations, image files or requested masks are missing or invalid.
         """
-        self.root, self.split, self.has_masks = Path(root), split, masks
+        super().__init__(root, split, cache_images)
+        self.has_masks = masks
         read = read_split(self.root, split)
         self.annotation_file, folder, raw, _ = read
         self.outlined = any(entry.get("segmentation") for entry in raw["annotations"])
@@ -95,13 +97,8 @@ class CocoDataset:
         self.samples = _samples(raw["annotations"], boxes, self._kept, outlines, images, self.category_ids, folder)
         self.annotated = len(self._kept)
         self.crowd_regions = int(self._kept.sum()) - sum(len(sample.labels) for sample in self.samples)
-        # By image id, so that subsets share it.
-        self._cache: dict[int, Tensor] | None = {} if cache_images else None
         self._keeps_truth = cache_images
         self._truth: dict[str, Any] | None = None
-
-    def __len__(self) -> int:
-        return len(self.samples)
 
     def image(self, index: int) -> Tensor:
         """Return the image of `samples[index]` as uint8 RGB `(3, H, W)`.
@@ -110,17 +107,11 @@ class CocoDataset:
             SpinetError: the file is corrupt or does not have the annotated size.
         """
         sample = self.samples[index]
-        if self._cache is not None and sample.image_id in self._cache:
-            return self._cache[sample.image_id]
-        image = read_image(sample.path, size=(sample.width, sample.height))
-        if self._cache is not None:
-            self._cache[sample.image_id] = image
-        return image
+        return self._read(sample, (sample.width, sample.height))
 
-    def subset(self, indices: Iterable[int]) -> "CocoDataset":
+    def subset(self, indices: Iterable[int]) -> Self:
         """Return a view of the images at these indices with its own ground truth; `problems` stay those of the file."""
-        view = copy(self)
-        view.samples = [self.samples[index] for index in indices]
+        view = super().subset(indices)
         view._keeps_truth, view._truth = True, None
         return view
 

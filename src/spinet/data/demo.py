@@ -3,17 +3,16 @@
 import hashlib
 import json
 import tempfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spinet.data.digits import draw_picture
+from spinet.data.annotations import as_coco
+from spinet.data.digits import Plan, draw_image
 from spinet.data.images import read_image
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, check_positive
 from spinet.extras import import_extra
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -33,44 +32,6 @@ INFO = {
 TRAIN_FRACTION = 0.8
 
 Digits = tuple[NDArray[np.uint8], NDArray[np.int64]]
-
-
-@dataclass(frozen=True)
-class _Plan:
-    classes: int
-    train_images: int
-    val_images: int
-    image_size: int
-    object_sizes: tuple[int, int]
-    objects_per_image: tuple[int, int]
-    seed: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.classes <= len(NAMES):
-            raise SpinetError(f"classes is {self.classes}; must be from 1 to {len(NAMES)}")
-        if self.train_images < 1 or self.val_images < 1:
-            raise SpinetError(
-                f"train_images is {self.train_images} and val_images {self.val_images}; must be at least 1"
-            )
-        if not 16 <= self.image_size <= 4096:
-            raise SpinetError(f"image_size is {self.image_size}; must be from 16 to 4096 pixels")
-        if not 8 <= self.object_sizes[0] <= self.object_sizes[1] <= self.image_size:
-            raise SpinetError(
-                f"object_sizes is {self.object_sizes}; must be (smallest, largest)"
-                f" with 8 <= smallest <= largest <= image_size, which is {self.image_size}"
-            )
-        if not 0 <= self.objects_per_image[0] <= self.objects_per_image[1]:
-            raise SpinetError(
-                f"objects_per_image is {self.objects_per_image}; must be (fewest, most) with 0 <= fewest <= most"
-            )
-
-        if self.seed < 0:
-            raise SpinetError(f"seed is {self.seed}; must be at least 0")
-
-    @property
-    def folder_name(self) -> str:
-        digest = hashlib.sha256(json.dumps([VERSION, asdict(self)]).encode()).hexdigest()[:10]
-        return f"digits{self.classes}-{self.image_size}px-{self.train_images}+{self.val_images}-{digest}"
 
 
 def make_demo_dataset(
@@ -105,9 +66,11 @@ def make_demo_dataset(
     Raises:
         SpinetError: an argument is out of range, scikit-learn or scikit-image is missing, or writing failed.
     """
-    plan = _Plan(classes, train_images, val_images, image_size, object_sizes, objects_per_image, seed)
+    plan = Plan(classes, train_images, val_images, image_size, object_sizes, objects_per_image, seed)
+    _check(plan)
     root = Path(root)
-    target = root / plan.folder_name
+    digest = hashlib.sha256(json.dumps([VERSION, plan._asdict()]).encode()).hexdigest()[:10]
+    target = root / f"digits{classes}-{image_size}px-{train_images}+{val_images}-{digest}"
     if target.is_dir():
         return target
     digits, photo_folder = _sources()
@@ -127,6 +90,24 @@ def make_demo_dataset(
     return target
 
 
+def _check(plan: Plan) -> None:
+    check_positive(train_images=plan.train_images, val_images=plan.val_images)
+    (smallest, largest), (fewest, most) = plan.object_sizes, plan.objects_per_image
+    for name, valid, rule in (
+        ("classes", 1 <= plan.classes <= len(NAMES), f"from 1 to {len(NAMES)}"),
+        ("image_size", 16 <= plan.image_size <= 4096, "from 16 to 4096 pixels"),
+        (
+            "object_sizes",
+            8 <= smallest <= largest <= plan.image_size,
+            f"(smallest, largest) with 8 <= smallest <= largest <= image_size, which is {plan.image_size}",
+        ),
+        ("objects_per_image", 0 <= fewest <= most, "(fewest, most) with 0 <= fewest <= most"),
+        ("seed", plan.seed >= 0, "at least 0"),
+    ):
+        if not valid:
+            raise SpinetError(f"{name} is {getattr(plan, name)}; must be {rule}")
+
+
 def _sources() -> tuple[Digits, Path]:
     """Return the digits as (images `(1797, 8, 8)`, classes `(1797,)`) and the folder of photos."""
     photos = import_extra("skimage.data", "demo", "the demo dataset")
@@ -134,40 +115,25 @@ def _sources() -> tuple[Digits, Path]:
     return ((digits.images * 15.9375).astype(np.uint8), digits.target), Path(photos.data_dir)
 
 
-def _write_split(root: Path, split: str, plan: _Plan, digits: Digits, photo_folder: Path) -> None:
+def _write_split(root: Path, split: str, plan: Plan, digits: Digits, photo_folder: Path) -> None:
     rng = np.random.default_rng([plan.seed, split == "val"])
     pool = _digit_pool(split, plan, digits)
     photos = [Image.fromarray(read_image(photo_folder / name).permute(1, 2, 0).numpy()) for name in PHOTOS[split]]
     folder = root / split
     folder.mkdir(parents=True)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    images = []
     for image_id in range(1, (plan.train_images if split == "train" else plan.val_images) + 1):
-        pixels, objects = draw_picture(
-            rng,
-            pool,
-            photos,
-            size=plan.image_size,
-            object_sizes=plan.object_sizes,
-            objects_per_image=plan.objects_per_image,
-        )
+        pixels, objects = draw_image(rng, pool, photos, plan)
         name = f"{image_id:06d}.jpg"
         Image.fromarray(pixels).save(folder / name, quality=95, subsampling=0)
-        images.append({"id": image_id, "file_name": name, "width": plan.image_size, "height": plan.image_size})
-        for entry in objects:
-            annotations.append({"id": len(annotations) + 1, "image_id": image_id, "iscrowd": 0} | entry)
-    content = {
-        "info": INFO,
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": digit + 1, "name": NAMES[digit]} for digit in range(plan.classes)],
-    }
+        images.append((name, (plan.image_size, plan.image_size), objects))
+    content = {"info": INFO, **as_coco(images, NAMES[: plan.classes])}
     file = root / "annotations" / f"instances_{split}.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(content, separators=(",", ":")))
 
 
-def _digit_pool(split: str, plan: _Plan, digits: Digits) -> list[NDArray[np.uint8]]:
+def _digit_pool(split: str, plan: Plan, digits: Digits) -> list[NDArray[np.uint8]]:
     """Return the digits of each class in a split, `(N, 8, 8)`."""
     images, classes = digits
     rng = np.random.default_rng([plan.seed, 2])

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,20 @@ Bytes = NDArray[np.uint8]
 Place = tuple[int, int, int, int]
 
 
-def draw_picture(
-    rng: Rng,
-    digits: list[Bytes],
-    photos: list[Image.Image],
-    *,
-    size: int,
-    object_sizes: tuple[int, int],
-    objects_per_image: tuple[int, int],
+class Plan(NamedTuple):
+    """The arguments of `make_demo_dataset`, which describes them."""
+
+    classes: int
+    train_images: int
+    val_images: int
+    image_size: int
+    object_sizes: tuple[int, int]
+    objects_per_image: tuple[int, int]
+    seed: int
+
+
+def draw_image(
+    rng: Rng, digits: list[Bytes], photos: list[Image.Image], plan: Plan
 ) -> tuple[Bytes, list[dict[str, Any]]]:
     """Draw digits without overlap on a crop of a photo.
 
@@ -32,21 +38,19 @@ def draw_picture(
         rng: the only source of randomness.
         digits: uint8 `(N, 8, 8)` of each class; category ids start at 1.
         photos: RGB backgrounds.
-        size: side of the image in pixels.
-        object_sizes: smallest and largest long side of a box, log-uniform.
-        objects_per_image: fewest and most; fewer without enough room.
+        plan: sizes and numbers.
 
     Returns:
-        uint8 `(size, size, 3)`, and COCO annotations without `id`, `image_id` and `iscrowd`.
+        uint8 `(image_size, image_size, 3)`, and COCO annotations without `id`, `image_id` and `iscrowd`.
     """
-    pixels = _background(rng, photos, size)
+    pixels = _background(rng, photos, plan.image_size)
     places: list[Place] = []
     objects = []
-    fewest, most = objects_per_image
+    fewest, most = plan.objects_per_image
     for _ in range(rng.integers(fewest, most + 1)):
         digit = int(rng.integers(len(digits)))
         glyph = _glyph(rng, digits[digit][rng.integers(len(digits[digit]))])
-        place = _free_place(rng, size, object_sizes, glyph.size, places)
+        place = _free_place(rng, plan.image_size, plan.object_sizes, glyph.size, places)
         if place is None:
             continue
         places.append(place)

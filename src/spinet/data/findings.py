@@ -32,11 +32,7 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def refuse(findings: Sequence[Finding]) -> None:
-    """Raise the first error.
-
-    Raises:
-        SpinetError: there is one.
-    """
+    """Raise the first error, if there is one."""
     errors = [finding.text for finding in findings if finding.severity == "error"]
     if errors:
         more = f" (and {len(errors) - 1} more: `spinet doctor` lists them)" if len(errors) > 1 else ""

@@ -44,11 +44,7 @@ def read_split(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]] | N
 
 
 def recognise(root: Path) -> str:
-    """Return "COCO", "YOLO" or "Pascal VOC".
-
-    Raises:
-        SpinetError: there is no such folder, or its format is unknown or ambiguous.
-    """
+    """Return "COCO", "YOLO" or "Pascal VOC"; an unknown or ambiguous format is an error."""
     if root.is_file() and root.suffix.lower() in (".yaml", ".yml"):
         return "YOLO"
     if not root.is_dir():

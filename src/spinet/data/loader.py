@@ -82,15 +82,8 @@ def eval_loader(
 ) -> Iterable[Batch]:
     """Return this rank's batches in order; over all ranks every image comes exactly once.
 
-    The result can be iterated repeatedly. The last batch may be short, and ranks may differ by one image.
-
-    Args:
-        dataset: the images; where it has masks, the targets have them too, for the loss.
-        transform: the resizing.
-        batch_size: images per batch and rank.
-        rank: index of this process.
-        world_size: number of processes.
-        workers: processes that load images; 0 loads in this one.
+    The result can be iterated repeatedly. The last batch may be short, and ranks may differ by one image. The arguments
+    are those of `train_loader`.
 
     Raises:
         SpinetError: at once for a number below 1; while iterating for an image that cannot be read.

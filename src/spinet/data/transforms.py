@@ -18,7 +18,7 @@ from spinet.data.coco import CocoDataset
 from spinet.data.colours import Colours, change_colours, check_strength, draw_colours
 from spinet.data.device_augment import shrinks_too_much
 from spinet.data.mask_crops import crop_masks
-from spinet.errors import SpinetError, check_positive
+from spinet.errors import check_positive, check_range
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -117,9 +117,7 @@ class TrainTransform:
     def __post_init__(self) -> None:
         check_positive(image_size=self.image_size, max_objects=self.max_objects)
         check_strength(self.colour_jitter)
-        low, high = self.scale_jitter
-        if not 0 < low <= high < float("inf"):
-            raise SpinetError(f"scale_jitter is {self.scale_jitter}; must be (low, high) with 0 < low <= high")
+        check_range("scale_jitter", self.scale_jitter)
 
     def __call__(self, image: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Transform one image and its objects; objects outside the crop are removed.
@@ -180,9 +178,6 @@ class EvalTransform:
 
     Attributes:
         image_size: side of the square output in pixels, or its (height, width), as exported files may have them.
-
-    Raises:
-        SpinetError: the size is not positive.
     """
 
     image_size: int | tuple[int, int]

@@ -4,9 +4,9 @@ import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from spinet.data.annotations import SPLIT_NAMES, RawSplit
+from spinet.data.annotations import SPLIT_NAMES, RawSplit, as_coco
 from spinet.data.images import IMAGE_SUFFIXES, image_size
 from spinet.errors import SpinetError
 
@@ -39,9 +39,6 @@ def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> R
         root: the folder.
         split: "train" or "val".
         sizes: known (width, height) of images, for files without it.
-
-    Raises:
-        SpinetError: a list, an image or an XML file is missing or invalid.
     """
     files = {name: _pairs(root, name) for name in SPLIT_NAMES if name == split or _has_split(root, name)}
     listed, pairs = files[split]
@@ -50,19 +47,18 @@ def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> R
     if not names:
         raise SpinetError(f"the {len(annotated):,} XML files of {root} have no objects; expected at least one")
     ids = {name: number for number, name in enumerate(names, start=1)}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id, (path, image) in enumerate(pairs, start=1):
-        entry = annotated[path]
-        width, height = entry.size or sizes.get(image) or image_size(image)
-        images.append(
-            {"id": image_id, "file_name": image.relative_to(root).as_posix(), "width": width, "height": height}
+    images = (
+        (
+            image.relative_to(root).as_posix(),
+            annotated[path].size or sizes.get(image) or image_size(image),
+            [
+                {"category_id": ids[item.name], "bbox": item.xywh, "iscrowd": int(item.difficult)}
+                for item in annotated[path].objects
+            ],
         )
-        for item in entry.objects:
-            number = {"id": len(annotations) + 1, "image_id": image_id, "category_id": ids[item.name]}
-            annotations.append(number | {"bbox": item.xywh, "iscrowd": int(item.difficult)})
-    categories = [{"id": number, "name": name} for name, number in ids.items()]
-    return RawSplit(listed, root, {"images": images, "categories": categories, "annotations": annotations})
+        for path, image in pairs
+    )
+    return RawSplit(listed, root, as_coco(images, names))
 
 
 def _has_split(root: Path, split: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spinet.data.annotations import SPLIT_NAMES, RawSplit
+from spinet.data.annotations import SPLIT_NAMES, RawSplit, as_coco
 from spinet.data.images import IMAGE_SUFFIXES, image_size
 from spinet.data.yolo_labels import LabelFiles
 from spinet.errors import SpinetError
@@ -29,27 +29,18 @@ def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> 
         root: the folder, or its YAML file.
         split: "train" or "val".
         sizes: known (width, height) of images; the headers of others are read.
-
-    Raises:
-        SpinetError: the YAML file, an image or a label line is missing or invalid.
     """
     file = root if root.is_file() else _data_file(root)
     settings = _read_settings(file)
     names = _class_names(settings, file)
     paths = _image_paths(settings, file, split)
-    known = _sizes(paths, sizes)
     labels = LabelFiles(classes=len(names), boxes_only="kpt_shape" in settings)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id, path in enumerate(paths, start=1):
-        width, height = known[path]
-        name = Path(os.path.relpath(path, file.parent)).as_posix()
-        images.append({"id": image_id, "file_name": name, "width": width, "height": height})
-        for entry in labels.read(label_file(path), width, height):
-            annotations.append({"id": len(annotations) + 1, "image_id": image_id, "iscrowd": 0} | entry)
+    images = (
+        (Path(os.path.relpath(path, file.parent)).as_posix(), size, labels.read(label_file(path), *size))
+        for path, size in _sizes(paths, sizes).items()
+    )
+    raw = as_coco(images, names)
     labels.check(paths[0], label_file(paths[0]))
-    categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
-    raw = {"images": images, "categories": categories, "annotations": annotations}
     return RawSplit(file, file.parent, raw, labels.places)
 
 

@@ -1,7 +1,6 @@
 """All settings of a training run as frozen dataclasses, and their JSON."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from spinet.errors import SpinetError, unknown_name
+from spinet.errors import SpinetError, check_range, unknown_name
 from spinet.fields import Count, Fraction, NonNegative, Positive, Rate, check_fields
 from spinet.models.options import DetectorOptions
 
@@ -157,14 +156,8 @@ class TrainConfig:
                 f"optim.drops are {self.optim.drops} epochs before the end of {self.epochs:g}, so before training "
                 "starts; use smaller ones or optim.schedule 'cosine'"
             )
-        low, high = self.data.crop_area
-        if not 0 < low <= high <= 1:
-            raise SpinetError(f"data.crop_area is ({low}, {high}); must be (low, high) with 0 < low <= high <= 1")
-        low, high = self.data.scale_jitter
-        if not 0 < low <= high < math.inf:
-            raise SpinetError(
-                f"data.scale_jitter is {self.data.scale_jitter}; must be (low, high) with 0 < low <= high"
-            )
+        check_range("data.crop_area", self.data.crop_area, most=1)
+        check_range("data.scale_jitter", self.data.scale_jitter)
 
     def uses_bf16(self, device_type: str) -> bool:
         """Whether convolutions compute in bf16 on such a device."""

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 
@@ -12,6 +12,7 @@ from spinet.data.batch import Batch
 from spinet.data.class_data import ClassDataset
 from spinet.data.class_transforms import ClassTrainTransform
 from spinet.data.coco import CocoDataset
+from spinet.data.dataset import ImageDataset
 from spinet.data.findings import Finding
 from spinet.data.loader import ItemTransform, train_loader
 from spinet.data.transforms import TrainTransform
@@ -23,19 +24,6 @@ from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup
 from spinet.engine.evaluate import EvalOptions, check_classes, evaluate
 from spinet.models.factory import available_levels
-
-
-class ImageDataset(Protocol):
-    """One split of a dataset."""
-
-    root: Path
-    split: str
-    class_names: tuple[str, ...]
-    category_ids: tuple[int, ...]
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        ...
 
 
 class Task(ABC):

@@ -10,6 +10,7 @@ import torch
 
 from spinet.arch.catalog import load_network
 from spinet.data.batch import Batch
+from spinet.data.dataset import ImageDataset
 from spinet.data.findings import Finding, refuse
 from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import read_state, save_weights
@@ -18,7 +19,7 @@ from spinet.engine.distributed import ProcessGroup, pick_device, process_group
 from spinet.engine.progress import Display, RunLog, memory_gib
 from spinet.engine.state import TrainState
 from spinet.engine.step import Stepper
-from spinet.engine.task import ImageDataset, Task, task_of
+from spinet.engine.task import Task, task_of
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.models.blocks import count_parameters
