@@ -408,9 +408,9 @@ def squares() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mask", "cascade-mask"])
 def test_rcnn_overfits_two_images_with_boxes_classes_and_masks(kind):
-    # Other vector units round differently, so training takes another course. A cascade whose first stage asks for more IoU
-    # than 0.5 never learns from the RoIs in between, and chance decides whether one of them scores best; here nearly
-    # all 30 are learned from.
+    # Other vector units round differently, so training takes another course. A cascade whose first stage asks for more
+    # overlap than 0.5 never learns from the RoIs in between, and chance decides whether one of them scores best; here
+    # nearly all 30 are learned from.
     overlaps = (0.5, 0.7) if kind == "cascade-mask" else (0.5,)
     model = detector(kind, overlaps=overlaps, roi_samples=32, mask_samples=8, bn_momentum=0.1)
     images, targets = squares()
