@@ -7,7 +7,7 @@ from published import published_names, random_detector, write_published
 
 from spinet.arch.catalog import Architecture, load_architecture
 from spinet.arch.scaling import Scaling
-from spinet.convert.coco_classes import class_table
+from spinet.convert.classes import class_table
 from spinet.convert.convert import convert
 from spinet.convert.shapes import find_architecture, model_shapes
 from spinet.convert.sources import read_source

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spinet.arch.catalog import Architecture
 from spinet.convert import garden, mmdet, tpu
+from spinet.convert.names import biased
 from spinet.engine.config import ModelConfig
 from spinet.models.classifier import Classifier
 from spinet.models.factory import create_classifier, create_retinanet
@@ -75,7 +76,9 @@ def published_names(
         heads = garden.head_names(*kind, scaling.head_separable, "head/")
     elif source == "tpu":
         names = tpu.backbone_names(graph, scaling.repeats, projection)
-        heads = tpu.classifier_names() if classifier else tpu.head_names(*kind, scaling.head_separable)
+        heads = (
+            biased("fc", "classification_head/dense") if classifier else tpu.head_names(*kind, scaling.head_separable)
+        )
     else:
         names = mmdet.backbone_names(graph, scaling.repeats, projection)
         heads = mmdet.head_names(*kind)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,8 +10,7 @@ from torch import Tensor
 from spinet.arch.catalog import Architecture, load_architecture
 from spinet.arch.genotype import Genotype
 from spinet.arch.published import usual_size
-from spinet.convert.coco_classes import class_table
-from spinet.convert.imagenet_classes import WITH_BACKGROUND, classifier_table
+from spinet.convert.classes import WITH_BACKGROUND, class_table, classifier_table
 from spinet.convert.names import Names
 from spinet.convert.shapes import ANCHORS, class_count, find_architecture, model_shapes
 from spinet.convert.sources import Source, read_source
@@ -108,19 +106,15 @@ def convert(
 def _info(
     settings: ModelConfig, architecture: Architecture, classes: int, task: ModelKind, image_size: int | None
 ) -> ModelInfo:
-    name = architecture.name
-    head: Literal["retinanet", "classifier"] = "retinanet"
     if task == "classifier":
-        head = "classifier"
-        settings = replace(settings, box_coding="exact")
-        background = classes == WITH_BACKGROUND
+        settings = replace(settings, head="classifier", box_coding="exact", background=classes == WITH_BACKGROUND)
         class_names, category_ids = classifier_table(classes)
         size = CLASSIFIER_SIZE
     else:
-        background = settings.background and classes > 0
-        class_names, category_ids = class_table(classes, background)
-        size = usual_size(name)
-    model = replace(settings, head=head, arch=name, anchor_scale=ANCHOR_SCALE.get(name, 3.0), background=background)
+        settings = replace(settings, background=settings.background and classes > 0)
+        class_names, category_ids = class_table(classes, settings.background)
+        size = usual_size(architecture.name)
+    model = replace(settings, arch=architecture.name, anchor_scale=ANCHOR_SCALE.get(architecture.name, 3.0))
     size = size if image_size is None else image_size
     TrainConfig(model=model, data=DataConfig(image_size=size))  # validates the settings
     return ModelInfo(architecture, model, class_names, category_ids, size)

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 from spinet.arch.block_spec import BlockSpec
 from spinet.arch.genotype import Genotype
+from spinet.convert import names as naming
 from spinet.convert.keras_order import LayerGraph
-from spinet.convert.names import Names, biased, branch_convs, conv_bn, head_conv, norm
+from spinet.convert.names import Names, biased, branch, conv_bn
 from spinet.convert.protobuf import Message, parse_message
 from spinet.convert.tf_checkpoint import Checkpoint
 from spinet.errors import SpinetError
@@ -28,11 +29,7 @@ def backbone_prefix(names: Iterable[str]) -> str | None:
 def backbone_names(graph: Genotype, repeats: int, prefix: str, projection: bool) -> tuple[Names, int]:
     """Return our names -> theirs for a backbone, and the number of its Keras layers.
 
-    Args:
-        graph: its blocks.
-        repeats: of each block.
-        prefix: of `layer_with_weights-`.
-        projection: whether the shortcut of the first block has a convolution.
+    `prefix` is that of `layer_with_weights-`; with `projection` the shortcut of the first block has a convolution.
     """
     order, count = _layers(graph, repeats)
     layers = {name: f"{prefix}layer_with_weights-{number}" for number, name in enumerate(order)}
@@ -40,8 +37,7 @@ def backbone_names(graph: Genotype, repeats: int, prefix: str, projection: bool)
     for name, theirs in layers.items():
         role, module = name.split()
         if role in ("conv", "depthwise"):
-            kernel = "depthwise_kernel" if role == "depthwise" else "kernel"
-            names |= conv_bn(module, theirs, layers[f"norm {module}"], kernel)
+            names |= conv_bn(module, theirs, layers[f"norm {module}"], role)
         elif role != "norm":
             names |= _block(module, theirs, role, projection and module == "blocks.0.0")
     return names, count
@@ -49,14 +45,12 @@ def backbone_names(graph: Genotype, repeats: int, prefix: str, projection: bool)
 
 def head_names(levels: Iterable[int], convs: int, separable: bool, prefix: str) -> Names:
     """Return our names -> theirs for the RetinaNet head (official/vision/modeling/heads/dense_prediction_heads.py)."""
-    names: Names = {}
-    for ours, short, predictor in (("cls_tower", "cls", "_classifier"), ("box_tower", "box", "_box_regressor")):
-        names |= head_conv(f"{ours}.predictor", f"{prefix}{predictor}", separable)
-        for index in range(convs):
-            names |= head_conv(f"{ours}.convs.{index}", f"{prefix}_{short}_convs/{index}", separable)
-            for position, level in enumerate(sorted(levels)):
-                names |= norm(f"{ours}.norms.{level}.{index}", f"{prefix}_{short}_norms/{position}/{index}")
-    return names
+    bn = "norms/{position}/{index}"
+    towers = {
+        ours: (f"{prefix}{predictor}", f"{prefix}{short}_convs/{{index}}", f"{prefix}{short}_{bn}")
+        for ours, short, predictor in (("cls_tower", "_cls", "_classifier"), ("box_tower", "_box", "_box_regressor"))
+    }
+    return naming.head_names(levels, convs, separable, towers)
 
 
 def layer_count(checkpoint: Checkpoint, prefix: str) -> int:
@@ -139,18 +133,11 @@ def _mobile_resample(layers: LayerGraph, x: int, parent: BlockSpec, child: Block
 
 def _block(ours: str, theirs: str, kind: str, projection: bool) -> Names:
     """Return the names inside one block (official/vision/modeling/layers/nn_blocks.py)."""
-    if kind == "mbconv":
-        return _mbconv(ours, theirs)
-    names: Names = {}
-    for index in range(branch_convs(kind)):
-        names |= conv_bn(f"{ours}.convs.{index}", f"{theirs}/_conv{index + 1}", f"{theirs}/_norm{index + 1}")
-    return names | (conv_bn(f"{ours}.shortcut", f"{theirs}/_shortcut", f"{theirs}/_norm0") if projection else {})
-
-
-def _mbconv(ours: str, theirs: str) -> Names:
-    names = biased(f"{ours}.squeeze_excite.reduce", f"{theirs}/_squeeze_excitation/_se_reduce")
-    names |= biased(f"{ours}.squeeze_excite.expand", f"{theirs}/_squeeze_excitation/_se_expand")
-    for index, part in enumerate(("expand", "depthwise", "project")):
-        kernel = "depthwise_kernel" if part == "depthwise" else "kernel"
-        names |= conv_bn(f"{ours}.{part}", f"{theirs}/_conv{index}", f"{theirs}/_norm{index}", kernel)
+    parts, first = branch(kind), 0 if kind == "mbconv" else 1
+    names = conv_bn(f"{ours}.shortcut", f"{theirs}/_shortcut", f"{theirs}/_norm0") if projection and first else {}
+    convs = [(part, layer) for part, layer in parts if layer != "biased"]
+    for number, (part, layer) in enumerate(convs, start=first):
+        names |= conv_bn(f"{ours}.{part}", f"{theirs}/_conv{number}", f"{theirs}/_norm{number}", layer)
+    for part in (part for part, layer in parts if layer == "biased"):
+        names |= biased(f"{ours}.{part}", f"{theirs}/_squeeze_excitation/_se_{part.rpartition('.')[2]}")
     return names

@@ -4,22 +4,17 @@ All ports share mmdet/models/backbones/spinenet.py of lucifer443/SpineNet-Pytorc
 weights. The head is mmdetection's own `RetinaSepBNHead`.
 """
 
+import re
 from collections.abc import Iterable
 
 from spinet.arch.genotype import Genotype
-from spinet.convert.names import Names, branch_convs
+from spinet.convert.names import Names, branch
 
 LEAVES = ("weight", "bias", "running_mean", "running_var")
 
 
 def backbone_names(graph: Genotype, repeats: int, projection: bool) -> Names:
-    """Return our names -> theirs for a backbone.
-
-    Args:
-        graph: its blocks.
-        repeats: of repeat block.
-        projection: whether the shortcut of the first block has a convolution.
-    """
+    """Return our names -> theirs for a backbone; with `projection` the first block's shortcut has a convolution."""
     names = _module("stem.conv", "backbone.conv1")
     for index, spec in enumerate(graph.all_blocks):
         position = index - len(graph.stem)
@@ -52,13 +47,8 @@ def head_names(levels: Iterable[int], convs: int) -> Names:
 
 def shared_copies(names: Iterable[str]) -> set[str]:
     """Return the names of the copies of the first level's tower convolutions."""
-    copies = set()
-    for name in names:
-        parts = name.split(".")
-        tower = parts[0] == "bbox_head" and parts[1] in ("cls_convs", "reg_convs") and len(parts) == 6
-        if tower and parts[2] != "0" and parts[4] == "conv":
-            copies.add(name)
-    return copies
+    pattern = re.compile(r"bbox_head\.(cls|reg)_convs\.(?!0\.)\d+\.\d+\.conv\.\w+")
+    return {name for name in names if pattern.fullmatch(name)}
 
 
 def _resample(ours: str, theirs: str, *, down: bool) -> Names:
@@ -68,7 +58,7 @@ def _resample(ours: str, theirs: str, *, down: bool) -> Names:
 
 def _block(ours: str, theirs: str, kind: str, *, projection: bool) -> Names:
     names = _pair(f"{ours}.shortcut", f"{theirs}.downsample.0", f"{theirs}.downsample.1") if projection else {}
-    for index in range(branch_convs(kind)):
+    for index in range(len(branch(kind, mobile=False))):
         names |= _pair(f"{ours}.convs.{index}", f"{theirs}.conv{index + 1}", f"{theirs}.bn{index + 1}")
     return names
 

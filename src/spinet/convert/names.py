@@ -1,12 +1,24 @@
 """What the naming schemes of published checkpoints share: mappings from our parameter names to theirs."""
 
+from collections.abc import Iterable, Mapping
+
 from spinet.errors import SpinetError
 
 # Our name of a tensor -> theirs.
 Names = dict[str, str]
 
-# Block kinds with published weights, and the number of convolutions in their branch.
-BLOCK_CONVS = {"residual": 2, "bottleneck": 3}
+# Kind of block with published weights -> our name and the kind of each layer of its branch, in building order.
+BRANCHES = {
+    "residual": (("convs.0", "conv"), ("convs.1", "conv")),
+    "bottleneck": (("convs.0", "conv"), ("convs.1", "conv"), ("convs.2", "conv")),
+    "mbconv": (
+        ("expand", "conv"),
+        ("depthwise", "depthwise"),
+        ("squeeze_excite.reduce", "biased"),
+        ("squeeze_excite.expand", "biased"),
+        ("project", "conv"),
+    ),
+}
 
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 CONV = {"weight": "kernel", "bias": "bias"}
@@ -17,8 +29,9 @@ def norm(ours: str, theirs: str) -> Names:
     return {f"{ours}.{leaf}": f"{theirs}/{name}" for leaf, name in NORM.items()}
 
 
-def conv_bn(ours: str, conv: str, bn: str, kernel: str = "kernel") -> Names:
+def conv_bn(ours: str, conv: str, bn: str, kind: str = "conv") -> Names:
     """Return the names of our `ConvBN` in TensorFlow: a convolution without bias and a batch norm."""
+    kernel = "depthwise_kernel" if kind == "depthwise" else "kernel"
     return {f"{ours}.conv.weight": f"{conv}/{kernel}"} | norm(f"{ours}.norm", bn)
 
 
@@ -38,12 +51,25 @@ def head_conv(ours: str, theirs: str, separable: bool) -> Names:
     }
 
 
-def branch_convs(kind: str) -> int:
-    """Return the number of convolutions in the branch of a block.
+def head_names(levels: Iterable[int], convs: int, separable: bool, towers: Mapping[str, tuple[str, str, str]]) -> Names:
+    """Return the names of a RetinaNet head; `towers` maps ours to formats of predictor, convolution and batch norm."""
+    names: Names = {}
+    for tower, (predictor, conv, bn) in towers.items():
+        names |= head_conv(f"{tower}.predictor", predictor, separable)
+        for index in range(convs):
+            names |= head_conv(f"{tower}.convs.{index}", conv.format(index=index), separable)
+            for position, level in enumerate(sorted(levels)):
+                theirs = bn.format(index=index, position=position, level=level)
+                names |= norm(f"{tower}.norms.{level}.{index}", theirs)
+    return names
+
+
+def branch(kind: str, *, mobile: bool = True) -> tuple[tuple[str, str], ...]:
+    """Return the entry of a block in `BRANCHES`.
 
     Raises:
-        SpinetError: no weights were published for this kind.
+        SpinetError: no weights were published for this kind, or, unless `mobile`, it is that of the mobile models.
     """
-    if kind not in BLOCK_CONVS:
+    if kind not in BRANCHES or (kind == "mbconv" and not mobile):
         raise SpinetError(f"no weights were published for blocks of kind {kind!r}")
-    return BLOCK_CONVS[kind]
+    return BRANCHES[kind]

@@ -34,13 +34,7 @@ def find_architecture(
 ) -> Architecture:
     """Return the first catalog architecture with these shapes, or build one from them.
 
-    Args:
-        graph: the blocks.
-        shapes: of the weights, by our names.
-        repeats: of each block.
-        classes: number of classes; 0 for a backbone alone.
-        where: the checkpoint, for errors.
-        task: of the network.
+    `shapes` are by our names; `classes` is 0 for a backbone alone; `where` names the checkpoint in errors.
 
     Raises:
         SpinetError: the channels per level do not follow from one width, or those of the connections from one alpha.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spinet.arch.genotype import Genotype
 from spinet.convert import garden, mmdet, tpu
-from spinet.convert.names import Names
+from spinet.convert.names import Names, biased
 from spinet.convert.tf_checkpoint import Checkpoint, read_checkpoint
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
@@ -35,34 +35,22 @@ MMDET_LEFT_OUT = {
 
 @dataclass(frozen=True)
 class Source:
-    """A recognized checkpoint.
+    """A recognized checkpoint: its weights by published names, in PyTorch's layout, and its conventions.
 
-    Args:
-        name: of its publisher.
-        where: the file, for errors.
-        tensors: weights by their published names, in PyTorch's layout.
-        left_out: reason -> names of what is not converted.
-        mobile: whether it is a mobile (MBConv) backbone.
-        settings: its conventions.
-        anchors: for each of our nine anchors per location, its index in theirs.
-        boxes: for each of our four box offsets, its index in theirs.
-        backbone: graph and repeats -> our names -> theirs.
-        head: levels, convolutions, separable -> our names -> theirs.
-        head_prefix: of the head's variable names.
-        classifier: whether the head is the dense layer of a classifier.
-        check: raises if the saved model is not this graph with these repeats.
+    `anchors` and `boxes` give, for each of our nine anchors per location and four box offsets, its index in theirs.
+    `backbone` and `head` map our names to theirs. `check` raises if the model was another graph, or had other repeats.
     """
 
     name: str
     where: str
     tensors: Mapping[str, Tensor]
-    left_out: Mapping[str, tuple[str, ...]]
+    left_out: Mapping[str, tuple[str, ...]]  # reason -> names of what is not converted
     mobile: bool
     settings: ModelConfig
     anchors: tuple[int, ...]
     boxes: tuple[int, ...]
     backbone: Callable[[Genotype, int], Names]
-    head: Callable[[Iterable[int], int, bool], Names]
+    head: Callable[[Iterable[int], int, bool], Names]  # of levels, number of convolutions, whether they are separable
     head_prefix: str
     classifier: bool = False
     check: Callable[[Genotype, int], None] = lambda _graph, _repeats: None
@@ -154,7 +142,7 @@ def _tpu(checkpoint: Checkpoint) -> Source:
         anchors=tuple(3 * octave + ratio for octave in range(3) for ratio in (2, 0, 1)),
         boxes=(1, 0, 3, 2),
         backbone=lambda graph, repeats: tpu.backbone_names(graph, repeats, _tpu_projection(tensors)),
-        head=(lambda *_: tpu.classifier_names()) if classifier else tpu.head_names,
+        head=(lambda *_: biased("fc", "classification_head/dense")) if classifier else tpu.head_names,
         head_prefix="classification_head/" if classifier else "retinanet/",
         classifier=classifier,
     )

@@ -7,7 +7,8 @@ TensorFlow numbers unnamed layers of a scope in the order of building, so the ne
 from collections.abc import Iterable
 
 from spinet.arch.genotype import Genotype
-from spinet.convert.names import Names, biased, branch_convs, conv_bn, head_conv, norm
+from spinet.convert import names as naming
+from spinet.convert.names import Names, biased, branch, conv_bn
 
 
 class Scope:
@@ -23,26 +24,18 @@ class Scope:
         self.counts[kind] = number + 1
         return f"{self.name}/{kind}_{number}" if number else f"{self.name}/{kind}"
 
-    def conv_bn(self, ours: str) -> Names:
-        """Return the names of the next convolution and batch norm."""
-        return conv_bn(ours, self.layer("conv2d"), self.layer("batch_normalization"))
-
-    def depthwise_bn(self, ours: str) -> Names:
-        """Return the names of the next depthwise convolution and batch norm."""
-        bn = self.layer("batch_normalization")
-        return conv_bn(ours, self.layer("depthwise_conv2d"), bn, "depthwise_kernel")
+    def add(self, ours: str, kind: str = "conv") -> Names:
+        """Return the names of the next layer: a `"biased"` convolution, or one with its batch norm."""
+        if kind == "biased":
+            return biased(ours, self.layer("conv2d"))
+        conv = self.layer("depthwise_conv2d" if kind == "depthwise" else "conv2d")
+        return conv_bn(ours, conv, self.layer("batch_normalization"), kind)
 
 
 def backbone_names(graph: Genotype, repeats: int, projection: bool) -> Names:
-    """Return our names -> theirs for a backbone.
-
-    Args:
-        graph: its blocks.
-        repeats: of each block.
-        projection: whether the shortcut of the first block has a convolution.
-    """
+    """Return our names -> theirs for a backbone; with `projection` the first block's shortcut has a convolution."""
     root = Scope("spinenet_mbconv" if graph.stem[0].kind == "mbconv" else "spinenet")
-    names = root.conv_bn("stem.conv")
+    names = root.add("stem.conv")
     for index, spec in enumerate(graph.stem):
         for repeat in range(repeats):
             first = projection and index == repeat == 0
@@ -50,26 +43,18 @@ def backbone_names(graph: Genotype, repeats: int, projection: bool) -> Names:
     for number in range(len(graph.blocks)):
         names |= _permuted(graph, number, repeats, root.name)
     for level in graph.endpoints:
-        names |= root.conv_bn(f"endpoints.{level}")
+        names |= root.add(f"endpoints.{level}")
     return names
 
 
 def head_names(levels: Iterable[int], convs: int, separable: bool) -> Names:
     """Return our names -> theirs for the RetinaNet head (modeling/architecture/heads.py)."""
-    levels = tuple(levels)
-    names: Names = {}
-    for ours, theirs in (("cls_tower", "retinanet/class_net/class"), ("box_tower", "retinanet/box_net/box")):
-        names |= head_conv(f"{ours}.predictor", f"{theirs}-predict", separable)
-        for index in range(convs):
-            names |= head_conv(f"{ours}.convs.{index}", f"{theirs}-{index}", separable)
-            for level in levels:
-                names |= norm(f"{ours}.norms.{level}.{index}", f"{theirs}-{index}-{level}")
-    return names
-
-
-def classifier_names() -> Names:
-    """Return our names -> theirs for the classification head: one dense layer (heads.py)."""
-    return biased("fc", "classification_head/dense")
+    nets = {"cls_tower": "retinanet/class_net/class", "box_tower": "retinanet/box_net/box"}
+    towers = {
+        ours: (f"{theirs}-predict", f"{theirs}-{{index}}", f"{theirs}-{{index}}-{{level}}")
+        for ours, theirs in nets.items()
+    }
+    return naming.head_names(levels, convs, separable, towers)
 
 
 def _permuted(graph: Genotype, number: int, repeats: int, root: str) -> Names:
@@ -83,10 +68,10 @@ def _permuted(graph: Genotype, number: int, repeats: int, root: str) -> Names:
         scope = Scope(f"{policy}/resample_with_{'sepconv' if mobile else 'alpha'}_resample_{number}_{side}")
         if mobile:
             for step in range(steps):
-                names |= scope.depthwise_bn(f"{ours}.down.{step}")
+                names |= scope.add(f"{ours}.down.{step}", "depthwise")
         else:
-            names |= scope.conv_bn(f"{ours}.reduce") | (scope.conv_bn(f"{ours}.down") if steps > 0 else {})
-        names |= scope.conv_bn(f"{ours}.expand")
+            names |= scope.add(f"{ours}.reduce") | (scope.add(f"{ours}.down") if steps > 0 else {})
+        names |= scope.add(f"{ours}.expand")
     scope = Scope(f"{policy}/scale_permuted_block_{index}")
     for repeat in range(repeats):
         names |= _block(f"blocks.{index}.body.{repeat}", spec.kind, scope)
@@ -95,12 +80,7 @@ def _permuted(graph: Genotype, number: int, repeats: int, root: str) -> Names:
 
 def _block(ours: str, kind: str, scope: Scope, *, projection: bool = False) -> Names:
     """Return the names inside one block (modeling/architecture/nn_blocks.py)."""
-    if kind == "mbconv":
-        names = scope.conv_bn(f"{ours}.expand") | scope.depthwise_bn(f"{ours}.depthwise")
-        for part in ("reduce", "expand"):
-            names |= biased(f"{ours}.squeeze_excite.{part}", scope.layer("conv2d"))
-        return names | scope.conv_bn(f"{ours}.project")
-    names = scope.conv_bn(f"{ours}.shortcut") if projection else {}
-    for index in range(branch_convs(kind)):
-        names |= scope.conv_bn(f"{ours}.convs.{index}")
+    names = scope.add(f"{ours}.shortcut") if projection and kind != "mbconv" else {}
+    for part, layer in branch(kind):
+        names |= scope.add(f"{ours}.{part}", layer)
     return names
