@@ -9,9 +9,10 @@ from spinet.arch.baseline import BASELINES, Baseline
 from spinet.arch.catalog import load_network
 from spinet.errors import SpinetError
 from spinet.models.baselines import BaselineBackbone
-from spinet.models.blocks import ConvBN, count_parameters
+from spinet.models.blocks import count_parameters
 from spinet.models.factory import create_backbone, create_classifier, create_rcnn, create_retinanet
-from spinet.models.nas_fpn import NODES, Cell, NasFpn, resize
+from spinet.models.nas_fpn import NODES, Cell, NasFpn, to_level
+from spinet.models.options import BackboneOptions
 
 NARROW = Baseline(body="resnet18", channels=8, head_channels=8, head_convs=1)
 
@@ -129,7 +130,7 @@ def test_every_output_of_the_nas_fpn_cell_depends_on_what_its_nodes_say():
         sources.append(sources[node.inputs[0]] | sources[node.inputs[1]] | joining.get(node.level, set()))
     expected = {node.level: sources[5 + place] for place, node in enumerate(NODES) if node.output}
     torch.manual_seed(0)
-    cell = Cell(4, ConvBN, torch.relu).eval()
+    cell = Cell(4, BackboneOptions()).eval()
     pyramid = [torch.randn(1, 4, 32 >> place, 32 >> place) for place in range(5)]
     before = cell(pyramid)
 
@@ -144,7 +145,7 @@ def test_every_output_of_the_nas_fpn_cell_depends_on_what_its_nodes_say():
 
 
 def test_nas_fpn_keeps_sizes_that_do_not_divide():
-    neck = NasFpn((4, 6, 8), 4, 2, ConvBN, torch.relu)
+    neck = NasFpn((4, 6, 8), 4, 2, BackboneOptions())
     sizes = {3: (13, 21), 4: (7, 11), 5: (4, 6), 6: (2, 3), 7: (1, 2)}
     features = [torch.randn(2, width, *sizes[level]) for level, width in zip((3, 4, 5), (4, 6, 8), strict=True)]
 
@@ -154,8 +155,8 @@ def test_nas_fpn_keeps_sizes_that_do_not_divide():
 def test_shrinking_takes_the_maxima_and_enlarging_repeats():
     features = torch.arange(16.0).reshape(1, 1, 4, 4)
 
-    assert resize(features, 3, 4, (2, 2)).flatten().tolist() == [5, 7, 13, 15]
-    assert resize(features, 3, 2, (8, 8))[0, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert to_level(features, 3, 4, (2, 2)).flatten().tolist() == [5, 7, 13, 15]
+    assert to_level(features, 3, 2, (8, 8))[0, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_a_body_of_timm_gives_its_features_to_the_pyramid():

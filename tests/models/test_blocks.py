@@ -9,16 +9,19 @@ from torch import nn
 
 from spinet.errors import SpinetError
 from spinet.models.blocks import (
+    ACTIVATIONS,
     Conv2d,
     ConvBN,
     DropBlock,
-    activation_function,
     bottleneck_block,
     count_parameters,
     pad_same,
     residual_block,
     same_padding,
 )
+from spinet.models.options import BackboneOptions
+
+OPTIONS = BackboneOptions()
 
 
 @pytest.mark.parametrize(
@@ -93,19 +96,19 @@ def test_same_padding_of_a_convolution_looks_at_the_pixel_behind():
 
 def test_an_unknown_pad_mode_is_refused_with_the_nearest_match():
     with pytest.raises(SpinetError, match="unknown pad_mode 'symetric', did you mean 'symmetric'"):
-        Conv2d(3, 4, pad_mode="symetric")
+        BackboneOptions(pad_mode="symetric")
 
 
 def test_swish_is_x_times_its_sigmoid_and_relu_cuts_off_at_zero():
     values = torch.linspace(-5, 5, 21)
 
-    torch.testing.assert_close(activation_function("swish")(values), values * torch.sigmoid(values))
-    assert torch.equal(activation_function("relu")(values), values.clamp(min=0))
+    torch.testing.assert_close(ACTIVATIONS["swish"](values), values * torch.sigmoid(values))
+    assert torch.equal(ACTIVATIONS["relu"](values), values.clamp(min=0))
 
 
 def test_an_unknown_activation_is_refused_with_the_nearest_match_and_the_known_ones():
     with pytest.raises(SpinetError) as error:
-        activation_function("swich")
+        BackboneOptions(activation="swich")
 
     assert str(error.value) == "unknown activation 'swich', did you mean 'swish'? Known: hard_swish, relu, swish."
 
@@ -129,10 +132,10 @@ def test_a_convolution_has_no_bias_by_default_and_initializes_it_to_zero():
     assert Conv2d(3, 4, bias=True).bias.tolist() == [0, 0, 0, 0]
 
 
-def test_a_convolution_with_batch_norm_has_no_activation_unless_named():
+def test_a_convolution_with_batch_norm_has_no_activation_unless_asked_for():
     torch.manual_seed(0)
     images = torch.randn(4, 3, 8, 8)
-    plain, active = ConvBN(3, 4), ConvBN(3, 4, activation="relu")
+    plain, active = ConvBN(3, 4), ConvBN(3, 4, activation=True)
     active.load_state_dict(plain.state_dict())
 
     assert plain(images).min() < 0
@@ -140,7 +143,7 @@ def test_a_convolution_with_batch_norm_has_no_activation_unless_named():
 
 
 def test_epsilon_and_momentum_reach_the_batch_norm():
-    norm = ConvBN(3, 4, bn_eps=1e-4, bn_momentum=0.003).norm
+    norm = ConvBN(3, 4, BackboneOptions(bn_eps=1e-4, bn_momentum=0.003)).norm
 
     assert (norm.eps, norm.momentum) == (1e-4, 0.003)
 
@@ -158,14 +161,14 @@ def test_epsilon_and_momentum_reach_the_batch_norm():
     ],
 )
 def test_blocks_have_the_convolutions_of_the_paper_and_project_only_when_channels_change(make, in_channels, expected):
-    block = make(in_channels, 8, ConvBN, "relu")
+    block = make(in_channels, 8, OPTIONS)
 
     assert count_parameters(block) == expected
 
 
 def test_a_block_adds_its_input_before_the_last_activation():
     torch.manual_seed(0)
-    block = residual_block(4, 4, ConvBN, "relu").eval()
+    block = residual_block(4, 4, OPTIONS).eval()
     images = torch.randn(2, 4, 5, 5)
     first, second = block.convs
 
@@ -173,7 +176,7 @@ def test_a_block_adds_its_input_before_the_last_activation():
 
 
 def test_a_dropped_branch_leaves_the_activated_input():
-    block = residual_block(4, 4, ConvBN, "relu", stochastic_depth=1.0)
+    block = residual_block(4, 4, OPTIONS, stochastic_depth=1.0)
     images = torch.randn(2, 4, 5, 5)
 
     assert torch.equal(block.train()(images), images.clamp(min=0))
@@ -182,7 +185,7 @@ def test_a_dropped_branch_leaves_the_activated_input():
 
 def test_a_kept_branch_is_divided_by_the_chance_to_be_kept_sample_by_sample():
     torch.manual_seed(0)
-    block = residual_block(4, 4, ConvBN, "relu", stochastic_depth=0.25)
+    block = residual_block(4, 4, OPTIONS, stochastic_depth=0.25)
     block.convs.eval()  # batch norm apart, each sample has one of two outputs
     images = torch.rand(200, 4, 5, 5)
     branch = block.convs[1](block.convs[0](images))
@@ -199,8 +202,8 @@ def test_dropblock_drops_from_a_projection_but_never_from_the_bare_input():
     torch.manual_seed(0)
     images = torch.rand(2, 4, 9, 9)
     wide = images.repeat(1, 4, 1, 1)
-    bare = bottleneck_block(16, 4, ConvBN, "relu", dropblock=0.3)
-    projected = bottleneck_block(4, 4, ConvBN, "relu", dropblock=0.3)
+    bare = bottleneck_block(16, 4, OPTIONS, dropblock=0.3)
+    projected = bottleneck_block(4, 4, OPTIONS, dropblock=0.3)
     for block in (bare, projected):
         nn.init.zeros_(block.convs[-1].norm.weight)  # the branch adds nothing: what is left is the shortcut
     shortcut = projected.shortcut(images).clamp(min=0)
@@ -216,9 +219,9 @@ def test_dropblock_drops_from_a_projection_but_never_from_the_bare_input():
     torch.testing.assert_close(factors, factors[:1].expand_as(factors))
 
 
-def test_dropblock_drops_from_identity_shortcuts_with_drop_shortcut():
+def test_dropblock_drops_from_identity_shortcuts_in_the_later_code_of_tpu():
     torch.manual_seed(0)
-    block = residual_block(4, 4, ConvBN, "relu", dropblock=0.3, drop_shortcut=True)
+    block = residual_block(4, 4, BackboneOptions(dropblock_places="tpu"), dropblock=0.3)
     nn.init.zeros_(block.convs[-1].norm.weight)  # the branch adds nothing: what is left is the shortcut
     images = torch.rand(2, 4, 9, 9)
 

@@ -4,8 +4,9 @@ import torch
 from spinet.arch.catalog import load_architecture
 from spinet.errors import SpinetError
 from spinet.models.backbone import SpineNet
-from spinet.models.blocks import ConvBN, count_parameters
+from spinet.models.blocks import count_parameters
 from spinet.models.mbconv import MBConv, SqueezeExcite, hard_gate
+from spinet.models.options import BackboneOptions
 from spinet.models.resample import SeparableResample
 
 MOBILE = load_architecture("spinenet49xs-mobile")
@@ -14,7 +15,7 @@ MOBILE_V1 = load_architecture("spinenet49xxs-mobile-v1")
 
 def mbconv(in_channels: int, channels: int, **settings: object) -> MBConv:
     torch.manual_seed(0)
-    return MBConv(in_channels, channels, ConvBN, "swish", **settings)
+    return MBConv(in_channels, channels, BackboneOptions(activation="swish"), **settings)
 
 
 @pytest.mark.parametrize(("width", "squeezed"), [(4, 1), (10, 2), (14, 2), (67, 13)])
@@ -110,14 +111,14 @@ def test_the_squeeze_mode_changes_features_but_not_weights():
 
 
 def test_a_mobile_connection_halves_level_by_level_then_changes_channels():
-    resample = SeparableResample(6, 10, ConvBN, "relu", levels_down=3)
+    resample = SeparableResample(6, 10, BackboneOptions(), levels_down=3)
 
     assert resample(torch.randn(2, 6, 33, 17), (5, 3)).shape == (2, 10, 5, 3)
     assert [tuple(conv.conv.weight.shape) for conv in resample.down] == [(6, 1, 3, 3)] * 3
 
 
 def test_a_mobile_connection_upwards_is_one_1x1_convolution():
-    resample = SeparableResample(6, 10, ConvBN, "relu", levels_down=0).eval()
+    resample = SeparableResample(6, 10, BackboneOptions(), levels_down=0).eval()
     features = torch.randn(2, 6, 3, 4)
 
     output = resample(features, (6, 8))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinet.errors import SpinetError
-from spinet.models.blocks import ConvBN
+from spinet.models.options import BackboneOptions
 from spinet.models.resample import Resample, level_size, max_pool, pool_to, resize, tpu_pool
 
 
@@ -110,14 +110,14 @@ def test_tpu_pools_once_by_what_the_convolution_left_over(before, target, expect
 @pytest.mark.parametrize("mode", ["symmetric", "mg", "tpu"])
 @pytest.mark.parametrize(("size", "down"), [((9, 13), False), ((17, 25), False), ((5, 7), True), ((2, 2), True)])
 def test_a_resampling_gives_the_wanted_channels_and_size(mode, size, down):
-    resample = Resample(6, 3, 10, ConvBN, "relu", down=down, pool_mode=mode)
+    resample = Resample(6, 3, 10, BackboneOptions(pool_mode=mode), down=down)
 
     assert resample(torch.randn(2, 6, 9, 13), size).shape == (2, 10, *size)
 
 
 def test_a_resampling_within_a_level_has_both_1x1_convolutions_and_no_last_activation():
     torch.manual_seed(0)
-    resample = Resample(6, 3, 10, ConvBN, "relu", down=False)
+    resample = Resample(6, 3, 10, BackboneOptions(), down=False)
     features = torch.randn(2, 6, 8, 8)
 
     output = resample(features, (8, 8))
@@ -128,7 +128,7 @@ def test_a_resampling_within_a_level_has_both_1x1_convolutions_and_no_last_activ
 
 
 def test_a_resampling_upwards_enlarges_before_its_last_convolution_without_mixing_pixels():
-    resample = Resample(6, 3, 10, ConvBN, "relu", down=False).eval()
+    resample = Resample(6, 3, 10, BackboneOptions(), down=False).eval()
 
     output = resample(torch.randn(1, 6, 2, 2), (4, 4))
 
@@ -137,7 +137,7 @@ def test_a_resampling_upwards_enlarges_before_its_last_convolution_without_mixin
 
 def test_an_unknown_pool_mode_is_refused_with_the_nearest_match():
     with pytest.raises(SpinetError, match="unknown pool_mode 'tpuu', did you mean 'tpu'"):
-        Resample(6, 3, 10, ConvBN, "relu", down=True, pool_mode="tpuu")
+        BackboneOptions(pool_mode="tpuu")
 
 
 def test_ports_pool_once_with_symmetric_padding():

@@ -10,13 +10,14 @@ from spinet.models.options import BackboneOptions
 from spinet.models.rpn import SAMPLES, RegionProposalNetwork, rpn_losses, select_proposals
 
 LEVELS = (3, 4)
-ANCHORS = pyramid_anchors((64, 64), LEVELS, scale=2.0, octaves=1, aspect_ratios=(1.0,))
+LEVEL_ANCHORS = pyramid_anchors((64, 64), LEVELS, scale=2.0, octaves=1, aspect_ratios=(1.0,))
+ANCHORS = torch.cat(LEVEL_ANCHORS)
 NOTHING = {"boxes": torch.zeros(2, 1, 4), "labels": torch.full((2, 1), -1)}
 
 
 def outputs(images: int = 2, logit: float = 0.0) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    logits = [torch.full((images, len(each)), logit) for each in ANCHORS]
-    return logits, [torch.zeros(images, len(each), 4) for each in ANCHORS]
+    logits = [torch.full((images, len(level)), logit) for level in LEVEL_ANCHORS]
+    return logits, [torch.zeros(images, len(level), 4) for level in LEVEL_ANCHORS]
 
 
 def test_outputs_follow_the_anchors_of_their_level():
@@ -67,20 +68,20 @@ def test_the_objectness_loss_counts_every_sampled_anchor_alike():
     score, box = rpn_losses(logits, deltas, ANCHORS, NOTHING)
 
     # 80 anchors of each image, all background, all sampled, at a logarithm of two each; by the full sample of 256.
-    assert sum(len(each) for each in ANCHORS) == 80
+    assert sum(len(level) for level in LEVEL_ANCHORS) == 80
     assert score.item() == pytest.approx(80 / SAMPLES * math.log(2))
     assert box == 0
 
 
 def test_anchors_of_medium_iou_are_ignored():
     # 16 x 16 at the centre of cell (1, 1) of level 3; within it 16 x 8: overlap 0.5; the object itself forces one.
-    anchor = ANCHORS[0][9]
+    anchor = LEVEL_ANCHORS[0][9]
     objects = torch.stack([anchor, anchor])[None].clone()
     objects[0, 1, 3] -= 8
     labels = torch.tensor([[0, 0]])
 
-    strict = match_anchors(torch.cat(ANCHORS), objects[:, 1:], labels[:, 1:], 0.7, 0.3).labels[0]
-    plain = match_anchors(torch.cat(ANCHORS), objects[:, 1:], labels[:, 1:], 0.7).labels[0]
+    strict = match_anchors(ANCHORS, objects[:, 1:], labels[:, 1:], 0.7, 0.3).labels[0]
+    plain = match_anchors(ANCHORS, objects[:, 1:], labels[:, 1:], 0.7).labels[0]
 
     assert (strict == -2).any()
     assert not (plain == -2).any()
@@ -90,9 +91,9 @@ def test_anchors_of_medium_iou_are_ignored():
 def test_the_box_loss_is_the_mean_over_a_levels_positives_summed_over_levels():
     logits, deltas = outputs(images=1)
     # One object equal to an anchor of each level; their predictions are off.
-    objects = torch.stack([ANCHORS[0][20], ANCHORS[1][5]])[None]
+    objects = torch.stack([LEVEL_ANCHORS[0][20], LEVEL_ANCHORS[1][5]])[None]
     targets = {"boxes": objects, "labels": torch.tensor([[2, 0]])}
-    matches = match_anchors(torch.cat(ANCHORS), objects, torch.zeros(1, 2).long(), 0.7, 0.3).labels[0]
+    matches = match_anchors(ANCHORS, objects, torch.zeros(1, 2).long(), 0.7, 0.3).labels[0]
     assert (matches[:64] == 0).sum() == (matches[64:] == 0).sum() == 1
     deltas[0][0, 20, 0] = 1.0  # Huber of delta 1/9: (1 - 1/18) / 9
     deltas[1][0, 5] = 0.1  # (0.1) ** 2 / 2, four times
@@ -107,20 +108,20 @@ def test_proposals_are_the_best_anchors_after_nms():
     logits[0][0, 27], logits[0][1, 36], logits[1][0, 5] = 2.0, 3.0, 1.0
     # The neighbour tells of the same box.
     logits[0][0, 28] = 1.5
-    deltas[0][0, 28] = encode_boxes(ANCHORS[0][27], ANCHORS[0][28])
+    deltas[0][0, 28] = encode_boxes(LEVEL_ANCHORS[0][27], LEVEL_ANCHORS[0][28])
 
     boxes, valid = select_proposals(logits, deltas, ANCHORS, (64, 64), pre_nms=10, proposals=2)
 
-    expected = torch.stack([torch.stack([ANCHORS[0][27], ANCHORS[1][5]]), boxes[1]])
+    expected = torch.stack([torch.stack([LEVEL_ANCHORS[0][27], LEVEL_ANCHORS[1][5]]), boxes[1]])
     torch.testing.assert_close(boxes, expected.clamp(0, 64))
-    torch.testing.assert_close(boxes[1, 0], ANCHORS[0][36].clamp(0, 64))
+    torch.testing.assert_close(boxes[1, 0], LEVEL_ANCHORS[0][36].clamp(0, 64))
     assert valid.all()
 
 
 def test_nms_keeps_boxes_of_different_levels_apart():
     logits, deltas = outputs(images=1, logit=-5.0)
     logits[0][0, 27], logits[1][0, 5] = 2.0, 1.0
-    deltas[1][0, 5] = encode_boxes(ANCHORS[0][27], ANCHORS[1][5])
+    deltas[1][0, 5] = encode_boxes(LEVEL_ANCHORS[0][27], LEVEL_ANCHORS[1][5])
 
     boxes, _ = select_proposals(logits, deltas, ANCHORS, (64, 64), pre_nms=10, proposals=2)
 

@@ -15,7 +15,7 @@ from spinet.models.baselines import BaselineBackbone, FeaturePyramid
 from spinet.models.blocks import Block, ConvBN
 from spinet.models.mbconv import MBConv
 from spinet.models.options import PoolMode
-from spinet.models.resample import ONE_POOL, Resample, SeparableResample, Size, pool_to, resize, tpu_pool
+from spinet.models.resample import Resample, SeparableResample, Size, downsample, resize
 
 
 def fuse_conv(module: ConvBN, _rewrite: Rewriter) -> nn.Module:
@@ -106,13 +106,7 @@ class FusedConnection(nn.Module):
     def forward(self, features: dict[int, Tensor], size: Size) -> Tensor:
         """Map the blocks' `(N, in, H, W)` to `(N, inner, *size)`, or to `(N, inner, H, W)` if it is to be upsampled."""
         x: Tensor = self.first(features)
-        before = x.shape[-1]
-        x = self.down(x)
-        if self.pool_mode is None:
-            return x
-        if self.pool_mode in ONE_POOL:
-            x = tpu_pool(x, before, size[1], self.pool_mode)
-        return pool_to(x, size, self.pool_mode)
+        return self.down(x) if self.pool_mode is None else downsample(x, self.down, size, self.pool_mode)
 
 
 def share_source_convs(convs: Iterable[SourceConv]) -> None:

@@ -14,14 +14,7 @@ import torch
 from torch import nn
 
 from spinet.errors import SpinetError
-from spinet.fuse.backbone import (
-    FusedBlock,
-    FusedMBConv,
-    fuse_baseline,
-    fuse_conv,
-    fuse_pyramid,
-    fuse_spinenet,
-)
+from spinet.fuse.backbone import FusedBlock, FusedMBConv, fuse_baseline, fuse_conv, fuse_pyramid, fuse_spinenet
 from spinet.fuse.heads import FusedRpn, FusedTower, fuse_box_head, fuse_mask_head, fuse_roi_convs
 from spinet.fuse.rewriting import Rewriter
 from spinet.models.backbone import SpineNet

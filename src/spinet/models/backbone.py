@@ -12,12 +12,12 @@ from spinet.arch.block_spec import BlockSpec
 from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError
-from spinet.models.blocks import ConvFactory, activation_function, bottleneck_block, conv_factory, residual_block
+from spinet.models.blocks import ACTIVATIONS, ConvBN, bottleneck_block, residual_block
 from spinet.models.mbconv import MBConv
-from spinet.models.options import BACKBONE_DEFAULTS, BackboneOptions
+from spinet.models.options import BACKBONE_DEFAULTS, Activation, BackboneOptions
 from spinet.models.resample import Resample, SeparableResample, Size, level_size, max_pool
 
-# A block of each kind from (in_channels, channels=, conv=, activation=, stochastic_depth=, dropblock=, stride=).
+# A block of each kind from (in_channels, channels=, options=, stride=, stochastic_depth=, dropblock=).
 BLOCKS: dict[str, Callable[..., nn.Module]] = {
     "residual": residual_block,
     "bottleneck": bottleneck_block,
@@ -44,6 +44,24 @@ class Backbone(nn.Module):
         return features
 
 
+def choose_levels(
+    levels: Sequence[int] | None, available: tuple[int, ...], name: str = "the architecture"
+) -> tuple[int, ...]:
+    """Return `levels`, by default all that are available, finest first.
+
+    Raises:
+        SpinetError: there are none, or the architecture called `name` does not have one of them.
+    """
+    known = ", ".join(map(str, available))
+    chosen = available if levels is None else tuple(sorted(set(levels)))
+    if not chosen:
+        raise SpinetError(f"levels is empty; {name}'s levels are {known}")
+    for level in chosen:
+        if level not in available:
+            raise SpinetError(f"{name} has no features of level {level}; its levels are {known}")
+    return chosen
+
+
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     """Pad `(N, C, H, W)` with zeros, right and below, until both sides are multiples."""
     height, width = images.shape[-2:]
@@ -53,13 +71,10 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
 class Stem(nn.Module):
     """First convolution, of stride 2, and a max-pool unless the blocks after it start at level 1."""
 
-    def __init__(
-        self, in_channels: int, scaling: Scaling, conv: ConvFactory, options: BackboneOptions, pool: bool
-    ) -> None:
+    def __init__(self, in_channels: int, scaling: Scaling, options: BackboneOptions, pool: bool) -> None:
         super().__init__()
         kernel_size = 3 if scaling.family == "mobile" else 7
-        channels = scaling.stem_channels
-        self.conv = conv(in_channels, channels, kernel_size=kernel_size, stride=2, activation=options.activation)
+        self.conv = ConvBN(in_channels, scaling.stem_channels, options, kernel_size, stride=2, activation=True)
         self.pool_mode = options.pool_mode
         self.pool = pool
 
@@ -73,20 +88,20 @@ class PermutedBlock(nn.Module):
     """Resampled parents, their sum and activation, then the stacked blocks of one graph node.
 
     Args:
-        resamples: connections by the index of their source block.
+        parents: connections by the index of their source block.
         direct: source blocks that are added unchanged: merged dangling blocks, and parents without convolutions.
-        blocks: layers after the sum.
-        activation: between the sum and the blocks.
+        body: layers after the sum.
+        activation: between the sum and the body.
     """
 
     def __init__(
-        self, resamples: dict[int, nn.Module], direct: Sequence[int], blocks: nn.Sequential, activation: str
+        self, parents: dict[str, nn.Module], direct: Sequence[int], body: nn.Sequential, activation: Activation
     ) -> None:
         super().__init__()
-        self.parents = nn.ModuleDict({str(parent): resample for parent, resample in resamples.items()})
+        self.parents = nn.ModuleDict(parents)
         self.direct = tuple(direct)
-        self.body = blocks
-        self.activation = activation_function(activation)
+        self.body = body
+        self.activation = ACTIVATIONS[activation]
 
     def forward(self, features: dict[int, Tensor], size: Size) -> Tensor:
         """Fuse earlier `features` into `(N, out, *size)`."""
@@ -128,24 +143,21 @@ class SpineNet(Backbone):
         super().__init__()
         self.genotype, self.scaling = genotype, scaling
         self.options = options = replace(options, **settings)
-        self.levels = _levels(genotype, levels)
+        self.levels = choose_levels(levels, tuple(genotype.endpoints))
         self.out_channels = scaling.endpoint_channels
-        conv = conv_factory(options)
-        self.stem = Stem(in_channels, scaling, conv, options, pool=genotype.stem[0].level == 2)
+        self.stem = Stem(in_channels, scaling, options, pool=genotype.stem[0].level == 2)
         needed = genotype.needed_for(self.levels)
         self.blocks = nn.ModuleDict(
             {
-                str(index): (self._stem_block if index < len(genotype.stem) else self._permuted_block)(index, conv)
+                str(index): (self._stem_block if index < len(genotype.stem) else self._permuted_block)(index)
                 for index in range(len(genotype.all_blocks))
                 if index in needed
             }
         )
-        last = options.activation if options.endpoint_activation else None
+        widths = {str(level): self._width(genotype.endpoints[level]) for level in self.levels}
+        last = options.endpoint_activation
         self.endpoints = nn.ModuleDict(
-            {
-                str(level): conv(self._width(genotype.endpoints[level]), self.out_channels, activation=last)
-                for level in self.levels
-            }
+            {level: ConvBN(width, self.out_channels, options, activation=last) for level, width in widths.items()}
         )
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
@@ -166,21 +178,21 @@ class SpineNet(Backbone):
     def _width(self, index: int) -> int:
         return self.scaling.out_channels(self.genotype.all_blocks[index])
 
-    def _stem_block(self, index: int, conv: ConvFactory) -> nn.Sequential:
+    def _stem_block(self, index: int) -> nn.Sequential:
         spec = self.genotype.stem[index]
         dropblock = self.options.dropblock if self.options.dropblock_places == "tpu" else 0.0
         if index == 0:
-            return self._stack(spec, self.scaling.stem_channels, conv, dropblock)
+            return self._stack(spec, self.scaling.stem_channels, dropblock)
         stride = 2 ** (spec.level - self.genotype.stem[index - 1].level)
-        return self._stack(spec, self._width(index - 1), conv, dropblock, stride=stride)
+        return self._stack(spec, self._width(index - 1), dropblock, stride=stride)
 
-    def _permuted_block(self, index: int, conv: ConvFactory) -> PermutedBlock:
+    def _permuted_block(self, index: int) -> PermutedBlock:
         spec = self.genotype.all_blocks[index]
-        body = self._stack(spec, self._width(index), conv, self.options.dropblock, self._drop_rate(index))
+        body = self._stack(spec, self._width(index), self.options.dropblock, self._drop_rate(index))
         sources = (*spec.parents, *self.genotype.merges.get(index, ()))
         direct = [source for source in sources if self._is_direct(source, index)]
-        resamples = {source: self._resample(source, spec, conv) for source in sources if source not in direct}
-        return PermutedBlock(resamples, direct, body, self.options.activation)
+        parents = {str(source): self._resample(source, spec) for source in sources if source not in direct}
+        return PermutedBlock(parents, direct, body, self.options.activation)
 
     def _drop_rate(self, index: int) -> float:
         """Stochastic depth of a block: linear in its position among the permuted ones."""
@@ -197,48 +209,25 @@ class SpineNet(Backbone):
             return self.scaling.is_direct(parent, child)
         return self._width(source) == self._width(index)
 
-    def _resample(self, source: int, spec: BlockSpec, conv: ConvFactory) -> nn.Module:
-        parent, activation = self.genotype.all_blocks[source], self.options.activation
+    def _resample(self, source: int, spec: BlockSpec) -> nn.Module:
+        parent = self.genotype.all_blocks[source]
         in_channels, out_channels = self._width(source), self.scaling.out_channels(spec)
         if self.scaling.family == "mobile":
-            levels_down = max(spec.level - parent.level, 0)
-            return SeparableResample(in_channels, out_channels, conv, activation, levels_down=levels_down)
+            return SeparableResample(in_channels, out_channels, self.options, max(spec.level - parent.level, 0))
         inner = self.scaling.resample_channels(parent, spec)
-        down, pool_mode = parent.level < spec.level, self.options.pool_mode
-        return Resample(in_channels, inner, out_channels, conv, activation, down=down, pool_mode=pool_mode)
+        return Resample(in_channels, inner, out_channels, self.options, down=parent.level < spec.level)
 
     def _stack(
-        self,
-        spec: BlockSpec,
-        in_channels: int,
-        conv: ConvFactory,
-        dropblock: float,
-        stochastic_depth: float = 0.0,
-        stride: int = 1,
+        self, spec: BlockSpec, in_channels: int, dropblock: float, stochastic_depth: float = 0.0, stride: int = 1
     ) -> nn.Sequential:
         """Stack a block `repeats` times; only the first may change channels and resolution."""
         make = partial(
             BLOCKS[spec.kind],
             channels=self.scaling.channels(spec.level),
-            conv=conv,
-            activation=self.options.activation,
+            options=self.options,
             stochastic_depth=stochastic_depth,
             dropblock=dropblock,
         )
-        if spec.kind == "mbconv":
-            make = partial(make, squeeze_mode=self.options.squeeze_mode)
-        else:
-            make = partial(make, drop_shortcut=self.options.dropblock_places == "tpu")
         widths = [in_channels] + [self.scaling.out_channels(spec)] * (self.scaling.repeats - 1)
         strides = [stride] + [1] * (self.scaling.repeats - 1)
         return nn.Sequential(*(make(width, stride=step) for width, step in zip(widths, strides, strict=True)))
-
-
-def _levels(genotype: Genotype, levels: Sequence[int] | None) -> tuple[int, ...]:
-    known = ", ".join(map(str, genotype.endpoints))
-    for level in levels if levels is not None else ():
-        if level not in genotype.endpoints:
-            raise SpinetError(f"the architecture has no features of level {level}; its levels are {known}")
-    if levels is not None and not levels:
-        raise SpinetError(f"levels is empty; the architecture's levels are {known}")
-    return tuple(level for level in genotype.endpoints if levels is None or level in levels)

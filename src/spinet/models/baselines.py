@@ -5,13 +5,13 @@ from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnet
+from torchvision.models import get_model
 
 from spinet.arch.baseline import LAST_LEVEL, LEVELS, NO_NECK, TIMM, Baseline
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
-from spinet.models.backbone import Backbone
-from spinet.models.blocks import Conv2d, activation_function, conv_factory
+from spinet.models.backbone import Backbone, choose_levels
+from spinet.models.blocks import Conv2d, batch_norm
 from spinet.models.nas_fpn import NasFpn
 from spinet.models.options import BACKBONE_DEFAULTS, BackboneOptions
 
@@ -24,14 +24,7 @@ class ResNetBody(nn.Module):
 
     def __init__(self, name: str, in_channels: int, options: BackboneOptions) -> None:
         super().__init__()
-        make = {
-            "resnet18": resnet.resnet18,
-            "resnet34": resnet.resnet34,
-            "resnet50": resnet.resnet50,
-            "resnet101": resnet.resnet101,
-            "resnet152": resnet.resnet152,
-        }[name]
-        whole = make(weights=None, norm_layer=partial(nn.BatchNorm2d, eps=options.bn_eps, momentum=options.bn_momentum))
+        whole = get_model(name, weights=None, norm_layer=partial(batch_norm, options=options))
         first = whole.conv1 if in_channels == 3 else nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
         self.stem = nn.Sequential(first, whole.bn1, nn.ReLU(), nn.MaxPool2d(3, 2, 1))
         self.layers = nn.ModuleList([whole.layer1, whole.layer2, whole.layer3, whole.layer4])
@@ -56,7 +49,8 @@ class TimmBody(nn.Module):
         try:
             strides = timm.create_model(name, features_only=True, in_chans=in_channels).feature_info.reduction()
         except Exception as error:  # timm's models fail in many ways if they do not support features_only
-            raise SpinetError(f"timm has no multi-scale features of {name!r}: {_first_line(error)}") from None
+            reason = str(error).split("\n")[0] or type(error).__name__
+            raise SpinetError(f"timm has no multi-scale features of {name!r}: {reason}") from None
         if not {2**level for level in BODY_LEVELS} <= set(strides):
             raise SpinetError(f"timm's {name!r} has features of strides {strides}, not of 8, 16 and 32")
         wanted = [strides.index(2**level) for level in BODY_LEVELS]
@@ -89,9 +83,7 @@ class FeaturePyramid(nn.Module):
                 for level in LEVELS
             }
         )
-        self.norms = nn.ModuleDict(
-            {str(level): nn.BatchNorm2d(channels, options.bn_eps, options.bn_momentum) for level in LEVELS}
-        )
+        self.norms = nn.ModuleDict({str(level): batch_norm(channels, options) for level in LEVELS})
 
     def forward(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
         """Map features of levels 3, 4 and 5 to `{level: (N, channels, H, W)}` of levels 3 to 7."""
@@ -134,17 +126,9 @@ class BaselineBackbone(Backbone):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        self.levels = baseline.levels if levels is None else tuple(sorted(levels))
-        for level in self.levels:
-            if level not in baseline.levels:
-                known = ", ".join(map(str, baseline.levels))
-                raise SpinetError(f"the architecture has no features of level {level}; its levels are {known}")
-        body: ResNetBody | TimmBody
-        if baseline.body.startswith(TIMM):
-            body = TimmBody(baseline.body.removeprefix(TIMM), in_channels, options)
-        else:
-            body = ResNetBody(baseline.body, in_channels, options)
-        self.body = body
+        self.levels = choose_levels(levels, baseline.levels)
+        make_body = TimmBody if baseline.body.startswith(TIMM) else ResNetBody
+        self.body = body = make_body(baseline.body.removeprefix(TIMM), in_channels, options)
         self.out_channels = body.widths[-1] if baseline.neck == NO_NECK else baseline.channels
         self.neck: nn.Module
         if baseline.neck == NO_NECK:
@@ -152,14 +136,9 @@ class BaselineBackbone(Backbone):
         elif baseline.neck == "fpn":
             self.neck = FeaturePyramid(body.widths, baseline.channels, options)
         else:
-            conv, activation = conv_factory(options), activation_function(options.activation)
-            self.neck = NasFpn(body.widths, baseline.channels, baseline.repeats, conv, activation)
+            self.neck = NasFpn(body.widths, baseline.channels, baseline.repeats, options)
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Map images `(N, in, H, W)` to `{level: (N, out_channels, H / 2**level, W / 2**level)}`, rounded up."""
         pyramid = self.neck(self.body(images))
         return {level: pyramid[level] for level in self.levels}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n")[0] or type(error).__name__

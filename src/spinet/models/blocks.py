@@ -2,32 +2,25 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from spinet.errors import unknown_name
-from spinet.models.options import Activation, BackboneOptions, PadMode
+from spinet.models.options import BACKBONE_DEFAULTS, BackboneOptions, PadMode
 
+# By name; `swish` is PyTorch's SiLU.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "swish": F.silu,
     "hard_swish": F.hardswish,
 }
 
-# Makes a convolution with batch norm from (in_channels, out_channels, kernel_size=, stride=, activation=, groups=).
-ConvFactory = Callable[..., "ConvBN"]
 
-
-def activation_function(name: str) -> Callable[[Tensor], Tensor]:
-    """Return an activation by name; `swish` is PyTorch's SiLU."""
-    if name not in ACTIVATIONS:
-        raise unknown_name("activation", name, ACTIVATIONS)
-    return ACTIVATIONS[name]
+def batch_norm(channels: int, options: BackboneOptions) -> nn.BatchNorm2d:
+    """Return a batch norm with the settings of `options`."""
+    return nn.BatchNorm2d(channels, options.bn_eps, options.bn_momentum)
 
 
 def same_padding(length: int, kernel_size: int, stride: int) -> tuple[int, int]:
@@ -66,8 +59,6 @@ class Conv2d(nn.Conv2d):
         pad_mode: PadMode = "symmetric",
         groups: int = 1,
     ) -> None:
-        if pad_mode not in get_args(PadMode):
-            raise unknown_name("pad_mode", pad_mode, get_args(PadMode))
         # At stride 1 with an odd kernel both modes are the same.
         self.explicit = pad_mode == "same" and stride > 1
         padding = 0 if self.explicit else (kernel_size - 1) // 2
@@ -89,35 +80,28 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvBN(nn.Module):
-    """Convolution without bias, batch norm, and an activation unless `activation` is None."""
+    """Convolution without bias, batch norm, and, if `activation`, the activation of `options`."""
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
+        options: BackboneOptions = BACKBONE_DEFAULTS,
         kernel_size: int = 1,
         stride: int = 1,
-        activation: str | None = None,
         groups: int = 1,
         *,
-        pad_mode: PadMode = "symmetric",
-        bn_eps: float = 1e-3,
-        bn_momentum: float = 0.01,
+        activation: bool = False,
     ) -> None:
         super().__init__()
-        self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, pad_mode=pad_mode, groups=groups)
-        self.norm = nn.BatchNorm2d(out_channels, eps=bn_eps, momentum=bn_momentum)
-        self.activation = activation_function(activation) if activation else None
+        self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, pad_mode=options.pad_mode, groups=groups)
+        self.norm = batch_norm(out_channels, options)
+        self.activation = ACTIVATIONS[options.activation] if activation else None
 
     def forward(self, features: Tensor) -> Tensor:
         """Map `(N, C, H, W)` to `(N, out, ceil(H / stride), ceil(W / stride))`."""
         features = self.norm(self.conv(features))
         return self.activation(features) if self.activation else features
-
-
-def conv_factory(options: BackboneOptions) -> ConvFactory:
-    """Return a maker of `ConvBN` with the padding and batch norm of `options`."""
-    return partial(ConvBN, pad_mode=options.pad_mode, bn_eps=options.bn_eps, bn_momentum=options.bn_momentum)
 
 
 class DropBlock(nn.Module):
@@ -151,29 +135,31 @@ class Block(nn.Module):
 
     Args:
         convs: the branch, in order; the last has no activation.
-        shortcut: a projection where the channels change, else the identity.
-        activation: after the sum.
+        stride: of the whole branch; if it is not 1, or the channels change, the shortcut is a projection.
+        options: activation after the sum, and where `DropBlock` acts.
         stochastic_depth: probability that a sample's branch is dropped in training.
         dropblock: drop probability of `DropBlock` after each convolution.
-        drop_shortcut: whether `DropBlock` acts on an identity shortcut too, not only on a projection.
     """
 
     def __init__(
         self,
         convs: Sequence[ConvBN],
-        shortcut: nn.Module,
-        activation: Activation,
-        stochastic_depth: float,
-        dropblock: float,
-        drop_shortcut: bool = False,
+        stride: int,
+        options: BackboneOptions,
+        stochastic_depth: float = 0.0,
+        dropblock: float = 0.0,
     ) -> None:
         super().__init__()
+        in_channels, out_channels = convs[0].conv.in_channels, convs[-1].conv.out_channels
+        same = in_channels == out_channels and stride == 1
         self.convs = nn.ModuleList(convs)
-        self.shortcut = shortcut
-        self.activation = activation_function(activation)
+        self.shortcut = nn.Identity() if same else ConvBN(in_channels, out_channels, options, stride=stride)
+        self.activation = ACTIVATIONS[options.activation]
         self.drop_path = StochasticDepth(stochastic_depth, mode="row")
         self.dropblock = DropBlock(dropblock) if dropblock > 0 else nn.Identity()
-        self.drop_shortcut = drop_shortcut or not isinstance(shortcut, nn.Identity)
+        # tensorflow/tpu applies it to projections only in its first release (block_zoo.py), later to any shortcut
+        # (nn_blocks.py).
+        self.drop_shortcut = options.dropblock_places == "tpu" or not same
 
     def forward(self, features: Tensor) -> Tensor:
         """Map `(N, in, H, W)` to `(N, out, H, W)`."""
@@ -181,43 +167,25 @@ class Block(nn.Module):
         for conv in self.convs:
             branch = self.dropblock(conv(branch))
         shortcut = self.shortcut(features)
-        # tensorflow/tpu applies it to projections only in its first release (block_zoo.py), later to any shortcut
-        # (nn_blocks.py).
         if self.drop_shortcut:
             shortcut = self.dropblock(shortcut)
         return self.activation(self.drop_path(branch) + shortcut)
 
 
-def residual_block(
-    in_channels: int,
-    channels: int,
-    conv: ConvFactory,
-    activation: Activation,
-    stochastic_depth: float = 0.0,
-    dropblock: float = 0.0,
-    stride: int = 1,
-    drop_shortcut: bool = False,
-) -> Block:
-    """Two 3x3 convolutions of equal width."""
-    convs = [
-        conv(in_channels, channels, kernel_size=3, stride=stride, activation=activation),
-        conv(channels, channels, kernel_size=3),
-    ]
-    shortcut = _shortcut(in_channels, channels, stride, conv)
-    return Block(convs, shortcut, activation, stochastic_depth, dropblock, drop_shortcut)
+def residual_block(in_channels: int, channels: int, options: BackboneOptions, stride: int = 1, **drops: float) -> Block:
+    """Two 3x3 convolutions of equal width; `drops` are the probabilities of `Block`."""
+    first = ConvBN(in_channels, channels, options, 3, stride, activation=True)
+    return Block([first, ConvBN(channels, channels, options, 3)], stride, options, **drops)
 
 
 def bottleneck_block(
     in_channels: int,
     channels: int,
-    conv: ConvFactory,
-    activation: Activation,
-    stochastic_depth: float = 0.0,
-    dropblock: float = 0.0,
+    options: BackboneOptions,
     stride: int = 1,
     cardinality: int = 1,
     widening: int = 1,
-    drop_shortcut: bool = False,
+    **drops: float,
 ) -> Block:
     """1x1, 3x3 and 1x1 convolution; outputs four times the channels of its level.
 
@@ -226,18 +194,11 @@ def bottleneck_block(
     """
     inner = channels * widening
     convs = [
-        conv(in_channels, inner, activation=activation),
-        conv(inner, inner, kernel_size=3, stride=stride, activation=activation, groups=math.gcd(cardinality, inner)),
-        conv(inner, 4 * channels),
+        ConvBN(in_channels, inner, options, activation=True),
+        ConvBN(inner, inner, options, 3, stride, math.gcd(cardinality, inner), activation=True),
+        ConvBN(inner, 4 * channels, options),
     ]
-    shortcut = _shortcut(in_channels, 4 * channels, stride, conv)
-    return Block(convs, shortcut, activation, stochastic_depth, dropblock, drop_shortcut)
-
-
-def _shortcut(in_channels: int, out_channels: int, stride: int, conv: ConvFactory) -> nn.Module:
-    if in_channels == out_channels and stride == 1:
-        return nn.Identity()
-    return conv(in_channels, out_channels, stride=stride)
+    return Block(convs, stride, options, **drops)
 
 
 def count_parameters(module: nn.Module) -> int:

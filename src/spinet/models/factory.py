@@ -12,7 +12,7 @@ from spinet.arch.baseline import NO_NECK, Baseline
 from spinet.arch.catalog import Network, load_network
 from spinet.arch.head_cost import region_head_channels
 from spinet.errors import SpinetError
-from spinet.models.backbone import Backbone, SpineNet
+from spinet.models.backbone import Backbone, SpineNet, choose_levels
 from spinet.models.baselines import BaselineBackbone
 from spinet.models.classifier import Aggregation, Classifier
 from spinet.models.options import BACKBONE_DEFAULTS, DETECTOR_DEFAULTS, BackboneOptions, DetectorOptions
@@ -49,7 +49,10 @@ def create_backbone(
     """
     network, options = _network(architecture), replace(options, **settings)
     available = available_levels(network)
-    chosen = available if levels is None else _level_range(network.name, levels, available)
+    if levels is not None and levels[0] > levels[1]:
+        known = ", ".join(map(str, available))
+        raise SpinetError(f"levels {levels}: the first must not exceed the last; {network.name} has {known}")
+    chosen = choose_levels(levels and range(levels[0], levels[1] + 1), available, network.name)
     if not isinstance(network, Baseline):
         return SpineNet(network.genotype, network.scaling, options, levels=chosen, in_channels=in_channels)
     for field in fields(BackboneOptions):
@@ -192,14 +195,3 @@ def _pyramid(architecture: Network | str | Path) -> Network:
     if isinstance(network, Baseline) and network.neck == NO_NECK:
         raise SpinetError(f"{network.name} has features of one level only, but a detector needs {network.name}-fpn")
     return network
-
-
-def _level_range(name: str, levels: tuple[int, int], available: tuple[int, ...]) -> tuple[int, ...]:
-    known = ", ".join(map(str, available))
-    first, last = levels
-    if first > last:
-        raise SpinetError(f"levels {levels}: the first must not exceed the last; {name} has {known}")
-    for level in range(first, last + 1):
-        if level not in available:
-            raise SpinetError(f"{name} has no features of level {level}; its levels are {known}")
-    return tuple(range(first, last + 1))

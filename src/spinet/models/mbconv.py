@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from spinet.errors import unknown_name
-from spinet.models.blocks import Conv2d, ConvFactory, DropBlock
-from spinet.models.options import Activation, SqueezeMode
+from spinet.models.blocks import Conv2d, ConvBN, DropBlock
+from spinet.models.options import BackboneOptions, SqueezeMode
 
 # Width of the branch, and of its squeeze layer, relative to the block's input.
 EXPANSION = 6
@@ -33,8 +32,6 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int, squeezed: int, mode: SqueezeMode = "tpu") -> None:
         super().__init__()
-        if mode not in SQUEEZE_MODES:
-            raise unknown_name("squeeze_mode", mode, SQUEEZE_MODES)
         self.reduce = Conv2d(channels, squeezed, bias=True)
         self.expand = Conv2d(squeezed, channels, bias=True)
         self.activation, self.gate = SQUEEZE_MODES[mode]
@@ -51,31 +48,27 @@ class MBConv(nn.Module):
     Args:
         in_channels: channels of the input.
         channels: channels of the output.
-        conv: makes a convolution with batch norm.
-        activation: after the first two convolutions; there is none after the sum.
+        options: activation after the first two convolutions (there is none after the sum) and squeeze mode.
+        stride: of the depthwise convolution; the input is added if it is 1 and the channels do not change.
         stochastic_depth: probability that a sample's branch is dropped in training.
         dropblock: drop probability of `DropBlock` after each convolution.
-        stride: of the depthwise convolution; the input is added if it is 1 and the channels do not change.
-        squeeze_mode: `"tpu"` (swish, sigmoid) or `"mg"` (relu, hard sigmoid).
     """
 
     def __init__(
         self,
         in_channels: int,
         channels: int,
-        conv: ConvFactory,
-        activation: Activation,
+        options: BackboneOptions,
+        stride: int = 1,
         stochastic_depth: float = 0.0,
         dropblock: float = 0.0,
-        stride: int = 1,
-        squeeze_mode: SqueezeMode = "tpu",
     ) -> None:
         super().__init__()
         inner = EXPANSION * in_channels
-        self.expand = conv(in_channels, inner, activation=activation)
-        self.depthwise = conv(inner, inner, kernel_size=3, stride=stride, activation=activation, groups=inner)
-        self.squeeze_excite = SqueezeExcite(inner, max(1, int(in_channels * SQUEEZE)), squeeze_mode)
-        self.project = conv(inner, channels)
+        self.expand = ConvBN(in_channels, inner, options, activation=True)
+        self.depthwise = ConvBN(inner, inner, options, 3, stride, inner, activation=True)
+        self.squeeze_excite = SqueezeExcite(inner, max(1, int(in_channels * SQUEEZE)), options.squeeze_mode)
+        self.project = ConvBN(inner, channels, options)
         self.drop_path = StochasticDepth(stochastic_depth, mode="row")
         self.dropblock = DropBlock(dropblock) if dropblock > 0 else nn.Identity()
         self.residual = in_channels == channels and stride == 1

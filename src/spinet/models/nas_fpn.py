@@ -1,13 +1,15 @@
 """NAS-FPN: a searched feature pyramid (arXiv 1904.07392 Figure 6; tensorflow/models decoders/nasfpn.py)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spinet.models.blocks import ConvFactory
+from spinet.models.blocks import ACTIVATIONS, ConvBN
+from spinet.models.options import BackboneOptions
+from spinet.models.resample import Size, resize
 
 
 class Node(NamedTuple):
@@ -38,10 +40,10 @@ FIRST_LEVEL = 3
 class Cell(nn.Module):
     """Maps a pyramid of levels 3 to 7 to the next."""
 
-    def __init__(self, channels: int, conv: ConvFactory, activation: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, channels: int, options: BackboneOptions) -> None:
         super().__init__()
-        self.nodes = nn.ModuleList(conv(channels, channels, kernel_size=3) for _ in NODES)
-        self.activation = activation
+        self.nodes = nn.ModuleList(ConvBN(channels, channels, options, kernel_size=3) for _ in NODES)
+        self.activation = ACTIVATIONS[options.activation]
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Map features of levels 3 to 7, finest first, to the same."""
@@ -51,7 +53,7 @@ class Cell(nn.Module):
         for node, conv in zip(NODES, self.nodes, strict=True):
             (one_level, one), (other_level, other) = (features[index] for index in node.inputs)
             size = sizes[node.level - FIRST_LEVEL]
-            one, other = resize(one, one_level, node.level, size), resize(other, other_level, node.level, size)
+            one, other = to_level(one, one_level, node.level, size), to_level(other, other_level, node.level, size)
             for index in node.inputs:
                 used[index] += 1
             if node.attention:
@@ -73,17 +75,12 @@ class Cell(nn.Module):
 class NasFpn(nn.Module):
     """The cell, `repeats` times, on features of levels 3, 4 and 5; levels 6 and 7 start as max-pools of level 5."""
 
-    def __init__(
-        self,
-        widths: Sequence[int],
-        channels: int,
-        repeats: int,
-        conv: ConvFactory,
-        activation: Callable[[Tensor], Tensor],
-    ) -> None:
+    def __init__(self, widths: Sequence[int], channels: int, repeats: int, options: BackboneOptions) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(conv(width, channels) if width != channels else nn.Identity() for width in widths)
-        self.cells = nn.ModuleList(Cell(channels, conv, activation) for _ in range(repeats))
+        self.lateral = nn.ModuleList(
+            ConvBN(width, channels, options) if width != channels else nn.Identity() for width in widths
+        )
+        self.cells = nn.ModuleList(Cell(channels, options) for _ in range(repeats))
 
     def forward(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
         """Map features of levels 3, 4 and 5 to `{level: (N, channels, H, W)}` of levels 3 to 7."""
@@ -95,8 +92,8 @@ class NasFpn(nn.Module):
         return dict(enumerate(pyramid, start=FIRST_LEVEL))
 
 
-def resize(features: Tensor, level: int, target: int, size: tuple[int, int]) -> Tensor:
+def to_level(features: Tensor, level: int, target: int, size: Size) -> Tensor:
     """Resize `(N, C, H, W)` of `level` to the `size` of `target`: max-pool down, nearest neighbour up."""
     if target > level:
         features = F.max_pool2d(features, 2 ** (target - level), ceil_mode=True)
-    return features if features.shape[-2:] == size else F.interpolate(features, size=size)
+    return resize(features, size)

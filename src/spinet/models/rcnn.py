@@ -6,7 +6,6 @@ counts from the corners.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,9 +14,10 @@ from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
 from spinet.errors import SpinetError
-from spinet.models.anchors import decode_boxes, encode_boxes, pyramid_anchors
-from spinet.models.backbone import Backbone, pad_to_multiple
+from spinet.models.anchors import decode_boxes, encode_boxes
+from spinet.models.backbone import Backbone
 from spinet.models.detections import Detections, NmsOptions, ScoredBoxes, select_detections
+from spinet.models.detector import AnchorDetector
 from spinet.models.losses import mean_huber_loss, roi_class_loss
 from spinet.models.options import DETECTOR_DEFAULTS, DetectorOptions
 from spinet.models.roi_heads import BoxHead, MaskHead
@@ -45,7 +45,7 @@ POSITIVE_FRACTION, BACKGROUND_IOU = 0.25, 0.5
 BOX_HEAD_HUBER_DELTA = 1.0
 
 
-class RCNN(nn.Module):
+class RCNN(AnchorDetector):
     """Two-stage detector: region proposals, then a class, a box and a mask for each.
 
     Args:
@@ -79,24 +79,19 @@ class RCNN(nn.Module):
         fc_channels: int = 1024,
         **settings: Any,
     ) -> None:
-        super().__init__()
-        self.options = options = replace(options, **settings)
-        if num_classes < 1:
-            raise SpinetError(f"num_classes must be at least 1, not {num_classes}")
+        super().__init__(backbone, num_classes, options, settings)
+        options = self.options
         for name in ("proposals", "roi_samples", "mask_samples"):
             # Batch norm needs two.
             if getattr(options, name) < 2:
                 raise SpinetError(f"{name} must be at least 2, not {getattr(options, name)}")
         if not 1 <= len(overlaps) <= len(STAGE_WEIGHTS):
             raise SpinetError(f"overlaps {tuple(overlaps)}: must be 1 to {len(STAGE_WEIGHTS)} stages")
-        self.backbone = backbone
-        self.num_classes = num_classes
         self.overlaps = tuple(overlaps)
-        self.size_multiple = 2 ** max(backbone.levels)
         channels, classes, cascade = backbone.out_channels, num_classes + 1, len(overlaps) > 1
         depth = options.rpn_convs or (2 if cascade else 1)
-        anchors = options.octaves * len(options.aspect_ratios)
-        self.rpn = RegionProposalNetwork(channels, head_channels, depth, anchors, backbone.levels, options)
+        anchors, levels = self.anchors_per_location, backbone.levels
+        self.rpn = RegionProposalNetwork(channels, head_channels, depth, anchors, levels, options)
         boxes = 1 if cascade else classes
         self.box_heads = nn.ModuleList(
             BoxHead(channels, head_channels, head_convs, fc_channels, classes, boxes, BOX_SIDE, options)
@@ -108,7 +103,6 @@ class RCNN(nn.Module):
         if not cascade:
             self.class_predictors += ("box_heads.0.bbox_pred.",)
         self.loss_names = ("proposal_class", "proposal_box", "class", "box", *(("mask",) if masks else ()))
-        self._anchors: dict[tuple[int, int, torch.device], list[Tensor]] = {}
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map normalised images `(N, 3, H, W)` to detections of fixed shapes, with the default `NmsOptions`.
@@ -119,22 +113,12 @@ class RCNN(nn.Module):
             Boxes `(N, 100, 4)` XYXY, scores `(N, 100)` and labels `(N, 100)`, best first, and with a mask head the mask
             probabilities `(N, 100, 28, 28)` inside the boxes. Missing detections have label -1 and score 0.
         """
-        features = self._features(images)
+        features = self.features(images)
         detections = self._detect(features, _size(images), NmsOptions())
         if self.mask_head is None:
             return tuple(detections)
         masks = self._masks(features, boxes_to_rois(detections.boxes), detections.labels.flatten())
         return (*detections, torch.unflatten(masks, 0, detections.labels.shape))
-
-    def anchors(self, height: int, width: int, device: torch.device) -> list[Tensor]:
-        """Anchors `(A, 4)` XYXY of each level of an image of this size."""
-        rows, columns = -(-height // self.size_multiple), -(-width // self.size_multiple)
-        if (rows, columns, device) not in self._anchors:
-            size = (rows * self.size_multiple, columns * self.size_multiple)
-            scale, octaves, ratios = self.options.anchor_scale, self.options.octaves, self.options.aspect_ratios
-            anchors = pyramid_anchors(size, self.backbone.levels, scale, octaves, ratios)
-            self._anchors[rows, columns, device] = [level_anchors.to(device) for level_anchors in anchors]
-        return self._anchors[rows, columns, device]
 
     def losses(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the losses of a batch by name; training minimizes their sum.
@@ -153,7 +137,7 @@ class RCNN(nn.Module):
         if self.mask_head is not None and "masks" not in targets:
             raise SpinetError("training a mask head needs masks, but the targets have only boxes")
         size, anchors = _size(images), self.anchors(*_size(images), images.device)
-        features = self._features(images)
+        features = self.features(images)
         objectness, anchor_deltas = self.rpn(features)
         # Half precision is for convolutions: sums over a hundred thousand anchors need full precision.
         with torch.autocast(images.device.type, enabled=False):
@@ -193,7 +177,7 @@ class RCNN(nn.Module):
 
         The arguments besides `images` are the fields of `NmsOptions`.
         """
-        features = self._features(images)
+        features = self.features(images)
         options = NmsOptions(score_threshold, nms_threshold, candidates, max_detections)
         padded = self._detect(features, _size(images), options)
         valid = padded.labels >= 0
@@ -207,10 +191,6 @@ class RCNN(nn.Module):
             for image, image_masks in zip(detections, torch.split(masks, counts), strict=True):
                 image["masks"] = image_masks
         return detections
-
-    def _features(self, images: Tensor) -> dict[int, Tensor]:
-        features: dict[int, Tensor] = self.backbone(pad_to_multiple(images, self.size_multiple))
-        return features
 
     def _sample(self, boxes: Tensor, valid: Tensor, targets: dict[str, Tensor]) -> MatchedRois:
         """Match and sample the proposals and the objects themselves."""

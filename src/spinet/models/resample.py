@@ -1,14 +1,13 @@
 """Cross-scale connections: from a parent's resolution and width to its child's (paper section 3.2, appendix A)."""
 
 import math
-from typing import get_args
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spinet.errors import unknown_name
-from spinet.models.blocks import ConvFactory, pad_same
-from spinet.models.options import PoolMode
+from spinet.models.blocks import ConvBN, pad_same
+from spinet.models.options import BackboneOptions, PoolMode
 
 # Modes that pool once by the remaining ratio, and modes with PyTorch's padding.
 ONE_POOL = ("tpu", "mmdet")
@@ -61,6 +60,14 @@ def resize(features: Tensor, size: Size) -> Tensor:
     return F.interpolate(features, size=size, mode="nearest")
 
 
+def downsample(features: Tensor, conv: nn.Module, size: Size, mode: PoolMode) -> Tensor:
+    """Downsample `(N, C, H, W)` to `size` by the stride-2 convolution `conv` and max-pools."""
+    x = conv(features)
+    if mode in ONE_POOL:
+        x = tpu_pool(x, features.shape[-1], size[1], mode)
+    return pool_to(x, size, mode)
+
+
 class Resample(nn.Module):
     """1x1 convolution to fewer channels, change of resolution, 1x1 convolution to the target's channels.
 
@@ -68,36 +75,18 @@ class Resample(nn.Module):
     activation: that follows the sum of both parents. Connections within a level have both 1x1 convolutions too.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        inner_channels: int,
-        out_channels: int,
-        conv: ConvFactory,
-        activation: str,
-        *,
-        down: bool,
-        pool_mode: PoolMode = "symmetric",
-    ) -> None:
+    def __init__(self, in_channels: int, inner: int, out_channels: int, options: BackboneOptions, down: bool) -> None:
         super().__init__()
-        if pool_mode not in get_args(PoolMode):
-            raise unknown_name("pool_mode", pool_mode, get_args(PoolMode))
-        self.pool_mode: PoolMode = pool_mode
-        self.reduce = conv(in_channels, inner_channels, activation=activation)
-        self.down = (
-            conv(inner_channels, inner_channels, kernel_size=3, stride=2, activation=activation) if down else None
-        )
-        self.expand = conv(inner_channels, out_channels)
+        self.pool_mode = options.pool_mode
+        self.reduce = ConvBN(in_channels, inner, options, activation=True)
+        self.down = ConvBN(inner, inner, options, kernel_size=3, stride=2, activation=True) if down else None
+        self.expand = ConvBN(inner, out_channels, options)
 
     def forward(self, features: Tensor, size: Size) -> Tensor:
         """Map `(N, in, H, W)` to `(N, out, *size)`."""
         features = self.reduce(features)
         if self.down is not None:
-            before = features.shape[-1]
-            features = self.down(features)
-            if self.pool_mode in ONE_POOL:
-                features = tpu_pool(features, before, size[1], self.pool_mode)
-            features = pool_to(features, size, self.pool_mode)
+            features = downsample(features, self.down, size, self.pool_mode)
         resampled: Tensor = self.expand(resize(features, size))
         return resampled
 
@@ -109,17 +98,11 @@ class SeparableResample(nn.Module):
     spinenet_mbconv.py, `resample_with_sepconv`).
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, conv: ConvFactory, activation: str, *, levels_down: int
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, options: BackboneOptions, levels_down: int) -> None:
         super().__init__()
-        self.down = nn.Sequential(
-            *(
-                conv(in_channels, in_channels, kernel_size=3, stride=2, activation=activation, groups=in_channels)
-                for _ in range(levels_down)
-            )
-        )
-        self.expand = conv(in_channels, out_channels)
+        conv = partial(ConvBN, in_channels, in_channels, options, 3, stride=2, groups=in_channels, activation=True)
+        self.down = nn.Sequential(*(conv() for _ in range(levels_down)))
+        self.expand = ConvBN(in_channels, out_channels, options)
 
     def forward(self, features: Tensor, size: Size) -> Tensor:
         """Map `(N, in, H, W)` to `(N, out, *size)`."""

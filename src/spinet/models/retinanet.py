@@ -1,7 +1,6 @@
 """RetinaNet on any backbone that gives `{level: features}` (paper section 4.1; tensorflow/tpu heads.py)."""
 
 import math
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,16 +8,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from spinet.models.anchors import (
-    decode_boxes,
-    decode_boxes_tpu,
-    encode_boxes,
-    match_anchors,
-    pyramid_anchors,
-    round_anchors,
-)
-from spinet.models.backbone import Backbone, pad_to_multiple
+from spinet.models.anchors import decode_boxes, decode_boxes_tpu, encode_boxes, match_anchors, round_anchors
+from spinet.models.backbone import Backbone
 from spinet.models.detections import Detections, ScoredBoxes, best_pairs
+from spinet.models.detector import AnchorDetector
 from spinet.models.losses import focal_loss, huber_loss
 from spinet.models.options import DETECTOR_DEFAULTS, DetectorOptions
 from spinet.models.towers import Tower
@@ -27,7 +20,7 @@ from spinet.models.towers import Tower
 PRIOR = 0.01
 
 
-class RetinaNet(nn.Module):
+class RetinaNet(AnchorDetector):
     """One-stage detector with the paper's heads, losses and inference.
 
     Args:
@@ -58,35 +51,24 @@ class RetinaNet(nn.Module):
         head_separable: bool = False,
         **settings: Any,
     ) -> None:
-        super().__init__()
-        self.options = options = replace(options, **settings)
-        self.backbone = backbone
-        self.num_classes = num_classes
-        self.size_multiple = 2 ** max(backbone.levels)
-        anchors = options.octaves * len(options.aspect_ratios)
+        super().__init__(backbone, num_classes, options, settings)
+        anchors = self.anchors_per_location
         tower = partial(Tower, backbone.out_channels, head_channels, head_convs)
-        self.cls_tower = tower(anchors * num_classes, backbone.levels, options, head_separable)
-        self.box_tower = tower(anchors * 4, backbone.levels, options, head_separable)
+        self.cls_tower = tower(anchors * num_classes, backbone.levels, self.options, head_separable)
+        self.box_tower = tower(anchors * 4, backbone.levels, self.options, head_separable)
         nn.init.constant_(self.cls_tower.bias, -math.log((1 - PRIOR) / PRIOR))
-        self._anchors: dict[tuple[int, int, torch.device], Tensor] = {}
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map normalised images `(N, 3, H, W)` to class logits `(N, A, K)` and box offsets `(N, A, 4)`.
 
         Images are padded with zeros, right and below, to a multiple of `2 ** max(levels)`.
         """
-        features = self.backbone(pad_to_multiple(images, self.size_multiple))
+        features = self.features(images)
         return self.cls_tower(features, self.num_classes), self.box_tower(features, 4)
 
-    def anchors(self, height: int, width: int, device: torch.device) -> Tensor:
-        """Anchors `(A, 4)` XYXY of an image of this size, in the order of `forward`'s outputs."""
-        key = (math.ceil(height / self.size_multiple), math.ceil(width / self.size_multiple), device)
-        if key not in self._anchors:
-            padded = (key[0] * self.size_multiple, key[1] * self.size_multiple)
-            scale, octaves, ratios = self.options.anchor_scale, self.options.octaves, self.options.aspect_ratios
-            anchors = torch.cat(pyramid_anchors(padded, self.backbone.levels, scale, octaves, ratios))
-            self._anchors[key] = (round_anchors(anchors) if self.options.box_coding == "mmdet" else anchors).to(device)
-        return self._anchors[key]
+    def _padded_anchors(self, size: tuple[int, int]) -> Tensor:
+        anchors = super()._padded_anchors(size)
+        return round_anchors(anchors) if self.options.box_coding == "mmdet" else anchors
 
     def losses(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the class and the box loss of a batch; training minimizes their sum.

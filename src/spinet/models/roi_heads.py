@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from spinet.models.blocks import Conv2d, activation_function
+from spinet.models.blocks import ACTIVATIONS, Conv2d, batch_norm
 from spinet.models.options import BackboneOptions
 
 
@@ -16,8 +16,8 @@ class RoiConvs(nn.Module):
         widths = [in_channels] + [channels] * depth
         self.out_channels = widths[-1]
         self.convs = nn.ModuleList(Conv2d(width, channels, 3, bias=True) for width in widths[:-1])
-        self.norms = nn.ModuleList(nn.BatchNorm2d(channels, options.bn_eps, options.bn_momentum) for _ in self.convs)
-        self.activation = activation_function(options.activation)
+        self.norms = nn.ModuleList(batch_norm(channels, options) for _ in self.convs)
+        self.activation = ACTIVATIONS[options.activation]
         for conv in self.convs:
             nn.init.kaiming_normal_(conv.get_parameter("weight"), mode="fan_out")
 
@@ -31,15 +31,7 @@ class RoiConvs(nn.Module):
 class BoxHead(nn.Module):
     """Convolutions, a dense layer with batch norm, and predictors of classes and boxes.
 
-    Args:
-        in_channels: channels of the RoI features.
-        channels: channels of the convolutions.
-        depth: number of convolutions.
-        fc_channels: width of the dense layer.
-        classes: including the background, which comes first.
-        boxes: box offsets per RoI: `classes`, or 1 if all classes share them.
-        side: side of the RoI features.
-        options: activation and batch norm.
+    The first of the `classes` is the background; `boxes` offsets per RoI are as many, or 1 if all classes share them.
     """
 
     def __init__(
@@ -59,7 +51,7 @@ class BoxHead(nn.Module):
         self.norm = nn.BatchNorm1d(fc_channels, options.bn_eps, options.bn_momentum)
         self.cls_score = nn.Linear(fc_channels, classes)
         self.bbox_pred = nn.Linear(fc_channels, 4 * boxes)
-        self.activation = activation_function(options.activation)
+        self.activation = ACTIVATIONS[options.activation]
         nn.init.uniform_(self.fc.weight, -1 / math.sqrt(fc_channels), 1 / math.sqrt(fc_channels))
         nn.init.normal_(self.cls_score.weight, std=0.01)
         nn.init.normal_(self.bbox_pred.weight, std=0.001)
@@ -73,23 +65,15 @@ class BoxHead(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """Convolutions, a transposed one that doubles the resolution, and a mask per class.
-
-    Args:
-        in_channels: channels of the RoI features.
-        channels: channels of the convolutions.
-        depth: number of convolutions.
-        classes: including the background, which comes first.
-        options: activation and batch norm.
-    """
+    """Convolutions, a transposed one that doubles the resolution, and a mask per class, background first."""
 
     def __init__(self, in_channels: int, channels: int, depth: int, classes: int, options: BackboneOptions) -> None:
         super().__init__()
         self.convs = RoiConvs(in_channels, channels, depth, options)
         self.deconv = nn.ConvTranspose2d(self.convs.out_channels, channels, kernel_size=2, stride=2)
-        self.norm = nn.BatchNorm2d(channels, options.bn_eps, options.bn_momentum)
+        self.norm = batch_norm(channels, options)
         self.predictor = Conv2d(channels, classes, bias=True)
-        self.activation = activation_function(options.activation)
+        self.activation = ACTIVATIONS[options.activation]
         # The predictor keeps its default initialization: the reference scales it by the number of classes, which is too
         # much for few of them.
         nn.init.kaiming_normal_(self.deconv.weight, mode="fan_out")

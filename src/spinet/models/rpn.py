@@ -24,16 +24,7 @@ NMS_THRESHOLD = 0.7
 
 
 class RegionProposalNetwork(SharedConvs):
-    """Convolutions shared by all levels, and predictors of an objectness logit and a box per anchor.
-
-    Args:
-        in_channels: channels of the features.
-        channels: channels of the convolutions.
-        depth: number of convolutions.
-        anchors: anchors per location.
-        levels: levels of the features.
-        options: activation and batch norm.
-    """
+    """Convolutions shared by all levels, and predictors of objectness and box offsets for `anchors` per location."""
 
     def __init__(
         self,
@@ -59,26 +50,24 @@ class RegionProposalNetwork(SharedConvs):
 
 
 def rpn_losses(
-    objectness: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor], targets: dict[str, Tensor]
+    objectness: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Tensor, targets: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Objectness and box loss, from the RPN's outputs and the `anchors` of each level.
+    """Objectness and box loss, from the RPN's outputs and the `anchors` `(A, 4)` of all levels.
 
     As in tensorflow/tpu losses.py: objectness of a random sample, divided by its nominal size; boxes of all positive
     anchors, the mean over each level's, summed over the levels.
     """
     labels = torch.where(targets["labels"] >= 0, 0, -1)
-    matches = match_anchors(torch.cat(list(anchors)), targets["boxes"], labels, POSITIVE_IOU, BACKGROUND_IOU)
+    matches = match_anchors(anchors, targets["boxes"], labels, POSITIVE_IOU, BACKGROUND_IOU)
     positive = matches.labels == 0
     sampled = sample_balanced(positive, matches.labels == -1, SAMPLES, POSITIVE_FRACTION)
     losses = F.binary_cross_entropy_with_logits(torch.cat(list(objectness), dim=1), positive.float(), reduction="none")
     objectness_loss = torch.where(sampled, losses, 0.0).sum() / (SAMPLES * len(positive))
-    counts = [len(level_anchors) for level_anchors in anchors]
-    matched_boxes, positives = torch.split(matches.boxes, counts, dim=1), torch.split(positive, counts, dim=1)
+    counts = [logits.shape[1] for logits in objectness]
+    box_targets = torch.split(encode_boxes(matches.boxes, anchors), counts, dim=1)
     box_losses = [
-        mean_huber_loss(level_deltas, encode_boxes(boxes, level_anchors), level_positive, RPN_HUBER_DELTA)
-        for level_deltas, level_anchors, boxes, level_positive in zip(
-            deltas, anchors, matched_boxes, positives, strict=True
-        )
+        mean_huber_loss(*level, RPN_HUBER_DELTA)
+        for level in zip(deltas, box_targets, torch.split(positive, counts, dim=1), strict=True)
     ]
     return objectness_loss, torch.stack(box_losses).sum()
 
@@ -87,7 +76,7 @@ def rpn_losses(
 def select_proposals(
     objectness: Sequence[Tensor],
     deltas: Sequence[Tensor],
-    anchors: Sequence[Tensor],
+    anchors: Tensor,
     size: tuple[int, int],
     pre_nms: int,
     proposals: int,
@@ -97,7 +86,7 @@ def select_proposals(
     Args:
         objectness: logits of each level, `(N, A)`.
         deltas: box offsets of each level, `(N, A, 4)`.
-        anchors: anchors of each level, `(A, 4)` XYXY.
+        anchors: of all levels, `(A, 4)` XYXY.
         size: height and width of the images, to which boxes are clipped.
         pre_nms: top anchors of each level that enter non-maximum suppression, which is done level by level.
         proposals: boxes per image.
@@ -107,9 +96,10 @@ def select_proposals(
     """
     top = [logits.topk(min(pre_nms, logits.shape[1]), dim=1) for logits in objectness]
     scores = torch.cat([values for values, _ in top], dim=1)
+    by_level = torch.split(anchors, [logits.shape[1] for logits in objectness])
     decoded = [
         decode_boxes(level_deltas.gather(1, index[..., None].expand(-1, -1, 4)), level_anchors[index])
-        for level_deltas, level_anchors, (_, index) in zip(deltas, anchors, top, strict=True)
+        for level_deltas, level_anchors, (_, index) in zip(deltas, by_level, top, strict=True)
     ]
     boxes = clip_boxes_to_image(torch.cat(decoded, dim=1), size)
     levels = torch.cat([torch.full_like(index[0], level) for level, (_, index) in enumerate(top)])

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from spinet.models.blocks import Conv2d, activation_function
+from spinet.models.blocks import ACTIVATIONS, Conv2d, batch_norm
 from spinet.models.options import BackboneOptions
 
 
@@ -25,19 +25,7 @@ class SeparableConv(nn.Module):
 
 
 class SharedConvs(nn.Module):
-    """3x3 convolutions shared by all levels, each followed by the level's own batch norm and the activation.
-
-    Args:
-        in_channels: channels of the features.
-        channels: channels of the convolutions.
-        depth: number of convolutions.
-        levels: levels of the features.
-        options: activation and batch norm.
-        separable: whether the convolutions are separable.
-
-    Attributes:
-        out_channels: channels of the output.
-    """
+    """3x3 convolutions, `depth` of them, shared by all levels; a batch norm of each level's own and the activation."""
 
     def __init__(
         self,
@@ -54,14 +42,9 @@ class SharedConvs(nn.Module):
         conv = SeparableConv if separable else partial(Conv2d, kernel_size=3, bias=True)
         self.convs = nn.ModuleList(conv(width, channels) for width in widths[:-1])
         self.norms = nn.ModuleDict(
-            {
-                str(level): nn.ModuleList(
-                    nn.BatchNorm2d(channels, options.bn_eps, options.bn_momentum) for _ in range(depth)
-                )
-                for level in levels
-            }
+            {str(level): nn.ModuleList(batch_norm(channels, options) for _ in range(depth)) for level in levels}
         )
-        self.activation = activation_function(options.activation)
+        self.activation = ACTIVATIONS[options.activation]
 
     def level_features(self, features: dict[int, Tensor]) -> dict[int, Tensor]:
         """Map `{level: (N, in, H, W)}` to `{level: (N, out_channels, H, W)}`."""
