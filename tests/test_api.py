@@ -302,7 +302,7 @@ def test_a_config_and_a_path_train_as_before(digits, tmp_path):
         ({"qqqqqqqqqqq": 1}, "unknown setting 'qqqqqqqqqqq'; `spinet.TrainConfig` lists"),
         ({"epochs": "many"}, "setting epochs|epochs"),
         ({"model": 3}, "model"),
-        ({"model.head": "yolo"}, "unknown head 'yolo'"),
+        ({"model.head": "yolo"}, "unknown model.head 'yolo'"),
     ],
 )
 def test_settings_that_are_unknown_or_wrong_are_refused(settings, sentence):

@@ -14,12 +14,17 @@ Positive = Annotated[float, Meta(gt=0, le=1e6)]
 NonNegative = Annotated[float, Meta(ge=0, le=1e9)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Rate = Annotated[float, Meta(ge=0, le=0.99)]
+# Batch norm needs two.
 Regions = Annotated[int, Meta(ge=2, le=10**5)]
 Name = Annotated[str, Meta(min_length=1)]
 
 
 def check_fields(what: str, value: Any) -> None:
     """Convert the fields of a frozen dataclass to their annotated types: lists to tuples, dicts to dataclasses.
+
+    Args:
+        what: names the dataclass in errors; may be empty.
+        value: the dataclass.
 
     Raises:
         SpinetError: a value has another type, or is out of its range.
@@ -32,9 +37,11 @@ def check_fields(what: str, value: Any) -> None:
             object.__setattr__(value, name, msgspec.convert(given, kind))
         except msgspec.ValidationError as error:
             if get_origin(kind) is Literal:
-                raise unknown_name(f"{name} in {what}", str(given), get_args(kind)) from None
+                label = f"{what}.{name}" if what.isidentifier() else f"{name} in {what}" if what else name
+                raise unknown_name(label, str(given), get_args(kind)) from None
             expected, _, where = str(error).removeprefix("Expected ").partition(" - at `$")
             item = f" at {where[:-1]}" if where else ""
+            label = f"{what}: {name}" if what else name
             raise SpinetError(
-                f"{what}: {name} must be {expected.partition(', got ')[0].replace('`', '')}{item}, got {given!r:.60}"
+                f"{label} must be {expected.partition(', got ')[0].replace('`', '')}{item}, got {given!r:.60}"
             ) from None

@@ -221,7 +221,7 @@ def test_a_classifier_is_a_whole_weights_file_too(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model": '{"head": "clasifier"}'}, "unknown head 'clasifier', did you mean 'classifier'"),
+        ({"model": '{"head": "clasifier"}'}, "unknown model.head 'clasifier', did you mean 'classifier'"),
         ({"image_size": None}, r"the metadata of .*d\.safetensors is corrupt: KeyError\('image_size'\)"),
         ({"image_size": "large"}, r"the metadata of .*d\.safetensors is corrupt: ValueError"),
         ({"class_names": "3"}, r"the metadata of .*d\.safetensors is corrupt: TypeError"),

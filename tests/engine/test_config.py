@@ -30,10 +30,10 @@ def test_settings_left_out_take_their_defaults():
     [
         ('{"epoch": 3}', r"config.json: unknown setting 'epoch', did you mean 'epochs'\?"),
         ('{"optim": {"lrr": 1}}', r"unknown setting 'optim.lrr', did you mean 'optim.lr'\?"),
-        ('{"epochs": "many"}', "settings: epochs must be float, got 'many'"),
-        ('{"batch_size": 1.5}', "settings: batch_size must be int, got 1.5"),
-        ('{"batch_size": true}', "settings: batch_size must be int, got True"),
-        ('{"batch_size": 0}', "settings: batch_size must be int >= 1, got 0"),
+        ('{"epochs": "many"}', "epochs must be float, got 'many'"),
+        ('{"batch_size": 1.5}', "batch_size must be int, got 1.5"),
+        ('{"batch_size": true}', "batch_size must be int, got True"),
+        ('{"batch_size": 0}', "batch_size must be int >= 1, got 0"),
         ('{"data": {"scale_jitter": [1]}}', r"data: scale_jitter must be .*length 2, got \[1\]"),
         (
             '{"data": {"scale_jitter": [2, 1]}}',
@@ -41,9 +41,9 @@ def test_settings_left_out_take_their_defaults():
         ),
         (
             '{"model": {"activation": "gelu"}}',
-            "unknown activation 'gelu', did you mean 'relu'?",
+            "unknown model.activation 'gelu', did you mean 'relu'?",
         ),
-        ('{"data": {"augment_on": "gpu"}}', "unknown augment_on in data 'gpu'. Known: device, workers"),
+        ('{"data": {"augment_on": "gpu"}}', "unknown data.augment_on 'gpu'. Known: device, workers"),
         ('{"epochs": 20}', r"optim.drops are \(30.0, 10.0\) epochs before the end of 20, so before training starts"),
         ('{"model": {"octaves": 0}}', "model: octaves must be int >= 1, got 0"),
         ('{"model": {"aspect_ratios": []}}', r"model: aspect_ratios must be .*length >= 1, got \[\]"),

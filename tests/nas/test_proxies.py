@@ -51,7 +51,7 @@ def test_an_unknown_proxy_is_refused_with_the_nearest():
     [
         ({"width": 0}, "proxy: width must be float > 0.0, got 0"),
         ({"width": float("nan")}, "proxy: width must be float > 0.0, got nan"),
-        ({"batch_size": 2.5}, "proxy: settings: batch_size must be int, got 2.5"),
+        ({"batch_size": 2.5}, "proxy: batch_size must be int, got 2.5"),
         ({"octaves": True}, "proxy: model: octaves must be int, got True"),
         ({"image_size": 0}, "proxy: data: image_size must be int >= 1, got 0"),
         ({"held_out": 1}, "proxy: held_out must be float < 1.0, got 1"),
@@ -62,7 +62,7 @@ def test_an_unknown_proxy_is_refused_with_the_nearest():
         ({"rungs": "12"}, "proxy: rungs must be array, got '12'"),
         ({"scale_jitter": (1.2, 0.8)}, r"proxy: data.scale_jitter is \(1.2, 0.8\)"),
         ({"aspect_ratios": (float("inf"),)}, "proxy: model: aspect_ratios"),
-        ({"reward": "AP5"}, "unknown reward in proxy 'AP5', did you mean 'AP50'"),
+        ({"reward": "AP5"}, "unknown proxy.reward 'AP5', did you mean 'AP50'"),
         ({"cache_images": 1}, "proxy: data: cache_images must be bool, got 1"),
         ({"name": ""}, "proxy: name must be str of length >= 1, got ''"),
         ({"heldout": 0.1}, "unknown key in proxy 'heldout', did you mean 'held_out'"),

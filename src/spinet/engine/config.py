@@ -39,6 +39,9 @@ class ModelConfig(DetectorOptions, NetworkChoice):
     new_classes: bool = False
     """Take all but the class predictor from `weights`, for a dataset of other classes."""
 
+    def __post_init__(self) -> None:
+        check_fields("model", self)
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -139,9 +142,9 @@ class TrainConfig:
     """Compile the network with torch.compile."""
 
     def __post_init__(self) -> None:
-        for part in ("model", "data", "optim"):
-            check_fields(part, getattr(self, part))
-        check_fields("settings", self)
+        check_fields("data", self.data)
+        check_fields("optim", self.optim)
+        check_fields("", self)
         for name, heads in HEAD_SETTINGS.items():
             default = ModelConfig.__dataclass_fields__[name].default
             if self.model.head not in heads and getattr(self.model, name) != default:

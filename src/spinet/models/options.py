@@ -1,14 +1,11 @@
 """Settings of networks, each held once: configurations inherit them, networks take them whole. No torch here."""
 
-import typing
-from dataclasses import dataclass, fields
-from functools import cache
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from spinet.errors import unknown_name
-from spinet.fields import Fraction, Positive, Rate, Regions
+from spinet.fields import Fraction, Positive, Rate, Regions, check_fields
 
 Activation = Literal["relu", "swish", "hard_swish"]
 PadMode = Literal["symmetric", "same"]
@@ -24,7 +21,7 @@ class BackboneOptions:
     """Settings of a backbone; heads use its activation and batch norm too.
 
     Raises:
-        SpinetError: a mode is unknown.
+        SpinetError: a value is out of range, or a mode is unknown.
     """
 
     activation: Activation = "relu"
@@ -54,9 +51,7 @@ class BackboneOptions:
     """Whether an activation follows the last convolution of each level (mmdetection's ports: no)."""
 
     def __post_init__(self) -> None:
-        for name, choices in _choices(type(self)).items():  # type: ignore[arg-type]  # a dataclass type is hashable
-            if getattr(self, name) not in choices:
-                raise unknown_name(name, str(getattr(self, name)), choices)
+        check_fields("", self)
 
 
 @dataclass(frozen=True)
@@ -82,14 +77,6 @@ class DetectorOptions(BackboneOptions):
     """Mask R-CNN: RoIs sampled per image to train the mask head."""
     rpn_convs: Annotated[int, Meta(ge=0, le=100)] = 0
     """R-CNN: 3x3 convolutions of the region proposal network; 0 takes the released number, 1, and 2 in a cascade."""
-
-
-@cache
-def _choices(options: type[Any]) -> dict[str, tuple[Any, ...]]:
-    """Allowed values of the settings that are one of a few."""
-    hints = typing.get_type_hints(options)
-    kinds = {field.name: hints[field.name] for field in fields(options)}
-    return {name: typing.get_args(kind) for name, kind in kinds.items() if typing.get_origin(kind) is Literal}
 
 
 BACKBONE_DEFAULTS = BackboneOptions()

@@ -63,7 +63,7 @@ class RCNN(AnchorDetector):
         **settings: single fields of `options` to change.
 
     Raises:
-        SpinetError: `num_classes`, a number of RoIs or the number of stages is out of range.
+        SpinetError: `num_classes`, an option or the number of stages is out of range.
     """
 
     def __init__(
@@ -81,10 +81,6 @@ class RCNN(AnchorDetector):
     ) -> None:
         super().__init__(backbone, num_classes, options, settings)
         options = self.options
-        for name in ("proposals", "roi_samples", "mask_samples"):
-            # Batch norm needs two.
-            if getattr(options, name) < 2:
-                raise SpinetError(f"{name} must be at least 2, not {getattr(options, name)}")
         if not 1 <= len(overlaps) <= len(STAGE_WEIGHTS):
             raise SpinetError(f"overlaps {tuple(overlaps)}: must be 1 to {len(STAGE_WEIGHTS)} stages")
         self.overlaps = tuple(overlaps)
