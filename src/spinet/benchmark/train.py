@@ -17,7 +17,7 @@ from spinet.benchmark.report import BenchmarkReport
 from spinet.benchmark.work import count_work
 from spinet.deploy.manifest import ExportPrecision
 from spinet.deploy.sessions import exported_file
-from spinet.engine.build import MASK_HEADS
+from spinet.engine.build import WITHOUT_MASKS
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup
@@ -105,7 +105,7 @@ def _our_step(
     model: Any = subject.model.to(device).train()
     # A run has its own head and classes.
     head, classes = subject.info.model.head, len(subject.info.class_names)
-    targets = make_targets(replace(options, head=head, classes=classes), head in MASK_HEADS, device)
+    targets = make_targets(replace(options, head=head, classes=classes), head in WITHOUT_MASKS, device)
     model.to(memory_format=torch.channels_last)
     images = _images(options, device).contiguous(memory_format=torch.channels_last)
     if compiled:

@@ -20,8 +20,8 @@ Detector = RetinaNet | RCNN
 Model = Detector | Classifier
 ModelKind = Literal["detector", "classifier", "backbone"]
 
-MASK_HEADS = ("mask-rcnn", "cascade-mask-rcnn")
-CASCADE_HEADS = ("cascade-rcnn", "cascade-mask-rcnn")
+# Heads with masks, and what they are without.
+WITHOUT_MASKS = {"mask-rcnn": "faster-rcnn", "cascade-mask-rcnn": "cascade-rcnn"}
 # Format of weights files and checkpoints.
 FORMAT = "spinet-1"
 
@@ -68,7 +68,7 @@ def create_model(architecture: Network, model: ModelConfig, num_classes: int) ->
         )
     if model.head == "retinanet":
         return create_retinanet(architecture, num_classes, model)
-    masks, cascade = model.head in MASK_HEADS, model.head in CASCADE_HEADS
+    masks, cascade = model.head in WITHOUT_MASKS, model.head.startswith("cascade")
     return create_rcnn(architecture, num_classes, model, masks=masks, cascade=cascade)
 
 

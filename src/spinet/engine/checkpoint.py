@@ -8,9 +8,10 @@ working detector, classifier or backbone. A checkpoint is a file of tensors and 
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from spinet.arch.catalog import Network, network_from_json
-from spinet.engine.build import FORMAT, Detector, Model, ModelInfo, ModelKind
+from spinet.engine.build import FORMAT, WITHOUT_MASKS, Detector, Model, ModelInfo, ModelKind
 from spinet.engine.config import ModelConfig
 from spinet.engine.key_names import current_name
 from spinet.errors import SpinetError
@@ -30,9 +31,6 @@ BACKBONE = "backbone."
 MASK_HEAD = "mask_head."
 # In a run folder, the better ones first.
 WEIGHTS = ("best.safetensors", "last.safetensors")
-
-# Heads that differ only by masks.
-SHARED_HEADS = ({"faster-rcnn", "mask-rcnn"}, {"cascade-rcnn", "cascade-mask-rcnn"})
 
 # Settings without parameters of their own: weights trained with another value would load and compute nonsense.
 CONVENTIONS = ("activation", "pad_mode", "pool_mode", "squeeze_mode", "endpoint_activation")
@@ -67,33 +65,30 @@ def weights_file(path: str | Path) -> Path:
     raise SpinetError(f"there is no weights file or run folder {path}")
 
 
+@contextmanager
+def _open(path: str | Path) -> Iterator[tuple[Any, ModelInfo]]:
+    file = weights_file(path)
+    try:
+        with safe_open(file, framework="pt") as content:
+            yield content, ModelInfo.from_metadata(content.metadata(), str(file))
+    except (SafetensorError, OSError) as error:
+        raise SpinetError(f"could not read the weights file {file}: {error}") from None
+
+
 def read_info(path: str | Path) -> ModelInfo:
     """Read the description in a weights file or run folder, without the tensors.
 
     Raises:
         SpinetError: the file is missing, corrupt, or not one of ours.
     """
-    file = weights_file(path)
-    try:
-        with safe_open(file, framework="pt") as content:
-            return ModelInfo.from_metadata(content.metadata(), str(file))
-    except (SafetensorError, OSError) as error:
-        raise SpinetError(f"could not read the weights file {file}: {error}") from None
+    with _open(path) as (_, info):
+        return info
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelInfo]:
-    """Read the tensors and the description in a weights file or run folder.
-
-    Raises:
-        SpinetError: the file is missing, corrupt, or not one of ours.
-    """
-    file = weights_file(path)
-    try:
-        with safe_open(file, framework="pt") as content:
-            info = ModelInfo.from_metadata(content.metadata(), str(file))
-            return {current_name(name): content.get_tensor(name) for name in content.keys()}, info  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise SpinetError(f"could not read the weights file {file}: {error}") from None
+    """Read the tensors and the description in a weights file or run folder; errors as in `read_info`."""
+    with _open(path) as (content, info):
+        return {current_name(name): content.get_tensor(name) for name in content.keys()}, info  # noqa: SIM118
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Model, ModelInfo]:
@@ -113,27 +108,15 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
 
 
 def load_detector(path: str | Path, device: torch.device | str = "cpu") -> tuple[Detector, ModelInfo]:
-    """Do as `load_model`, but refuse classifiers.
-
-    Raises:
-        SpinetError: as in `load_model`, or the file holds a classifier.
-    """
+    """Load a detector as `load_model` does; classifiers raise a SpinetError too."""
     _check_kind(path, "detector")
-    model, info = load_model(path, device)
-    assert not isinstance(model, Classifier)
-    return model, info
+    return cast(tuple[Detector, ModelInfo], load_model(path, device))
 
 
 def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> tuple[Classifier, ModelInfo]:
-    """Do as `load_model`, but refuse detectors.
-
-    Raises:
-        SpinetError: as in `load_model`, or the file holds a detector.
-    """
+    """Load a classifier as `load_model` does; detectors raise a SpinetError too."""
     _check_kind(path, "classifier")
-    model, info = load_model(path, device)
-    assert isinstance(model, Classifier)
-    return model, info
+    return cast(tuple[Classifier, ModelInfo], load_model(path, device))
 
 
 def load_backbone(path: str | Path, device: torch.device | str = "cpu") -> tuple[Backbone, ModelInfo]:
@@ -187,24 +170,19 @@ def load_pretrained(model: Model, info: ModelInfo) -> str:
             f"{path} holds weights of another architecture ({source.architecture.name}, not {info.architecture.name})"
         )
     _check_conventions(source.model, info.model, path)
-    initial = model.state_dict()
-    if source.kind == "backbone" or not _share_a_head(source.model.head, info.model.head):
+    initial, old_head, head = model.state_dict(), source.model.head, info.model.head
+    if source.kind == "backbone" or WITHOUT_MASKS.get(old_head, old_head) != WITHOUT_MASKS.get(head, head):
         loaded = {name: value for name, value in tensors.items() if name.startswith(BACKBONE)}
         fresh = {name: value for name, value in initial.items() if not name.startswith(BACKBONE)}
     else:
         _check_names(source, info)
         new = model.class_predictors if info.model.new_classes else ()
-        new += (MASK_HEAD,) if source.model.head != info.model.head else ()
+        new += (MASK_HEAD,) if old_head != head else ()
         loaded = {name: value for name, value in tensors.items() if not name.startswith(new)}
         fresh = {name: value for name, value in initial.items() if name.startswith(new)}
     load_tensors(model, loaded | fresh, path)
     parts = ", ".join(sorted({name.split(".")[0] for name in fresh}))
     return f"weights: from {path}" + (f", except {parts}, which are newly initialized" if parts else "")
-
-
-def _share_a_head(one: str, other: str) -> bool:
-    """Whether two heads are the same except for masks."""
-    return one == other or any({one, other} <= heads for heads in SHARED_HEADS)
 
 
 def _check_names(source: ModelInfo, info: ModelInfo) -> None:

@@ -18,7 +18,7 @@ from spinet.data.loader import ItemTransform, train_loader
 from spinet.data.transforms import TrainTransform
 from spinet.doctor.anchors import AnchorShapes
 from spinet.doctor.annotations import quick_findings
-from spinet.engine.build import MASK_HEADS, ModelInfo
+from spinet.engine.build import WITHOUT_MASKS, ModelInfo
 from spinet.engine.classify import evaluate_classes, label_ids
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup
@@ -194,4 +194,4 @@ def task_of(model: ModelConfig) -> Task:
     """Return the task of a model."""
     if model.head == "classifier":
         return Classification()
-    return Segmentation() if model.head in MASK_HEADS else Detection()
+    return Segmentation() if model.head in WITHOUT_MASKS else Detection()

@@ -85,13 +85,10 @@ class Stem(nn.Module):
 
 
 class PermutedBlock(nn.Module):
-    """Resampled parents, their sum and activation, then the stacked blocks of one graph node.
+    """Resampled parents, their sum and activation, then the stacked blocks of one graph node, its `body`.
 
-    Args:
-        parents: connections by the index of their source block.
-        direct: source blocks that are added unchanged: merged dangling blocks, and parents without convolutions.
-        body: layers after the sum.
-        activation: between the sum and the body.
+    `parents` are connections by the index of their source block; `direct` sources are added unchanged: merged dangling
+    blocks, and parents without convolutions.
     """
 
     def __init__(

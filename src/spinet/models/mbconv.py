@@ -45,13 +45,8 @@ class SqueezeExcite(nn.Module):
 class MBConv(nn.Module):
     """1x1 convolution to six times the channels, 3x3 depthwise, squeeze and excitation, 1x1 without activation.
 
-    Args:
-        in_channels: channels of the input.
-        channels: channels of the output.
-        options: activation after the first two convolutions (there is none after the sum) and squeeze mode.
-        stride: of the depthwise convolution; the input is added if it is 1 and the channels do not change.
-        stochastic_depth: probability that a sample's branch is dropped in training.
-        dropblock: drop probability of `DropBlock` after each convolution.
+    The input is added if `stride` is 1 and the channels do not change; no activation follows. The drop probabilities
+    are those of `Block`.
     """
 
     def __init__(

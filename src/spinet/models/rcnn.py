@@ -85,9 +85,8 @@ class RCNN(AnchorDetector):
             raise SpinetError(f"overlaps {tuple(overlaps)}: must be 1 to {len(STAGE_WEIGHTS)} stages")
         self.overlaps = tuple(overlaps)
         channels, classes, cascade = backbone.out_channels, num_classes + 1, len(overlaps) > 1
-        depth = options.rpn_convs or (2 if cascade else 1)
-        anchors, levels = self.anchors_per_location, backbone.levels
-        self.rpn = RegionProposalNetwork(channels, head_channels, depth, anchors, levels, options)
+        depth, anchors = options.rpn_convs or (2 if cascade else 1), self.anchors_per_location
+        self.rpn = RegionProposalNetwork(channels, head_channels, depth, anchors, backbone.levels, options)
         boxes = 1 if cascade else classes
         self.box_heads = nn.ModuleList(
             BoxHead(channels, head_channels, head_convs, fc_channels, classes, boxes, BOX_SIDE, options)
@@ -150,7 +149,7 @@ class RCNN(AnchorDetector):
                 samples = samples._replace(labels=samples.labels.masked_fill(ignored, IGNORE))
             logits, class_deltas = head(pool_rois(features, samples.rois, BOX_SIDE))
             deltas = select_deltas(class_deltas, samples.labels)
-            box_targets = encode_boxes(samples.boxes, samples.rois[:, 1:]) * _weights(stage, deltas)
+            box_targets = encode_boxes(samples.boxes, samples.rois[:, 1:]) * deltas.new_tensor(STAGE_WEIGHTS[stage])
             class_losses.append(roi_class_loss(logits, samples.labels))
             box_losses.append(mean_huber_loss(deltas, box_targets, samples.labels >= 0, BOX_HEAD_HUBER_DELTA))
         losses = {"proposal_class": objectness_loss, "proposal_box": proposal_box_loss}
@@ -201,7 +200,7 @@ class RCNN(AnchorDetector):
 
     def _move(self, rois: Tensor, deltas: Tensor, stage: int, size: tuple[int, int]) -> Tensor:
         """Apply the box offsets `(R, 4)` of a stage to RoIs `(R, 5)`, clipped to the image."""
-        boxes = decode_boxes(deltas / _weights(stage, deltas), rois[:, 1:])
+        boxes = decode_boxes(deltas / deltas.new_tensor(STAGE_WEIGHTS[stage]), rois[:, 1:])
         return torch.cat([rois[:, :1], clip_boxes_to_image(boxes, size)], dim=1)
 
     def _mask_loss(
@@ -263,10 +262,6 @@ def select_deltas(deltas: Tensor, labels: Tensor) -> Tensor:
     if deltas.shape[1] == 1:
         return deltas[:, 0]
     return deltas[torch.arange(len(deltas), device=deltas.device), labels.clamp(min=-1) + 1]
-
-
-def _weights(stage: int, like: Tensor) -> Tensor:
-    return like.new_tensor(STAGE_WEIGHTS[stage])
 
 
 def _size(images: Tensor) -> tuple[int, int]:
