@@ -19,11 +19,7 @@ def finish(device: torch.device) -> None:
 
 
 class Clock:
-    """Measures the consecutive stages of a run, in seconds.
-
-    Args:
-        device: is synchronized at the end of each stage.
-    """
+    """Measures the consecutive stages of a run, in seconds; waits for the device at the end of each stage."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -63,13 +59,9 @@ def timed(stage: str, call: Callable[[], object], device: torch.device) -> Run:
 def interleave(
     runs: Mapping[K, Run], rounds: int, warm_up: int = 2, progress: Callable[[int], object] = lambda _: None
 ) -> dict[K, dict[str, list[float]]]:
-    """Run everything in turn, `rounds` times, and return the seconds of every stage of each run.
+    """Run everything in turn, `warm_up` rounds and then `rounds`, and return the seconds of every stage of each run.
 
-    Args:
-        runs: what is measured, by name.
-        rounds: measured rounds.
-        warm_up: rounds before them, which do not count.
-        progress: called with the number of finished rounds, warm-up included.
+    `progress` is called with the number of finished rounds, warm-up included.
     """
     times: dict[K, dict[str, list[float]]] = {name: {} for name in runs}
     for number in range(warm_up + rounds):

@@ -1,10 +1,10 @@
 """What takes part in a benchmark: models as PyTorch runs them, from decoded images to detections."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -38,17 +38,8 @@ OVERSIZE = 1.25
 class Case:
     """One model on one backend, ready to run.
 
-    Attributes:
-        name: of the model.
-        backend: that runs it.
-        precision: of its arithmetic.
-        run: runs it once; returns the seconds of each stage, their sum under `whole` and, where it can be told apart,
-            the network alone under `core`.
-        images: per run.
-        macs: multiply-adds of one image by the architecture; None if unknown.
-        work: what the `core` stage computes; None if unknown.
-        whole: name of the stage that is the whole run.
-        core: name of the stage that `work` belongs to.
+    `run` returns the seconds of each stage, their sum under `whole` and, where it can be told apart, the network alone
+    under `core`. `work` is what `core` computes; `macs` are the multiply-adds of one image by the architecture.
     """
 
     name: str
@@ -81,7 +72,7 @@ class Subject:
         if path.is_dir() or path.suffix == ".safetensors":
             model, info = load_model(path)
             return cls(name, model, replace(info, image_size=options.image_size))
-        settings = ModelConfig(arch=name, head=cast(Any, options.head))
+        settings = ModelConfig(arch=name, head=options.head)
         labels = tuple(map(str, range(options.classes)))
         info = ModelInfo(load_network(name), settings, labels, tuple(range(options.classes)), options.image_size)
         torch.manual_seed(0)
@@ -93,17 +84,16 @@ class Subject:
             return None
         model = self.info.model
         anchors = model.octaves * len(model.aspect_ratios)
-        classes, size = len(self.info.class_names), self.info.image_size
-        return model_cost(self.info.architecture, size, model.head, classes, anchors).multiply_adds
+        size = self.info.image_size
+        return model_cost(self.info.architecture, size, model.head, len(self.info.class_names), anchors).multiply_adds
 
     def batch(self, images: Sequence[Tensor], device: torch.device) -> Tensor:
         """Resize, pad and normalize images to a batch `(N, 3, S, S)`, as prediction does."""
-        size = self.info.image_size
         if isinstance(self.model, Classifier):
-            classified = ClassEvalTransform(size)
-            return torch.stack([classified(image.to(device)) for image in images])
-        fitted = EvalTransform(size)
-        return torch.stack([fitted(image.to(device))[0] for image in images])
+            classify = ClassEvalTransform(self.info.image_size)
+            return torch.stack([classify(image.to(device)) for image in images])
+        detect = EvalTransform(self.info.image_size)
+        return torch.stack([detect(image.to(device))[0] for image in images])
 
 
 def synthetic_images(count: int, image_size: int) -> list[Tensor]:
@@ -119,28 +109,29 @@ def torch_case(subject: Subject, backend: str, precision: str, images: Sequence[
     batch = subject.batch(images, device)
     with torch.no_grad(), explained(subject.name, backend, precision, len(images)):
         work = count_work(lambda: model(batch))
-    clock = Clock(device)
     # An R-CNN selects proposals between the parts of its network, so post-processing cannot be told apart.
-    two_stage = isinstance(model, RCNN)
-    watch(clock, model.backbone if two_stage else model, None if two_stage else model)
+    first, last = (model.backbone, None) if isinstance(model, RCNN) else (model, model)
+    run = staged_run(lambda: model.predict(subject.batch(images, device)), device, first, last)
     if backend == "compile":
         compile_for_inference(model, device)
+    return Case(subject.name, backend, cast(ExportPrecision, precision), run, len(images), subject.macs(), work)
+
+
+def staged_run(call: Callable[[], object], device: torch.device, first: nn.Module, last: nn.Module | None) -> Run:
+    """Return a run of a call: stage "pre" ends when `first` starts, "network" when `last` returns, or at the end."""
+    clock = Clock(device)
+    first.register_forward_pre_hook(lambda *_: clock.lap("pre"))
+    if last is not None:
+        last.register_forward_hook(lambda *_: clock.lap("network"))
 
     @torch.no_grad()
     def run() -> dict[str, float]:
         clock.start()
-        model.predict(subject.batch(images, device))
-        clock.lap("network" if two_stage else "post")
+        call()
+        clock.lap("network" if last is None else "post")
         return clock.total(WHOLE)
 
-    return Case(subject.name, backend, cast(ExportPrecision, precision), run, len(images), subject.macs(), work)
-
-
-def watch(clock: Clock, first: nn.Module, last: nn.Module | None) -> None:
-    """End the stage "pre" when a module starts, and "network" when another returns."""
-    first.register_forward_pre_hook(lambda *_: clock.lap("pre"))
-    if last is not None:
-        last.register_forward_hook(lambda *_: clock.lap("network"))
+    return run
 
 
 @contextlib.contextmanager

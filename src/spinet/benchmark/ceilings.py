@@ -24,13 +24,7 @@ MEMORY = "memory"
 
 @dataclass(frozen=True)
 class Ceiling:
-    """A hardware limit to measure.
-
-    Attributes:
-        name: `MEMORY`, or precision and library of a matrix product.
-        run: does it once.
-        amount: multiply-adds, or bytes, of one run.
-    """
+    """A hardware limit: `MEMORY`, or precision and library of a matrix product; bytes or multiply-adds per run."""
 
     name: str
     run: Run

@@ -6,12 +6,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from spinet.benchmark.cases import WHOLE, Case, explained, watch
+from spinet.benchmark.cases import Case, explained, staged_run
 from spinet.benchmark.options import BenchmarkOptions
 from spinet.benchmark.work import count_work
 from spinet.deploy.manifest import ExportPrecision
 from spinet.errors import unknown_name
-from spinet.timing import Clock
 
 PREFIX = "torchvision/"
 # Those that take images of any size.
@@ -44,7 +43,7 @@ def create_peer(name: str, classes: int, image_size: int) -> nn.Module:
 
 def compile_peer(model: Any) -> None:
     """Compile the backbone, and the head of a one-stage detector, at their first call."""
-    for part in (model.backbone, *((model.head,) if hasattr(model, "head") else ())):
+    for part in filter(None, (model.backbone, getattr(model, "head", None))):
         part.forward = torch.compile(part.forward, dynamic=False)
 
 
@@ -56,7 +55,6 @@ def peer_case(
     bf16 is autocast; see `compile_peer` for what is compiled.
     """
     model: Any = create_peer(name, options.classes, options.image_size).to(device).eval()
-    clock = Clock(device)
 
     @torch.no_grad()
     def detect() -> object:
@@ -66,15 +64,7 @@ def peer_case(
     with explained(name, backend, precision, len(images)):
         work = count_work(detect)
     # The proposals of an R-CNN cannot be told from its network; a one-stage detector ends with its head.
-    one_stage = hasattr(model, "head")
-    watch(clock, model.backbone, model.head if one_stage else None)
+    run = staged_run(detect, device, model.backbone, getattr(model, "head", None))
     if backend == "compile":
         compile_peer(model)
-
-    def run() -> dict[str, float]:
-        clock.start()
-        detect()
-        clock.lap("post" if one_stage else "network")
-        return clock.total(WHOLE)
-
     return Case(name, backend, cast(ExportPrecision, precision), run, len(images), work.macs // len(images), work)

@@ -31,14 +31,7 @@ CALIBRATED = 16
 
 
 class Exports:
-    """A Spinet model in other runtimes, exported once for all of them.
-
-    Args:
-        subject: the model.
-        images: `(3, H, W)`, that it is measured on.
-        threads: CPU threads; 0 leaves the number to the runtime.
-        calibration: folder of images to calibrate int8 with.
-    """
+    """A Spinet model in other runtimes, exported once for all of them; `calibration` is a folder of images for int8."""
 
     def __init__(self, subject: Subject, images: Sequence[Tensor], threads: int, calibration: Path | None) -> None:
         self.subject, self.images, self.threads, self.calibration = subject, images, threads, calibration

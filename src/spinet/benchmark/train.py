@@ -40,14 +40,9 @@ def benchmark_training(
     root: str | Path = "",
     progress: Callable[[int], object] = lambda _: None,
 ) -> BenchmarkReport:
-    """Measure training steps on synthetic batches and, given a dataset, how fast its batches load.
+    """Measure training steps on synthetic batches and, given a dataset folder `root`, how fast its batches load.
 
-    Args:
-        names: architectures, baselines, run folders, weights files and `torchvision/NAME`.
-        options: how; only eager and compile train, in fp32 and bf16.
-        device: where.
-        root: dataset folder.
-        progress: called with the number of finished rounds.
+    Only the backends eager and compile train, in fp32 and bf16; for the other arguments see `benchmark`.
 
     Raises:
         SpinetError: a name is unknown, or a backend, precision or file cannot be trained.
@@ -118,11 +113,10 @@ def _peer_step(
 ) -> tuple[Any, Losses, int | None]:
     model: Any = create_peer(name, options.classes, options.image_size).to(device).train()
     images, size = _images(options, device), options.image_size
-    heads = getattr(model, "roi_heads", None)
     targets = make_targets(replace(options, head="retinanet"), False, device)
+    if hasattr(model, "roi_heads") and model.roi_heads.has_mask():
+        targets["masks"] = images.new_ones(len(images), OBJECTS, size, size, dtype=torch.uint8)
     per_image = [dict(zip(targets, values, strict=True)) for values in zip(*targets.values(), strict=True)]
-    if heads is not None and heads.has_mask():
-        per_image = [one | {"masks": images.new_ones(OBJECTS, size, size, dtype=torch.uint8)} for one in per_image]
     if compiled:
         compile_peer(model)
     # torchvision's transform writes into the dictionaries it gets.
@@ -156,7 +150,7 @@ def loading_cases(root: str | Path, options: BenchmarkOptions) -> list[Case]:
         SpinetError: the dataset cannot be read.
     """
     config = TrainConfig(
-        model=ModelConfig(head=cast(Any, options.head)),
+        model=ModelConfig(head=options.head),
         data=DataConfig(root=str(root), image_size=options.image_size, workers=0),
     )
     task, count, cpu = task_of(config.model), options.batch_size, torch.device("cpu")

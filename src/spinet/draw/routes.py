@@ -17,8 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spinet.arch.genotype import Genotype
 from spinet.draw.layout import Box, Layout, Point, pair
+
+_Numbers = NDArray[np.floating]
 
 _HEAD = 7.0  # length of an arrowhead
 _LANE = 6.0  # height of a lane
@@ -101,7 +106,7 @@ class _Router:
     def __init__(self, layout: Layout) -> None:
         self.boxes = layout.boxes
         count = int((layout.bottom - layout.top) / _LANE)
-        self.lanes = [layout.top + _LANE * (k + 0.5) for k in range(count)]
+        self.lanes = layout.top + _LANE * (np.arange(count) + 0.5)
         self.used: dict[float, dict[Edge, float]] = {}  # x -> curves there -> height
 
     def route(self, edge: Edge) -> list[Point]:
@@ -111,75 +116,57 @@ class _Router:
         if not between:
             return []
         x, steps = source.x + source.half, []
-        costs = [0.0 if abs(y - source.y) <= _LANE / 2 else math.inf for y in self.lanes]
+        costs = np.where(abs(self.lanes - source.y) <= _LANE / 2, 0.0, math.inf)
         for box in between:
             for next_x in (box.left - 2, box.right + 2):
                 beside = box if next_x > box.x else None
-                costs, previous = self._advance(costs, x, next_x, self._tolls(box, next_x, edge), beside)
+                costs, previous = self._advance(costs, x, next_x, beside)
+                costs += self._tolls(box, next_x, edge)
                 steps.append((next_x, previous))
                 x = next_x
-        last = min(
-            range(len(self.lanes)),
-            key=lambda k: costs[k] + _climb(self.lanes[k] - target.y, target.x - target.half - x),
-        )
+        last = int(np.argmin(costs + _climb(self.lanes - target.y, target.x - target.half - x)))
         points = _relax(source, self._trace(steps, last), target, between)
         for x, y in points:
             self.used.setdefault(x, {})[edge] = y
         return points
 
-    def _tolls(self, box: Box, x: float, edge: Edge) -> list[float]:
+    def _tolls(self, box: Box, x: float, edge: Edge) -> _Numbers:
         """Return the cost of each lane at `x`: blocked by a block, expensive near other curves."""
-        tolls = []
-        for lane in self.lanes:
-            if box.top - _CLEAR < lane < box.bottom + _CLEAR:
-                tolls.append(math.inf)
-                continue
-            toll = 0.0
-            for other, y in self.used.get(x, {}).items():
-                nearness = max(0.0, 1 - abs(lane - y) / _NEAR)
-                # Curves from the same block may run close to each other: they look like one that forks.
-                toll += nearness * (6 if other.source == edge.source else 24)
-            tolls.append(toll)
+        blocked = (box.top - _CLEAR < self.lanes) & (self.lanes < box.bottom + _CLEAR)
+        tolls = np.where(blocked, math.inf, 0.0)
+        for other, y in self.used.get(x, {}).items():
+            # Curves from the same block may run close to each other: they look like one that forks.
+            toll = 6 if other.source == edge.source else 24
+            tolls += toll * np.maximum(0.0, 1 - abs(self.lanes - y) / _NEAR)
         return tolls
 
-    def _advance(
-        self, costs: list[float], x: float, next_x: float, tolls: list[float], beside: Box | None
-    ) -> tuple[list[float], list[int]]:
-        """Do one step of the dynamic program; between the sides of a block (`beside`) a route must not cross it.
+    def _advance(self, costs: _Numbers, x: float, next_x: float, beside: Box | None) -> tuple[_Numbers, list[int]]:
+        """Return the least cost of reaching each lane at `next_x`, and the lane at `x` that it comes from.
 
-        Returns:
-            The least cost of reaching each lane at `next_x`, and the lane at `x` that it comes from.
+        Between the sides of a block (`beside`) a route must not cross it.
         """
         here, there = self.used.get(x, {}), self.used.get(next_x, {})
         parallel = here.keys() & there.keys()
-        heights_here, heights_there = (sorted(used[edge] for edge in parallel) for used in (here, there))
-        ranks = [bisect_left(heights_here, lane) for lane in self.lanes]
-        reached, previous = [], []
-        for lane, toll in zip(self.lanes, tolls, strict=True):
-            best, best_from, rank = math.inf, 0, bisect_left(heights_there, lane)
-            if toll < math.inf:
-                for k, (other, cost) in enumerate(zip(self.lanes, costs, strict=True)):
-                    if beside is not None and (lane < beside.y) != (other < beside.y):
-                        continue
-                    # Having more or fewer of the parallel curves above than before means crossing as many.
-                    total = cost + _climb(lane - other, next_x - x) + 12 * abs(rank - ranks[k])
-                    if total < best:
-                        best, best_from = total, k
-            reached.append(best + toll)
-            previous.append(best_from)
-        return reached, previous
+        before, after = (np.searchsorted(sorted(used[edge] for edge in parallel), self.lanes) for used in (here, there))
+        # Having more or fewer of the parallel curves above than before means crossing as many.
+        crossings = abs(after[:, None] - before)
+        reached = costs + _climb(self.lanes[:, None] - self.lanes, next_x - x) + 12 * crossings
+        if beside is not None:
+            above = self.lanes < beside.y
+            reached[above[:, None] != above] = math.inf
+        return reached.min(axis=1), reached.argmin(axis=1).tolist()
 
     def _trace(self, steps: list[tuple[float, list[int]]], last: int) -> list[Point]:
         points = []
         for x, previous in reversed(steps):
-            points.append((x, self.lanes[last]))
+            points.append((x, float(self.lanes[last])))
             last = previous[last]
         return points[::-1]
 
 
-def _climb(dy: float, dx: float) -> float:
-    """Return the cost of a rise: its extra length, and a penalty on its steepness."""
-    return math.hypot(dy, dx) - dx + 0.02 * dy * dy / dx
+def _climb(dy: _Numbers, dx: float) -> _Numbers:
+    """Return the costs of rises: their extra lengths, and a penalty on their steepness."""
+    return np.hypot(dy, dx) - dx + 0.02 * dy * dy / dx
 
 
 def _relax(source: Box, points: list[Point], target: Box, between: Sequence[Box]) -> list[Point]:
