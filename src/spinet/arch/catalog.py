@@ -84,18 +84,7 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
         SpinetError: the name is unknown, or the file is missing or not a valid architecture.
     """
     text = str(name_or_path)
-    if text in names():
-        return _shipped(text)
-    path = Path(text)
-    try:
-        if path.suffix != ".json" and not path.is_file():
-            raise unknown_name("architecture", text, names())
-        content = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpinetError(f"could not read the architecture file {text}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SpinetError(f"could not read the architecture file {text}: it is not UTF-8 text") from None
-    return Architecture.from_json(content, text)
+    return _shipped(text) if text in names() else Architecture.from_json(_content(text), text)
 
 
 def load_network(name_or_path: str | Path) -> Network:
@@ -107,12 +96,9 @@ def load_network(name_or_path: str | Path) -> Network:
     text = str(name_or_path)
     if is_baseline(text):
         return Baseline.from_name(text)
-    path = Path(text)
-    if text.endswith(NECKS) and not path.is_file():
+    if text.endswith(NECKS) and not Path(text).is_file():
         raise unknown_name("baseline", text, (*BASELINES, f"{TIMM}NAME-fpn", f"{TIMM}NAME-nas-fpn"))
-    if text not in names() and path.is_file() and _holds_baseline(path):
-        return network_from_json(path.read_text(encoding="utf-8"), text)
-    return load_architecture(name_or_path)
+    return _shipped(text) if text in names() else network_from_json(_content(text), text)
 
 
 def network_from_json(text: str, where: str) -> Network:
@@ -134,11 +120,16 @@ def network_from_json(text: str, where: str) -> Network:
         raise SpinetError(f"{where}: {error}") from None
 
 
-def _holds_baseline(path: Path) -> bool:
+def _content(file: str) -> str:
+    path = Path(file)
     try:
-        return '"baseline"' in path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return False
+        if path.suffix != ".json" and not path.is_file():
+            raise unknown_name("architecture", file, names())
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpinetError(f"could not read the architecture file {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SpinetError(f"could not read the architecture file {file}: it is not UTF-8 text") from None
 
 
 def _shipped(name: str) -> Architecture:

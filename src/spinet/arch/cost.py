@@ -16,6 +16,7 @@ from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import Scaling
 
 Size = tuple[int, int]
+PartKind = Literal["stem", "block", "connection", "endpoint", "head"]
 
 
 class Cost(NamedTuple):
@@ -27,17 +28,9 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One row of a cost table.
+    """One row of a cost table; a connection leads from block `source` to block `index`, a head has neither."""
 
-    Args:
-        kind: kind of part; a connection leads from block `source` to block `index`, a head has neither.
-        name: name to display.
-        cost: parameters and multiply-adds.
-        index: index of the block.
-        source: index of the source block of a connection.
-    """
-
-    kind: Literal["stem", "block", "connection", "endpoint", "head"]
+    kind: PartKind
     name: str
     cost: Cost
     index: int | None = None
@@ -87,7 +80,7 @@ class BackboneCosts:
         self._connections: dict[tuple[int, str, int, str], Cost | None] = {}
         self._stems: dict[tuple[BlockSpec, ...], list[Cost]] = {}
 
-    def steps(self, genotype: Genotype, levels: Iterable[int]) -> Iterator[tuple[str, int, int, Cost]]:
+    def steps(self, genotype: Genotype, levels: Iterable[int]) -> Iterator[tuple[PartKind, int, int, Cost]]:
         """Yield (kind, block, source, cost) of all parts that the endpoints of `levels` need, in building order."""
         blocks, merges, first = genotype.all_blocks, genotype.merges, len(genotype.stem)
         needed = genotype.needed_for(levels)
@@ -225,12 +218,12 @@ def backbone_parts(
     parts = []
     for kind, index, source, cost in backbone_costs(architecture.scaling, image_size).steps(genotype, levels):
         block = genotype.all_blocks[index]
-        if kind == "stem":
-            parts.append(Part("stem", "first convolution", cost))
-        elif kind == "block":
-            parts.append(Part("block", f"block {index}, level {block.level} {block.kind}", cost, index))
-        elif kind == "connection":
-            parts.append(Part("connection", f"connection {source} -> {index}", cost, index, source))
-        else:
-            parts.append(Part("endpoint", f"endpoint P{block.level}", cost, index))
+        names = {
+            "stem": "first convolution",
+            "block": f"block {index}, level {block.level} {block.kind}",
+            "connection": f"connection {source} -> {index}",
+            "endpoint": f"endpoint P{block.level}",
+        }
+        start = source if kind == "connection" else None
+        parts.append(Part(kind, names[kind], cost, None if kind == "stem" else index, start))
     return parts

@@ -197,33 +197,28 @@ def _check_endpoints(blocks: tuple[BlockSpec, ...]) -> None:
 
 
 def _block_to_dict(block: BlockSpec) -> dict[str, Any]:
-    data: dict[str, Any] = {"level": block.level, "kind": block.kind}
-    if block.parents:
-        data["parents"] = list(block.parents)
-    if block.endpoint:
-        data["endpoint"] = True
-    if block.merges:
-        data["merges"] = list(block.merges)
-    return data
+    optional = {"parents": list(block.parents), "endpoint": block.endpoint, "merges": list(block.merges)}
+    return {"level": block.level, "kind": block.kind} | {key: value for key, value in optional.items() if value}
 
 
 def _blocks_from(items: Any, where: str, first: int) -> tuple[BlockSpec, ...]:
-    if not isinstance(items, Sequence) or isinstance(items, str):
-        raise SpinetError(f"genotype: {where!r} must be a list of blocks, not {items!r:.60}")
-    return tuple(_block_from(item, first + offset) for offset, item in enumerate(items))
+    blocks = _tuple_from(items, f"genotype: {where!r} must be a list of blocks")
+    return tuple(_block_from(item, index) for index, item in enumerate(blocks, start=first))
 
 
 def _block_from(item: Any, index: int) -> BlockSpec:
     check_keys(f"block {index}", item, required=("level", "kind"), optional=("parents", "endpoint", "merges"))
-    parents, merges = _numbers_from(item, "parents", index), _numbers_from(item, "merges", index)
+    parents, merges = (
+        _tuple_from(item.get(key, ()), f"block {index}: {key} must be a list of block indices")
+        for key in ("parents", "merges")
+    )
     return BlockSpec(item["level"], item["kind"], parents, item.get("endpoint", False), merges)
 
 
-def _numbers_from(item: Mapping[str, Any], key: str, index: int) -> tuple[Any, ...]:
-    numbers = item.get(key, ())
-    if not isinstance(numbers, Sequence) or isinstance(numbers, str):
-        raise SpinetError(f"block {index}: {key} must be a list of block indices, not {numbers!r:.60}")
-    return tuple(numbers)
+def _tuple_from(items: Any, rule: str) -> tuple[Any, ...]:
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        raise SpinetError(f"{rule}, not {items!r:.60}")
+    return tuple(items)
 
 
 def _is_int(value: object) -> bool:

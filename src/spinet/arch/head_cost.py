@@ -91,23 +91,21 @@ def head_costs(
 
 def _tower(scaling: Scaling, areas: dict[int, int], out_channels: int) -> Cost:
     """Cost of `models.towers.Tower`: convolutions shared by all levels, batch norms for each."""
-    pixels, channels = sum(areas.values()), scaling.head_channels
-
-    def convolution(width: int, out: int, norms: int) -> Cost:
-        bias = Cost(out if norms else 0, 0)
-        if not scaling.head_separable:
-            return total([layer(width, out, pixels, 3, norms=norms), bias])
-        depthwise = Cost(9 * width, 9 * width * pixels)
-        return total([depthwise, layer(width, out, pixels, norms=norms), bias])
-
+    pixels, channels, separable = sum(areas.values()), scaling.head_channels, scaling.head_separable
     widths = [scaling.endpoint_channels] + [channels] * scaling.head_convs
-    convolutions = [convolution(width, channels, len(areas)) for width in widths[:-1]]
-    return total([*convolutions, convolution(widths[-1], out_channels, 0)])
+    convolutions = [
+        _convolution(width, channels, pixels, norms=len(areas), separable=separable) for width in widths[:-1]
+    ]
+    return total([*convolutions, _convolution(widths[-1], out_channels, pixels, norms=0, separable=separable)])
 
 
-def _convolution(width: int, out: int, area: int, kernel_size: int = 3, norms: int = 1) -> Cost:
-    """A convolution with a bias, followed by batch norms."""
-    return total([layer(width, out, area, kernel_size, norms=norms), Cost(out, 0)])
+def _convolution(
+    width: int, out: int, area: int, kernel_size: int = 3, norms: int = 1, *, separable: bool = False
+) -> Cost:
+    """A convolution with a bias, followed by batch norms; a separable one is depthwise 3x3 and 1x1."""
+    depthwise = Cost(9 * width, 9 * width * area) if separable else Cost(0, 0)
+    pointwise = layer(width, out, area, 1 if separable else kernel_size, norms=norms)
+    return total([depthwise, pointwise, Cost(out if norms else 0, 0)])
 
 
 def _widths(scaling: Scaling, depth: int) -> list[int]:

@@ -92,8 +92,7 @@ def _blocks_table(architecture: Architecture, image_size: int, parts: "list[Part
     table = Table(*columns, box=None, padding=(0, 1), pad_edge=False)
     for index, block in enumerate(graph.all_blocks):
         name = f"{index} P{block.level}" if block.endpoint else str(index) if index in graph.live else f"{index} unused"
-        sources = ["stem" if not block.parents else ", ".join(map(str, block.parents))]
-        sources += map(str, graph.merges.get(index, ()))
+        sources = [", ".join(map(str, block.parents)) or "stem", *map(str, graph.merges.get(index, ()))]
         numbers = (scaling.channels(block.level), scaling.out_channels(block))
         side = math.ceil(image_size / 2**block.level)
         cost = total(part.cost for part in parts if part.index == index and part.kind in ("block", "connection"))
@@ -107,17 +106,10 @@ def _costs_table(parts: "list[Part]") -> Table:
     """Costs summed by kind of part; heads individually."""
     from spinet.arch.cost import total
 
-    sums = {
-        "first convolution": [part for part in parts if part.kind == "stem"],
-        "blocks": [part for part in parts if part.kind == "block"],
-        "connections": [part for part in parts if part.kind == "connection"],
-        "endpoints": [part for part in parts if part.kind == "endpoint"],
-        "backbone": [part for part in parts if part.kind != "head"],
-        **{part.name: [part] for part in parts if part.kind == "head"},
-        "all": parts,
-    }
-    if all(part.kind != "head" for part in parts):
-        del sums["all"]
+    groups = {"stem": "first convolution", "block": "blocks", "connection": "connections", "endpoint": "endpoints"}
+    sums = {name: [part for part in parts if part.kind == kind] for kind, name in groups.items()}
+    heads = {part.name: [part] for part in parts if part.kind == "head"}
+    sums |= {"backbone": [part for part in parts if part.kind != "head"]} | heads | ({"all": parts} if heads else {})
     table = Table("part", "parameters", "multiply-adds (FLOPs in the paper), M", box=None)
     for name, chosen in sums.items():
         cost = total(part.cost for part in chosen)
