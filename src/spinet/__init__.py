@@ -8,16 +8,18 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spinet.api import evaluate, export, load, train
+    from spinet.api import evaluate, train
     from spinet.arch.block_spec import EXPANSION, BlockSpec
     from spinet.arch.catalog import Architecture, load_architecture, load_network
     from spinet.arch.cost import BLOCK_COSTS
     from spinet.arch.genotype import Genotype
+    from spinet.arch.head_cost import model_cost
     from spinet.arch.scaling import Scaling
     from spinet.data.class_data import ClassDataset
     from spinet.data.coco import CocoDataset
     from spinet.data.demo import make_demo_dataset
     from spinet.data.images import read_image
+    from spinet.deploy.export import export
     from spinet.engine.checkpoint import load_backbone, load_classifier, load_detector, load_model
     from spinet.engine.config import TrainConfig
     from spinet.errors import SpinetError
@@ -29,16 +31,18 @@ if TYPE_CHECKING:
     from spinet.models.retinanet import RetinaNet
     from spinet.nas.api import search
     from spinet.predict.crops import crop_boxes
+    from spinet.predict.open import load
     from spinet.predict.predictor import Predictor
     from spinet.predict.results import ClassResult, DetectionResult
     from spinet.recipes import load_recipe
 
 _HOMES = {
-    "api": ("evaluate", "export", "load", "train"),
+    "api": ("evaluate", "train"),
     "arch.block_spec": ("EXPANSION", "BlockSpec"),
     "arch.catalog": ("Architecture", "load_architecture", "load_network"),
     "arch.cost": ("BLOCK_COSTS",),
     "arch.genotype": ("Genotype",),
+    "arch.head_cost": ("model_cost",),
     "arch.scaling": ("Scaling",),
     "data.class_data": ("ClassDataset",),
     "data.coco": ("CocoDataset",),
@@ -46,6 +50,7 @@ _HOMES = {
     "data.images": ("read_image",),
     "engine.checkpoint": ("load_backbone", "load_classifier", "load_detector", "load_model"),
     "engine.config": ("TrainConfig",),
+    "deploy.export": ("export",),
     "errors": ("SpinetError",),
     "models.backbone": ("BLOCKS", "SpineNet"),
     "models.classifier": ("Classifier",),
@@ -55,6 +60,7 @@ _HOMES = {
     "models.retinanet": ("RetinaNet",),
     "nas.api": ("search",),
     "predict.crops": ("crop_boxes",),
+    "predict.open": ("load",),
     "predict.predictor": ("Predictor",),
     "predict.results": ("ClassResult", "DetectionResult"),
     "recipes": ("load_recipe",),
@@ -102,6 +108,7 @@ __all__ = [
     "load_network",
     "load_recipe",
     "make_demo_dataset",
+    "model_cost",
     "read_image",
     "search",
     "train",

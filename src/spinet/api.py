@@ -1,4 +1,4 @@
-"""The public functions of `spinet`: load, train, evaluate and export in one call each."""
+"""The public functions of `spinet`: train and evaluate in one call each."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,11 +10,7 @@ from typing import Any, Literal
 import torch
 
 from spinet.data.dataset import ImageDataset
-from spinet.deploy.check import Agreement
-from spinet.deploy.export import ExportOptions
-from spinet.deploy.export import export as export_run
 from spinet.deploy.exported import ExportedModel
-from spinet.deploy.manifest import ExportFormat
 from spinet.engine.build import ModelInfo
 from spinet.engine.config import TrainConfig, read_config
 from spinet.engine.evaluate import EvalOptions
@@ -24,34 +20,9 @@ from spinet.engine.train import train as train_config
 from spinet.engine.tta import Views
 from spinet.errors import SpinetError, check_positive
 from spinet.fuse.formats import Precision
-from spinet.predict.open import open_model
+from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
 from spinet.recipes import load_recipe
-
-
-def load(
-    path: str | Path,
-    device: str | torch.device = "auto",
-    *,
-    precision: Precision | None = None,
-    threads: int = 0,
-    compile: bool = False,
-) -> Predictor:
-    """Load a trained model: `spinet.load("runs/mine").predict("cat.jpg").plot().show()`.
-
-    Args:
-        path: a run folder, a weights file, or an exported file (.onnx, OpenVINO .xml or its folder, .pt2).
-        device: `"auto"`, `"cpu"`, `"cuda"` ...; ONNX and OpenVINO files run on the CPU.
-        precision: runs and weights files: `"fp32"` if None, `"bf16"`, or `"auto"`, the fastest by a few measured
-            runs. OpenVINO files: what the file was exported for if None.
-        threads: exported files: CPU threads; 0 leaves the number to the runtime.
-        compile: runs and weights files: compile the network with torch.compile at the first image.
-
-    Raises:
-        SpinetError: the file is missing, corrupt or not a model of Spinet, its runtime is not installed, or an option
-            does not apply to it.
-    """
-    return open_model(path, device=device, precision=precision, threads=threads, compile=compile)
 
 
 def train(
@@ -126,7 +97,7 @@ def evaluate(
     """
     opened = model
     if not isinstance(opened, Predictor):
-        opened = open_model(opened, device=device, precision=precision, threads=threads, fused=fused)
+        opened = load(opened, device=device, precision=precision, threads=threads, fused=fused)
     where, views = "the model" if isinstance(model, Predictor) else str(model), Views(flip, scales)
     check_positive(image_size=1 if image_size is None else image_size)
     if isinstance(opened.model, ExportedModel) and (
@@ -141,35 +112,6 @@ def evaluate(
     root = _trained_on(model) if data is None else Path(data)
     options = EvalOptions(image_size or opened.input_shape, batch_size, opened.device, workers, views=views)
     return evaluate_folder(opened.model, opened.info, root, split, options, where)
-
-
-def export(
-    path: str | Path,
-    out: str | Path,
-    *,
-    format: ExportFormat = "onnx",
-    image_size: int | tuple[int, int] | None = None,
-    batch_size: int = 1,
-    precision: Literal["fp32", "bf16", "int8"] = "fp32",
-    calibration: str | Path | None = None,
-) -> Agreement:
-    """Export a trained model as a file for other runtimes, after comparing the file with the network.
-
-    Args:
-        path: a run folder or weights file.
-        out: the file to write, .onnx, .xml or .pt2; for OpenVINO also a folder.
-        format: `"onnx"`, `"openvino"` or `"pt2"` (torch.export).
-        image_size: side of the square input, or its (height, width), in pixels; that of the training if None.
-        batch_size: images per batch, fixed in the file.
-        precision: `"bf16"` and `"int8"` are for OpenVINO.
-        calibration: folder of images like those that the file will see, needed for `"int8"`.
-
-    Raises:
-        SpinetError: an option does not apply, the run cannot be read, a package is missing (extra `export`), or the
-            file computes something else than the network.
-    """
-    options = ExportOptions(format, image_size, batch_size, precision, calibration)
-    return export_run(path, out, options)
 
 
 def change_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:

@@ -58,6 +58,22 @@ def refuse_replacing(outputs: Iterable[Path], sources: Iterable[Path]) -> None:
         taken.add(output)
 
 
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Number names that are taken already; case does not count, because some file systems ignore it.
+
+    >>> unique_names(["a", "A", "b", "a"])
+    ['a', 'A-2', 'b', 'a-3']
+    """
+    unique: dict[str, str] = {}
+    for name in names:
+        numbered, number = name, 1
+        while numbered.casefold() in unique:
+            number += 1
+            numbered = f"{name}-{number}"
+        unique[numbered.casefold()] = numbered
+    return list(unique.values())
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     """What tells a file from all others, whatever names and links lead to it; None where there is no file."""
     try:

@@ -14,7 +14,7 @@ from spinet.app.models import AppModel, Models, example_images, short_names
 from spinet.app.session import NOTHING, Visit, look, view
 from spinet.arch.catalog import load_architecture
 from spinet.arch.cost import total
-from spinet.deploy.export import ExportOptions, export
+from spinet.deploy.export import export
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import load_model
 from spinet.engine.config import DataConfig, ModelConfig, TrainConfig
@@ -226,7 +226,7 @@ def test_exported_files_in_a_run_folder_can_be_picked_and_are_opened_then(tmp_pa
 def test_an_exported_file_in_the_run_folder_guesses_what_the_run_guesses_and_says_what_it_is(tmp_path):
     run = tmp_path / "run"
     tiny_weights(run / "best.safetensors", "classifier")
-    export(run, run / "model.pt2", ExportOptions(format="pt2"))
+    export(run, run / "model.pt2", format="pt2")
     found = Models([run], CPU)
 
     first = look(found, ("run", "model.pt2"), photo(tmp_path / "a.png"), None)
@@ -241,7 +241,7 @@ def test_an_exported_file_in_the_run_folder_guesses_what_the_run_guesses_and_say
 @pytest.mark.slow
 def test_a_file_for_strips_says_what_it_takes(tmp_path):
     tiny_weights(tmp_path / "run" / "best.safetensors")
-    export(tmp_path / "run", tmp_path / "strip.pt2", ExportOptions(format="pt2", image_size=(32, 64)))
+    export(tmp_path / "run", tmp_path / "strip.pt2", format="pt2", image_size=(32, 64))
 
     model = Models([tmp_path / "strip.pt2"], CPU)["strip.pt2"]
 

@@ -22,7 +22,7 @@ from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import ModelConfig
 from spinet.engine.evaluate import EvalOptions, evaluate, to_image
 from spinet.errors import SpinetError
-from spinet.predict.open import open_model
+from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
 
 pytestmark = pytest.mark.slow
@@ -66,7 +66,7 @@ def test_a_file_finds_what_the_network_finds_in_photos_of_any_shape(detector, ex
     photo = noise(*size)
 
     ours = as_tensors(Predictor(*detector).predict(photo))
-    theirs = as_tensors(open_model(path).predict(photo))
+    theirs = as_tensors(load(path).predict(photo))
 
     assert_same_in_photo(ours, theirs, size)
 
@@ -79,7 +79,7 @@ def test_a_file_of_a_strip_finds_what_the_network_finds_in_it(strip_detector, ex
     pixels, scale = EvalTransform(STRIP)(photo)
 
     [found] = strip_detector[0].predict(pixels[None], score_threshold=0.3)
-    theirs = as_tensors(open_model(path).predict(photo))
+    theirs = as_tensors(load(path).predict(photo))
 
     assert_same_in_photo(to_image(found, scale, *size), theirs, size)
 
@@ -120,7 +120,7 @@ def test_files_of_any_input_size_agree_with_the_network(tmp_path, kind, size):
 def test_an_odd_last_batch_is_filled_up_and_what_is_found_there_left_out(detector, exported, kind):
     images = create_graph(detector[0]).normalise(torch.stack(sample_images(3, SIZE, SIZE)))
 
-    found = open_model(exported(kind, detector), threads=1).model.predict(images)
+    found = load(exported(kind, detector), threads=1).model.predict(images)
 
     for ours, theirs in zip(detector[0].predict(images), found, strict=True):
         # Of two nearly equal scores either may come first.
@@ -187,12 +187,12 @@ def test_an_exported_classifier_guesses_what_the_network_guesses(tmp_path, kind)
     export_model(model, info, path, ExportOptions(kind))
     photo = sample_images(1, 100, 100)[0].permute(2, 0, 1)
 
-    result = open_model(path).predict(photo, top=2)
+    result = load(path).predict(photo, top=2)
 
     expected = model.predict(ClassEvalTransform(SIZE)(photo)[None], top=2)
     assert result.labels.tolist() == expected["labels"][0].tolist()
     np.testing.assert_allclose(result.scores, expected["scores"][0], rtol=1e-3, atol=1e-4)
-    assert open_model(path).is_classifier
+    assert load(path).is_classifier
 
 
 @pytest.mark.parametrize("kind", ["onnx", "openvino"])
@@ -204,7 +204,7 @@ def test_masks_are_exported_too(tmp_path, kind):
     agreement = export_model(model, info, path, ExportOptions(kind))
 
     assert agreement.detections > 10
-    result = open_model(path).predict(sample_images(1, 90, 90)[0].permute(2, 0, 1), score_threshold=0.05)
+    result = load(path).predict(sample_images(1, 90, 90)[0].permute(2, 0, 1), score_threshold=0.05)
     assert result.masks.shape == (len(result), 90, 90)
     assert result.masks.any()
 
@@ -261,6 +261,6 @@ def test_a_file_that_finds_nothing_at_all_says_nothing(tmp_path, kind):
     # Untrained, no score reaches 0.05.
     export_model(info.create_model().eval(), info, path, ExportOptions(kind))
 
-    result = open_model(path).predict(noise(SIZE, SIZE), score_threshold=0.05)
+    result = load(path).predict(noise(SIZE, SIZE), score_threshold=0.05)
 
     assert len(result) == len(result.boxes) == len(result.scores) == len(result.labels) == 0

@@ -12,7 +12,7 @@ from spinet.deploy.export import ExportOptions, export, export_model
 from spinet.deploy.sessions import open_session
 from spinet.engine.checkpoint import save_weights
 from spinet.errors import SpinetError
-from spinet.predict.open import open_model
+from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def test_a_file_in_fp32_computes_in_bf16_where_it_is_asked_to(tmp_path):
     assert full.matched == 1.0
     image = sample_images(1, 100, 100)[0].permute(2, 0, 1)
     ours = Predictor(*detector).predict(image)
-    half = open_model(tmp_path / "full", precision="bf16").predict(image)
+    half = load(tmp_path / "full", precision="bf16").predict(image)
     assert abs(len(half) - len(ours)) <= 0.1 * len(ours)
 
 
@@ -38,9 +38,9 @@ def test_a_file_in_fp32_computes_in_bf16_where_it_is_asked_to(tmp_path):
 def test_a_trained_detector_survives_lower_precision_and_scores_close(learnt, digits, tmp_path, spinet, precision):
     if precision == "int8":
         pytest.importorskip("nncf")
-    options = ExportOptions("openvino", precision=precision, calibration=digits / "train")
+    options = {"precision": precision, "calibration": digits / "train"}
 
-    agreement = export(learnt, tmp_path / "small", options)
+    agreement = export(learnt, tmp_path / "small", format="openvino", **options)
 
     assert agreement.detections >= 4
     assert agreement.matched >= 0.9
@@ -55,7 +55,7 @@ def test_a_trained_detector_survives_lower_precision_and_scores_close(learnt, di
 
 
 def test_without_photos_bf16_is_judged_by_raw_outputs_not_by_which_of_many_boxes_are_the_best_hundred(learnt, tmp_path):
-    agreement = export(learnt, tmp_path / "small", ExportOptions("openvino", precision="bf16"))
+    agreement = export(learnt, tmp_path / "small", format="openvino", precision="bf16")
 
     assert agreement.detections == 0
     assert agreement.cosine > 0.99

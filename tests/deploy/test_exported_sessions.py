@@ -4,11 +4,12 @@ import sys
 import pytest
 import torch
 from exportable import SIZE, tiny
+from torch.export.passes import move_to_device_pass
 
 from spinet.deploy.formats import capture
 from spinet.deploy.graph import create_graph
 from spinet.deploy.manifest import Manifest, current_versions
-from spinet.deploy.sessions import exported_file, move_program, open_session
+from spinet.deploy.sessions import exported_file, open_session
 from spinet.errors import SpinetError
 
 META = torch.device("meta")
@@ -57,7 +58,7 @@ def program(head: str) -> torch.export.ExportedProgram:
 @pytest.mark.slow
 def test_a_program_that_moves_to_another_device_leaves_nothing_behind():
     moved = program("classifier")
-    moved = move_program(moved, META)
+    moved = move_to_device_pass(moved, str(META))
 
     # Tensors of two devices would not be computed with.
     (probabilities,) = moved.module()(torch.zeros(1, SIZE, SIZE, 3, dtype=torch.uint8, device=META))
@@ -68,7 +69,7 @@ def test_a_program_that_moves_to_another_device_leaves_nothing_behind():
 
 @pytest.mark.slow
 def test_a_detector_that_moves_makes_its_anchors_there_too():
-    moved = move_program(program("retinanet"), META)
+    moved = move_to_device_pass(program("retinanet"), str(META))
 
     # Non-maximum suppression is what has no meaning without values; all before it was computed there.
     with pytest.raises(RuntimeError, match="torchvision::nms"):

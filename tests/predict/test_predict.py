@@ -18,7 +18,7 @@ from spinet.engine.evaluate import to_image
 from spinet.errors import SpinetError
 from spinet.predict.ahead import ahead
 from spinet.predict.files import predict_files
-from spinet.predict.open import open_model
+from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
 from spinet.predict.visualize import class_colour, draw_detections
 
@@ -190,10 +190,10 @@ def test_batches_change_neither_results_nor_order_and_a_broken_photo_stops_nobod
 
 
 def test_a_batch_size_of_zero_and_an_unknown_precision_are_refused(predictor, tmp_path):
-    with pytest.raises(SpinetError, match="batch_size is 0; it must be at least 1"):
+    with pytest.raises(SpinetError, match="batch_size is 0; must be at least 1"):
         list(predict_files(predictor, [photo(tmp_path / "a.png", (9, 9))], tmp_path / "out", batch_size=0))
     with pytest.raises(SpinetError, match="unknown precision 'fp16'.*Known: auto, bf16, fp32"):
-        open_model(tmp_path, device="cpu", precision="fp16")
+        load(tmp_path, device="cpu", precision="fp16")
 
 
 def test_an_image_without_pixels_is_refused(predictor):
@@ -233,7 +233,7 @@ def test_a_fused_predictor_finds_what_the_network_finds(tmp_path, digits):
     torch.nn.init.constant_(model.cls_tower.bias, 0.0)
     torch.nn.init.normal_(model.cls_tower.predictor.weight, std=0.3)
     save_weights(tmp_path / "w.safetensors", model.state_dict(), INFO, {})
-    predictor = open_model(tmp_path / "w.safetensors", device="cpu")
+    predictor = load(tmp_path / "w.safetensors", device="cpu")
     plain, _ = load_model(tmp_path / "w.safetensors")
     files = find_images([digits / "val"])[:3]
     assert not any(isinstance(each, torch.nn.BatchNorm2d) for each in predictor.model.modules())

@@ -10,7 +10,7 @@ from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
 from spinet.predict.files import predict_files
-from spinet.predict.open import open_model
+from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
 
 MODEL = ModelConfig(head="classifier", arch="tiny")
@@ -71,14 +71,14 @@ def test_an_unreadable_photo_is_reported_and_the_others_go_on(predictor, photo, 
 
 
 def test_fewer_than_one_guess_is_refused(predictor, photo, tmp_path):
-    with pytest.raises(SpinetError, match="top is 0; it must be at least 1"):
+    with pytest.raises(SpinetError, match="top is 0; must be at least 1"):
         list(predict_files(predictor, [photo], tmp_path / "out", top=0))
 
 
 def test_a_weights_file_is_read_and_asked(photo, tmp_path):
     save_weights(tmp_path / "weights.safetensors", INFO.create_model().state_dict(), INFO, {})
 
-    result = open_model(tmp_path / "weights.safetensors").predict(torch.zeros(3, 30, 40, dtype=torch.uint8), top=2)
+    result = load(tmp_path / "weights.safetensors").predict(torch.zeros(3, 30, 40, dtype=torch.uint8), top=2)
 
     assert result.labels.shape == result.scores.shape == (2,)
     assert result.scores[0] >= result.scores[1]

@@ -13,7 +13,7 @@ from small_models import tiny_weights
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.deploy.export import ExportOptions, export_model
 from spinet.engine.checkpoint import save_weights
-from spinet.predict.open import open_model
+from spinet.predict.open import load
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_classifier_is_fused_and_guesses_the_same(tmp_path):
     save_weights(tmp_path / "c.safetensors", model.state_dict(), info, {})
     photo = noise(90, 70)
 
-    predictor = open_model(tmp_path / "c.safetensors", device="cpu")
+    predictor = load(tmp_path / "c.safetensors", device="cpu")
     result = predictor.predict(photo, top=3)
 
     assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in predictor.model.modules())
@@ -128,7 +128,7 @@ def test_a_compiled_network_finds_the_same(tmp_path, head):
     photo = noise(64, 64)
 
     plain, compiled = (
-        open_model(tmp_path / "d.safetensors", device="cpu", compile=compiled).predict(photo, score_threshold=0.05)
+        load(tmp_path / "d.safetensors", device="cpu", compile=compiled).predict(photo, score_threshold=0.05)
         for compiled in (False, True)
     )
 

@@ -16,7 +16,7 @@ from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import holds_weights
 from spinet.engine.config import read_config
 from spinet.errors import SpinetError
-from spinet.predict.open import open_model
+from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
 from spinet.predict.results import Result
 
@@ -90,7 +90,7 @@ class Models:
                 path = self.paths[name]
                 file = exported_file(path)
                 device = self._device if file is None or file.suffix == ".pt2" else "cpu"
-                self._opened[name] = AppModel(name, path, open_model(path, device=device))
+                self._opened[name] = AppModel(name, path, load(path, device=device))
             return self._opened[name]
 
     @property

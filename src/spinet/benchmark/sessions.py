@@ -11,18 +11,19 @@ from spinet.benchmark.cases import WHOLE, Case, Subject, synthetic_images
 from spinet.benchmark.work import count_work
 from spinet.data.images import find_images, read_image
 from spinet.deploy.formats import onnx_bytes, quantise, to_onnx, to_openvino, without_raw
-from spinet.deploy.graph import create_graph, letterbox, prepare, to_pixels
+from spinet.deploy.graph import create_graph, letterbox, to_pixels
 from spinet.deploy.manifest import ExportPrecision, Manifest, current_versions, require_packages
 from spinet.deploy.sessions import (
     CPU,
+    InferenceSession,
     OnnxSession,
     OpenVinoSession,
-    Session,
     open_session,
     openvino_core,
     openvino_settings,
 )
 from spinet.errors import SpinetError
+from spinet.fuse.fuse import fuse
 from spinet.models.classifier import Classifier
 from spinet.timing import Clock, Run
 
@@ -35,7 +36,7 @@ class Exports:
 
     def __init__(self, subject: Subject, images: Sequence[Tensor], threads: int, calibration: Path | None) -> None:
         self.subject, self.images, self.threads, self.calibration = subject, images, threads, calibration
-        fused = prepare(subject.model.to(CPU))
+        fused = fuse(subject.model.to(CPU).eval())
         self.graph = create_graph(fused)
         batch = subject.batch(images, CPU)
         with torch.no_grad():
@@ -58,13 +59,13 @@ class Exports:
         run = session_run(whole, self.subject, self.images, network)
         return Case(self.subject.name, backend, precision, run, len(self.images), self.subject.macs(), self.work)
 
-    def _onnx(self, manifest: Manifest) -> tuple[Session, Callable[[Tensor], object] | None]:
+    def _onnx(self, manifest: Manifest) -> tuple[InferenceSession, Callable[[Tensor], object] | None]:
         def session(outputs: tuple[str, ...]) -> OnnxSession:
             return OnnxSession(onnx_bytes(without_raw(self._proto, outputs)), self.subject.name, self.threads)
 
         return session(manifest.outputs), session(self.graph.raw_names).run if self.graph.raw_names else None
 
-    def _openvino(self, manifest: Manifest) -> tuple[Session, Callable[[Tensor], object] | None]:
+    def _openvino(self, manifest: Manifest) -> tuple[InferenceSession, Callable[[Tensor], object] | None]:
         whole = OpenVinoSession(self._openvino_model(manifest.outputs, manifest), self.subject.name, self.threads)
         if not self.graph.raw_names:
             return whole, None
@@ -115,7 +116,7 @@ def pixels(subject: Subject, images: Sequence[Tensor]) -> Tensor:
 
 
 def session_run(
-    session: Session, subject: Subject, images: Sequence[Tensor], network: Callable[[Tensor], object] | None
+    session: InferenceSession, subject: Subject, images: Sequence[Tensor], network: Callable[[Tensor], object] | None
 ) -> Run:
     """Return a run: pre-processing and all that the file does; then, outside the total, the network alone."""
     clock = Clock(CPU)

@@ -41,12 +41,19 @@ def export_command(args: list[str]) -> None:
             calibration: Folder of images like those that the file will see. --int8 calibrates on 300 of them, and
                 --precision bf16 is compared on some.
         """
-        from spinet.deploy.export import ExportOptions, export
+        from spinet.deploy.export import export
 
         if int8 and precision != "fp32":
             raise SpinetError("--int8 and --precision bf16 exclude each other")
-        options = ExportOptions(format, image_size, batch_size, "int8" if int8 else precision, calibration)
-        agreement = export(run, out, options)
+        agreement = export(
+            run,
+            out,
+            format=format,
+            image_size=image_size,
+            batch_size=batch_size,
+            precision="int8" if int8 else precision,
+            calibration=calibration,
+        )
         parts = [f"{agreement.matched:.1%} of {agreement.detections} detections match"] if agreement.detections else []
         parts += [f"raw outputs within {agreement.raw:.1e} of their range"] if agreement.raw else []
         nothing = "no objects were detected, so nothing was compared; check the file with `spinet evaluate`"

@@ -48,11 +48,11 @@ def predict_command(args: list[str]) -> None:
             coco_results: Detectors: also write the objects found in images to this file, in COCO's results format.
             frames: Videos: stop after this many frames. Cameras run until Ctrl-C otherwise.
         """
-        from spinet.predict.open import open_model
+        from spinet.predict.open import load
 
         if not images:
             raise SpinetError("no image given; name images, folders of images or videos after the run")
-        predictor = open_model(run, device=device, precision=precision, threads=threads, compile=compile)
+        predictor = load(run, device=device, precision=precision, threads=threads, compile=compile)
         if predictor.is_classifier:
             for_detectors = {"score": score, "batch-size": batch_size, "coco-results": coco_results, "frames": frames}
             _refuse(for_detectors, f"for detectors, and {run} holds a classifier")

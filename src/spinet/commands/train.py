@@ -52,7 +52,7 @@ def demo_command(args: list[str]) -> None:
         from spinet.data.images import find_images
         from spinet.engine.train import train
         from spinet.predict.files import predict_files
-        from spinet.predict.open import open_model
+        from spinet.predict.open import load
         from spinet.recipes import RECIPES
 
         say("generating the dataset: handwritten digits on photos")
@@ -62,7 +62,7 @@ def demo_command(args: list[str]) -> None:
         result = train(config, folder / "run")
         print_metrics(result.best, as_json=False)
         images = find_images([root / "val"])[:12]
-        for prediction in predict_files(open_model(folder / "run", device="cpu"), images, folder / "pictures"):
+        for prediction in predict_files(load(folder / "run", device="cpu"), images, folder / "pictures"):
             say(f"{prediction.visualization}")
         say(f"trained and evaluated in {result.seconds:.0f} s; next: README.md, 'Your own photos'")
 

@@ -11,7 +11,7 @@ from torchvision.ops import box_iou
 from spinet.deploy.exported import split_detections
 from spinet.deploy.graph import PAD_COLOUR, Graph
 from spinet.deploy.manifest import ExportPrecision
-from spinet.deploy.sessions import Session
+from spinet.deploy.sessions import InferenceSession
 from spinet.errors import SpinetError
 from spinet.models.detections import Detections
 
@@ -60,7 +60,7 @@ def sample_images(count: int, height: int, width: int) -> list[Tensor]:
 
 def check(
     graph: Graph,
-    session: Session,
+    session: InferenceSession,
     images: Sequence[Tensor],
     precision: ExportPrecision,
     where: str,

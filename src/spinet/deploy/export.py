@@ -20,12 +20,13 @@ from spinet.deploy.formats import (
     to_openvino,
     without_raw,
 )
-from spinet.deploy.graph import Graph, create_graph, letterbox, prepare, to_pixels
+from spinet.deploy.graph import Graph, create_graph, letterbox, to_pixels
 from spinet.deploy.manifest import ExportFormat, ExportPrecision, Manifest, current_versions, require_packages
-from spinet.deploy.sessions import OnnxSession, OpenVinoSession, ProgramSession, Session, exported_file
+from spinet.deploy.sessions import InferenceSession, OnnxSession, OpenVinoSession, ProgramSession, exported_file
 from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import load_model
 from spinet.errors import SpinetError, check_positive
+from spinet.fuse.fuse import fuse
 
 # Images that a file is compared on, and images that calibrate 8-bit value ranges.
 COMPARED, CALIBRATED = 4, 300
@@ -33,18 +34,7 @@ COMPARED, CALIBRATED = 4, 300
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How a network is exported.
-
-    Attributes:
-        format: of the file.
-        image_size: side of the square input, or its (height, width), in pixels; that of the training if None.
-        batch_size: images per batch, fixed in the file.
-        precision: `"bf16"` and `"int8"` are for OpenVINO.
-        calibration: folder of images like those that the file will see: needed for `"int8"`, and to compare `"bf16"`.
-
-    Raises:
-        SpinetError: the options do not fit together.
-    """
+    """How a network is exported: the options of `export`, refused if they do not fit together."""
 
     format: ExportFormat = "onnx"
     image_size: int | tuple[int, int] | None = None
@@ -69,26 +59,39 @@ class ExportOptions:
         return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
 
 
-def export(run: str | Path, out: str | Path, options: ExportOptions) -> Agreement:
-    """Write the network of a run folder or weights file as a file of another format.
+def export(
+    path: str | Path,
+    out: str | Path,
+    *,
+    format: ExportFormat = "onnx",
+    image_size: int | tuple[int, int] | None = None,
+    batch_size: int = 1,
+    precision: ExportPrecision = "fp32",
+    calibration: str | Path | None = None,
+) -> Agreement:
+    """Export a trained model as a file for other runtimes, after comparing the file with the network.
 
-    The file is compared with the network on images (for 8-bit integers on the calibration images), and gets its name
-    only if they agree. A file that was there before stays until then.
+    The file is compared on images (for 8-bit integers on the calibration images), and gets its name only if the
+    results agree. A file that was there before stays until then.
 
     Args:
-        run: run folder or weights file.
-        out: file to write, .onnx, .xml or .pt2 by format; for OpenVINO also a folder.
-        options: format and precision.
+        path: a run folder or weights file.
+        out: the file to write, .onnx, .xml or .pt2; for OpenVINO also a folder.
+        format: `"onnx"`, `"openvino"` or `"pt2"` (torch.export).
+        image_size: side of the square input, or its (height, width), in pixels; that of the training if None.
+        batch_size: images per batch, fixed in the file.
+        precision: `"bf16"` and `"int8"` are for OpenVINO.
+        calibration: folder of images like those that the file will see: needed for `"int8"`, and to compare `"bf16"`.
 
     Raises:
-        SpinetError: the run cannot be read, the file cannot be written or computes something else, the calibration
-            folder contains no image, or a package is missing (`pip install 'spinet[export]'`).
+        SpinetError: an option does not apply, the run cannot be read, a package is missing (extra `export`), or the
+            file cannot be written or computes something else than the network.
     """
-    run = Path(run)
-    target = _target(Path(out), options.format)
+    options = ExportOptions(format, image_size, batch_size, precision, calibration)
+    run, target = Path(path), _target(Path(out), format)
     if exported_file(run) is not None:
         raise SpinetError(f"{run} is an exported file already; name the run that it was exported from")
-    require_packages(options.format, options.precision)
+    require_packages(format, precision)
     model, info = load_model(run)
     return export_model(model, info, target, options)
 
@@ -100,7 +103,7 @@ def export_model(model: Model, info: ModelInfo, target: Path, options: ExportOpt
         raise SpinetError(f"a classifier takes square images; image_size {shape[0]} x {shape[1]} is for detectors")
     info = replace(info, image_size=max(shape))
     calibration = _calibration_images(Path(options.calibration), info, shape) if options.calibration else []
-    graph, fast = create_graph(model), create_graph(prepare(model))
+    graph, fast = create_graph(model), create_graph(fuse(model.eval()))
     manifest = Manifest(info, shape, options.batch_size, graph.output_names, options.precision, current_versions())
     images = calibration[:: max(len(calibration) // (4 * COMPARED), 1)] or sample_images(COMPARED, *shape)
     write = {"onnx": _onnx, "openvino": _openvino, "pt2": _program}[options.format]
@@ -129,7 +132,7 @@ class _Job:
     images: Sequence[Tensor]
     calibration: Sequence[Tensor]
 
-    def check(self, session: Session, precision: ExportPrecision = "fp32", real: bool = False) -> Agreement:
+    def check(self, session: InferenceSession, precision: ExportPrecision = "fp32", real: bool = False) -> Agreement:
         return check(self.graph, session, self.images, precision, str(self.target), real)
 
 

@@ -1,14 +1,13 @@
 """Exported files in the place of networks: batches in, predictions out."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 
 from spinet.deploy.graph import to_pixels
-from spinet.deploy.sessions import CPU, Session, open_session
+from spinet.deploy.sessions import InferenceSession
 from spinet.engine.build import ModelInfo
 from spinet.errors import SpinetError
 from spinet.models.classifier import ClassPredictions
@@ -24,7 +23,7 @@ class ExportedModel:
         training: always off; evaluation asks.
     """
 
-    session: Session
+    session: InferenceSession
     training: bool = False
 
     @property
@@ -54,10 +53,8 @@ class ExportedModel:
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """Map any number of images to the file's outputs.
 
-        The file takes batches of one size; the last one is filled up with grey images.
-
-        Args:
-            images: uint8 RGB `(B, H, W, 3)`, or normalized float `(B, 3, H, W)` as evaluation makes them.
+        They are uint8 RGB `(B, H, W, 3)`, or normalized float `(B, 3, H, W)` as evaluation makes them. The file takes
+        batches of one size; the last one is filled up with grey images.
 
         Raises:
             SpinetError: there is no image, or the images do not have the size that the file takes.
@@ -95,28 +92,8 @@ class ExportedClassifier(ExportedModel):
         return {"scores": best, "labels": labels + first}
 
 
-def open_exported(
-    path: Path,
-    threads: int = 0,
-    precision: Literal["fp32", "bf16"] | None = None,
-    device: torch.device = CPU,
-) -> ExportedDetector | ExportedClassifier:
-    """Open an exported file of any format; arguments and errors as for `open_session`."""
-    session = open_session(path, threads, precision, device)
-    return ExportedClassifier(session) if session.manifest.info.kind == "classifier" else ExportedDetector(session)
-
-
 def split_detections(outputs: dict[str, Tensor], score_threshold: float) -> list[Detections]:
     """Take the rows that are detections out of outputs of fixed shapes."""
-    images: list[Detections] = []
-    for image, labels in enumerate(outputs["labels"]):
-        valid = (labels >= 0) & (outputs["scores"][image] >= score_threshold)
-        detections: Detections = {
-            "boxes": outputs["boxes"][image][valid],
-            "scores": outputs["scores"][image][valid],
-            "labels": labels[valid],
-        }
-        if "masks" in outputs:
-            detections["masks"] = outputs["masks"][image][valid]
-        images.append(detections)
-    return images
+    valid = (outputs["labels"] >= 0) & (outputs["scores"] >= score_threshold)
+    names = [name for name in ("boxes", "scores", "labels", "masks") if name in outputs]
+    return [cast(Detections, {name: outputs[name][image][rows] for name in names}) for image, rows in enumerate(valid)]

@@ -6,7 +6,6 @@ from torchvision.transforms.v2 import functional
 
 from spinet.data.transforms import IMAGE_MEAN, IMAGE_STD, fit
 from spinet.engine.build import Detector, Model
-from spinet.fuse.fuse import fuse
 from spinet.models.classifier import Classifier
 from spinet.models.detections import NmsOptions, select_detections
 from spinet.models.rcnn import RCNN
@@ -92,11 +91,6 @@ Graph = DetectorGraph | ClassifierGraph
 def create_graph(model: Model) -> Graph:
     """Return the graph of a network as it is."""
     return ClassifierGraph(model).eval() if isinstance(model, Classifier) else DetectorGraph(model).eval()
-
-
-def prepare(model: Model) -> Model:
-    """Return the network in its fastest form; results are the same up to rounding."""
-    return fuse(model.eval())
 
 
 def to_pixels(images: Tensor) -> Tensor:

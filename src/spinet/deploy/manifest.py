@@ -3,12 +3,13 @@
 import importlib.metadata
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_type_hints
 
+import msgspec
 import torch
 
 from spinet.engine.build import ModelInfo
-from spinet.errors import SpinetError, unknown_name
+from spinet.errors import SpinetError
 from spinet.extras import import_extra
 
 ExportPrecision = Literal["fp32", "bf16", "int8"]
@@ -17,7 +18,7 @@ ExportFormat = Literal["onnx", "openvino", "pt2"]
 # The manifest's key in the metadata of each format, and the version of its content.
 KEY = "spinet"
 FORMAT = "spinet-export-2"
-INPUT = "uint8 RGB (N, H, W, 3), detectors: photo fitted into the upper left corner, (124, 116, 104) around it"
+INPUT = "uint8 RGB (N, H, W, 3), detectors: image fitted into the upper left corner, (124, 116, 104) around it"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the manifest as a JSON string."""
-        fields = {name: value for name, value in asdict(self).items() if name != "info"}
-        return json.dumps({"format": FORMAT, "input": INPUT, "model": self.info.to_metadata(), **fields})
+        content = {"format": FORMAT, "input": INPUT, "model": self.info.to_metadata(), **asdict(self)}
+        del content["info"]
+        return json.dumps(content)
 
     @classmethod
     def from_json(cls, text: str | None, where: str) -> "Manifest":
@@ -61,17 +63,10 @@ class Manifest:
                     f"{where} has the export version {content['format']!r}, but this Spinet reads {FORMAT!r}: "
                     "export it again"
                 )
-            if content["precision"] not in get_args(ExportPrecision):
-                raise unknown_name("precision", str(content["precision"]), get_args(ExportPrecision))
-            height, width = map(int, content["shape"])
-            return cls(
-                ModelInfo.from_metadata(content["model"], where),
-                (height, width),
-                int(content["batch_size"]),
-                tuple(content["outputs"]),
-                content["precision"],
-                dict(content["versions"]),
-            )
+            info = ModelInfo.from_metadata(content["model"], where)
+            kinds = get_type_hints(cls)
+            del kinds["info"]
+            return cls(info, **{name: msgspec.convert(content[name], kind) for name, kind in kinds.items()})
         except SpinetError:
             raise
         except (KeyError, ValueError, TypeError) as error:

@@ -19,8 +19,10 @@ CPU = torch.device("cpu")
 SUFFIXES: dict[str, ExportFormat] = {".onnx": "onnx", ".xml": "openvino", ".pt2": "pt2"}
 
 
-class Session(Protocol):
-    """A file that is ready to run.
+class InferenceSession(Protocol):
+    """A file that is ready to run: built from a path or the model itself, and the name of the file in errors.
+
+    With 0 `threads`, the runtime chooses the number of CPU threads.
 
     Attributes:
         manifest: its description.
@@ -34,13 +36,7 @@ class Session(Protocol):
 
 
 class OnnxSession:
-    """A file in onnxruntime, on the CPU.
-
-    Args:
-        model: a path or the bytes of the file.
-        where: names the file in errors.
-        threads: CPU threads; 0 leaves the number to the runtime.
-    """
+    """A file, or its bytes, in onnxruntime, on the CPU."""
 
     def __init__(self, model: Path | bytes, where: str, threads: int = 0) -> None:
         runtime = import_extra("onnxruntime", "export", "running an ONNX file")
@@ -56,19 +52,15 @@ class OnnxSession:
         self._names = [output.name for output in self._session.get_outputs()]
 
     def run(self, images: Tensor) -> dict[str, Tensor]:
-        """See `Session`."""
+        """See `InferenceSession`."""
         values = self._session.run(None, {"images": images.numpy()})
         return {name: torch.from_numpy(value) for name, value in zip(self._names, values, strict=True)}
 
 
 class OpenVinoSession:
-    """A file in OpenVINO, on the CPU, for the lowest latency.
+    """A file, or an `openvino.Model`, in OpenVINO, on the CPU, for the lowest latency.
 
-    Args:
-        model: a path, or an `openvino.Model`.
-        where: names the file in errors.
-        threads: CPU threads; 0 leaves the number to the runtime.
-        precision: of the arithmetic; the manifest's if None. Quantized layers stay quantized.
+    `precision` is that of the arithmetic, the manifest's if None; quantized layers stay quantized.
     """
 
     def __init__(
@@ -86,7 +78,7 @@ class OpenVinoSession:
         self._request = core.compile_model(network, "CPU", settings).create_infer_request()
 
     def run(self, images: Tensor) -> dict[str, Tensor]:
-        """See `Session`."""
+        """See `InferenceSession`."""
         values = self._request.infer({"images": images.numpy()})
         # Copies, because the runtime reuses its buffers for the next images.
         return {name: torch.from_numpy(value.copy()) for name, value in zip(self._names, values.values(), strict=True)}
@@ -115,14 +107,9 @@ def openvino_settings(precision: ExportPrecision, threads: int) -> dict[str, Any
 
 
 class ProgramSession:
-    """A program of `torch.export`, on any device of PyTorch.
+    """A program of `torch.export`, on any device of PyTorch, whatever it was exported on.
 
-    Args:
-        path: the file.
-        where: names it in errors.
-        threads: CPU threads of the whole process; 0 leaves the number as it is.
-        raw_names: names of the outputs that follow those of the manifest, if there are any.
-        device: where it runs, whatever it was exported on.
+    `raw_names` are the outputs that follow those of the manifest. `threads` apply to the whole process.
     """
 
     def __init__(
@@ -145,19 +132,14 @@ class ProgramSession:
         self.manifest = Manifest.from_json(extra[KEY], where)
         self._names = (*self.manifest.outputs, *raw_names)
         self._device = device
-        self._program = (program if device.type == "cpu" else move_program(program, device)).module()
+        # `.to` of a program would leave the tensors that it creates on the CPU.
+        self._program = (program if device.type == "cpu" else move_to_device_pass(program, str(device))).module()
 
     @torch.no_grad()
     def run(self, images: Tensor) -> dict[str, Tensor]:
-        """See `Session`."""
+        """See `InferenceSession`."""
         values = (value.cpu() for value in self._program(images.to(self._device)))
         return dict(zip(self._names, values, strict=False))
-
-
-def move_program(program: torch.export.ExportedProgram, device: torch.device) -> torch.export.ExportedProgram:
-    """Return a program with its weights, and all tensors that it creates, on a device."""
-    moved: torch.export.ExportedProgram = move_to_device_pass(program, str(device))
-    return moved
 
 
 def exported_file(path: Path) -> Path | None:
@@ -169,10 +151,9 @@ def exported_file(path: Path) -> Path | None:
         return path
     if holds_weights(path):
         return None
-    with contextlib.suppress(OSError):
-        inside = sorted(path.glob("*.xml")) if path.is_dir() else []
-        if len(inside) == 1:
-            return inside[0]
+    with contextlib.suppress(OSError, ValueError):
+        (inside,) = path.glob("*.xml")
+        return inside
     return None
 
 
@@ -181,7 +162,7 @@ def open_session(
     threads: int = 0,
     precision: Literal["fp32", "bf16"] | None = None,
     device: torch.device = CPU,
-) -> Session:
+) -> InferenceSession:
     """Open an exported file of any format.
 
     Raises:

@@ -1,11 +1,14 @@
 """Reading ahead: a thread prepares what comes next while the network works."""
 
-import queue
-import threading
-from collections.abc import Generator, Iterable
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from spinet.errors import SpinetError
 
 T = TypeVar("T")
+_END: Any = object()
 
 
 def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
@@ -13,38 +16,29 @@ def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
 
     What `items` raises is raised here, after all that came before it. The thread ends with the generator.
     """
-    ready: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(maxsize=max(depth, 1))
-    stopped = threading.Event()
-
-    def put(more: bool, value: T | BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put((more, value), timeout=0.1)
-            except queue.Full:
-                continue
-        return None
-
-    def fill() -> None:
-        try:
-            for item in items:
-                put(True, item)
-                if stopped.is_set():
-                    return
-            put(False, None)
-        except BaseException as error:  # to be raised where the items are used
-            put(False, error)
-
-    thread = threading.Thread(target=fill, daemon=True, name="reading ahead")
-    thread.start()
+    iterator = iter(items)
+    reader = ThreadPoolExecutor(1, "reading ahead")
     try:
-        while True:
-            more, value = ready.get()
-            if more:
-                yield value  # type: ignore[misc]
-            elif isinstance(value, BaseException):
-                raise value
-            else:
-                return
+        pending = deque(reader.submit(next, iterator, _END) for _ in range(max(depth, 1)))
+        while (item := pending.popleft().result()) is not _END:
+            pending.append(reader.submit(next, iterator, _END))
+            yield item
     finally:
-        stopped.set()
-        thread.join()
+        reader.shutdown(cancel_futures=True)
+
+
+def batches(items: Iterable[T], size: int, counts: Callable[[T], bool] = lambda _: True) -> Iterator[list[T]]:
+    """Group items so that each group has `size` that count; an error is raised after the items before it."""
+    group: list[T] = []
+    try:
+        for item in items:
+            group.append(item)
+            if sum(map(counts, group)) == size:
+                yield group
+                group = []
+    except SpinetError:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group

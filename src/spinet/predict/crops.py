@@ -3,7 +3,6 @@
 The paper's iNaturalist-bbox (v1, section 5.6) is such a dataset: each box enlarged to 1.5 times its width and height.
 """
 
-import io
 import json
 import math
 import re
@@ -23,7 +22,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from spinet.data.coco import CocoDataset
 from spinet.errors import SpinetError
-from spinet.files import write_atomically
+from spinet.files import unique_names, write_atomically
 
 SPLITS = ("train", "val")
 JPEG_QUALITY = 95
@@ -80,11 +79,9 @@ def crop_boxes(
     root, out = Path(root), Path(out)
     _check(out, context, size, min_side)
     datasets = {split: CocoDataset(root, split) for split in splits}
-    objects = {split: _objects(dataset, min_side) for split, dataset in datasets.items()}
-    boxes = {split: sum(len(sample.boxes) for sample in dataset.samples) for split, dataset in datasets.items()}
-    classes = {split: {crop.name for crop in crops} for split, crops in objects.items()}
-    all_classes = set().union(*classes.values())
-    trained = classes.get("train", all_classes)
+    objects = {split: _objects(dataset, context, min_side) for split, dataset in datasets.items()}
+    all_classes = {crop.name for crops in objects.values() for crop in crops}
+    trained = {crop.name for crop in objects["train"]} if "train" in objects else all_classes
     if len(trained) < 2:
         names = ", ".join(trained) or "none"
         raise SpinetError(f"{root} has boxes of fewer than two classes ({names}); classification needs at least two")
@@ -92,7 +89,7 @@ def crop_boxes(
     folders = folder_names(trained)
     report = CropReport(
         crops={split: dict(Counter(crop.name for crop in crops)) for split, crops in kept.items()},
-        small={split: boxes[split] - len(crops) for split, crops in objects.items()},
+        small={split: sum(len(s.boxes) for s in datasets[split].samples) - len(objects[split]) for split in datasets},
         left_out=tuple(sorted(all_classes - trained)),
         folders={name: folder for name, folder in folders.items() if name != folder},
     )
@@ -100,16 +97,13 @@ def crop_boxes(
     done, total = 0, sum(map(len, kept.values()))
     with _new_folder(out) as built:
         write_atomically(built / "crops.json", json.dumps(settings, indent=1) + "\n")
-        for split, dataset in datasets.items():
-            for folder in {folders[crop.name] for crop in kept[split]}:
+        for split, crops in kept.items():
+            for folder in {folders[crop.name] for crop in crops}:
                 (built / split / folder).mkdir(parents=True)
-            for index, group in groupby(kept[split], key=lambda crop: crop.image):
-                image, sample = dataset.image(index), dataset.samples[index]
+            for index, group in groupby(crops, key=lambda crop: crop.image):
+                image = datasets[split].image(index)
                 for crop in group:
-                    window = crop_window(sample.boxes[crop.box].tolist(), context, sample.width, sample.height)
-                    # Image ids are unique within a split, hence these names too.
-                    file = built / split / folders[crop.name] / f"{sample.image_id:06}-{crop.box:03}.jpg"
-                    file.write_bytes(_jpeg(image, window, size))
+                    _write_jpeg(image, crop.window, size, built / split / folders[crop.name] / crop.file)
                     done += 1
                 if progress:
                     progress(done, total)
@@ -144,18 +138,8 @@ def folder_names(names: Iterable[str]) -> dict[str, str]:
     >>> folder_names(["cat", "Cat", "a/b", "a:b"])
     {'Cat': 'Cat', 'a/b': 'a_b', 'a:b': 'a_b-2', 'cat': 'cat-2'}
     """
-    folders: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in sorted(set(names)):
-        safe = _safe(name)
-        folder, number = safe, 1
-        # Some file systems ignore case.
-        while folder.casefold() in taken:
-            number += 1
-            folder = f"{safe}-{number}"
-        taken.add(folder.casefold())
-        folders[name] = folder
-    return folders
+    names = sorted(set(names))
+    return dict(zip(names, unique_names(map(_safe, names)), strict=True))
 
 
 def _safe(name: str) -> str:
@@ -175,22 +159,27 @@ def _check(out: Path, context: float, size: int | None, min_side: float) -> None
         raise SpinetError(f"{out} exists already; the output must be a new or empty folder")
 
 
-class _Object(NamedTuple):
-    """An object to crop: the indices of its image and its box, and its class name."""
+class _Crop(NamedTuple):
+    """An object to crop: the index of its image, its class, the name of its file, and where it is in the image."""
 
     image: int
-    box: int
     name: str
+    file: str
+    window: tuple[int, int, int, int]
 
 
-def _objects(dataset: CocoDataset, min_side: float) -> list[_Object]:
+def _objects(dataset: CocoDataset, context: float, min_side: float) -> list[_Crop]:
     """Return the objects that are large enough, image by image."""
     objects = []
     for index, sample in enumerate(dataset.samples):
         sides = (sample.boxes[:, 2:] - sample.boxes[:, :2]).amin(dim=1)
-        for box, (side, label) in enumerate(zip(sides.tolist(), sample.labels.tolist(), strict=True)):
+        rows = zip(sample.boxes.tolist(), sample.labels.tolist(), sides.tolist(), strict=True)
+        for number, (box, label, side) in enumerate(rows):
             if side >= min_side:
-                objects.append(_Object(index, box, dataset.class_names[label]))
+                # Image ids are unique within a split, hence these names too.
+                file = f"{sample.image_id:06}-{number:03}.jpg"
+                window = crop_window(box, context, sample.width, sample.height)
+                objects.append(_Crop(index, dataset.class_names[label], file, window))
     return objects
 
 
@@ -210,13 +199,11 @@ def _new_folder(out: Path) -> Iterator[Path]:
         raise SpinetError(f"could not write the crops {out}: {error.strerror}") from error
 
 
-def _jpeg(image: Tensor, window: tuple[int, int, int, int], size: int | None) -> bytes:
-    """Return a crop as a JPEG file, its long side at most `size`."""
+def _write_jpeg(image: Tensor, window: tuple[int, int, int, int], size: int | None, file: Path) -> None:
+    """Write a crop, its long side at most `size`."""
     left, top, right, bottom = window
-    picture: Image.Image = to_pil_image(image[:, top:bottom, left:right])
-    if size is not None and max(picture.size) > size:
-        picture.thumbnail((size, size), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
+    crop: Image.Image = to_pil_image(image[:, top:bottom, left:right])
+    if size is not None and max(crop.size) > size:
+        crop.thumbnail((size, size), Image.Resampling.LANCZOS)
     # Full colour resolution (4:4:4): small crops suffer most from halving it.
-    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue()
+    crop.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)

@@ -8,8 +8,8 @@ from typing import Any
 
 from spinet.data.images import find_images
 from spinet.errors import SpinetError
-from spinet.files import refuse_replacing, write_atomically
-from spinet.predict.ahead import ahead
+from spinet.files import refuse_replacing, unique_names, write_atomically
+from spinet.predict.ahead import ahead, batches
 from spinet.predict.predictor import Predictor, Prepared, check_options
 from spinet.predict.results import DetectionResult
 
@@ -65,12 +65,15 @@ def predict_files(
     """
     check_options(score_threshold, top, batch_size)
     files, out = find_images(paths), Path(out)
-    drawn = [] if predictor.is_classifier else _visualizations(files, out)
+    drawn = (
+        [] if predictor.is_classifier else [out / f"{stem}.jpg" for stem in unique_names(path.stem for path in files)]
+    )
     refuse_replacing(drawn, files)
     targets, image_ids = iter(drawn), iter(_image_ids(files))
     entries: list[dict[str, Any]] = []
     coco: list[dict[str, Any]] = []
-    for batch in _batches(ahead((_read(predictor, path) for path in files), 2 * batch_size), batch_size):
+    reads = ahead((_read(predictor, path) for path in files), 2 * batch_size)
+    for batch in batches(reads, batch_size, lambda read: isinstance(read[1], Prepared)):
         readable = [image for _, image in batch if isinstance(image, Prepared)]
         results = iter(predictor.predict_batch(readable, score_threshold, top) if readable else [])
         for path, image in batch:
@@ -89,40 +92,13 @@ def predict_files(
         write_atomically(Path(coco_results), json.dumps(coco) + "\n")
 
 
-Read = tuple[Path, Prepared | SpinetError]
-
-
-def _read(predictor: Predictor, path: Path) -> Read:
+def _read(predictor: Predictor, path: Path) -> tuple[Path, Prepared | SpinetError]:
     try:
         return path, predictor.prepare(path)
     except SpinetError as error:
         return path, error
 
 
-def _batches(images: Iterator[Read], size: int) -> Iterator[list[Read]]:
-    """Group images so that each group has `size` readable ones."""
-    group: list[Read] = []
-    for read in images:
-        group.append(read)
-        if sum(isinstance(image, Prepared) for _, image in group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
 def _image_ids(files: Sequence[Path]) -> list[int]:
     numbers = [int(file.stem) for file in files if file.stem.isascii() and file.stem.isdigit()]
     return numbers if len(set(numbers)) == len(files) else list(range(1, len(files) + 1))
-
-
-def _visualizations(files: Sequence[Path], out: Path) -> list[Path]:
-    """Name a file for each visualization, numbered where images of several folders have one name."""
-    names: dict[str, None] = {}
-    for file in files:
-        name, number = file.stem, 1
-        while name in names:
-            number += 1
-            name = f"{file.stem}-{number}"
-        names[name] = None
-    return [out / f"{name}.jpg" for name in names]

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import torch
 
-from spinet.deploy.exported import open_exported
-from spinet.deploy.sessions import exported_file
+from spinet.deploy.exported import ExportedClassifier, ExportedDetector
+from spinet.deploy.sessions import exported_file, open_session
 from spinet.engine.checkpoint import load_model
 from spinet.engine.compiling import compile_for_inference
 from spinet.engine.distributed import pick_device
@@ -15,16 +15,16 @@ from spinet.fuse.formats import Precision, check_precision, fuse_in
 from spinet.predict.predictor import Predictor
 
 
-def open_model(
+def load(
     path: str | Path,
-    *,
     device: str | torch.device = "auto",
+    *,
     precision: Precision | None = None,
     threads: int = 0,
     fused: bool = True,
     compile: bool = False,
 ) -> Predictor:
-    """Open a trained model for prediction.
+    """Load a trained model: `spinet.load("runs/mine").predict("cat.jpg").plot().show()`.
 
     Args:
         path: a run folder, a weights file, or an exported file (.onnx, OpenVINO .xml or its folder, .pt2).
@@ -37,8 +37,8 @@ def open_model(
         compile: runs and weights files: compile the network with torch.compile at the first image.
 
     Raises:
-        SpinetError: the file is missing, corrupt or no model of ours, its runtime is not installed, or an option does
-            not apply to it.
+        SpinetError: the file is missing, corrupt or not a model of Spinet, its runtime is not installed, or an option
+            does not apply to it.
     """
     path = Path(path)
     check_precision(precision or "fp32")
@@ -46,17 +46,18 @@ def open_model(
     if file is not None:
         if compile:
             raise SpinetError(f"compile is for runs and weights files; {path} was compiled when it was exported")
-        place = pick_device("cpu" if str(device) == "auto" and file.suffix != ".pt2" else str(device))
-        exported = open_exported(path, threads, None if precision == "auto" else precision, place)
-        return Predictor(exported, exported.info)
+        device = pick_device("cpu" if str(device) == "auto" and file.suffix != ".pt2" else str(device))
+        session = open_session(path, threads, None if precision == "auto" else precision, device)
+        info = session.manifest.info
+        return Predictor(ExportedClassifier(session) if info.kind == "classifier" else ExportedDetector(session), info)
     if threads:
         raise SpinetError(f"threads is for exported files, which {path} is not")
     if not fused and precision:
         raise SpinetError(f"precision is for exported files, which {path} is not, or for runs with fused")
-    place = pick_device(str(device))
-    model, info = load_model(path, place)
+    device = pick_device(str(device))
+    model, info = load_model(path, device)
     if fused:
-        model = fuse_in(precision or "fp32", cast(Any, model), info.image_size, place)
+        model = fuse_in(precision or "fp32", cast(Any, model), info.image_size, device)
     if compile:
-        compile_for_inference(model, place)
-    return Predictor(model, info, place)
+        compile_for_inference(model, device)
+    return Predictor(model, info, device)

@@ -13,7 +13,7 @@ from spinet.deploy.exported import ExportedModel
 from spinet.deploy.graph import letterbox
 from spinet.engine.build import AnyClassifier, AnyDetector, ModelInfo
 from spinet.engine.evaluate import to_image
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, check_positive
 from spinet.models.detections import Detections
 from spinet.predict.inputs import ImageLike, as_image
 from spinet.predict.results import ClassResult, DetectionResult, Result
@@ -139,32 +139,28 @@ class Predictor:
 
     def _detection_result(self, found: Detections, image: Prepared) -> DetectionResult:
         placed = to_image(found, image.scale, image.image.shape[-2], image.image.shape[-1])
-        labels = placed["labels"].tolist()
         return DetectionResult(
             placed["boxes"].float().numpy(),
             placed["scores"].float().numpy(),
             placed["labels"].numpy(),
-            tuple(self.info.class_names[label] for label in labels),
-            tuple(self.info.category_ids[label] for label in labels),
+            *self._classes(placed["labels"]),
             image.image,
             tuple(placed["masks"]) if "masks" in placed else None,
         )
 
     def _class_result(self, scores: Tensor, labels: Tensor, image: Prepared) -> ClassResult:
-        return ClassResult(
-            scores.float().numpy(),
-            labels.numpy(),
-            tuple(self.info.class_names[label] for label in labels.tolist()),
-            tuple(self.info.category_ids[label] for label in labels.tolist()),
-            (image.image.shape[-2], image.image.shape[-1]),
-        )
+        height, width = image.image.shape[-2:]
+        return ClassResult(scores.float().numpy(), labels.numpy(), *self._classes(labels), (height, width))
+
+    def _classes(self, labels: Tensor) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Return name and category id of each label."""
+        indices = labels.tolist()
+        names, ids = self.info.class_names, self.info.category_ids
+        return tuple(names[index] for index in indices), tuple(ids[index] for index in indices)
 
 
 def check_options(score_threshold: float = 0.0, top: int = 1, batch_size: int = 1) -> None:
     """Raise a SpinetError for an option that is out of range."""
     if not 0 <= score_threshold <= 1:
         raise SpinetError(f"score_threshold is {score_threshold}; it must be from 0 to 1")
-    if top < 1:
-        raise SpinetError(f"top is {top}; it must be at least 1")
-    if batch_size < 1:
-        raise SpinetError(f"batch_size is {batch_size}; it must be at least 1")
+    check_positive(top=top, batch_size=batch_size)

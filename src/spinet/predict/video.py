@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -16,7 +16,7 @@ from PIL import Image
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
 from spinet.files import refuse_replacing
-from spinet.predict.ahead import ahead
+from spinet.predict.ahead import ahead, batches
 from spinet.predict.predictor import Predictor, Prepared, check_options
 from spinet.predict.results import DetectionResult
 
@@ -114,21 +114,20 @@ def predict_video(
         # The thread that decodes has to end before the container is closed.
         with (
             closing(prepared),
-            _Outputs(av, *video_outputs(source, out), container.streams.video[0].average_rate) as outputs,
+            _outputs(av, *video_outputs(source, out), container.streams.video[0].average_rate) as write,
         ):
-            for batch in _batches(prepared, batch_size):
+            for batch in batches(prepared, batch_size):
                 results = predictor.predict_batch([image for _, _, image in batch], score_threshold)
                 for (number, seconds, _), result in zip(batch, results, strict=True):
                     assert isinstance(result, DetectionResult)
                     entry = {"frame": number, "time": seconds, "detections": result.to_dict()["detections"]}
-                    outputs.write(result.plot(), entry)
+                    write(result.plot(), entry)
                     yield FramePrediction(number, entry, result.summary())
 
 
-Frame = tuple[int, float, Prepared]
-
-
-def _prepared(av: Any, container: Any, predictor: Predictor, source: str, frames: int | None) -> Iterator[Frame]:
+def _prepared(
+    av: Any, container: Any, predictor: Predictor, source: str, frames: int | None
+) -> Iterator[tuple[int, float, Prepared]]:
     """Yield frames with their numbers and times; raise a SpinetError if they end before the video should."""
     stream = container.streams.video[0]
     number, seconds, why = 0, 0.0, "no frames come after it"
@@ -153,58 +152,37 @@ def _prepared(av: Any, container: Any, predictor: Predictor, source: str, frames
     )
 
 
-def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
-    """Group frames by `size`; an error is raised after the frames before it."""
-    group: list[Frame] = []
-    try:
-        for frame in frames:
-            group.append(frame)
-            if len(group) == size:
-                yield group
-                group = []
-    except SpinetError:
-        if group:
-            yield group
-        raise
-    if group:
-        yield group
+@contextmanager
+def _outputs(av: Any, video: Path, lines: Path, rate: Fraction | None) -> Iterator[Callable[..., None]]:
+    """Yield what writes a frame to the annotated video and its JSON line; both get their names at the end."""
+    partial = video.with_name(f".{video.stem}.partial{video.suffix}")
+    partial_lines = lines.with_name(f".{lines.name}.partial")
+    container: Any = None
+    stream: Any = None
 
-
-class _Outputs:
-    """The annotated video and the JSON lines, under temporary names until they are closed."""
-
-    def __init__(self, av: Any, video: Path, lines: Path, rate: Fraction | None) -> None:
-        self.av, self.rate = av, rate or Fraction(25)
-        self.video, self.lines = video, lines
-        self.partial = video.with_name(f".{video.stem}.partial{video.suffix}")
-        self.partial_lines = lines.with_name(f".{lines.name}.partial")
-        self.stream: Any = None
-
-    def __enter__(self) -> "_Outputs":
-        try:
-            self.video.parent.mkdir(parents=True, exist_ok=True)
-            self.text = self.partial_lines.open("w")
-        except OSError as error:
-            raise SpinetError(f"could not write {self.lines}: {error.strerror}") from None
-        return self
-
-    def write(self, picture: Image.Image, entry: dict[str, Any]) -> None:
-        if self.stream is None:
-            self.container = self.av.open(str(self.partial), "w")
-            codec = "libx264" if "libx264" in self.av.codecs_available else "mpeg4"
-            self.stream = self.container.add_stream(codec, rate=self.rate)
+    def write(image: Image.Image, entry: dict[str, Any]) -> None:
+        nonlocal container, stream
+        if stream is None:
+            container = av.open(str(partial), "w")
+            stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=rate or 25)
             # Most players support yuv420p only, whose colours are halved in both directions: sides must be even.
-            self.size = (max(picture.width // 2 * 2, 2), max(picture.height // 2 * 2, 2))
-            self.stream.width, self.stream.height = self.size
-            self.stream.pix_fmt = "yuv420p"
-        frame = self.av.VideoFrame.from_image(picture.crop((0, 0, *self.size)))
-        self.container.mux(self.stream.encode(frame))
-        self.text.write(json.dumps(entry) + "\n")
+            stream.width, stream.height = (max(side // 2 * 2, 2) for side in image.size)
+            stream.pix_fmt = "yuv420p"
+        frame = av.VideoFrame.from_image(image.crop((0, 0, stream.width, stream.height)))
+        container.mux(stream.encode(frame))
+        text.write(json.dumps(entry) + "\n")
 
-    def __exit__(self, *_: object) -> None:
-        self.text.close()
-        self.partial_lines.replace(self.lines)
-        if self.stream is not None:
-            self.container.mux(self.stream.encode())
-            self.container.close()
-            self.partial.replace(self.video)
+    try:
+        video.parent.mkdir(parents=True, exist_ok=True)
+        text = partial_lines.open("w")
+    except OSError as error:
+        raise SpinetError(f"could not write {lines}: {error.strerror}") from None
+    try:
+        yield write
+    finally:
+        text.close()
+        partial_lines.replace(lines)
+        if stream is not None:
+            container.mux(stream.encode())
+            container.close()
+            partial.replace(video)
