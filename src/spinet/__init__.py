@@ -8,37 +8,49 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spinet.api import evaluate, train
-    from spinet.arch.block_spec import EXPANSION, BlockSpec
-    from spinet.arch.catalog import Architecture, load_architecture, load_network
-    from spinet.arch.cost import BLOCK_COSTS
-    from spinet.arch.genotype import Genotype
-    from spinet.arch.head_cost import model_cost
-    from spinet.arch.scaling import Scaling
-    from spinet.data.class_data import ClassDataset
-    from spinet.data.coco import CocoDataset
-    from spinet.data.demo import make_demo_dataset
-    from spinet.data.images import read_image
-    from spinet.deploy.export import export
-    from spinet.engine.checkpoint import load_backbone, load_classifier, load_detector, load_model
-    from spinet.engine.config import TrainConfig
-    from spinet.errors import SpinetError
-    from spinet.models.backbone import BLOCKS, SpineNet
-    from spinet.models.classifier import Classifier
-    from spinet.models.drop_in import TorchvisionBackbone
-    from spinet.models.factory import create_backbone, create_classifier, create_rcnn, create_retinanet
-    from spinet.models.rcnn import RCNN
-    from spinet.models.retinanet import RetinaNet
-    from spinet.nas.api import search
-    from spinet.predict.crops import crop_boxes
-    from spinet.predict.open import load
-    from spinet.predict.predictor import Predictor
-    from spinet.predict.results import ClassResult, DetectionResult
-    from spinet.recipes import load_recipe
+    from spinet.api import evaluate as evaluate
+    from spinet.api import train as train
+    from spinet.arch.block_spec import EXPANSION as EXPANSION
+    from spinet.arch.block_spec import BlockSpec as BlockSpec
+    from spinet.arch.catalog import Architecture as Architecture
+    from spinet.arch.catalog import load_architecture as load_architecture
+    from spinet.arch.catalog import load_network as load_network
+    from spinet.arch.cost import BLOCK_COSTS as BLOCK_COSTS
+    from spinet.arch.genotype import Genotype as Genotype
+    from spinet.arch.head_cost import model_cost as model_cost
+    from spinet.arch.scaling import Scaling as Scaling
+    from spinet.data.class_data import ClassDataset as ClassDataset
+    from spinet.data.coco import CocoDataset as CocoDataset
+    from spinet.data.demo import make_demo_dataset as make_demo_dataset
+    from spinet.data.images import read_image as read_image
+    from spinet.deploy.export import export as export
+    from spinet.engine.checkpoint import load_backbone as load_backbone
+    from spinet.engine.checkpoint import load_classifier as load_classifier
+    from spinet.engine.checkpoint import load_detector as load_detector
+    from spinet.engine.checkpoint import load_model as load_model
+    from spinet.engine.config import TrainConfig as TrainConfig
+    from spinet.errors import SpinetError as SpinetError
+    from spinet.models.backbone import BLOCKS as BLOCKS
+    from spinet.models.backbone import SpineNet as SpineNet
+    from spinet.models.classifier import Classifier as Classifier
+    from spinet.models.drop_in import TorchvisionBackbone as TorchvisionBackbone
+    from spinet.models.factory import create_backbone as create_backbone
+    from spinet.models.factory import create_classifier as create_classifier
+    from spinet.models.factory import create_rcnn as create_rcnn
+    from spinet.models.factory import create_retinanet as create_retinanet
+    from spinet.models.rcnn import RCNN as RCNN
+    from spinet.models.retinanet import RetinaNet as RetinaNet
+    from spinet.nas.api import search as search
+    from spinet.predict.crops import crop_boxes as crop_boxes
+    from spinet.predict.open import load as load
+    from spinet.predict.predictor import Predictor as Predictor
+    from spinet.predict.results import ClassResult as ClassResult
+    from spinet.predict.results import DetectionResult as DetectionResult
+    from spinet.recipes import load_recipe as load_recipe
 
 _HOMES = {
     "api": ("evaluate", "train"),
-    "arch.block_spec": ("EXPANSION", "BlockSpec"),
+    "arch.block_spec": ("BlockSpec", "EXPANSION"),
     "arch.catalog": ("Architecture", "load_architecture", "load_network"),
     "arch.cost": ("BLOCK_COSTS",),
     "arch.genotype": ("Genotype",),
@@ -48,9 +60,9 @@ _HOMES = {
     "data.coco": ("CocoDataset",),
     "data.demo": ("make_demo_dataset",),
     "data.images": ("read_image",),
+    "deploy.export": ("export",),
     "engine.checkpoint": ("load_backbone", "load_classifier", "load_detector", "load_model"),
     "engine.config": ("TrainConfig",),
-    "deploy.export": ("export",),
     "errors": ("SpinetError",),
     "models.backbone": ("BLOCKS", "SpineNet"),
     "models.classifier": ("Classifier",),
@@ -72,47 +84,7 @@ try:
 except PackageNotFoundError:  # used from a source folder that was never installed
     __version__ = "0+unknown"
 
-__all__ = [
-    "BLOCKS",
-    "BLOCK_COSTS",
-    "EXPANSION",
-    "RCNN",
-    "Architecture",
-    "BlockSpec",
-    "ClassDataset",
-    "ClassResult",
-    "Classifier",
-    "CocoDataset",
-    "DetectionResult",
-    "Genotype",
-    "Predictor",
-    "RetinaNet",
-    "Scaling",
-    "SpineNet",
-    "SpinetError",
-    "TorchvisionBackbone",
-    "TrainConfig",
-    "create_backbone",
-    "create_classifier",
-    "create_rcnn",
-    "create_retinanet",
-    "crop_boxes",
-    "evaluate",
-    "export",
-    "load",
-    "load_architecture",
-    "load_backbone",
-    "load_classifier",
-    "load_detector",
-    "load_model",
-    "load_network",
-    "load_recipe",
-    "make_demo_dataset",
-    "model_cost",
-    "read_image",
-    "search",
-    "train",
-]
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:

@@ -174,9 +174,10 @@ def test_a_second_model_is_asked_about_the_same_photo_and_the_first_not_again(mo
     assert isinstance(both, Visit)
     assert both.answers["a.safetensors"] is alone.answers["a.safetensors"]
     shown = view(models, ("a.safetensors", "b.safetensors"), both, 0.3)
-    assert len(shown.pictures) == len(shown.tables) == 2
-    assert "ant" in shown.tables[1]
-    assert "%" in shown.tables[1]
+    assert len(shown.sides) == 2
+    _, _, table = shown.sides[1]
+    assert "ant" in table
+    assert "%" in table
 
 
 def test_another_photo_forgets_the_answers_about_the_last(models, tmp_path):

@@ -15,9 +15,6 @@ from spinet.engine.build import ModelInfo
 from spinet.predict.results import ClassResult
 from spinet.predict.visualize import class_colour
 
-# Box heads of R-CNNs have one more class, the background.
-_BACKGROUND = ("faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn")
-
 
 def note(text: str) -> str:
     """Return a quiet line."""
@@ -57,14 +54,10 @@ def answer_table(answer: Answer, threshold: float) -> str:
     result = answer.above(threshold)
     objects = zip(result.labels.tolist(), result.class_names, result.scores.tolist(), boxes, strict=True)
     rows = [
-        (_class_cell(label, name), f"{score:.2f}", *(f"{value:,.0f}" for value in _xywh(box)))
-        for label, name, score, box in objects
+        (_class_cell(label, name), f"{score:.2f}", *(f"{value:,.0f}" for value in (x, y, right - x, bottom - y)))
+        for label, name, score, (x, y, right, bottom) in objects
     ]
     return _table(("class", "score", "x", "y", "width", "height"), rows) if rows else ""
-
-
-def _xywh(box: Sequence[float]) -> tuple[float, float, float, float]:
-    return box[0], box[1], box[2] - box[0], box[3] - box[1]
 
 
 def _class_cell(label: int, name: str) -> str:
@@ -119,10 +112,10 @@ def cost_table(model: AppModel) -> str:
     all_parts = total(cost for _, cost in rows)
     most = max(cost.multiply_adds for _, cost in rows) or 1
     cells = [
-        (escape(name), f"{cost.parameters:,}", _millions(cost.multiply_adds), _bar(cost.multiply_adds / most))
+        (escape(name), f"{cost.parameters:,}", f"{cost.multiply_adds / 1e6:,.2f}", _bar(cost.multiply_adds / most))
         for name, cost in rows
     ]
-    cells.append(("all", f"{all_parts.parameters:,}", _millions(all_parts.multiply_adds), ""))
+    cells.append(("all", f"{all_parts.parameters:,}", f"{all_parts.multiply_adds / 1e6:,.2f}", ""))
     line = f"one image of {info.image_size} x {info.image_size} pixels; MACs: multiply-adds, FLOPs in the paper"
     if model.predictor.input_shape != (info.image_size, info.image_size):
         line += f"; this file takes {model.predictor.input_size} pixels, which costs less"
@@ -144,14 +137,17 @@ def cost_rows(info: ModelInfo) -> list[tuple[str, Cost]]:
     """
     architecture = info.architecture
     assert isinstance(architecture, Architecture)
-    parts = model_parts(architecture, info.image_size, info.model.head, _counted_classes(info), _anchors(info))
-    rows = [("first convolution", _sum(parts, "stem"))]
+    # Box heads of R-CNNs have one more class, the background.
+    classes = len(info.class_names) + info.model.head.endswith("rcnn")
+    anchors = info.model.octaves * len(info.model.aspect_ratios)
+    parts = model_parts(architecture, info.image_size, info.model.head, classes, anchors)
+    rows = [("first convolution", total(part.cost for part in parts if part.kind == "stem"))]
     for index, block in enumerate(architecture.genotype.all_blocks):
         costs = [part.cost for part in parts if part.index == index and part.kind in ("block", "connection")]
         if costs:
             level = f"P{block.level}" if block.endpoint else f"L{block.level}"
             rows.append((f"{index} {block.kind} {level}", total(costs)))
-    rows.append(("endpoints", _sum(parts, "endpoint")))
+    rows.append(("endpoints", total(part.cost for part in parts if part.kind == "endpoint")))
     return rows + [(part.name, _for_own_proposals(part, info)) for part in parts if part.kind == "head"]
 
 
@@ -160,19 +156,3 @@ def _for_own_proposals(part: Part, info: ModelInfo) -> Cost:
     if not part.name.startswith("box head"):
         return part.cost
     return Cost(part.cost.parameters, part.cost.multiply_adds * info.model.proposals // PROPOSALS)
-
-
-def _sum(parts: Iterable[Part], kind: str) -> Cost:
-    return total(part.cost for part in parts if part.kind == kind)
-
-
-def _counted_classes(info: ModelInfo) -> int:
-    return len(info.class_names) + (info.model.head in _BACKGROUND)
-
-
-def _anchors(info: ModelInfo) -> int | None:
-    return None if info.model.head == "classifier" else info.model.octaves * len(info.model.aspect_ratios)
-
-
-def _millions(count: int) -> str:
-    return f"{count / 1e6:,.2f}"

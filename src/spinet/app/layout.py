@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from PIL import Image
@@ -17,79 +18,52 @@ SIDES = 2  # models side by side
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of the page that change."""
+    """The parts of the page that change.
+
+    Attributes:
+        names: the two choices of a model.
+        shown: what a prediction or a new threshold changes: `line`, and column, heading, image and table of each side.
+        described: what another choice of models changes, whatever the image.
+    """
 
     file: Any
     examples: Any
-    first: Any
-    second: Any
     threshold: Any
     line: Any
-    columns: tuple[Any, ...]
-    headings: tuple[Any, ...]
-    pictures: tuple[Any, ...]
-    tables: tuple[Any, ...]
-    about: Any
-    drawing: Any
-    costs: Any
+    pictures: list[Any]
+    names: list[Any]
+    shown: list[Any]
+    described: list[Any]
     path: Any
     session: Any
 
-    @property
-    def names(self) -> list[Any]:
-        """The two choices of a model."""
-        return [self.first, self.second]
 
-    @property
-    def shown(self) -> list[Any]:
-        """What a prediction or a new threshold changes."""
-        return [self.line, *self.columns, *self.headings, *self.pictures, *self.tables]
+def describe(models: Models, names: Sequence[str | None]) -> tuple[str, str, str, bool]:
+    """Describe models, draw them, list their costs, and say whether one of them has a threshold.
 
-    @property
-    def described(self) -> list[Any]:
-        """What another choice of models changes, whatever the image."""
-        return [self.about, self.drawing, self.costs, self.threshold]
-
-
-@dataclass(frozen=True)
-class Described:
-    """What the page says about models; `detectors`: whether one of them has a threshold."""
-
-    about: str
-    drawing: str
-    costs: str
-    detectors: bool
-
-
-def describe(models: Models, names: Sequence[str | None]) -> Described:
-    """Describe models, their graphs and costs; a model that cannot be opened becomes an error message."""
+    A model that cannot be opened becomes an error message.
+    """
     try:
         picked = chosen(models, names)
     except SpinetError as error:
-        return Described(alert(str(error)), "", "", True)
-    return Described(
-        "".join(map(model_line, picked)),
-        drawing(picked),
-        cost_tables(picked),
-        any(not model.predictor.is_classifier for model in picked),
-    )
+        return alert(str(error)), "", "", True
+    detectors = any(not model.predictor.is_classifier for model in picked)
+    return "".join(map(model_line, picked)), drawing(picked), cost_tables(picked), detectors
 
 
 def create_parts(gr: Any, models: Models, thumbnails: Sequence[Image.Image]) -> Parts:
     """Create all parts of the page in the open `Blocks`."""
     first, several = models.names[0], len(models.names) > 1
-    described = describe(models, [first, None])
+    description, graph, costs, detectors = describe(models, [first, None])
     gr.Markdown("# Spinet")
-    about = gr.HTML(described.about)
+    about = gr.HTML(description)
     with gr.Row(visible=several):
         one = gr.Dropdown(models.names, value=first, label="Model", filterable=False)
         other = gr.Dropdown([NOTHING, *models.names], value=NOTHING, label="Compare with", filterable=False)
     with gr.Tab("Image"), gr.Row():
         with gr.Column(scale=1, min_width=280):
             file = gr.File(label="Image", file_types=["image"], height=150)
-            threshold = gr.Slider(
-                LOWEST_SCORE, 0.95, value=0.3, step=0.01, label="Score threshold", visible=described.detectors
-            )
+            threshold = gr.Slider(LOWEST_SCORE, 0.95, 0.3, step=0.01, label="Score threshold", visible=detectors)
             shelf = gr.Dataset(
                 components=[gr.Image(visible=False, type="pil", format="jpeg")],
                 samples=[[picture] for picture in thumbnails],
@@ -100,27 +74,22 @@ def create_parts(gr: Any, models: Models, thumbnails: Sequence[Image.Image]) -> 
         with gr.Column(scale=3, min_width=280):
             line = gr.HTML(INVITATION)
             with gr.Row():
-                columns, headings, pictures, tables = zip(*(_side(gr, side) for side in range(SIDES)), strict=True)
+                sides = [_side(gr, side) for side in range(SIDES)]
     with gr.Tab("Architecture"):
-        graph = gr.HTML(described.drawing)
+        drawn = gr.HTML(graph)
     with gr.Tab("Cost"):
-        costs = gr.HTML(described.costs)
+        cost = gr.HTML(costs)
     return Parts(
-        file,
-        shelf,
-        one,
-        other,
-        threshold,
-        line,
-        columns,
-        headings,
-        pictures,
-        tables,
-        about,
-        graph,
-        costs,
-        gr.State(None),
-        gr.State(None, time_to_live=HOUR),
+        file=file,
+        examples=shelf,
+        threshold=threshold,
+        line=line,
+        pictures=[picture for _, _, picture, _ in sides],
+        names=[one, other],
+        shown=[line, *chain.from_iterable(sides)],
+        described=[about, drawn, cost, threshold],
+        path=gr.State(None),
+        session=gr.State(None, time_to_live=HOUR),
     )
 
 

@@ -1,6 +1,7 @@
 """The page: an image, the predictions of models, their graphs and costs, by Gradio and without external requests."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ def _connect(gr: Any, models: Models, parts: Parts, examples: Sequence[Path]) ->
         return _shown(gr, view(models, (one, other), session, threshold))
 
     def about(one: str, other: str) -> list[Any]:
-        described = describe(models, (one, other))
-        return [described.about, described.drawing, described.costs, gr.update(visible=described.detectors)]
+        *texts, detectors = describe(models, (one, other))
+        return [*texts, gr.update(visible=detectors)]
 
     # One progress indicator above, and one on each image, instead of one on everything that will change.
     running: dict[str, Any] = {**_RUNNING, "show_progress_on": [parts.line, *parts.pictures]}
@@ -117,15 +118,9 @@ def _connect(gr: Any, models: Models, parts: Parts, examples: Sequence[Path]) ->
 
 def _shown(gr: Any, new: PageView) -> list[Any]:
     """Return the new values of the parts that change."""
-    missing = SIDES - len(new.pictures)
-    columns = [gr.update(visible=side < len(new.pictures)) for side in range(SIDES)]
-    return [
-        new.line,
-        *columns,
-        *[*new.headings, *[""] * missing],
-        *[*new.pictures, *[None] * missing],
-        *[*new.tables, *[""] * missing],
-    ]
+    shown = [[gr.update(visible=True), *side] for side in new.sides]
+    hidden = [[gr.update(visible=False), "", None, ""] for _ in range(len(new.sides), SIDES)]
+    return [new.line, *chain(*shown, *hidden)]
 
 
 def _thumbnail(path: Path) -> Image.Image | None:

@@ -1,7 +1,7 @@
 """What happens on the page: a new image, another model, another threshold; plain values in and out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -28,9 +28,7 @@ class PageView:
     """What the page shows: a line about the image, and for each model a heading, a visualization and a table."""
 
     line: str
-    headings: tuple[str, ...] = ()
-    pictures: tuple[Image.Image | None, ...] = ()
-    tables: tuple[str, ...] = ()
+    sides: tuple[tuple[str, Image.Image, str], ...] = ()
 
 
 def distinct(names: Sequence[str | None]) -> list[str]:
@@ -59,25 +57,21 @@ def look(models: Models, names: Sequence[str | None], path: Path | None, session
     if path is None:
         return INVITATION
     try:
-        if session is None or session.photo.path != path:
-            session = None
-        known = session.answers if session else {}
+        known = session.answers if session and session.photo.path == path else {}
         missing = [model for model in chosen(models, names) if model.name not in known]
-        if session is not None and not missing:
+        if session and known and not missing:
             return session
         photo, image = open_photo(path)
-        answers = {model.name: ask(model, photo, image) for model in missing}
-        return replace(session, answers=known | answers) if session else Visit(photo, answers)
+        return Visit(photo, known | {model.name: ask(model, photo, image) for model in missing})
     except SpinetError as error:
         return alert(str(error))
 
 
 def view(models: Models, names: Sequence[str | None], session: Visit, threshold: float) -> PageView:
     """Draw the predictions; no model is run."""
-    pairs = [(model, session.answers[model.name]) for model in chosen(models, names)]
-    return PageView(
-        photo_line(session.photo),
-        tuple(answer_heading(model, answer, threshold) for model, answer in pairs),
-        tuple(draw_answer(session.photo, answer, threshold) for _, answer in pairs),
-        tuple(answer_table(answer, threshold) for _, answer in pairs),
-    )
+    sides = []
+    for model in chosen(models, names):
+        answer = session.answers[model.name]
+        image = draw_answer(session.photo, answer, threshold)
+        sides.append((answer_heading(model, answer, threshold), image, answer_table(answer, threshold)))
+    return PageView(photo_line(session.photo), tuple(sides))
