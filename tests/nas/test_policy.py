@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_spaces import EVERY_PHASE, SMALL, TINY, Search, done, every_point, trial_of
 
-from spinet.nas.policy import create_policy
+from spinet.nas.policy import Policy
 from spinet.nas.settings import STRATEGIES, PolicySettings
 from spinet.nas.spaces import SPACES
 from spinet.nas.strategies import create_strategy
@@ -21,7 +21,7 @@ POLICIES = [name for name, settings in STRATEGIES.items() if isinstance(settings
 
 def learned(space, network, trials=80, **settings):
     """A policy after some updates by rewards that prefer high options, far from uniform."""
-    policy = create_policy(space, PolicySettings("test", network, **{"lr": 0.05, "max_staleness": 99, **settings}))
+    policy = Policy(space, PolicySettings("test", network, **{"lr": 0.05, "max_staleness": 99, **settings}))
     Search(policy).go(trials)
     return policy
 
@@ -61,7 +61,7 @@ def test_the_chi_square_test_would_notice_equal_weights_in_the_ordering():
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_before_any_reward_every_point_has_the_same_probability(network):
-    policy = create_policy(SMALL, PolicySettings("test", network))
+    policy = Policy(SMALL, PolicySettings("test", network))
 
     log_probs, _ = policy.log_probs(every_point(SMALL)[::16])
 
@@ -77,7 +77,7 @@ def test_probabilities_of_all_points_sum_to_one_before_and_after_updates(space, 
     assert len(set(points)) == space.size()
 
     with torch.enable_grad():
-        policies = create_policy(space, PolicySettings("test", network)), learned(space, network)
+        policies = Policy(space, PolicySettings("test", network)), learned(space, network)
     before, after = (policy.log_probs(points)[0].sum(1).double().exp() for policy in policies)
 
     assert before.sum() == pytest.approx(1, abs=1e-5)
@@ -101,7 +101,7 @@ def test_proposals_note_the_probabilities_and_the_entropy_that_learning_computes
 
 
 def test_the_first_entropy_is_that_of_the_uniform_distribution_over_every_decision():
-    policy = create_policy(TINY, PolicySettings("test"))
+    policy = Policy(TINY, PolicySettings("test"))
 
     total = [policy.ask(ask_random(0, number)).notes["entropy"] for number in range(200)]
 
@@ -124,7 +124,7 @@ def test_notes_are_small_and_survive_the_journal_to_the_bit():
 @pytest.mark.parametrize("network", NETWORKS)
 def test_masked_options_are_never_drawn_however_much_the_network_wants_them(network):
     space = SPACES["spinenet49"]
-    policy = create_policy(space, PolicySettings("test", network))
+    policy = Policy(space, PolicySettings("test", network))
     with torch.no_grad():
         if network == "lstm":
             for head in policy.network.heads.values():
@@ -214,7 +214,7 @@ def parameters(policy):
 
 
 def test_failures_teach_nothing():
-    policy = create_policy(SMALL, PolicySettings("test", batch=2))
+    policy = Policy(SMALL, PolicySettings("test", batch=2))
     first = parameters(policy)
 
     for number in range(20):
@@ -225,7 +225,7 @@ def test_failures_teach_nothing():
 
 
 def test_equal_rewards_teach_nothing_but_entropy():
-    policy = create_policy(SMALL, PolicySettings("test", batch=5, entropy=0.0))
+    policy = Policy(SMALL, PolicySettings("test", batch=5, entropy=0.0))
     first = parameters(policy)
 
     for number in range(20):
@@ -238,7 +238,7 @@ def test_equal_rewards_teach_nothing_but_entropy():
 @pytest.mark.parametrize(("max_staleness", "learns"), [(0, False), (1, True)])
 def test_trials_that_are_too_old_are_left_out(max_staleness, learns):
     settings = PolicySettings("test", "factored", batch=2, max_staleness=max_staleness)
-    policy = create_policy(SMALL, settings)
+    policy = Policy(SMALL, settings)
     early = [policy.ask(ask_random(0, number)) for number in range(4)]
     trials = [trial_of(number, each.choices, notes=each.notes) for number, each in enumerate(early)]
     for number in (0, 1):
@@ -254,7 +254,7 @@ def test_trials_that_are_too_old_are_left_out(max_staleness, learns):
 
 def test_the_moving_baseline_follows_the_rewards():
     settings = PolicySettings("test", "factored", batch=4, entropy=0.0, advantage="moving", baseline_decay=0.5)
-    policy = create_policy(SMALL, settings)
+    policy = Policy(SMALL, settings)
     gains = []
     for number, reward in enumerate([1.0, 3.0, 3.0]):
         proposal = policy.ask(ask_random(0, number))
@@ -280,7 +280,7 @@ def test_it_neither_reads_nor_moves_the_global_generators(network):
 
 
 def test_seeds_give_different_first_weights_and_the_same_uniform_start():
-    one, two = (create_policy(SMALL, PolicySettings("test", seed=seed)) for seed in (0, 1))
+    one, two = (Policy(SMALL, PolicySettings("test", seed=seed)) for seed in (0, 1))
 
     assert not torch.equal(parameters(one), parameters(two))
     assert one.ask(ask_random(0, 0)) == two.ask(ask_random(0, 0))

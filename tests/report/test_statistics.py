@@ -52,17 +52,17 @@ def test_precision_counts_who_is_among_the_best_of_both():
     cheap, dear = list(range(20)), list(range(20))
     dear[19], dear[0] = dear[0], dear[19]  # the best by the cheap measure is the worst in truth
 
-    assert precision_at_top(cheap, dear, share=0.1) == 0.5
-    assert precision_at_top(cheap, cheap, share=0.1) == 1.0
+    assert precision_at_top(cheap, dear, fraction=0.1) == 0.5
+    assert precision_at_top(cheap, cheap, fraction=0.1) == 1.0
 
 
 def test_precision_of_a_constant_is_that_of_chance():
-    assert precision_at_top([0.0] * 50, range(50), share=0.1) == pytest.approx(0.1)
+    assert precision_at_top([0.0] * 50, range(50), fraction=0.1) == pytest.approx(0.1)
 
 
 def test_precision_breaks_ties_fairly():
     # One of the three tied ones is taken; two of them are among the dear top two.
-    assert precision_at_top([1, 2, 2, 2], [1, 2, 3, 4], share=0.25) == pytest.approx(1 / 3)
+    assert precision_at_top([1, 2, 2, 2], [1, 2, 3, 4], fraction=0.25) == pytest.approx(1 / 3)
 
 
 def test_regret_is_the_mean_over_those_that_tie_for_the_best():

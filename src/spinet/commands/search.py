@@ -29,14 +29,14 @@ def search_command(args: list[str]) -> None:
     from spinet.nas.spaces import SPACES
 
     if args and args[0] in _VIEWS:
-        _VIEWS[args[0]](args[1:])
+        tyro.cli(_VIEWS[args[0]][0], args=args[1:], prog=f"spinet search {args[0]}")
         return
     if not args or args[0].startswith("-"):
         say("usage: spinet search SPACE --data.root DIR --run RUN [options]\n")
         say("SPACE is one of these names, or the .json file of a space; for its options: spinet search SPACE --help.\n")
         say("\n".join(f"  {space.name:20}{space.size():.3g} choices; {space.source}" for space in SPACES.values()))
         say("\nCommands for a running or finished search:\n")
-        say("\n".join(f"  spinet search {name:10}{command.__doc__}" for name, command in _VIEWS.items()))
+        say("\n".join(f"  spinet search {name:10}{summary}" for name, (_, summary) in _VIEWS.items()))
         if not {"-h", "--help"} & set(args):
             raise SystemExit(2)
         return
@@ -121,8 +121,8 @@ def _search(name: str, options: _Options) -> None:
         evaluate = _with_latency(evaluate, space, options.latency_table)
     machine = (options.workers, options.timeout, gpus, options.threads, options.ray_address)
     with create_executor(executor, *machine) as workers:
-        each = f", {options.threads} CPU threads each" if gpus else ""
-        say(f"workers: {workers.workers} ({workers.name}), on {workers.device}{each}")
+        threads = f", {options.threads} CPU threads each" if gpus else ""
+        say(f"workers: {workers.workers} ({workers.name}), on {workers.device}{threads}")
         result = run_search(config, options.run, create_strategy(settings, space), evaluate, workers)
     say(f"{result.ended} after {result.finished} trials")
     if result.best_trial:
@@ -147,7 +147,7 @@ def _settings(options: _Options, proxy: "Proxy") -> "StrategySettings":
 
     settings, halving = strategy_settings(options.strategy, options.seed), options.halving
     if halving and len(proxy.rungs) < 2:
-        more = ", ".join(f"{each.name} {len(each.rungs)}" for each in PROXIES.values() if len(each.rungs) > 1)
+        more = ", ".join(f"{name} {len(other.rungs)}" for name, other in PROXIES.items() if len(other.rungs) > 1)
         raise SpinetError(
             f"halving {halving} needs a proxy with more than one rung, and {proxy.name} has only one; use one of "
             f"{more}, or add to the rungs of a proxy's .json file"
@@ -175,92 +175,72 @@ def _with_latency(evaluate: "Evaluate", space: "Space", path: Path) -> "Evaluate
     return WithLatency(evaluate, table, space.scaling)
 
 
-def _status(args: list[str]) -> None:
-    """Progress and best trial."""
+def _status(run: _Run, json_: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
+    """Print the progress of a search, which may be running.
 
-    def command(run: _Run, json_: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
-        """Print the progress of a search, which may be running.
+    Args:
+        run: Folder of the search.
+        json_: Print JSON.
+    """
+    from spinet.nas.status import status_text, summary
 
-        Args:
-            run: Folder of the search.
-            json_: Print JSON.
-        """
-        from spinet.nas.status import status_text, summary
-
-        numbers = summary(run)
-        if json_:
-            sys.stdout.write(json.dumps(numbers) + "\n")
-        else:
-            say(status_text(numbers))
-
-    tyro.cli(command, args=args, prog="spinet search status")
+    numbers = summary(run)
+    if json_:
+        sys.stdout.write(json.dumps(numbers) + "\n")
+    else:
+        say(status_text(numbers))
 
 
-def _report(args: list[str]) -> None:
-    """HTML report: rewards, fronts, drawings."""
+def _report(run: _Run, out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None) -> None:
+    """Write the report of a search, which may be running, as one self-contained HTML page.
 
-    def command(run: _Run, out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None) -> None:
-        """Write the report of a search, which may be running, as one self-contained HTML page.
+    Args:
+        run: Folder of the search.
+        out: Output file; RUN/report.html by default.
+    """
+    from spinet.report.report import write_report
 
-        Args:
-            run: Folder of the search.
-            out: Output file; RUN/report.html by default.
-        """
-        from spinet.report.report import write_report
-
-        say(str(write_report(run, out)))
-
-    tyro.cli(command, args=args, prog="spinet search report")
+    say(str(write_report(run, out)))
 
 
-def _export(args: list[str]) -> None:
-    """Trials as an Optuna study."""
+def _export(run: _Run, optuna: str, name: str | None = None) -> None:
+    """Write the trials of a search into an Optuna storage, for example for optuna-dashboard.
 
-    def command(run: _Run, optuna: str, name: str | None = None) -> None:
-        """Write the trials of a search into an Optuna storage, for example for optuna-dashboard.
+    Args:
+        run: Folder of the search.
+        optuna: Storage, such as sqlite:///search.db.
+        name: Name of the study; that of the folder by default.
+    """
+    from spinet.report.optuna_export import export_optuna
 
-        Args:
-            run: Folder of the search.
-            optuna: Storage, such as sqlite:///search.db.
-            name: Name of the study; that of the folder by default.
-        """
-        from spinet.report.optuna_export import export_optuna
-
-        say(f"{export_optuna(run, optuna, name)} trials in {optuna}")
-
-    tyro.cli(command, args=args, prog="spinet search export")
+    say(f"{export_optuna(run, optuna, name)} trials in {optuna}")
 
 
-def _latency(args: list[str]) -> None:
-    """Latency of a space's parts on this machine."""
+def _latency(
+    space: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SPACE")],
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    image_size: int = 640,
+    device: str = "cpu",
+    scaling: str = "",
+) -> None:
+    """Measure every block, connection and endpoint of a space, and the head, for a constraint on latency.
 
-    def command(
-        space: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SPACE")],
-        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
-        image_size: int = 640,
-        device: str = "cpu",
-        scaling: str = "",
-    ) -> None:
-        """Measure every block, connection and endpoint of a space, and the head, for a constraint on latency.
+    Args:
+        space: Name or .json file of the space.
+        out: Table to write (JSON).
+        image_size: Side of the image, pixels.
+        device: `cpu`, `cuda` ...
+        scaling: Architecture whose scaling the networks will have; by default that of the space.
+    """
+    from spinet.nas.latency import measure_latency
 
-        Args:
-            space: Name or .json file of the space.
-            out: Table to write (JSON).
-            image_size: Side of the image, pixels.
-            device: `cpu`, `cuda` ...
-            scaling: Architecture whose scaling the networks will have; by default that of the space.
-        """
-        from spinet.nas.latency import measure_latency
-
-        table = measure_latency(_space(space, scaling, None), out, image_size=image_size, device=device)
-        say(f"{len(table.milliseconds)} parts on {table.device}: {out}")
-
-    tyro.cli(command, args=args, prog="spinet search latency")
+    table = measure_latency(_space(space, scaling, None), out, image_size=image_size, device=device)
+    say(f"{len(table.milliseconds)} parts on {table.device}: {out}")
 
 
-_VIEWS: dict[str, Callable[[list[str]], None]] = {
-    "status": _status,
-    "report": _report,
-    "export": _export,
-    "latency": _latency,
+_VIEWS: dict[str, tuple[Callable[..., None], str]] = {
+    "status": (_status, "Progress and best trial."),
+    "report": (_report, "HTML report: rewards, fronts, drawings."),
+    "export": (_export, "Trials as an Optuna study."),
+    "latency": (_latency, "Latency of a space's parts on this machine."),
 }

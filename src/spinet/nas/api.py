@@ -65,7 +65,9 @@ def search(
     """
     space = space if isinstance(space, Space) else load_space(space)
     settings = strategy_settings(strategy, seed)
-    windows = default_constraints(space) if constraints is None else tuple(map(_constraint, constraints))
+    windows = default_constraints(space)
+    if constraints is not None:
+        windows = tuple(parse_constraint(window) if isinstance(window, str) else window for window in constraints)
     name = getattr(objective, "__qualname__", type(objective).__name__)
     config = SearchConfig(space, settings.to_dict(), {"name": name}, None, windows, seed, trials=trials)
     if workers > 1:
@@ -82,19 +84,14 @@ class _Evaluation:
     objective: Objective
     scaling: Scaling
 
-    def __call__(self, genotype: Genotype, *, rung: int, seed: int, accumulate: int) -> dict[str, Any]:
+    def __call__(self, genotype: Genotype, **_: int) -> dict[str, Any]:
         """Call the objective; rungs, seeds and split batches are for proxies."""
-        del rung, seed, accumulate
         try:
             return {"reward": float(self.objective(Architecture(genotype, self.scaling)))}
         except tuple(STATUS):
             raise
         except Exception as error:
             raise TrialError(f"{type(error).__name__}: {error}") from error
-
-
-def _constraint(constraint: str | Constraint) -> Constraint:
-    return constraint if isinstance(constraint, Constraint) else parse_constraint(constraint)
 
 
 def _check_pickles(objective: Objective) -> None:

@@ -17,35 +17,21 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """The settings of a search, as plain data.
-
-    Args:
-        space: to be searched.
-        strategy: settings of the strategy (JSON), with its `name`.
-        proxy: settings of the evaluation (JSON), with its `name`; None if they have none.
-        data: dataset folder.
-        constraints: limits of rung-0 proposals.
-        seed: of everything random.
-        replicates: times that a graph is trained at a rung; further trials of it are duplicates.
-        trials: number in all, duplicates included; may change on resuming.
-
-    Raises:
-        SpinetError: a number is out of range.
-    """
+    """The settings of a search, as plain data, validated on construction."""
 
     space: Space
-    strategy: Mapping[str, Any]
-    proxy: Mapping[str, Any] | None = None
-    data: str | None = None
-    constraints: tuple[Constraint, ...] = ()
-    seed: int = 0
-    replicates: int = 1
-    trials: int = 100
+    strategy: Mapping[str, Any]  # settings (JSON), with a `name`
+    proxy: Mapping[str, Any] | None = None  # settings of the evaluation (JSON), with a `name`
+    data: str | None = None  # dataset folder
+    constraints: tuple[Constraint, ...] = ()  # limits of rung-0 proposals
+    seed: int = 0  # of everything random
+    replicates: int = 1  # times that a graph is trained at a rung; further trials of it are duplicates
+    trials: int = 100  # in all, duplicates included; may change on resuming
 
     def __post_init__(self) -> None:
-        for name, least in (("replicates", 1), ("trials", 1)):
-            if getattr(self, name) < least:
-                raise SpinetError(f"search: {name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("replicates", "trials"):
+            if getattr(self, name) < 1:
+                raise SpinetError(f"search: {name} must be at least 1, got {getattr(self, name)}")
 
     def header(self) -> Event:
         """Return the first line of the journal."""
@@ -71,19 +57,11 @@ def spinet_version() -> str:
 
 
 def check_header(path: Path, header: Event, config: SearchConfig) -> None:
-    """Raise unless the journal at `path`, whose first line is `header`, is of the search `config`.
-
-    Raises:
-        SpinetError: it is not; the sentence names what differs.
-    """
-    wanted = json.loads(json.dumps(config.header()))
-    for key, value in wanted.items():
-        before = header.get(key)
-        if before != value:
-            raise SpinetError(
-                f"{path} was written with {_difference(key, before, value)}: use another run folder, or the same "
-                "settings"
-            )
+    """Raise a SpinetError that names what differs, unless the journal with this header is of the search `config`."""
+    for key, value in json.loads(json.dumps(config.header())).items():
+        if header.get(key) != value:
+            difference = _difference(key, header.get(key), value)
+            raise SpinetError(f"{path} was written with {difference}: use another run folder, or the same settings")
 
 
 def _difference(key: str, before: Any, value: Any) -> str:

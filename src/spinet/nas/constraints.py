@@ -26,15 +26,9 @@ _UNITS = {"macs": "multiply-adds", "parameters": "parameters", "latency": "ms"}
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Milliseconds of every part of the networks of one space, on one device, as `spinet.nas.latency` measures them.
+    """Milliseconds of every part of the networks of one space, on one device, as `spinet.nas.latency` measures them."""
 
-    Args:
-        milliseconds: by `part_keys`.
-        image_size: side of the images.
-        device: what it was measured on.
-    """
-
-    milliseconds: dict[str, NonNegative]
+    milliseconds: dict[str, NonNegative]  # by `part_keys`
     image_size: Count
     device: str
 
@@ -42,11 +36,7 @@ class LatencyTable:
         check_fields("latency table", self)
 
     def latency(self, architecture: Architecture) -> float:
-        """Return the sum over all parts, ms.
-
-        Raises:
-            SpinetError: a part was not measured.
-        """
+        """Return the sum over all parts, ms."""
         try:
             return math.fsum(self.milliseconds[key] for key in part_keys(architecture))
         except KeyError as error:
@@ -61,18 +51,14 @@ class LatencyTable:
 
     @classmethod
     def load(cls, path: str | Path) -> "LatencyTable":
-        """Read what `spinet.nas.latency` wrote.
+        """Read what `spinet.nas.latency` wrote; raise a SpinetError for anything else."""
 
-        Raises:
-            SpinetError: the file is missing or not a latency table.
-        """
-        return read_json(Path(path), "latency table", cls._from_dict)
+        def build(data: Any) -> LatencyTable:
+            names = [field.name for field in fields(cls)]
+            check_keys("latency table", data, names, ("versions", "space"))
+            return cls(**{name: data[name] for name in names})
 
-    @classmethod
-    def _from_dict(cls, data: Any) -> "LatencyTable":
-        names = [each.name for each in fields(cls)]
-        check_keys("latency table", data, names, ("versions", "space"))
-        return cls(**{name: data[name] for name in names})
+        return read_json(Path(path), "latency table", build)
 
 
 def part_keys(architecture: Architecture) -> list[str]:
@@ -94,28 +80,15 @@ def part_keys(architecture: Architecture) -> list[str]:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A closed interval that a cost of the full-size network must lie in.
+    """A closed interval that a cost of the full-size network must lie in, validated on construction."""
 
-    Args:
-        measure: `"macs"` (multiply-adds, the paper's FLOPs), `"parameters"` or `"latency"` (ms).
-        low: lower limit.
-        high: upper limit.
-        image_size: side of the image.
-        head: of the detector.
-        num_classes: of the head.
-        table: for latency.
-
-    Raises:
-        SpinetError: the interval is empty, the measure unknown or the table missing.
-    """
-
-    measure: Measure
+    measure: Measure  # multiply-adds (the paper's FLOPs), parameters, or ms
     low: float
     high: float
     image_size: int = 640
     head: Head = "retinanet"
     num_classes: int = 91
-    table: LatencyTable | None = None
+    table: LatencyTable | None = None  # for latency
 
     def __post_init__(self) -> None:
         if self.measure not in get_args(Measure):
@@ -141,7 +114,7 @@ class Constraint:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for the journal; an open end is None, a table is given by its digest."""
-        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "table"}
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "table"}
         table = {"table": self.table.digest, "device": self.table.device} if self.table else {}
         return plain | {"high": self.high if math.isfinite(self.high) else None} | table
 
@@ -161,56 +134,45 @@ def constraint_text(plain: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class WithLatency:
-    """An evaluation that also records the predicted latency of the full-size network, as `latency_ms`.
-
-    Args:
-        evaluate: from a genotype to its reward.
-        table: of the space.
-        scaling: of the full-size networks.
-    """
+    """An evaluation that also records the predicted latency of the full-size network, as `latency_ms`."""
 
     evaluate: Evaluate
     table: LatencyTable
-    scaling: Scaling
+    scaling: Scaling  # of the full-size networks
 
     def __call__(self, genotype: Genotype, *, rung: int, seed: int, accumulate: int) -> dict[str, Any]:
-        """Evaluate a genotype; see `spinet.nas.evaluation.Evaluate`."""
+        """Evaluate a genotype; see `Evaluate`."""
         latency = self.table.latency(Architecture(genotype, self.scaling))
         return {**self.evaluate(genotype, rung=rung, seed=seed, accumulate=accumulate), "latency_ms": latency}
 
 
 class Draws:
-    """Counts which draws of one trial the constraints accept, for the error if there is none."""
+    """The draws of one trial, by their costs; `nothing` is the error if the constraints accept none."""
 
     def __init__(self, constraints: Sequence[Constraint]) -> None:
         self.constraints = constraints
         self.count = 0
-        self._accepted = [0] * len(constraints)
-        self._nearest: list[float | None] = [None] * len(constraints)
+        self._costs: list[list[float]] = [[] for _ in constraints]
 
     def accept(self, architecture: Architecture) -> bool:
         """Whether all constraints accept a draw; all are evaluated, so that each counts all draws."""
         self.count += 1
-        good = True
-        for index, constraint in enumerate(self.constraints):
-            value = constraint.value(architecture)
-            if constraint.accepts(value):
-                self._accepted[index] += 1
-            else:
-                good = False
-                nearest = self._nearest[index]
-                if nearest is None or _distance(constraint, value) < _distance(constraint, nearest):
-                    self._nearest[index] = value
-        return good
+        for constraint, costs in zip(self.constraints, self._costs, strict=True):
+            costs.append(constraint.value(architecture))
+        return all(
+            constraint.accepts(costs[-1]) for constraint, costs in zip(self.constraints, self._costs, strict=True)
+        )
 
     def nothing(self, trial: int) -> SpinetError:
         """Return the error for a trial without an accepted draw."""
-        reasons = "; ".join(
-            f"{constraint} accepted {accepted:,} of them ({accepted / self.count:.2%})"
-            + (f", the nearest other value was {nearest:g}" if nearest is not None else "")
-            for constraint, accepted, nearest in zip(self.constraints, self._accepted, self._nearest, strict=True)
-        )
-        return SpinetError(f"trial {trial}: the constraints rejected all of {self.count:,} draws: {reasons}")
+        reasons = []
+        for constraint, costs in zip(self.constraints, self._costs, strict=True):
+            others = [cost for cost in costs if not constraint.accepts(cost)]
+            accepted = len(costs) - len(others)
+            nearest = min(others, key=lambda cost: max(constraint.low - cost, cost - constraint.high), default=None)
+            reason = f"{constraint} accepted {accepted:,} of them ({accepted / self.count:.2%})"
+            reasons.append(reason + (f", the nearest other value was {nearest:g}" if others else ""))
+        return SpinetError(f"trial {trial}: the constraints rejected all of {self.count:,} draws: {'; '.join(reasons)}")
 
 
 def parse_constraint(text: str, table: Path | None = None, image_size: int | None = None) -> Constraint:
@@ -239,11 +201,9 @@ def parse_constraint(text: str, table: Path | None = None, image_size: int | Non
             f"constraint {text!r} is not MEASURE=LOW:HIGH with finite ends, such as macs=84.2e9:86e9; "
             "a missing end is open"
         ) from None
-    if measure not in get_args(Measure):
-        raise unknown_name("measure", measure, get_args(Measure))
-    found = LatencyTable.load(table) if table and measure == "latency" else None
-    size = image_size or (found.image_size if found else 640)
-    return Constraint(measure, *ends, image_size=size, table=found)  # type: ignore[arg-type]
+    latency = LatencyTable.load(table) if table and measure == "latency" else None
+    size = image_size or (latency.image_size if latency else 640)
+    return Constraint(measure, *ends, image_size=size, table=latency)  # type: ignore[arg-type]
 
 
 def default_constraints(space: Space) -> tuple[Constraint, ...]:
@@ -258,7 +218,3 @@ def default_constraints(space: Space) -> tuple[Constraint, ...]:
     published = Architecture(load_architecture("spinenet49").genotype, space.scaling)
     middle = model_cost(published, 640, "retinanet", 91).multiply_adds
     return (Constraint("macs", 0.99 * middle, 1.01 * middle),)
-
-
-def _distance(constraint: Constraint, value: float) -> float:
-    return max(constraint.low - value, value - constraint.high)

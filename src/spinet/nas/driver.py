@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from spinet.arch.catalog import Architecture
 from spinet.arch.genotype import Genotype
@@ -15,7 +16,7 @@ from spinet.nas.constraints import Draws
 from spinet.nas.evaluation import AttemptResult
 from spinet.nas.journal import Event, Journal, read_journal
 from spinet.nas.state import WINDOW, SearchState, replay
-from spinet.nas.trial import Proposal, Record, Strategy, ask_random, trial_seed
+from spinet.nas.trial import Proposal, Record, Status, Strategy, ask_random, trial_seed
 
 BEST = "best.json"
 
@@ -33,17 +34,7 @@ MAX_EQUAL_ERRORS = 5
 
 
 class Driver:
-    """The one writer of a run.
-
-    Args:
-        config: the settings of the search.
-        run: the run folder.
-        journal: that of the run, open; if it has lines, the search is resumed from them.
-        strategy: a fresh one; it learns what the journal holds.
-
-    Raises:
-        SpinetError: the journal is of another search, or corrupt.
-    """
+    """The one writer of a run. If its journal has lines, the search is resumed: a fresh strategy learns from them."""
 
     def __init__(self, config: SearchConfig, run: Path, journal: Journal, strategy: Strategy) -> None:
         self.config, self.run, self.journal, self.strategy = config, run, journal, strategy
@@ -68,12 +59,12 @@ class Driver:
     def next(self, workers: int, pause: Callable[[bool], object] = bool) -> Record | None:
         """Return a trial to train: an interrupted one, else a new one; None while there is none to begin.
 
-        Args:
-            workers: how many trials may run.
-            pause: called between two draws, and with True after a duplicate; it may raise.
+        `pause` is called between two draws, and with True after a duplicate; it may raise.
         """
         while not self._waiting:
-            if len(self.state.records) >= self.config.trials or self._is_full(workers):
+            duplicates = sum(record.duplicate_of is not None for record in self.state.open.values())
+            is_full = len(self.state.open) - duplicates >= workers or duplicates >= MAX_WAITING * workers
+            if is_full or len(self.state.records) >= self.config.trials:
                 return None
             record = self._ask(pause)
             if record.duplicate_of is None:
@@ -81,11 +72,6 @@ class Driver:
             self._settle()
             pause(True)
         return self._waiting.popleft()
-
-    def _is_full(self, workers: int) -> bool:
-        """Whether all workers have a trial, or too many duplicates wait for the outcome of one."""
-        waiting = sum(record.duplicate_of is not None for record in self.state.open.values())
-        return len(self.state.open) - waiting >= workers or waiting >= MAX_WAITING * workers
 
     def genotype(self, record: Record) -> Genotype:
         """Return the graph of a trial."""
@@ -100,9 +86,11 @@ class Driver:
             self._waiting.appendleft(record)
             return
         best = self.state.best
-        clock = {"seconds": None, "worker": "", **result.clock, "ended": now()}
+        reward, clock = result.reward, {"seconds": None, "worker": "", **result.clock, "ended": now()}
+        if result.status == "nan" and self.state.worst is not None:  # the worst reward, as soon as there is one
+            reward = min(0.0, self.state.worst)
         self._record(
-            {"event": "tell", "trial": number, **self._outcome(result)},
+            _tell(number, result.status, reward, result.metrics, result.reason),
             {"event": "time", "trial": number, **clock},
             durable=True,
         )
@@ -111,11 +99,7 @@ class Driver:
         self._settle()
 
     def check(self) -> None:
-        """Abort after too many failed trials.
-
-        Raises:
-            SpinetError: the search makes no sense any more; the sentence says what failed.
-        """
+        """Abort the search by a SpinetError after too many failed trials."""
         failures = [(status, reason) for status, reason in self.state.recent if status != "done"]
         equal = Counter(failure for failure in failures if failure[0] in ("build", "error")).most_common(1)
         if equal and equal[0][1] >= MAX_EQUAL_ERRORS:
@@ -134,8 +118,7 @@ class Driver:
         number, config = len(self.state.records), self.config
         proposal, graph, draws = self._propose(number, pause)
         original = self.state.original(graph, proposal.rung, config.replicates)
-        trained = self.state.trained.get((graph, proposal.rung), ())
-        replicate = len(trained) if original is None else original.replicate
+        replicate = original.replicate if original else len(self.state.trained.get((graph, proposal.rung), ()))
         self._record(
             {
                 "event": "ask",
@@ -146,7 +129,7 @@ class Driver:
                 "replicate": replicate,
                 "seed": trial_seed(config.seed, graph, proposal.rung, replicate),
                 "draws": draws,
-                "duplicate_of": None if original is None else original.number,
+                "duplicate_of": original.number if original else None,
                 "notes": dict(proposal.notes),
             }
         )
@@ -173,22 +156,13 @@ class Driver:
             return proposal, graph, draws.count - rejected if proposal.rung == 0 else 0
         raise draws.nothing(number)
 
-    def _outcome(self, result: AttemptResult) -> Event:
-        """What the journal says; a training that diverged gets the worst reward, as soon as there is one."""
-        reward = result.reward
-        if result.status == "nan" and self.state.worst is not None:
-            reward = min(0.0, self.state.worst)
-        outcome: Event = {"status": result.status, "reward": reward, "metrics": dict(result.metrics)}
-        return outcome if result.status == "done" else {**outcome, "reason": result.reason}
-
     def _settle(self) -> None:
         """Give duplicates the outcome of their original."""
         for record in list(self.state.open.values()):
             original = None if record.duplicate_of is None else self.state.records[record.duplicate_of]
             if original and original.status:
-                outcome = {"status": original.status, "reward": original.reward, "metrics": original.metrics}
-                reason = {"reason": original.reason} if original.status != "done" else {}
-                self._record({"event": "tell", "trial": record.number, **outcome, **reason})
+                outcome = original.status, original.reward, original.metrics, original.reason
+                self._record(_tell(record.number, *outcome))
 
     def _record(self, *events: Event, durable: bool = False) -> None:
         """Write events, then let the state and the strategy learn of them, as a later replay will."""
@@ -211,6 +185,11 @@ def _is_replaceable(journal: Journal, config: SearchConfig) -> bool:
     if header == json.loads(json.dumps(config.header())):
         return False
     return all(event["event"] in ("search", "session") for event in read_journal(journal.path))
+
+
+def _tell(number: int, status: Status, reward: float | None, metrics: Mapping[str, Any], reason: str) -> Event:
+    event = {"event": "tell", "trial": number, "status": status, "reward": reward, "metrics": dict(metrics)}
+    return event if status == "done" else {**event, "reason": reason}
 
 
 def now() -> str:

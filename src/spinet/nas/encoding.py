@@ -53,7 +53,7 @@ def _base_levels(space: Space, levels: list[int]) -> tuple[int, ...] | None:
         return space.intermediates if fits else None
     left = dict(zip(space.levels[0], space.counts["intermediate"], strict=True))
 
-    # Depth first: a level may come from several bases by several offsets, and each base is there only so often.
+    # Depth first: a level may come from several bases by several offsets, and every base may be used only so often.
     def settle(block: int) -> tuple[int, ...] | None:
         if block == len(levels):
             return ()

@@ -45,60 +45,46 @@ class Evaluate(Protocol):
             accumulate: parts to split a batch into, because it did not fit into memory at once.
 
         Raises:
-            NotFinite: the training diverged.
-            OutOfMemory: it does not fit.
-            BuildError: it cannot be built.
-            SpinetError: an error not caused by the trial; it ends the search.
+            SpinetError: one of `STATUS` is the outcome of the trial; any other ends the search.
         """
         ...
 
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """The result of one attempt.
-
-    Args:
-        status: as in `Outcome`.
-        reward: if it is done.
-        metrics: other measurements, without numbers that are not finite.
-        reason: of a failure, one line.
-        clock: `seconds`, `worker` and whatever else depends on the clock or the machine.
-    """
+    """The result of one attempt."""
 
     status: Status
-    reward: float | None = None
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""
-    clock: Mapping[str, Any] = field(default_factory=dict)
+    reward: float | None = None  # if it is done
+    metrics: Mapping[str, Any] = field(default_factory=dict)  # other measurements, all of them finite
+    reason: str = ""  # of a failure, one line
+    clock: Mapping[str, Any] = field(default_factory=dict)  # `seconds`, `worker`, and more of clock and machine
 
 
 def attempt(evaluate: Evaluate, genotype: Genotype, rung: int, seed: int, accumulate: int) -> AttemptResult:
     """Evaluate a genotype once; errors not caused by the trial are raised as they are."""
     started = time.monotonic()
+    clock: dict[str, Any] = {}
     try:
         metrics = dict(evaluate(genotype, rung=rung, seed=seed, accumulate=accumulate))
+        clock = {name: metrics.pop(name) for name in [*metrics] if name.endswith(("seconds", "per_second"))}
+        reward = float(metrics.pop("reward"))
+        if math.isfinite(reward):
+            result = AttemptResult("done", reward, finite(metrics))
+        else:
+            result = AttemptResult("nan", metrics=finite(metrics), reason=f"the reward is {reward}")
     except MemoryError:
-        return _with_clock(AttemptResult("oom", reason="the trial does not fit into main memory"), {}, started)
+        result = AttemptResult("oom", reason="the trial does not fit into main memory")
     except tuple(STATUS) as error:
-        return _with_clock(failure(error), {}, started)
-    clock = {name: metrics.pop(name) for name in [*metrics] if name.endswith(("seconds", "per_second"))}
-    reward = float(metrics.pop("reward"))
-    if not math.isfinite(reward):
-        return _with_clock(
-            AttemptResult("nan", metrics=finite(metrics), reason=f"the reward is {reward}"), clock, started
-        )
-    return _with_clock(AttemptResult("done", reward, finite(metrics)), clock, started)
+        result = failure(error)
+    seconds = round(clock.get("seconds", time.monotonic() - started), 3)
+    return replace(result, clock={**clock, "seconds": seconds, "worker": f"{socket.gethostname()}:{os.getpid()}"})
 
 
 def failure(error: SpinetError) -> AttemptResult:
     """Return the result of an attempt that ended in one of the errors of `STATUS`."""
     status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
-    return AttemptResult(status, reason=one_line(error))
-
-
-def one_line(error: Exception) -> str:
-    """Return the message of an error as one line that is not too long."""
-    return " ".join(str(error).split())[:_REASON]
+    return AttemptResult(status, reason=" ".join(str(error).split())[:_REASON])
 
 
 def finite(value: Any) -> Any:
@@ -113,9 +99,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _with_clock(result: AttemptResult, clock: Mapping[str, Any], started: float) -> AttemptResult:
-    seconds = round(clock.get("seconds", time.monotonic() - started), 3)
-    where = {"worker": f"{socket.gethostname()}:{os.getpid()}"}
-    return replace(result, clock={**clock, "seconds": seconds, **where})

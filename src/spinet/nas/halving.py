@@ -64,33 +64,29 @@ class _Rung:
 
     def __init__(self) -> None:
         self.promoted: set[str] = set()
-        self._results: dict[str, tuple[Choices, dict[int, float]]] = {}
-        self._nan: dict[str, None] = {}  # finished, and never to be promoted; a dict for its order
+        self._results: dict[str, tuple[int, Choices, dict[int, float]]] = {}  # order of arrival, choices, rewards
+        self._nan: set[str] = set()  # finished, and never to be promoted
         self._ranking: list[tuple[float, int, str]] = []  # best first: negative reward, order of arrival, graph
-        self._arrival: dict[str, int] = {}
 
     def enter(self, trial: Trial, outcome: Outcome) -> None:
-        if outcome.status == "nan" and trial.graph not in self._results:
-            self._nan[trial.graph] = None
+        graph = trial.graph
+        if outcome.status == "nan" and graph not in self._results:
+            self._nan.add(graph)
         elif outcome.status == "done" and outcome.reward is not None:
-            self._nan.pop(trial.graph, None)
-            self._add(trial.graph, trial.choices, {trial.replicate: outcome.reward})
+            self._nan.discard(graph)
+            if graph in self._results:
+                del self._ranking[bisect_left(self._ranking, self._rank(graph))]
+            _, _, rewards = self._results.setdefault(graph, (len(self._results), trial.choices, {}))
+            rewards.setdefault(trial.replicate, outcome.reward)
+            insort(self._ranking, self._rank(graph))
 
     def promotable(self, eta: int) -> Choices | None:
         """Return the best choices of the best `1 / eta` that have not been promoted."""
         for _, _, graph in self._ranking[: (len(self._ranking) + len(self._nan)) // eta]:
             if graph not in self.promoted:
-                return self._results[graph][0]
+                return self._results[graph][1]
         return None
 
-    def _add(self, graph: str, choices: Choices, rewards: dict[int, float]) -> None:
-        if graph in self._results:
-            del self._ranking[bisect_left(self._ranking, self._rank(graph))]
-        self._arrival.setdefault(graph, len(self._arrival))
-        known = self._results.setdefault(graph, (choices, {}))[1]
-        known |= rewards | known
-        insort(self._ranking, self._rank(graph))
-
     def _rank(self, graph: str) -> tuple[float, int, str]:
-        rewards = self._results[graph][1]
-        return -sum(rewards.values()) / len(rewards), self._arrival[graph], graph
+        arrival, _, rewards = self._results[graph]
+        return -sum(rewards.values()) / len(rewards), arrival, graph

@@ -15,8 +15,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from spinet.errors import SpinetError
@@ -84,7 +84,8 @@ class Journal:
             if durable:
                 os.fsync(self._file.fileno())
         except OSError as error:
-            self._take_back()
+            with suppress(OSError):  # else the torn line is cut off on opening
+                self._file.truncate(self.size)
             raise SpinetError(
                 f"could not write the journal {self.path}: {error.strerror}; its first {self.size:,} bytes are intact, "
                 "re-run the same command to resume"
@@ -93,11 +94,7 @@ class Journal:
         return [json.loads(line) for line in lines]
 
     def clear(self) -> None:
-        """Drop all lines, of a search that has no trials yet.
-
-        Raises:
-            SpinetError: the file cannot be written.
-        """
+        """Drop all lines, of a search that has no trials yet."""
         try:
             self._file.truncate(0)
         except OSError as error:
@@ -111,9 +108,7 @@ class Journal:
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _lock(self) -> None:
@@ -141,19 +136,9 @@ class Journal:
             self._file.truncate(end)
         return end
 
-    def _take_back(self) -> None:
-        try:
-            self._file.truncate(self.size)
-        except OSError:  # then the torn line is cut off on opening
-            return
-
 
 def read_journal(path: str | Path) -> Iterator[Event]:
-    """Yield the events of all complete lines of a journal, which may be being written.
-
-    Raises:
-        SpinetError: there is no journal, or a line of it is not an event.
-    """
+    """Yield the events of all complete lines of a journal, which may be being written."""
     try:
         with Path(path).open("rb") as file:
             for number, line in enumerate(file, start=1):

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spinet.arch.block_spec import BlockSpec
 from spinet.arch.catalog import Architecture
@@ -25,24 +25,6 @@ from spinet.nas.config import spinet_version
 from spinet.nas.constraints import LatencyTable
 from spinet.nas.space import Space
 from spinet.timing import medians
-
-
-class Stopwatch:
-    """Median time of calls.
-
-    Args:
-        device: of the work.
-        repeats: timed calls.
-        warm_up: calls before.
-    """
-
-    def __init__(self, device: torch.device, repeats: int, warm_up: int) -> None:
-        self.device, self.repeats, self.warm_up = device, repeats, warm_up
-
-    @torch.inference_mode()
-    def milliseconds(self, work: Callable[[], object]) -> float:
-        """Return the median time of a call."""
-        return round(1000 * medians({"": work}, self.device, self.repeats, self.warm_up)[""], 4)
 
 
 def measure_latency(
@@ -77,7 +59,7 @@ def measure_latency(
     except (RuntimeError, AssertionError) as error:
         raise SpinetError(f"latency: the device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from None
     stride = 2 ** max(space.outputs)
-    parts = _Parts(space, -(-image_size // stride) * stride, Stopwatch(device_, repeats, warm_up))
+    parts = _Parts(space, -(-image_size // stride) * stride, device_, repeats, warm_up)
     times = {**parts.stem(), **parts.blocks(), **parts.connections(), "head": parts.head(num_classes)}
     name = device_name(device_)
     table = LatencyTable(times, image_size, name)
@@ -109,19 +91,18 @@ def space_of(architecture: Architecture) -> Space:
 class _Parts:
     """Builds each part inside a network of two permuted blocks, and times it alone."""
 
-    def __init__(self, space: Space, image_size: int, stopwatch: Stopwatch) -> None:
-        self.space, self.image_size, self.stopwatch = space, image_size, stopwatch
+    def __init__(self, space: Space, image_size: int, device: torch.device, repeats: int, warm_up: int) -> None:
+        self.space, self.image_size = space, image_size
+        self.device, self.repeats, self.warm_up = device, repeats, warm_up
         levels = {level + offset for level in space.intermediates for offset in space.offsets} | {*space.outputs}
         self.nodes = [(level, kind) for level in sorted(levels) for kind in space.kinds]
 
     def stem(self) -> dict[str, float]:
         """Time the first convolution and the blocks of the stem."""
-        network = self._network(self.nodes[0], self.nodes[0])
-        features = self._random(3, 0)
+        network, features = self._network(self.nodes[0], self.nodes[0]), self._random(3, 0)
+        blocks = [network.blocks[str(index)] for index in range(len(self.space.stem))]
         times = {}
-        for name, module in (("stem", network.stem), *((f"stem {i}", b) for i, b in network.blocks.items())):
-            if name != "stem" and int(name.split()[1]) >= len(self.space.stem):
-                break
+        for name, module in (("stem", network.stem), *((f"stem {i}", block) for i, block in enumerate(blocks))):
             times[name], features = self._time(module, features), module(features).detach()
         return times
 
@@ -154,17 +135,15 @@ class _Parts:
     def head(self, num_classes: int) -> float:
         """Time both towers of RetinaNet over all levels."""
         architecture = Architecture(self.space.decode(self.space.sample(Random(0))), self.space.scaling)
-        model = create_retinanet(architecture, num_classes).eval().to(self.stopwatch.device)
+        model = create_retinanet(architecture, num_classes).eval().to(self.device)
         width = self.space.scaling.endpoint_channels
         features = {level: self._random(width, level) for level in sorted(self.space.outputs)}
-        return self.stopwatch.milliseconds(
-            lambda: (model.cls_tower(features, num_classes), model.box_tower(features, 4))
-        )
+        return self._time(lambda: (model.cls_tower(features, num_classes), model.box_tower(features, 4)))
 
     def _network(self, parent: tuple[int, str], child: tuple[int, str]) -> SpineNet:
         first = len(self.space.stem)
         blocks = (BlockSpec(*parent, (0, 1)), BlockSpec(*child, (1, first), endpoint=True))
-        return SpineNet(Genotype(self.space.stem, blocks, "none"), self.space.scaling).eval().to(self.stopwatch.device)
+        return SpineNet(Genotype(self.space.stem, blocks, "none"), self.space.scaling).eval().to(self.device)
 
     @staticmethod
     def _last(network: SpineNet) -> PermutedBlock:
@@ -177,7 +156,9 @@ class _Parts:
 
     def _random(self, channels: int, level: int) -> Tensor:
         size = level_size((self.image_size, self.image_size), level)
-        return torch.rand(1, channels, *size, device=self.stopwatch.device)
+        return torch.rand(1, channels, *size, device=self.device)
 
-    def _time(self, module: nn.Module, *inputs: object) -> float:
-        return self.stopwatch.milliseconds(lambda: module(*inputs))
+    @torch.inference_mode()
+    def _time(self, call: Callable[..., object], *inputs: object) -> float:
+        """Median time of a call, ms."""
+        return round(1000 * medians({"": lambda: call(*inputs)}, self.device, self.repeats, self.warm_up)[""], 4)

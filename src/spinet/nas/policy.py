@@ -32,10 +32,7 @@ class LogWeights:
 
     def next(self, before: Sequence[int]) -> Tensor:
         """Return the log-weights of the decision after `before`, `(options,)`."""
-        index = len(before)
-        if index in self._ordering:
-            return torch.tensor(_logs(self._space.weights(before)))
-        return self._equal[index, : self._space.decisions[index].options]
+        return torch.tensor(_logs(self._space.weights(before)))
 
     def whole(self, points: Sequence[Choices]) -> Tensor:
         """Return the log-weights of all decisions of whole points, `(N, D, O)`."""
@@ -52,16 +49,12 @@ class Policy:
     Outcomes are collected until a batch is full, then learned from with the probabilities that they were proposed
     with, which are in their notes. So their order decides what is learned, and nothing else does: neither time nor any
     generator except the one given to `ask`.
-
-    Args:
-        space: to be searched.
-        settings: of the training.
-        network: gives the logits of the distribution.
     """
 
-    def __init__(self, space: Space, settings: PolicySettings, network: PolicyNetwork) -> None:
+    def __init__(self, space: Space, settings: PolicySettings) -> None:
         self.space = space
-        self.network = network
+        network = FactoredNetwork(space) if settings.network == "factored" else Controller(space, settings)
+        self.network: PolicyNetwork = network
         self._settings = settings
         self._weights = LogWeights(space)
         self._optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, foreach=False)
@@ -145,13 +138,6 @@ class Policy:
         chosen = log_probs.gather(-1, choices[..., None]).squeeze(-1)
         possible = log_probs.masked_fill(weights.isneginf(), 0.0)
         return chosen, -(log_probs.exp() * possible).sum(-1)
-
-
-def create_policy(space: Space, settings: PolicySettings) -> Policy:
-    """Build a policy with the network that the settings name."""
-    network: PolicyNetwork
-    network = FactoredNetwork(space) if settings.network == "factored" else Controller(space, settings)
-    return Policy(space, settings, network)
 
 
 def _logs(weights: Sequence[int]) -> list[float]:

@@ -1,7 +1,6 @@
 """The progress display of a running search."""
 
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -13,13 +12,7 @@ _LINE_SECONDS = 1.0
 
 
 class SearchDisplay:
-    """A progress bar on a terminal, plain lines elsewhere, nothing when `quiet`. Use as a context manager.
-
-    Args:
-        trials: to finish in all.
-        state: of the search as it starts.
-        quiet: show nothing.
-    """
+    """A progress bar on a terminal, plain lines elsewhere, nothing when `quiet`. Use as a context manager."""
 
     def __init__(self, trials: int, state: SearchState, quiet: bool = False) -> None:
         self._console = Console(quiet=quiet, soft_wrap=True, highlight=False)
@@ -28,12 +21,8 @@ class SearchDisplay:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         if self._console.is_terminal and not quiet:
-            columns = (
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-            )
+            text = TextColumn("{task.description}")
+            columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(), text)
             # Trials of the higher rungs take longer: estimate from the mean over the last minutes.
             self._bar = Progress(*columns, console=self._console, transient=True, speed_estimate_period=600)
             self._task = self._bar.add_task("", total=trials, completed=state.finished)
@@ -55,9 +44,7 @@ class SearchDisplay:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar:
             self._bar.stop()
 
@@ -65,8 +52,8 @@ class SearchDisplay:
 def progress_line(state: SearchState) -> str:
     """Return the numbers of a search in a few words."""
     words = [f"best {state.best.reward:.4g}" if state.best else "best -"]
-    failures = state.counts.total() - state.counts["done"]
-    words += [f"{failures} failed"] if failures else []
+    failed = state.failures.total()
+    words += [f"{failed} failed"] if failed else []
     words += [f"{state.duplicates} duplicates"] if state.duplicates else []
     words += [f"{state.acceptance:.1%} of draws accepted"] if state.acceptance and state.acceptance < 1 else []
     return "  ".join(words)

@@ -84,21 +84,13 @@ class Proxy:
         return self.train.model.octaves * len(self.train.model.aspect_ratios)
 
     def epochs(self, rung: int) -> float:
-        """Return the length of the training at a rung, 0 being the first.
-
-        Raises:
-            SpinetError: there is no such rung.
-        """
+        """Return the length of the training at a rung, 0 being the first."""
         if not 0 <= rung < len(self.rungs):
             raise SpinetError(f"the proxy {self.name} has no rung {rung}; its rungs are 0 to {len(self.rungs) - 1}")
         return self.rungs[rung]
 
     def scaling(self, base: Scaling) -> Scaling:
-        """Return the narrow copy of a space's scaling; family, repeats and rules are kept.
-
-        Raises:
-            SpinetError: it leaves no channel at the finest level.
-        """
+        """Return the narrow copy of a space's scaling; family, repeats and rules are kept."""
         channels = ("alpha", "endpoint_channels", "stem_channels", "head_channels", "head_convs")
         return replace(base, width=base.width * self.width, **{name: getattr(self, name) for name in channels})
 
@@ -131,19 +123,15 @@ class Proxy:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; `from_dict` reads them back."""
         train = asdict(self.train)
-        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "train"}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "train"}
         training = {name: train[part][name] for part, names in _TRAINING.items() for name in names}
         plain = own | {"batch_size": self.train.batch_size} | training
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Proxy":
-        """Build a proxy from JSON; missing values take their defaults.
-
-        Raises:
-            SpinetError: a name is unknown or a value out of range.
-        """
-        own = [each.name for each in fields(cls) if each.name != "train"]
+        """Build a proxy from JSON; missing values take their defaults."""
+        own = [field.name for field in fields(cls) if field.name != "train"]
         training = ["batch_size", *(name for names in _TRAINING.values() for name in names)]
         check_keys("proxy", data, required=("name",), optional=[*own, *training])
         plain = asdict(_PAPER_TRAINING)

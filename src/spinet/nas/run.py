@@ -3,6 +3,7 @@
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Literal
 
 from spinet.arch.catalog import Architecture
@@ -97,28 +98,17 @@ def run_search(
                 ended = "interrupted"
                 _conclude(driver, running)
         state = driver.state
-        known = (ended, state.finished, state.records)
-        return (
-            SearchResult(*known, driver.best(), state.best.reward, state.best.first)
-            if state.best
-            else SearchResult(*known)
-        )
+        best = (driver.best(), state.best.reward, state.best.first) if state.best else ()
+        return SearchResult(ended, state.finished, state.records, *best)
 
 
 def _conclude(driver: Driver, running: dict[Future[AttemptResult], Record]) -> None:
-    done = [future for future in running if future.done()]
+    """Record the attempts that have ended, also where a worker could not send a result; raise any other error."""
+    done = [(future, future.exception()) for future in running if future.done()]
     # Results that came at the same time are kept, whatever else is raised.
-    for future in sorted(done, key=lambda future: _is_raised(future.exception())):
-        driver.conclude(running.pop(future), _result(future))
-
-
-def _result(future: Future[AttemptResult]) -> AttemptResult:
-    """The result of an attempt, also where the worker could not send one; errors not caused by the trial are raised."""
-    error = future.exception()
-    if isinstance(error, SpinetError) and not _is_raised(error):
-        return failure(error)
-    return future.result()
-
-
-def _is_raised(error: BaseException | None) -> bool:
-    return error is not None and not isinstance(error, tuple(STATUS))
+    for future, error in sorted(done, key=lambda item: not isinstance(item[1], (NoneType, *STATUS))):
+        if isinstance(error, SpinetError) and isinstance(error, tuple(STATUS)):
+            result = failure(error)
+        else:
+            result = future.result()
+        driver.conclude(running.pop(future), result)

@@ -108,16 +108,16 @@ class Space:
         """All decisions in the order they are taken: ordering, parents, offsets, kinds."""
         inner = range(len(self.intermediates))
         outer = range(len(inner), self.blocks)
-        found = []
+        decisions = []
         if self.permuted:
-            found += [Decision("intermediate", block, len(self.levels[0])) for block in inner]
-            found += [Decision("output", block, len(self.levels[1])) for block in outer]
-        found += [Decision("parents", block, math.comb(self.reach(block), 2)) for block in range(self.blocks)]
+            decisions += [Decision("intermediate", block, len(self.levels[0])) for block in inner]
+            decisions += [Decision("output", block, len(self.levels[1])) for block in outer]
+        decisions += [Decision("parents", block, math.comb(self.reach(block), 2)) for block in range(self.blocks)]
         if len(self.offsets) > 1:
-            found += [Decision("offset", block, len(self.offsets)) for block in inner]
+            decisions += [Decision("offset", block, len(self.offsets)) for block in inner]
         if len(self.kinds) > 1:
-            found += [Decision("kind", block, len(self.kinds)) for block in range(self.blocks)]
-        return tuple(found)
+            decisions += [Decision("kind", block, len(self.kinds)) for block in range(self.blocks)]
+        return tuple(decisions)
 
     def weights(self, before: Sequence[int]) -> list[int]:
         """Weights of the options of the next decision after `before`; drawing by them is uniform over the space.
@@ -125,7 +125,7 @@ class Space:
         Where the ordering is drawn, an option weighs as many blocks as are left of its level, none if it is used up.
         """
         decision = self.decisions[len(before)]
-        if decision.phase not in ("intermediate", "output"):
+        if decision.phase not in self.counts:
             return [1] * decision.options
         first = 0 if decision.phase == "intermediate" else len(self.intermediates)
         left = list(self.counts[decision.phase])
@@ -137,7 +137,7 @@ class Space:
         """Draw choices uniformly over the space."""
         drawn: list[int] = []
         for decision in self.decisions:
-            if decision.phase in ("intermediate", "output"):
+            if decision.phase in self.counts:
                 left = self.weights(drawn)
                 drawn.append(random.choice([option for option, count in enumerate(left) for _ in range(count)]))
             else:
@@ -163,16 +163,23 @@ class Space:
         Raises:
             SpinetError: there are more or fewer choices than decisions, or one that is not among the options.
         """
-        self._check_choices(choices)
-        levels, parents, offsets, kinds = self._split(choices)
+        chosen = self._by_phase(choices)
+        inner = len(self.intermediates)
+        levels = [*self.intermediates, *self.outputs]
+        if self.permuted:
+            levels = [self.levels[0][choice] for choice in chosen["intermediate"]]
+            levels += [self.levels[1][choice] for choice in chosen["output"]]
+        # What is not searched takes its only option; output blocks have no offset.
+        offsets = chosen.get("offset", [0] * inner)
+        kinds = chosen.get("kind", [0] * self.blocks)
         blocks = tuple(
             BlockSpec(
-                levels[block] + (self.offsets[offsets[block]] if block < len(offsets) else 0),
+                levels[block] + (self.offsets[offsets[block]] if block < inner else 0),
                 self.kinds[kinds[block]],
-                self._pair(block, parents[block]),
-                endpoint=block >= len(self.intermediates),
+                self._pair(block, number),
+                endpoint=block >= inner,
             )
-            for block in range(self.blocks)
+            for block, number in enumerate(chosen["parents"])
         )
         return Genotype(self.stem, blocks, self.dangling)
 
@@ -182,10 +189,7 @@ class Space:
         Args:
             labelled: count blocks of one level as different, as the paper's formula `(N-5)! 5! ...` does.
         """
-        count = 1
-        for decision in self.decisions:
-            if decision.phase not in ("intermediate", "output"):
-                count *= decision.options
+        count = math.prod(decision.options for decision in self.decisions if decision.phase not in self.counts)
         if self.permuted:
             count *= math.factorial(len(self.intermediates)) * math.factorial(len(self.outputs))
             if not labelled:
@@ -195,7 +199,7 @@ class Space:
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and dicts for JSON; `from_dict` reads them back."""
         blocks = [{"level": block.level, "kind": block.kind} for block in self.stem]
-        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
         return plain | {"stem": blocks, "scaling": asdict(self.scaling)}
 
@@ -206,7 +210,7 @@ class Space:
         Raises:
             SpinetError: a key is missing or unknown, or the space is not valid.
         """
-        optional = [each.name for each in fields(cls)]
+        optional = [field.name for field in fields(cls)]
         check_keys("space", data, required=("name", "stem", "intermediates"), optional=optional)
         for block in data["stem"] if isinstance(data["stem"], list) else ():
             check_keys("stem block of a space", block, required=("level", "kind"))
@@ -214,7 +218,7 @@ class Space:
 
     @cached_property
     def counts(self) -> dict[Phase, tuple[int, ...]]:
-        """Number of blocks of each of `levels`."""
+        """Number of blocks of each of `levels`, by phase of the ordering."""
         inner, outer = self.levels
         return {
             "intermediate": tuple(self.intermediates.count(level) for level in inner),
@@ -244,22 +248,9 @@ class Space:
         index, stem = len(self.stem_candidates) + block - steps, self.stem_candidates
         return stem[index] if index < len(stem) else index - len(stem) + len(self.stem)
 
-    def _split(self, choices: Choices) -> tuple[list[int], Choices, Choices, Choices]:
-        """Levels of the ordering, and the choices of parents, offsets and kinds; first options where not searched."""
-        inner, count = len(self.intermediates), self.blocks
-        levels, rest = [*self.intermediates, *self.outputs], choices
-        if self.permuted:
-            levels = [self.levels[block >= inner][choice] for block, choice in enumerate(choices[:count])]
-            rest = choices[count:]
-        parents, rest = rest[:count], rest[count:]
-        offsets = (0,) * inner
-        if len(self.offsets) > 1:
-            offsets, rest = rest[:inner], rest[inner:]
-        return levels, parents, offsets, rest if len(self.kinds) > 1 else (0,) * count
-
     def _alternatives(self, choices: Choices, index: int) -> list[Choices]:
         decision, chosen = self.decisions[index], choices[index]
-        if decision.phase not in ("intermediate", "output"):
+        if decision.phase not in self.counts:
             others = (option for option in range(decision.options) if option != chosen)
             return [(*choices[:index], option, *choices[index + 1 :]) for option in others]
         swaps = []
@@ -270,18 +261,20 @@ class Space:
                 swaps.append(tuple(swapped))
         return swaps
 
-    def _check_choices(self, choices: Choices) -> None:
+    def _by_phase(self, choices: Choices) -> dict[Phase, list[int]]:
+        """Validate choices and group them by phase."""
         if len(choices) != len(self.decisions):
             raise SpinetError(f"space {self.name!r} has {len(self.decisions)} decisions, found {len(choices)} choices")
+        chosen: dict[Phase, list[int]] = {}
         for index, (decision, choice) in enumerate(zip(self.decisions, choices, strict=True)):
             if type(choice) is not int or not 0 <= choice < decision.options:
                 raise SpinetError(
                     f"space {self.name!r}: choice {index} ({decision.phase} of block {decision.block}) must be an "
                     f"integer from 0 to {decision.options - 1}, got {choice!r}"
                 )
-        if not self.permuted:
-            return
-        inner = len(self.intermediates)
-        for phase, part in (("intermediate", choices[:inner]), ("output", choices[inner : self.blocks])):
-            if tuple(map(part.count, range(len(self.counts[phase])))) != self.counts[phase]:  # type: ignore[index]
-                raise SpinetError(f"space {self.name!r}: the {phase} levels {part} do not use every block once")
+            chosen.setdefault(decision.phase, []).append(choice)
+        for phase, counts in self.counts.items() if self.permuted else ():
+            part = chosen[phase]
+            if tuple(map(part.count, range(len(counts)))) != counts:
+                raise SpinetError(f"space {self.name!r}: the {phase} levels {(*part,)} do not use every block once")
+        return chosen

@@ -17,52 +17,29 @@ WINDOW = 100
 
 
 class SearchState:
-    """All that a journal says; `apply` is the only thing that changes it.
-
-    Args:
-        strategy: learns along with it; None where only the numbers are wanted.
-
-    Attributes:
-        header: the first event, the settings of the search.
-        space: its space.
-        basis: how its constraints count costs.
-        sessions: the events of the driver's starts.
-        records: all trials, by number.
-        open: trials without an outcome, by number.
-        trained: trials of a graph at a rung, duplicates left out.
-        candidates: graphs that were measured, by graph and rung.
-        best: the best of these: of the highest rung, then of the highest mean reward.
-        worst: the lowest reward of a trial that was done.
-        counts: finished trials by status, duplicates left out.
-        reasons: of failures, with their frequency.
-        recent: status and reason of the latest trainings of this session.
-        draws: proposals that the constraints looked at.
-        accepted: proposals that they accepted.
-        finished_before: trials finished when this session began.
-        last: time of the latest event that has one.
-        running: whether a driver was writing the journal when it was read.
-    """
+    """All that a journal says; `apply` is the only thing that changes it."""
 
     space: Space
-    basis: events.Constrained
+    basis: events.Constrained  # how the constraints count costs
 
     def __init__(self, strategy: Strategy | None = None) -> None:
-        self.strategy = strategy
-        self.header: Event = {}
-        self.sessions: list[Event] = []
-        self.records: list[Record] = []
-        self.open: dict[int, Record] = {}
-        self.trained: dict[tuple[str, int], tuple[Record, ...]] = {}
-        self.candidates: dict[tuple[str, int], Candidate] = {}
-        self.best: Candidate | None = None
-        self.worst: float | None = None
-        self.counts: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
-        self.recent: deque[tuple[str, str]] = deque(maxlen=WINDOW)
-        self.draws = self.accepted = self.finished_before = 0
-        self.last: datetime | None = None
-        self.running = False
-        self._spans: list[tuple[datetime, datetime]] = []
+        self.strategy = strategy  # learns along; None where only the numbers are wanted
+        self.header: Event = {}  # the first event: the settings of the search
+        self.sessions: list[Event] = []  # starts of the driver
+        self.records: list[Record] = []  # all trials, by number
+        self.open: dict[int, Record] = {}  # those without an outcome
+        self.trained: dict[tuple[str, int], tuple[Record, ...]] = {}  # by graph and rung, duplicates left out
+        self.candidates: dict[tuple[str, int], Candidate] = {}  # graphs that were measured, by graph and rung
+        self.best: Candidate | None = None  # of the highest rung, then of the highest mean reward
+        self.worst: float | None = None  # lowest reward of a trial that was done
+        self.counts: Counter[str] = Counter()  # finished trials by status, duplicates left out
+        self.reasons: Counter[str] = Counter()  # of failures
+        self.recent: deque[tuple[str, str]] = deque(maxlen=WINDOW)  # status and reason, in this session
+        self.draws = self.accepted = 0  # proposals that the constraints looked at, and those they accepted
+        self.finished_before = 0  # trials finished when this session began
+        self.last: datetime | None = None  # time of the latest event that has one
+        self.running = False  # whether a driver was writing the journal when it was read
+        self._spans: list[tuple[datetime, datetime]] = []  # of each session: start, and end of its last trial
 
     @property
     def finished(self) -> int:
@@ -73,6 +50,11 @@ class SearchState:
     def duplicates(self) -> int:
         """Finished trials that took over an outcome."""
         return self.finished - self.counts.total()
+
+    @property
+    def failures(self) -> Counter[str]:
+        """Failed trials by status, duplicates left out."""
+        return Counter({status: count for status, count in self.counts.items() if status != "done"})
 
     @property
     def acceptance(self) -> float | None:
@@ -92,15 +74,14 @@ class SearchState:
     @property
     def per_hour(self) -> float | None:
         """Finished trials per hour since the last start."""
-        start, last = self._spans[-1] if self._spans else (None, None)
-        passed = (last - start).total_seconds() if start and last else 0.0
+        passed = sum((last - start).total_seconds() for start, last in self._spans[-1:])
         finished = self.finished - self.finished_before
         return 3600 * finished / passed if passed > 0 and finished else None
 
     def measured(self, rung: int | None = None) -> list[Candidate]:
         """Return the graphs that were measured, at one rung or at all, in the order of asking."""
-        found = (each for each in self.candidates.values() if rung in (None, each.rung))
-        return sorted(found, key=lambda candidate: candidate.first.number)
+        measured = (candidate for candidate in self.candidates.values() if rung in (None, candidate.rung))
+        return sorted(measured, key=lambda candidate: candidate.first.number)
 
     def leaders(self, count: int) -> list[Candidate]:
         """Return the best graphs, each once: those of a higher rung first, then those of a higher reward."""
@@ -118,11 +99,7 @@ class SearchState:
         return next((record for record in trained if record.status in (None, "done")), trained[0])
 
     def apply(self, event: Event) -> None:
-        """Take in an event as the journal holds it.
-
-        Raises:
-            ValueError: it is not valid, or does not fit the events before.
-        """
+        """Take in an event as the journal holds it; raise a ValueError if it does not fit the events before."""
         match msgspec.convert(event, events.Line):
             case events.Search() as search:
                 self.header = event
@@ -171,18 +148,15 @@ class SearchState:
         record.status, record.reward = tell.status, tell.reward
         record.metrics, record.reason = tell.metrics or {}, tell.reason or ""
         if record.duplicate_of is None:
-            self._count(record)
+            self.counts[record.status] += 1
+            self.recent.append((record.status, record.reason))
+            if record.status != "done":
+                self.reasons[f"{record.status}: {record.reason}"] += 1
+            elif record.reward is not None:
+                self.worst = record.reward if self.worst is None else min(record.reward, self.worst)
+                self._rank(record)
         if self.strategy:
             self.strategy.tell(record, Outcome(record.status, record.reward, record.metrics))
-
-    def _count(self, record: Record) -> None:
-        self.counts[record.status] += 1
-        self.recent.append((record.status, record.reason))
-        if record.status != "done":
-            self.reasons[f"{record.status}: {record.reason}"] += 1
-        elif record.reward is not None:
-            self.worst = record.reward if self.worst is None else min(record.reward, self.worst)
-            self._rank(record)
 
     def _rank(self, record: Record) -> None:
         """Take in a reward. A graph counts with its mean, which may fall: then any other may be the best."""
@@ -192,7 +166,7 @@ class SearchState:
         candidate = Candidate(*key, tuple(sorted(trials, key=lambda trial: trial.number)))
         self.candidates[key] = candidate
         rivals = self.candidates.values() if self.best is before else (self.best, candidate)
-        self.best = max((each for each in rivals if each), key=lambda each: each.order)
+        self.best = max((rival for rival in rivals if rival), key=lambda rival: rival.order)
 
     def _time(self, line: events.Time) -> None:
         if not 0 <= line.trial < len(self.records):
@@ -206,11 +180,7 @@ class SearchState:
 
 
 def replay(state: SearchState, path: Path) -> None:
-    """Apply all events of a journal.
-
-    Raises:
-        SpinetError: there is no journal, or a line of it is corrupt.
-    """
+    """Apply all events of a journal; raise a SpinetError if there is none, or a line of it is corrupt."""
     for number, event in enumerate(read_journal(path), start=1):
         try:
             state.apply(event)
@@ -219,11 +189,7 @@ def replay(state: SearchState, path: Path) -> None:
 
 
 def load_search(run: str | Path) -> SearchState:
-    """Read the journal of a run, which may be being written.
-
-    Raises:
-        SpinetError: there is no journal, it is empty, or a line of it is corrupt.
-    """
+    """Read the journal of a run, which may be being written; raise a SpinetError if it is missing, empty or corrupt."""
     path, state = Path(run) / NAME, SearchState()
     replay(state, path)
     if not state.header:

@@ -9,11 +9,7 @@ from spinet.nas.state import load_search
 
 
 def summary(run: str | Path) -> dict[str, Any]:
-    """Return the numbers of a search, as plain data.
-
-    Raises:
-        SpinetError: there is no journal, or it is corrupt.
-    """
+    """Return the numbers of a search, as plain data."""
     state = load_search(run)
     best = state.best
     session = state.sessions[-1] if state.sessions else {}
@@ -29,7 +25,7 @@ def summary(run: str | Path) -> dict[str, Any]:
         "done": state.counts["done"],
         "by_rung": {str(rung): by_rung[rung] for rung in sorted(by_rung)},
         "duplicates": state.duplicates,
-        "failures": {status: count for status, count in sorted(state.counts.items()) if status != "done"},
+        "failures": dict(sorted(state.failures.items())),
         "reasons": dict(state.reasons.most_common(3)),
         "open": sorted(state.open),
         "best": {"trial": best.first.number, "rung": best.rung, "reward": best.reward} if best else None,

@@ -4,7 +4,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 
 class Interrupted(BaseException):
@@ -33,9 +32,8 @@ class Stop:
         finally:
             self._waiting = False
 
-    def handle(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, *_: object) -> None:
         """Handle a signal."""
-        del number, frame
         self.requested = True
         if self._waiting:
             self._waiting = False

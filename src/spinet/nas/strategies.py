@@ -12,11 +12,7 @@ from spinet.nas.trial import Outcome, Proposal, Strategy, Trial
 
 
 def strategy_settings(strategy: StrategySettings | str, seed: int = 0) -> StrategySettings:
-    """Return the settings of a strategy by name; `seed` draws the first weights of its policy, if it has one.
-
-    Raises:
-        SpinetError: the name is unknown.
-    """
+    """Return the settings of a strategy by name; `seed` draws the first weights of its policy, if it has one."""
     if isinstance(strategy, StrategySettings):
         return strategy
     if strategy not in STRATEGIES:
@@ -26,23 +22,15 @@ def strategy_settings(strategy: StrategySettings | str, seed: int = 0) -> Strate
 
 
 def create_strategy(settings: StrategySettings | str, space: Space) -> Strategy:
-    """Build a strategy that has seen no trials.
-
-    Args:
-        settings: of the strategy, or one of the names in `STRATEGIES`.
-        space: to be searched.
-
-    Raises:
-        SpinetError: the name is unknown.
-    """
+    """Build a strategy that has seen no trials, from its settings or one of the names in `STRATEGIES`."""
     settings = strategy_settings(settings)
     match settings:
         case EvolutionSettings():
             return RegularizedEvolution(space, settings)
         case PolicySettings():
-            from spinet.nas.policy import create_policy  # torch, which the other strategies do without
+            from spinet.nas.policy import Policy  # torch, which the other strategies do without
 
-            return create_policy(space, settings)
+            return Policy(space, settings)
         case HalvingSettings():
             return Halving(create_strategy(settings.inner, space), settings.eta, settings.rungs)
         case _:

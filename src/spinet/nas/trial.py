@@ -17,67 +17,39 @@ Status = Literal["done", "nan", "oom", "timeout", "lost", "build", "error"]
 
 @dataclass(frozen=True)
 class Proposal:
-    """A point that a strategy wants evaluated.
-
-    Args:
-        choices: a point of the space.
-        rung: index of the proxy's budget, 0 the smallest.
-        notes: anything the strategy wants back with the outcome (JSON), such as log-probabilities.
-    """
+    """A point that a strategy wants evaluated."""
 
     choices: Choices
-    rung: int = 0
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    rung: int = 0  # index of the proxy's budget, 0 the smallest
+    notes: Mapping[str, Any] = field(default_factory=dict)  # wanted back with the outcome, such as log-probabilities
 
 
 @dataclass
 class Trial:
-    """A point to be evaluated.
+    """A point to be evaluated."""
 
-    Args:
-        number: 0, 1, 2 ... in the order of asking.
-        choices: a point of the space.
-        graph: hash of the built graph (`spinet.arch.graph_hash`).
-        rung: index of the proxy's budget.
-        replicate: 0 for the first evaluation of a graph at a rung, 1 for the second ...
-        seed: of the evaluation; see `trial_seed`.
-        notes: those of the proposal.
-    """
-
-    number: int
+    number: int  # 0, 1, 2 ... in the order of asking
     choices: Choices
-    graph: str
+    graph: str  # hash of the built graph (`spinet.arch.graph_hash`)
     rung: int
-    replicate: int
-    seed: int
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    replicate: int  # 0 for the first evaluation of a graph at a rung, 1 for the second ...
+    seed: int  # of the evaluation; see `trial_seed`
+    notes: Mapping[str, Any] = field(default_factory=dict)  # those of the proposal
 
 
 @dataclass
 class Record(Trial):
-    """A trial with its outcome; `status` is None while it is open.
+    """A trial with its outcome; `status` is None while it is open."""
 
-    Args:
-        draws: proposals that the constraints looked at for it; 0 for a promotion.
-        duplicate_of: number of the trial whose outcome it takes over; None if it is trained itself.
-        status: of its outcome.
-        reward: of its outcome.
-        metrics: of its outcome.
-        reason: of a failure.
-        seconds: how long its last attempt took.
-        ended: when.
-        retries: status and reason of the attempts that failed and were repeated.
-    """
-
-    draws: int = 1
-    duplicate_of: int | None = None
+    draws: int = 1  # proposals that the constraints looked at for it; 0 for a promotion
+    duplicate_of: int | None = None  # trial whose outcome it takes over
     status: Any = None
     reward: float | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
-    reason: str = ""
-    seconds: float = 0.0
+    reason: str = ""  # of a failure
+    seconds: float = 0.0  # how long its last attempt took
     ended: datetime | None = None
-    retries: list[tuple[str, str]] = field(default_factory=list)
+    retries: list[tuple[str, str]] = field(default_factory=list)  # status and reason of the repeated attempts
 
     @property
     def done(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spinet.draw.text import clean
-from spinet.nas.trial import Candidate, Record
+from spinet.nas.trial import Candidate
 from spinet.report.digest import Digest
 from spinet.report.statistics import best_so_far
 
@@ -23,23 +23,14 @@ COLOURS = ("$blue", "$orange", "$green", "$purple")
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure and the two sentences below it.
+    """A figure and the two sentences below it."""
 
-    Args:
-        name: of the element on the page.
-        title: heading.
-        traces: plotly's `data`.
-        layout: what differs from the page's layout.
-        read: how to read it.
-        beware: what not to conclude.
-    """
-
-    name: str
+    name: str  # of the element on the page
     title: str
-    traces: list[Trace]
-    layout: dict[str, Any]
-    read: str
-    beware: str
+    traces: list[Trace]  # plotly's `data`
+    layout: dict[str, Any]  # what differs from the page's layout
+    read: str  # how to read it
+    beware: str  # what not to conclude
 
 
 def style(rung: int) -> tuple[str, str]:
@@ -56,10 +47,21 @@ def thinned(graphs: Sequence[Candidate], most: int = MOST_POINTS) -> list[Candid
     """Return at most `most` graphs: the best for one half, evenly spaced others for the rest."""
     if len(graphs) <= most:
         return list(graphs)
-    ordered = sorted(graphs, key=lambda each: -each.reward)
+    ordered = sorted(graphs, key=lambda graph: -graph.reward)
     best, rest = ordered[: most // 2], ordered[most // 2 :]
     step = len(rest) / (most - len(best))
-    return best + [rest[int(step * place)] for place in range(most - len(best))]
+    return best + [rest[int(step * index)] for index in range(most - len(best))]
+
+
+def line(x: Sequence[float], y: Sequence[float | None], look: dict[str, Any], hover: str = "", **other: Any) -> Trace:
+    """Return a line with plotly's settings `look` of it and `other` of the trace; without `hover`, it shows nothing."""
+    hovering = {"hovertemplate": f"{hover}<extra></extra>"} if hover else {"hoverinfo": "skip"}
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "line": look, **hovering, **other}
+
+
+def axes(x: str, y: str) -> dict[str, Any]:
+    """Return a layout with titles of the axes."""
+    return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
 
 
 def points(digest: Digest, graphs: Sequence[Candidate], x: Sequence[float], name: str, rung: int) -> Trace:
@@ -70,8 +72,8 @@ def points(digest: Digest, graphs: Sequence[Candidate], x: Sequence[float], name
         "mode": "markers",
         "name": name,
         "x": rounded(x),
-        "y": rounded(each.reward for each in graphs),
-        "customdata": [digest.point(each) for each in graphs],
+        "y": rounded(graph.reward for graph in graphs),
+        "customdata": [digest.point(graph) for graph in graphs],
         "marker": {"color": colour, "symbol": symbol, "size": 6 + 2 * bool(rung), "opacity": 0.65},
         "hovertemplate": (
             "trial %{customdata[0]}<br>reward %{y:.4f}<br>%{customdata[1]:.1f} GMACs, "
@@ -85,23 +87,18 @@ def progress(digest: Digest) -> Figure:
     traces = _band(digest)
     for rung, graphs in digest.by_rung.items():
         shown = thinned(graphs)
-        traces.append(points(digest, shown, [each.first.number for each in shown], digest.epochs(rung), rung))
+        traces.append(points(digest, shown, [graph.first.number for graph in shown], digest.epochs(rung), rung))
         traces.append(_best_line(digest, rung))
     traces += _failed(digest)
     last = len(digest.search.records) - 1
+    layout = axes("trial", clean(digest.reward_name))
+    layout["xaxis"] |= {"range": [-0.01 * last - 0.5, 1.01 * last + 0.5], **({"dtick": 1} if last < 10 else {})}
     thin = any(len(graphs) > MOST_POINTS for graphs in digest.by_rung.values())
     return Figure(
         "progress",
         "Reward against trials",
         traces,
-        {
-            "xaxis": {
-                "title": {"text": "trial"},
-                "range": [-0.01 * last - 0.5, 1.01 * last + 0.5],
-                **({"dtick": 1} if last < 10 else {}),
-            },
-            "yaxis": {"title": {"text": clean(digest.reward_name)}},
-        },
+        layout,
         "Each point is one network after its short training, the line is the best so far, and "
         + _about_band(digest)
         + (f" Of each training length {MOST_POINTS:,} points are drawn, the best among them." if thin else ""),
@@ -112,18 +109,21 @@ def progress(digest: Digest) -> Figure:
 
 def funnel(digest: Digest) -> Figure:
     """How many proposals reached each stage."""
-    asked = [each for each in digest.search.records if each.rung == 0]
-    rows = [("drawn", digest.search.draws)] if digest.search.draws > len(asked) else []
-    rows += [("proposed", len(asked)), ("trained", _trained(asked))]
+    proposed = sum(record.rung == 0 for record in digest.search.records)
+    trained = sum(record.rung == 0 for record in digest.trained)
+    rows = [("drawn", digest.search.draws)] if digest.search.draws > proposed else []
+    rows += [("proposed", proposed), ("trained", trained)]
     rows += [(f"measured, {digest.epochs(rung)}", len(graphs)) for rung, graphs in digest.by_rung.items()]
-    labels, counts = [name for name, _ in rows], [count for _, count in rows]
-    shares = [f"{count:,}" + _percent(count, before) for count, before in zip(counts, [0, *counts], strict=False)]
+    counts = [count for _, count in rows]
+    fractions = [
+        f" ({count / before:.0%})" if before else "" for count, before in zip(counts, [0, *counts], strict=False)
+    ]
     bars = {
         "type": "bar",
         "orientation": "h",
         "x": counts,
-        "y": labels,
-        "text": shares,
+        "y": [name for name, _ in rows],
+        "text": [f"{count:,}{fraction}" for count, fraction in zip(counts, fractions, strict=True)],
         "textposition": "auto",
         "constraintext": "none",
         "marker": {"color": "$blue"},
@@ -141,76 +141,35 @@ def funnel(digest: Digest) -> Figure:
     )
 
 
-def _trained(asked: Sequence[Record]) -> int:
-    return sum(each.duplicate_of is None and each.status is not None for each in asked)
-
-
-def _percent(count: int, before: int) -> str:
-    return f" ({count / before:.0%})" if before else ""
-
-
 def _best_line(digest: Digest, rung: int) -> Trace:
-    told = [each for each in digest.search.records if each.rung == rung and each.status]
-    curve = best_so_far([each.reward if each.done else None for each in told])
-    steps = [
-        (each.number, best)
-        for place, (each, best) in enumerate(zip(told, curve, strict=True))
-        if place in (0, len(told) - 1) or best != curve[place - 1]
-    ]
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": f"best, {digest.epochs(rung)}",
-        "x": [number for number, _ in steps],
-        "y": rounded(best for _, best in steps),
-        "line": {"color": style(rung)[0], "shape": "hv", "width": 2.5},
-        "hovertemplate": "best up to trial %{x}: %{y:.4f}<extra></extra>",
-    }
+    finished = [record for record in digest.search.records if record.rung == rung and record.status]
+    curve = best_so_far([record.reward if record.done else None for record in finished])
+    last = len(curve) - 1
+    steps = [index for index, best in enumerate(curve) if index in (0, last) or best != curve[index - 1]]
+    x, y = [finished[index].number for index in steps], rounded(curve[index] for index in steps)
+    look = {"color": style(rung)[0], "shape": "hv", "width": 2.5}
+    return line(x, y, look, "best up to trial %{x}: %{y:.4f}", name=f"best, {digest.epochs(rung)}")
 
 
 def _band(digest: Digest) -> list[Trace]:
     band = digest.band
     if band is None:
         return []
-    trial = [each.number for each in digest.search.records if each.rung == 0]
-    x = [trial[draws - 1] for draws in band.at]
-    edge: Trace = {"type": "scatter", "mode": "lines", "x": x, "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
-    middle: Trace = {"type": "scatter", "mode": "lines", "name": "its median", "showlegend": False}
-    return [
-        edge | {"y": _gapless(band.low), "showlegend": False},
-        edge | {"y": rounded(band.high), "fill": "tonexty", "fillcolor": "$band", "name": "random search"},
-        middle
-        | {
-            "x": x,
-            "y": rounded(band.middle),
-            "line": {"color": "$faint", "width": 1.5, "shape": "hv"},
-            "hovertemplate": "median of random search: %{y:.4f}<extra></extra>",
-        },
-        *_extrapolated(trial, band.normal_at, band.normal),
+    trial = [record.number for record in digest.search.records if record.rung == 0]
+    x, beyond = [trial[draws - 1] for draws in band.at], [trial[draws - 1] for draws in band.normal_at]
+    # A lower edge without gaps: it begins at its first finite value.
+    first = next((low for low in band.low if math.isfinite(low)), 0.0)
+    low = rounded(low if math.isfinite(low) else first for low in band.low)
+    edge, solid = {"width": 0, "shape": "hv"}, {"color": "$faint", "width": 1.5, "shape": "hv"}
+    dotted = {"color": "$faint", "width": 1.5, "dash": "dot"}
+    median, further = "median of random search: %{y:.4f}", "random search, extrapolated: %{y:.4f}"
+    traces = [
+        line(x, low, edge, showlegend=False),
+        line(x, rounded(band.high), edge, fill="tonexty", fillcolor="$band", name="random search"),
+        line(x, rounded(band.middle), solid, median, name="its median", showlegend=False),
+        line(beyond, rounded(band.normal), dotted, further, name="extrapolation", showlegend=False),
     ]
-
-
-def _extrapolated(trial: Sequence[int], at: Sequence[int], normal: Sequence[float]) -> list[Trace]:
-    if not at:
-        return []
-    return [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "extrapolation",
-            "showlegend": False,
-            "x": [trial[draws - 1] for draws in at],
-            "y": rounded(normal),
-            "line": {"color": "$faint", "width": 1.5, "dash": "dot"},
-            "hovertemplate": "random search, extrapolated: %{y:.4f}<extra></extra>",
-        }
-    ]
-
-
-def _gapless(values: Sequence[float]) -> list[float | None]:
-    """Return the lower edge of the band, which begins at its first finite value."""
-    first = next((value for value in values if math.isfinite(value)), 0.0)
-    return rounded(value if math.isfinite(value) else first for value in values)
+    return traces if beyond else traces[:3]
 
 
 def _about_band(digest: Digest) -> str:
@@ -232,19 +191,19 @@ def _about_band(digest: Digest) -> str:
 
 
 def _failed(digest: Digest) -> list[Trace]:
-    failed = [each for each in digest.trained if each.status != "done"]
+    failed = [record for record in digest.trained if record.status != "done"]
     if not failed:
         return []
-    rewards = [each.reward for graphs in digest.by_rung.values() for each in graphs]
+    rewards = [graph.reward for graphs in digest.by_rung.values() for graph in graphs]
     floor = min(rewards) - 0.06 * (max(rewards) - min(rewards) or 1.0)
     return [
         {
             "type": "scatter",
             "mode": "markers",
             "name": "failed",
-            "x": [each.number for each in failed],
+            "x": [record.number for record in failed],
             "y": rounded([floor] * len(failed)),
-            "customdata": [[clean(str(each.status))] for each in failed],
+            "customdata": [[clean(str(record.status))] for record in failed],
             "marker": {"color": "$red", "symbol": "x-thin", "size": 7, "line": {"color": "$red", "width": 1.5}},
             "hovertemplate": "trial %{x} failed: %{customdata[0]}<extra></extra>",
         }

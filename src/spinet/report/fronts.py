@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
 
 from spinet.draw.text import clean
 from spinet.nas.trial import Candidate
 from spinet.report.digest import Digest
-from spinet.report.figures import MOST_POINTS, Figure, Trace, points, rounded, thinned
+from spinet.report.figures import MOST_POINTS, Figure, Trace, axes, line, points, rounded, thinned
 from spinet.report.statistics import hypervolume, pareto_front
 
 _CostOf = Callable[[Candidate], float | None]
@@ -20,12 +19,12 @@ def fronts(digest: Digest) -> list[Figure]:
         return []
     size = digest.search.basis.image_size
     measures: list[tuple[str, str, _CostOf]] = [
-        ("macs", f"multiply-adds at {size} px, G", lambda each: _macs(digest, each)),
-        ("parameters", "parameters, M", lambda each: digest.costs[each.graph].parameters / 1e6),
+        ("macs", f"multiply-adds at {size} px, G", lambda candidate: digest.costs[candidate.graph].multiply_adds / 1e9),
+        ("parameters", "parameters, M", lambda candidate: digest.costs[candidate.graph].parameters / 1e6),
         ("latency", "latency, ms", digest.latency),
     ]
-    found = (_front(digest, digest.main_rung, *measure) for measure in measures)
-    return [figure for figure in found if figure]
+    figures = (_front(digest, digest.main_rung, *measure) for measure in measures)
+    return [figure for figure in figures if figure]
 
 
 def rung_pairs(digest: Digest) -> list[tuple[int, int]]:
@@ -37,18 +36,15 @@ def rung_pairs(digest: Digest) -> list[tuple[int, int]]:
 def rung_figure(digest: Digest, low: int, high: int) -> Figure:
     """Rewards of the same graphs at two rungs."""
     cheap, costly = digest.rewards(low), digest.rewards(high)
-    graphs = thinned([each for each in digest.by_rung[high] if each.graph in cheap])
-    trace = points(digest, graphs, [cheap[each.graph] for each in graphs], "networks", high)
-    trace["y"] = rounded(costly[each.graph] for each in graphs)
+    graphs = thinned([candidate for candidate in digest.by_rung[high] if candidate.graph in cheap])
+    trace = points(digest, graphs, [cheap[candidate.graph] for candidate in graphs], "networks", high)
+    trace["y"] = rounded(costly[candidate.graph] for candidate in graphs)
     name = clean(digest.reward_name)
     return Figure(
         f"rungs-{low}-{high}",
         f"{digest.epochs(low)} against {digest.epochs(high)}",
         [trace | {"showlegend": False}],
-        {
-            "xaxis": {"title": {"text": f"{name}, {digest.epochs(low)}"}},
-            "yaxis": {"title": {"text": f"{name}, {digest.epochs(high)}"}},
-        },
+        axes(f"{name}, {digest.epochs(low)}", f"{name}, {digest.epochs(high)}"),
         "Each point is one network trained twice, briefly and for longer: the closer the points are to a rising line, "
         "the better the short training predicts the longer one.",
         "The strategy chose which networks to train longer, mostly good ones: these agree less than all networks "
@@ -58,37 +54,24 @@ def rung_figure(digest: Digest, low: int, high: int) -> Figure:
 
 def entropy(digest: Digest) -> Figure | None:
     """Entropy of the policy at each trial, if the strategy records it."""
-    noted = [(each.number, each.notes.get("entropy")) for each in digest.search.records]
+    noted = [(record.number, record.notes.get("entropy")) for record in digest.search.records]
     known = [(number, float(value)) for number, value in noted if isinstance(value, int | float)]
     if len(known) < 2:
         return None
     known = known[:: math.ceil(len(known) / MOST_POINTS)]
-    uniform = math.log(digest.search.space.size())
-    ends = [known[0][0], known[-1][0]]
+    x, y = [number for number, _ in known], rounded((value for _, value in known), 3)
+    uniform = rounded([math.log(digest.search.space.size())] * 2, 3)
+    layout = axes("trial", "entropy, nats")
+    layout["yaxis"]["rangemode"] = "tozero"
+    look, hover = {"color": "$faint", "width": 1.5, "dash": "dot"}, "uniform: %{y:.1f} nats"
     return Figure(
         "entropy",
         "Policy entropy",
         [
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "entropy",
-                "x": [number for number, _ in known],
-                "y": rounded((value for _, value in known), 3),
-                "line": {"color": "$purple", "width": 2},
-                "hovertemplate": "trial %{x}: %{y:.1f} nats<extra></extra>",
-            },
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "uniform over the space",
-                "x": ends,
-                "y": rounded([uniform, uniform], 3),
-                "line": {"color": "$faint", "width": 1.5, "dash": "dot"},
-                "hovertemplate": "uniform: %{y:.1f} nats<extra></extra>",
-            },
+            line(x, y, {"color": "$purple", "width": 2}, "trial %{x}: %{y:.1f} nats", name="entropy"),
+            line([x[0], x[-1]], uniform, look, hover, name="uniform over the space"),
         ],
-        {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": "entropy, nats"}, "rangemode": "tozero"}},
+        layout,
         "The policy begins by drawing all networks with equal probability (dotted line); the curve falls as it "
         "converges, and at zero it would propose a single network.",
         "A falling curve shows that the policy converges, not that it converges to something good: compare with the "
@@ -98,31 +81,29 @@ def entropy(digest: Digest) -> Figure | None:
 
 def _front(digest: Digest, rung: int, name: str, title: str, measure: _CostOf) -> Figure | None:
     how = "measured by the search" if name == "latency" else "counted at full scale with the detector's head"
-    known = [(each, cost) for each in digest.by_rung[rung] if (cost := measure(each)) is not None]
+    known = [(graph, cost) for graph in digest.by_rung[rung] if (cost := measure(graph)) is not None]
     if len(known) < 2:
         return None
-    graphs, costs = [each for each, _ in known], [cost for _, cost in known]
-    rewards = [each.reward for each in graphs]
-    cost_of = {each.graph: cost for each, cost in known}
+    graphs, costs = [graph for graph, _ in known], [cost for _, cost in known]
+    rewards = [graph.reward for graph in graphs]
+    cost_of = {candidate.graph: cost for candidate, cost in known}
     shown = thinned(graphs)
     front = pareto_front(costs, rewards)
-    best = _front_line(digest, [graphs[place] for place in front], [costs[place] for place in front])
-    traces = [points(digest, shown, [cost_of[each.graph] for each in shown], digest.epochs(rung), rung), best]
+    best = points(digest, [graphs[index] for index in front], [costs[index] for index in front], "front", 0)
+    best["marker"] = {"color": "$red", "size": 8, "symbol": "circle", "line": {"color": "$paper", "width": 1}}
+    best |= {"mode": "lines+markers", "line": {"color": "$red", "width": 2, "shape": "hv"}}
+    traces = [points(digest, shown, [cost_of[candidate.graph] for candidate in shown], digest.epochs(rung), rung), best]
     traces += _reference(digest, rung, measure)
     return Figure(
         f"front-{name}",
         f"Reward against {title.split(',')[0]}",
         traces,
-        {"xaxis": {"title": {"text": title}}, "yaxis": {"title": {"text": clean(digest.reward_name)}}},
+        axes(title, clean(digest.reward_name)),
         f"Each point is one network ({digest.epochs(rung)}), its {title.split(',')[0]} {how}; the line joins the "
         f"Pareto-optimal ones. {_volume(costs, rewards)}",
         "The front runs through the luckiest measurements: which of its networks is better is often within the noise, "
         "and hypervolumes compare only within one figure.",
     )
-
-
-def _macs(digest: Digest, summary: Candidate) -> float:
-    return digest.costs[summary.graph].multiply_adds / 1e9
 
 
 def _volume(costs: Sequence[float], rewards: Sequence[float]) -> str:
@@ -137,17 +118,10 @@ def _volume(costs: Sequence[float], rewards: Sequence[float]) -> str:
     )
 
 
-def _front_line(digest: Digest, graphs: Sequence[Candidate], costs: Sequence[float]) -> Trace:
-    trace = points(digest, graphs, costs, "front", 0)
-    trace["marker"] = {"color": "$red", "size": 8, "symbol": "circle", "line": {"color": "$paper", "width": 1}}
-    return trace | {"mode": "lines+markers", "line": {"color": "$red", "width": 2, "shape": "hv"}}
-
-
 def _reference(digest: Digest, rung: int, measure: _CostOf) -> list[Trace]:
-    found = [each for each in digest.by_rung[rung] if each.graph == digest.reference_graph]
-    cost = measure(found[0]) if found else None
+    published = [candidate for candidate in digest.by_rung[rung] if candidate.graph == digest.reference_graph]
+    cost = measure(published[0]) if published else None
     if cost is None:
         return []
-    trace = points(digest, found, [cost], clean(digest.reference.name), rung)
-    marker: dict[str, Any] = {"color": "$ink", "symbol": "star", "size": 13}
-    return [trace | {"marker": marker}]
+    trace = points(digest, published, [cost], clean(digest.reference.name), rung)
+    return [{**trace, "marker": {"color": "$ink", "symbol": "star", "size": 13}}]

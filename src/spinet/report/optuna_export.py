@@ -41,8 +41,8 @@ def export_optuna(run: Path, url: str, name: str | None = None) -> int:
     optuna = import_extra("optuna", "search", "export to Optuna")
     search = load_search(run)
     study = _study(optuna, search, url, name or run.resolve().name)
-    known = {each.user_attrs.get(_NUMBER) for each in study.get_trials(deepcopy=False)}
-    missing = [each for each in search.records if each.status and each.number not in known]
+    known = {trial.user_attrs.get(_NUMBER) for trial in study.get_trials(deepcopy=False)}
+    missing = [record for record in search.records if record.status and record.number not in known]
     words = TrialParameters(search.space)
     distributions = {
         parameter: optuna.distributions.CategoricalDistribution(options) for parameter, options in words.options.items()
@@ -86,12 +86,12 @@ class TrialParameters:
     def _pairs(self, place: int) -> list[str]:
         """Parents that each option means, found by decoding them."""
         decision = self._space.decisions[place]
-        found = []
+        pairs = []
         for option in range(decision.options):
             choices = (*self._any[:place], option, *self._any[place + 1 :])
             parents = self._space.decode(choices).blocks[decision.block].parents
-            found.append(" and ".join(map(str, parents)))
-        return found
+            pairs.append(" and ".join(map(str, parents)))
+        return pairs
 
     @property
     def _any(self) -> Choices:

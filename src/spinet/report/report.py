@@ -78,9 +78,9 @@ def render(digest: Digest, run: str) -> str:
 def _notices(digest: Digest) -> list[str]:
     """What the reader has to know first."""
     notices, search = [], digest.search
-    failed, under_way = sum(digest.failures.values()), count_of(len(search.open), "open trial")
+    failed, open_trials = search.failures.total(), count_of(len(search.open), "open trial")
     if not digest.by_rung and failed:
-        (status, count), *_ = digest.failures.most_common(1)
+        (status, count), *_ = search.failures.most_common(1)
         notices.append(
             f"Nothing was measured: all {count_of(failed, 'trial')} failed, most often as {status} ({count:,}). See "
             "the table of failures below."
@@ -88,9 +88,11 @@ def _notices(digest: Digest) -> list[str]:
     elif not search.finished:
         notices.append("No trial has finished yet.")
     if search.running:
-        notices.append(f"The search was running when this page was written, with {under_way}; write it again for more.")
+        notices.append(
+            f"The search was running when this page was written, with {open_trials}; write it again for more."
+        )
     elif search.open:
-        notices.append(f"The search was stopped with {under_way}; re-run the same command to resume.")
+        notices.append(f"The search was stopped with {open_trials}; re-run the same command to resume.")
     if not search.header["proxy"]:
         notices.append("This search has no proxy task: its rewards do not come from training networks.")
     return notices
@@ -100,7 +102,7 @@ def _drawings(digest: Digest, best: list[Candidate]) -> list[tuple[str, str]]:
     """Drawing and caption of the published network and of the best ones."""
     if not best:
         return []
-    shown = [(draw(digest.architecture(each.first)), _about(digest, each)) for each in best[:DRAWN]]
+    shown = [(draw(digest.architecture(network.first)), _about(digest, network)) for network in best[:DRAWN]]
     return [(draw(digest.reference), _about_reference(digest)), *shown]
 
 

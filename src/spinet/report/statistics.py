@@ -4,8 +4,9 @@ Pure functions of arrays; rewards are better the higher they are. Rank correlati
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +15,6 @@ from spinet.errors import SpinetError
 from spinet.extras import import_extra
 
 Floats = NDArray[np.float64]
-Statistic = Callable[..., float]
 
 
 class Interval(NamedTuple):
@@ -38,11 +38,7 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
     >>> round(spearman([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]), 6)
     0.8
     """
-    a, b = _pairs(x, y)
-    if _says_nothing(a, b):
-        return float("nan")
-    rank = _stats().rankdata
-    return float(np.corrcoef(rank(a), rank(b))[0, 1])
+    return _correlation("spearmanr", x, y)
 
 
 def kendall(x: ArrayLike, y: ArrayLike) -> float:
@@ -51,23 +47,22 @@ def kendall(x: ArrayLike, y: ArrayLike) -> float:
     >>> round(kendall([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]), 6)
     0.6
     """
-    a, b = _pairs(x, y)
-    return float("nan") if _says_nothing(a, b) else float(_stats().kendalltau(a, b).statistic)
+    return _correlation("kendalltau", x, y)
 
 
-def precision_at_top(cheap: ArrayLike, costly: ArrayLike, share: float = 0.1) -> float:
+def precision_at_top(cheap: ArrayLike, costly: ArrayLike, fraction: float = 0.1) -> float:
     """The fraction of the best by the cheap measure that is among the best by the costly one.
 
-    "Best" is the fraction `share` of all, rounded, at least one. Ties are broken at random, in expectation.
-    Chance gives `share`.
+    "Best" is this fraction of all, rounded, at least one. Ties are broken at random, in expectation.
+    Chance gives `fraction`.
 
-    >>> precision_at_top([1, 2, 3, 4], [1, 3, 2, 4], share=0.5)
+    >>> precision_at_top([1, 2, 3, 4], [1, 3, 2, 4], fraction=0.5)
     0.5
     """
     a, b = _pairs(cheap, costly)
     if not len(a):
         return float("nan")
-    count = max(1, round(share * len(a)))
+    count = max(1, round(fraction * len(a)))
     return float(_in_top(a, count) @ _in_top(b, count) / count)
 
 
@@ -84,22 +79,18 @@ def regret_of_top1(cheap: ArrayLike, costly: ArrayLike) -> float:
 
 
 def bootstrap(
-    statistic: Statistic, *columns: ArrayLike, seed: int = 0, repeats: int = 1000, confidence: float = 0.95
+    statistic: Callable[..., float], *columns: ArrayLike, seed: int = 0, repeats: int = 1000, confidence: float = 0.95
 ) -> Interval:
-    """Return a statistic of rows and its percentile bootstrap interval.
-
-    Args:
-        statistic: a function of the columns.
-        columns: of equal length; rows are drawn with replacement.
-        seed: of the draws.
-        repeats: number of draws.
-        confidence: fraction of the draws that the interval covers.
-    """
+    """Return a statistic of columns of equal length, and its percentile bootstrap interval over their rows."""
     rows = [np.asarray(column, dtype=float) for column in columns]
     value, count = statistic(*rows), len(rows[0])
     draws = np.random.default_rng(seed).integers(max(count, 1), size=(repeats if count > 1 else 0, count))
-    found = np.array([statistic(*(column[draw] for column in rows)) for draw in draws])
-    return Interval(value, *_percentiles(found, confidence))
+    values = np.array([statistic(*(column[draw] for column in rows)) for draw in draws])
+    if np.isfinite(values).sum() < 2:
+        return Interval(value, float("nan"), float("nan"))
+    # A resample may be constant, and its correlation undefined.
+    low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(value, float(low), float(high))
 
 
 def best_so_far(rewards: Sequence[float | None]) -> list[float | None]:
@@ -108,13 +99,11 @@ def best_so_far(rewards: Sequence[float | None]) -> list[float | None]:
     >>> best_so_far([None, 0.2, 0.1, None, 0.3])
     [None, 0.2, 0.2, 0.2, 0.3]
     """
-    curve: list[float | None] = []
-    best: float | None = None
-    for reward in rewards:
-        if reward is not None and (best is None or reward > best):
-            best = reward
-        curve.append(best)
-    return curve
+
+    def better(best: float | None, reward: float | None) -> float | None:
+        return reward if best is None or (reward is not None and reward > best) else best
+
+    return list(accumulate(rewards, better))
 
 
 def best_of(rewards: Sequence[float], draws: int, quantile: float) -> float:
@@ -171,8 +160,11 @@ def hypervolume(costs: ArrayLike, rewards: ArrayLike, worst: tuple[float, float]
     return round(float(area), 12)
 
 
-def _stats() -> Any:
-    return import_extra("scipy.stats", "search", "statistics of a search")
+def _correlation(name: str, x: ArrayLike, y: ArrayLike) -> float:
+    a, b = _pairs(x, y)
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(getattr(import_extra("scipy.stats", "search", "statistics of a search"), name)(a, b).statistic)
 
 
 def _pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
@@ -182,21 +174,9 @@ def _pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     return a, b
 
 
-def _says_nothing(a: Floats, b: Floats) -> bool:
-    return len(a) < 3 or bool(np.ptp(a) == 0 or np.ptp(b) == 0)
-
-
 def _in_top(values: Floats, count: int) -> Floats:
     """Probability of each to be among the `count` largest, ties broken at random."""
     threshold = np.sort(values)[-count]
     above, tied = values > threshold, values == threshold
-    share: Floats = above + tied * (count - above.sum()) / tied.sum()
-    return share
-
-
-def _percentiles(found: Floats, confidence: float) -> tuple[float, float]:
-    found = found[~np.isnan(found)]
-    if len(found) < 2:
-        return float("nan"), float("nan")
-    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    probability: Floats = above + tied * (count - above.sum()) / tied.sum()
+    return probability

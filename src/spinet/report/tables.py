@@ -45,8 +45,8 @@ def facts(digest: Digest) -> list[tuple[str, str, str]]:
     """Key facts: what it is, the value, and what to add."""
     search = digest.search
     best = next(iter(search.leaders(1)), None)
-    states = {"open": len(search.open), "failed": sum(digest.failures.values()), "duplicates": search.duplicates}
-    found = [
+    states = {"open": len(search.open), "failed": search.failures.total(), "duplicates": search.duplicates}
+    rows = [
         ("best reward", f"{best.reward:.4f}", f"trial {best.first.number}, {digest.epochs(best.rung)}")
         if best
         else ("best reward", "none yet", "nothing measured"),
@@ -54,8 +54,8 @@ def facts(digest: Digest) -> list[tuple[str, str, str]]:
         ("cost", duration(search.seconds), f"of training and evaluation, in {duration(search.elapsed)}"),
     ]
     if search.acceptance and search.acceptance < 1:
-        found.append(("acceptance", f"{search.acceptance:.1%}", f"of {search.draws:,} draws satisfy the constraints"))
-    return found
+        rows.append(("acceptance", f"{search.acceptance:.1%}", f"of {search.draws:,} draws satisfy the constraints"))
+    return rows
 
 
 def description(digest: Digest) -> list[tuple[str, str]]:
@@ -63,8 +63,8 @@ def description(digest: Digest) -> list[tuple[str, str]]:
     header, space = digest.search.header, digest.search.space
     proxy = dict(header.get("proxy") or {})
     last: Mapping[str, Any] = digest.search.sessions[-1] if digest.search.sessions else {}
-    constraints = [_constraint(each) for each in header.get("constraints") or []]
-    found = [
+    constraints = [_constraint(constraint) for constraint in header.get("constraints") or []]
+    terms = [
         ("space", f"{space.name}: {space.size():.3g} architectures, {space.blocks} searched blocks"),
         ("strategy", _settings(header.get("strategy") or {})),
         ("proxy task", _settings(proxy) or "none"),
@@ -74,7 +74,7 @@ def description(digest: Digest) -> list[tuple[str, str]]:
         ("last session", _settings({key: value for key, value in last.items() if key != "event"})),
         ("sessions", str(len(digest.search.sessions))),
     ]
-    return [(term, text) for term, text in found if text]
+    return [(term, text) for term, text in terms if text]
 
 
 def correlations(digest: Digest) -> list[list[str]]:
@@ -84,7 +84,7 @@ def correlations(digest: Digest) -> list[list[str]]:
         for low, high in rung_pairs(digest)
     ]
     for rung, graphs in digest.by_rung.items():
-        twice = [[trial.reward or 0.0 for trial in each.trials] for each in graphs if len(each.trials) > 1]
+        twice = [[trial.reward or 0.0 for trial in graph.trials] for graph in graphs if len(graph.trials) > 1]
         label = f"one seed \N{RIGHTWARDS ARROW} another, {digest.epochs(rung)}"
         rows.append(_correlation(label, [pair[0] for pair in twice], [pair[1] for pair in twice]))
         rewards = digest.rewards(rung)
@@ -97,16 +97,16 @@ def correlations(digest: Digest) -> list[list[str]]:
 
 def best_trials(digest: Digest, best: Sequence[Candidate]) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of the table of the best trials."""
-    known = [name for name in ("AP", "AP50", "loss") if any(name in each.first.metrics for each in best)]
-    latency = any(digest.latency(each) is not None for each in best)
+    known = [name for name in ("AP", "AP50", "loss") if any(name in graph.first.metrics for graph in best)]
+    latency = any(digest.latency(graph) is not None for graph in best)
     head = ["", "trial", "reward", "training", *known, "GMACs", "M parameters", *["ms"] * latency, "trained", "graph"]
     rows = []
-    for rank, each in enumerate(best, 1):
-        number, macs, parameters = digest.point(each)
-        values = [_number(each.first.metrics.get(name)) for name in known]
-        ms = [_number(digest.latency(each))] * latency
-        first = [str(rank), str(number), f"{each.reward:.4f}", digest.epochs(each.rung)]
-        last = [f"{macs:.1f}", f"{parameters:.1f}", *ms, count_of(len(each.trials), "time"), each.graph[:10]]
+    for rank, candidate in enumerate(best, 1):
+        number, macs, parameters = digest.point(candidate)
+        values = [_number(candidate.first.metrics.get(name)) for name in known]
+        ms = [_number(digest.latency(candidate))] * latency
+        first = [str(rank), str(number), f"{candidate.reward:.4f}", digest.epochs(candidate.rung)]
+        last = [f"{macs:.1f}", f"{parameters:.1f}", *ms, count_of(len(candidate.trials), "time"), candidate.graph[:10]]
         rows.append([*first, *values, *last])
     return head, rows
 
@@ -114,11 +114,11 @@ def best_trials(digest: Digest, best: Sequence[Candidate]) -> tuple[list[str], l
 def failures(digest: Digest) -> list[list[str]]:
     """Rows of the table of failures and of repeated attempts."""
     rows = []
-    for status, count in digest.failures.most_common():
-        reasons = Counter(each.reason for each in digest.trained if each.status == status and each.reason)
+    for status, count in digest.search.failures.most_common():
+        reasons = Counter(trial.reason for trial in digest.trained if trial.status == status and trial.reason)
         usual = reasons.most_common(1)[0][0] if reasons else ""
         rows.append([status, f"{count:,}", MEANING.get(status, ""), usual])
-    retried = Counter(status for each in digest.search.records for status, _ in each.retries)
+    retried = Counter(status for record in digest.search.records for status, _ in record.retries)
     for status, count in retried.most_common():
         rows.append([f"{status}, repeated", f"{count:,}", "attempts that were repeated, not trials", ""])
     return rows
@@ -127,8 +127,8 @@ def failures(digest: Digest) -> list[list[str]]:
 def rung_costs(digest: Digest) -> list[list[str]]:
     """Rows of the table of what each training length cost."""
     rows = []
-    for rung in digest.rungs:
-        seconds = [each.seconds for each in digest.trained if each.rung == rung]
+    for rung in sorted({record.rung for record in digest.search.records}):
+        seconds = [record.seconds for record in digest.trained if record.rung == rung]
         mean = duration(sum(seconds) / len(seconds)) if seconds else ""
         rows.append([digest.epochs(rung), f"{len(seconds):,}", mean, duration(sum(seconds))])
     return rows

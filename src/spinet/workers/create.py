@@ -12,13 +12,8 @@ EXECUTORS = ("auto", "in-process", "processes", "ray")
 def pick_gpus(names: Sequence[str], workers: int, address: str | None = None) -> list[str]:
     """Return the GPUs for so many workers: those named, or all visible ones; at most one per worker.
 
-    Args:
-        names: as CUDA_VISIBLE_DEVICES names them; `("none",)` for none, empty for all.
-        workers: how many.
-        address: of a Ray cluster, whose GPUs cannot be checked here.
-
-    Raises:
-        SpinetError: there is no such GPU.
+    `names` are those of CUDA_VISIBLE_DEVICES; `("none",)` stands for none, empty for all. The GPUs of a Ray cluster at
+    `address` cannot be checked here.
     """
     import torch
 
@@ -32,11 +27,7 @@ def pick_gpus(names: Sequence[str], workers: int, address: str | None = None) ->
 
 
 def pick_executor(name: str, workers: int, gpus: Sequence[str], address: str | None = None) -> str:
-    """Return the name of an executor; `auto` takes Ray if there is a cluster, else processes if one is not enough.
-
-    Raises:
-        SpinetError: the name is unknown.
-    """
+    """Return the name of an executor; `auto` takes Ray if there is a cluster, else processes if one is not enough."""
     if name not in EXECUTORS:
         raise unknown_name("executor", name, EXECUTORS)
     if name != "auto":

@@ -6,8 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from spinet.errors import SpinetError, TrialTimeout
 
@@ -16,28 +15,17 @@ _T = TypeVar("_T")
 
 
 class TrialExecutor(Executor):
-    """An executor whose jobs may raise `WorkerLost` or `TrialTimeout`; closing it ends running jobs.
+    """An executor whose jobs may raise `WorkerLost` or `TrialTimeout`; closing it ends running jobs."""
 
-    Attributes:
-        name: `"in-process"`, `"processes"` or `"ray"`.
-        workers: how many jobs run at a time.
-        device: description of what they run on, for the journal.
-    """
-
-    name: str
-    workers: int
-    device: str
+    name: str  # one of `create.EXECUTORS`
+    workers: int  # how many jobs run at a time
+    device: str  # description of what they run on, for the journal
 
 
 class InProcess(TrialExecutor):
     """Runs every job immediately, in the thread that submits it.
 
-    Args:
-        timeout: seconds that a job may take, in the main thread and not on Windows; None sets no limit.
-        device: description of what it runs on, for the journal.
-
-    Raises:
-        SpinetError: the timeout is out of range.
+    The `timeout`, seconds that a job may take, is kept in the main thread and not on Windows.
     """
 
     name = "in-process"
@@ -65,8 +53,7 @@ def _alarm(seconds: float | None) -> Iterator[None]:
         yield
         return
 
-    def ring(number: int, frame: FrameType | None) -> Any:
-        del number, frame
+    def ring(*_: object) -> None:
         raise too_long(seconds)
 
     before = signal.signal(signal.SIGALRM, ring)
@@ -79,11 +66,7 @@ def _alarm(seconds: float | None) -> Iterator[None]:
 
 
 def check_executor(name: str, workers: int, timeout: float | None) -> None:
-    """Validate the arguments that all executors share.
-
-    Raises:
-        SpinetError: a number is out of range.
-    """
+    """Validate the arguments that all executors share; raise a SpinetError for a number out of range."""
     if workers < 1:
         raise SpinetError(f"{name}: workers must be at least 1, got {workers}")
     if timeout is not None and not (math.isfinite(timeout) and timeout > 0):

@@ -7,7 +7,7 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -33,9 +33,6 @@ class ProcessExecutor(SlotExecutor):
         gpus: GPUs to share, as CUDA_VISIBLE_DEVICES names them: workers take them in turn, with an equal fraction of
             the memory; empty: workers train on the CPU.
         threads: of the CPU, per worker; None divides the cores among them.
-
-    Raises:
-        SpinetError: a number is out of range.
     """
 
     name = "processes"
@@ -45,27 +42,17 @@ class ProcessExecutor(SlotExecutor):
     ) -> None:
         check_executor(self.name, workers, timeout)
         threads, gpus = threads or threads_each(workers), gpus[:workers]
-        share = 1 / math.ceil(workers / len(gpus)) if gpus else 0.0
+        fraction = 1 / math.ceil(workers / len(gpus)) if gpus else 0.0
         self.device = f"GPUs {', '.join(gpus)}" if gpus else f"cpu, {threads} threads each"
-        super().__init__(
-            [
-                ProcessSlot(timeout, _environment(threads, gpus[index % len(gpus)] if gpus else ""), share)
-                for index in range(workers)
-            ]
-        )
+        variables = [{"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {} for index in range(workers)]
+        super().__init__([ProcessSlot(timeout, threads, gpu, fraction) for gpu in variables])
 
 
 class ProcessSlot:
-    """A slot for one worker process.
+    """A slot for one worker process, with a fraction of the memory of its GPU; see `Slot`."""
 
-    Args:
-        timeout: seconds that a job may take.
-        environment: variables that the worker sets first.
-        gpu_share: fraction of the memory of its GPU; 0 if it has none.
-    """
-
-    def __init__(self, timeout: float | None, environment: Mapping[str, str], gpu_share: float) -> None:
-        self._timeout, self._settings = timeout, (dict(environment), gpu_share)
+    def __init__(self, timeout: float | None, threads: int, variables: dict[str, str], gpu_fraction: float) -> None:
+        self._timeout, self._settings = timeout, (threads, variables, gpu_fraction)
         self._lock = threading.Lock()
         self._closed = False
         self._process: SpawnProcess | None = None
@@ -141,12 +128,12 @@ class ProcessSlot:
             self._process = self._pipe = None
 
 
-def _work(pipe: "Connection[Any, Any]", environment: Mapping[str, str], gpu_share: float) -> None:
+def _work(pipe: "Connection[Any, Any]", threads: int, variables: dict[str, str], gpu_fraction: float) -> None:
     """Serve jobs until the driver closes the pipe or ends."""
-    os.environ.update(environment)
+    os.environ.update(variables, OMP_NUM_THREADS=str(threads))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the driver handles it
     threading.Thread(target=_end_with_driver, daemon=True).start()
-    keep_to_share(int(environment["OMP_NUM_THREADS"]), gpu_share)
+    limit_torch(threads, gpu_fraction)
     with suppress(EOFError, OSError):  # the driver has closed the pipe, or has gone
         pipe.send("ready")
         while True:
@@ -163,18 +150,14 @@ def _end_with_driver() -> None:
     os._exit(1)
 
 
-def keep_to_share(threads: int, gpu_share: float) -> None:
+def limit_torch(threads: int, gpu_fraction: float) -> None:
     """Limit torch, in a worker, to so many threads and such a fraction of its GPU's memory."""
-    if gpu_share or "torch" in sys.modules:  # else it reads OMP_NUM_THREADS when it is loaded
+    if gpu_fraction or "torch" in sys.modules:  # else it reads OMP_NUM_THREADS when it is loaded
         import torch
 
         torch.set_num_threads(threads)
-        if gpu_share and torch.cuda.is_available():
-            torch.cuda.set_per_process_memory_fraction(gpu_share)
-
-
-def _environment(threads: int, gpu: str) -> dict[str, str]:
-    return {"OMP_NUM_THREADS": str(threads)} | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})
+        if gpu_fraction and torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(gpu_fraction)
 
 
 def threads_each(workers: int) -> int:

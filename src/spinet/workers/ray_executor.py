@@ -8,7 +8,7 @@ from typing import Any
 from spinet.errors import SpinetError, WorkerLost
 from spinet.extras import import_extra
 from spinet.workers.executors import check_executor, too_long
-from spinet.workers.processes import keep_to_share
+from spinet.workers.processes import limit_torch
 from spinet.workers.slots import Call, JobResult, SlotExecutor, run_job
 
 # Patience with a cluster: until it answers, and until it can place an actor.
@@ -64,9 +64,8 @@ class RaySlot:
 
     def __init__(self, ray: Any, timeout: float | None, cpus: int, gpus: float) -> None:
         self._ray, self._timeout = ray, timeout
-        share = gpus % 1
         self._start = ray.remote(_Actor).options(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)
-        self._arguments = (cpus, share)
+        self._limits = (cpus, gpus % 1)  # threads, and the fraction of a GPU's memory
         self._actor: Any = None
         self._closed = False
 
@@ -93,7 +92,7 @@ class RaySlot:
     def _start_actor(self) -> Any:
         """Start the actor and wait until the cluster has placed it, the search ends or patience does."""
         ray = self._ray
-        actor = self._actor = self._start.remote(*self._arguments)
+        actor = self._actor = self._start.remote(*self._limits)
         ready, until = actor.ready.remote(), time.monotonic() + _START_SECONDS
         while not self._closed and time.monotonic() < until:
             if ray.wait([ready], timeout=1.0)[0]:
@@ -116,8 +115,8 @@ class RaySlot:
 class _Actor:
     """The Ray actor of a worker."""
 
-    def __init__(self, threads: int, gpu_share: float) -> None:
-        keep_to_share(threads, gpu_share)
+    def __init__(self, threads: int, gpu_fraction: float) -> None:
+        limit_torch(threads, gpu_fraction)
 
     def ready(self) -> None:
         """Return as soon as the actor is running."""

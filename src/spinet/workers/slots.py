@@ -22,12 +22,7 @@ class Slot(Protocol):
     """A slot for one worker, which is started when first needed and restarted after it was lost."""
 
     def run(self, call: Call) -> Any:
-        """Run a job in the worker and return what it returns.
-
-        Raises:
-            WorkerLost: the worker died or its state is unknown; the next job gets a new one.
-            TrialTimeout: the job took too long, and its worker was killed.
-        """
+        """Run a job in the worker and return its result; after the loss of a worker, the next job gets a new one."""
         ...
 
     def close(self) -> None:
