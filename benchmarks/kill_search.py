@@ -40,7 +40,7 @@ LOG = "evaluations.log"
 
 
 class Climber:
-    """Mutates the best of what it was told; independent of that, draws uniformly."""
+    """Mutates the best trial so far, or draws uniformly."""
 
     def __init__(self, climb: bool) -> None:
         self.climb, self.told, self.reward = climb, 0, -1.0
@@ -64,7 +64,7 @@ class Climber:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Notes that it begins, works a few milliseconds, now and then fails; the reward hangs on the seed alone."""
+    """Logs its start, works a few milliseconds, now and then fails; the reward depends on the seed alone."""
 
     log: str
 
@@ -82,7 +82,7 @@ class Evaluation:
 
 
 def drive(run: Path, workers: int, trials: int) -> None:
-    """Search, or go on: what is killed."""
+    """Start or resume a search: this is killed."""
     config = SearchConfig(SPACE, {"name": "climber"}, trials=trials)
     evaluate = Evaluation(str(run / LOG))
     with ProcessExecutor(workers, timeout=60) if workers else InProcess() as executor:

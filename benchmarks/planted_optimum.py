@@ -3,7 +3,7 @@
 usage: python benchmarks/planted_optimum.py [--samples 2000] [--seeds 5] [--in-flight 1] [STRATEGY ...]
 
 Prints z, in standard deviations of the space above its mean, of the best true reward among the ten best observed;
-1.0, the optimum, is z of 13.6. This tests the machinery: the reward is made up and says nothing about AP.
+1.0, the optimum, is z of 13.6. This tests the machinery: the reward is synthetic and says nothing about AP.
 """
 
 import argparse
@@ -34,15 +34,15 @@ def main() -> None:
     stops = [stop for stop in (100, 300, 1000, 2000, 5000, 14000) if stop < options.samples] + [options.samples]
     print(f"mean {mean:.4f}, SD {deviation:.4f}, optimum at z = {(1 - mean) / deviation:.2f}")
     print(f"{options.seeds} seeds from 0, {options.in_flight} in flight\n")
-    print("| strategy |", " | ".join(f"z @{stop}" for stop in stops), "| each seed at the end | SD | CPU s a seed |")
+    print("| strategy |", " | ".join(f"z @{stop}" for stop in stops), "| each seed at the end | SD | CPU s per seed |")
     print("|---|" + "---|" * (len(stops) + 3))
     for name in options.strategies or STRATEGIES:
-        found, start = [], time.process_time()
+        outcomes, start = [], time.process_time()
         for seed in range(options.seeds):
-            found.append(search_planted(settings_of(name, seed), seed, options.samples, options.in_flight))
+            outcomes.append(search_planted(settings_of(name, seed), seed, options.samples, options.in_flight))
         seconds = (time.process_time() - start) / options.seeds
-        means = [statistics.fmean(best_of(each[:stop]) for each in found) for stop in stops]
-        ends = [best_of(each) for each in found]
+        means = [statistics.fmean(best_of(rewards[:stop]) for rewards in outcomes) for stop in stops]
+        ends = [best_of(rewards) for rewards in outcomes]
         spread = statistics.stdev(ends) if len(ends) > 1 else 0.0
         columns = [*(f"{z:.2f}" for z in means), " ".join(f"{z:.1f}" for z in ends), f"{spread:.2f}", f"{seconds:.1f}"]
         print(f"| {name} |", " | ".join(columns), "|", flush=True)

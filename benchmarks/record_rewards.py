@@ -1,7 +1,7 @@
 """Records real rewards of architectures of a search space: what strategies are compared on without training again.
 
 Every architecture is trained by a proxy, first at its lowest rung with one seed, then with the other, then some of
-them at the next rung, so that a table that was cut off is still a table. The same command goes on where the last one
+them at the next rung, so that a table that was cut off is still a table. The same command resumes where the last one
 stopped, skipping what the file holds.
 
 usage: python benchmarks/record_rewards.py --data-root DIR [--out FILE] [--minutes 110] [--processes 2]
@@ -52,25 +52,25 @@ class Unit:
 
 def architectures(space: Space, count: int, seed: int) -> dict[str, Genotype]:
     """Return the references, then random architectures drawn uniformly, all of them different graphs."""
-    found = {name: load_architecture(name).genotype for name in ("spinenet49", "hourglass", "fish")}
-    found["chain"] = BUDGETS["spinenet49"].chain()
-    found["scale-decreased"] = BUDGETS["r0-sp53"].chain()
-    known = {graph_hash(genotype) for genotype in found.values()}
+    genotypes = {name: load_architecture(name).genotype for name in ("spinenet49", "hourglass", "fish")}
+    genotypes["chain"] = BUDGETS["spinenet49"].chain()
+    genotypes["scale-decreased"] = BUDGETS["r0-sp53"].chain()
+    known = {graph_hash(genotype) for genotype in genotypes.values()}
     random = Random(seed)
-    while len(found) < count:
+    while len(genotypes) < count:
         genotype = space.decode(space.sample(random))
         if graph_hash(genotype) not in known:
             known.add(graph_hash(genotype))
-            found[f"random-{len(found) - 5:03}"] = genotype
-    return found
+            genotypes[f"random-{len(genotypes) - 5:03}"] = genotype
+    return genotypes
 
 
 def plan(genotypes: dict[str, Genotype], seeds: int, upper: int, rungs: int) -> list[Unit]:
     """Return all trainings in the order that leaves a useful table whenever it is cut off."""
-    units = [Unit(name, each, 0, seed) for seed in range(seeds) for name, each in genotypes.items()]
+    units = [Unit(name, genotype, 0, seed) for seed in range(seeds) for name, genotype in genotypes.items()]
     for rung in range(1, rungs):
         first = list(genotypes.items())[:upper]
-        units += [Unit(name, each, rung, seed) for seed in range(seeds) for name, each in first]
+        units += [Unit(name, genotype, rung, seed) for seed in range(seeds) for name, genotype in first]
     return units
 
 
@@ -89,7 +89,9 @@ def read_table(file: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in whole.splitlines()]
     except ValueError as error:
-        raise SpinetError(f"{file} holds a line that is not JSON ({error}); delete that line and go on") from None
+        raise SpinetError(
+            f"{file} holds a line that is not JSON ({error}); delete that line and re-run to resume"
+        ) from None
 
 
 def measure(task: ProxyTask, space: Space, unit: Unit) -> dict[str, Any]:
@@ -121,8 +123,8 @@ def surroundings(task: ProxyTask) -> dict[str, Any]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    found = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+    result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    return result.stdout.strip()
 
 
 def _processor() -> str:
@@ -136,8 +138,8 @@ class Recorder:
     """Keeps the processes busy and writes a line, flushed to the disk, for each training that ends.
 
     Args:
-        task: what trains.
-        space: what the architectures are of.
+        task: trains an architecture.
+        space: of the architectures.
         out: the table.
         processes: trainings at a time.
         deadline: moment of `time.monotonic` after which nothing new begins that would probably outlast it.
@@ -199,17 +201,17 @@ def main(
     draw_seed: int = 0,
     device: str = "cpu",
 ) -> None:
-    """Record rewards, or go on recording.
+    """Record rewards; the same call resumes.
 
     Args:
-        data_root: folder of a data set in COCO format.
+        data_root: folder of a dataset in COCO format.
         out: the table, JSON lines; by default results/rewards-DATA.jsonl beside this script.
         minutes: stop in time to have ended after so many.
         processes: trainings at a time, one thread each.
         proxy: name of the proxy task.
         space: name of the search space.
         count: different architectures, five references among them.
-        seeds: seeds of each.
+        seeds: per architecture.
         upper: architectures, the references first, that are also trained at the higher rungs.
         draw_seed: seed of the random architectures.
         device: where to train.

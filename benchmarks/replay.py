@@ -4,7 +4,7 @@ A strategy proposes points that no table holds, so replaying is a model, and the
 
 - `PoolWorld`: a proposal stands for the nearest architecture of the table that was not taken yet, and gets one of its
   recorded rewards. All rewards are real, but the answer is to another question than was asked.
-- `ModelWorld`: the reward is what a surrogate predicts, plus a part of the architecture's own that it cannot predict,
+- `ModelWorld`: the reward is what a surrogate predicts, plus a residual of the architecture that it cannot predict,
   plus the noise of a seed. Both are as large as the table says. The landscape is as smooth as the surrogate, whatever
   the real one is: it tests whether strategies cope with this much noise, not what they would find.
 """
@@ -28,9 +28,9 @@ from surrogate import Floats, Kind, Surrogate, features, fit_surrogate
 
 
 class Seen(NamedTuple):
-    """The outcome of a trial of a replay: the reward that the strategy was told, and the one without noise."""
+    """The outcome of a trial of a replay: the reward that the strategy observed, and the one without noise."""
 
-    told: float
+    observed: float
     true: float
 
 
@@ -38,33 +38,33 @@ class World(Protocol):
     """Gives rewards for points of a space."""
 
     def look(self, choices: Choices) -> Seen | None:
-        """Return the reward of a point; None if there is nothing left to find."""
+        """Return the reward of a point; None if there are none left."""
         ...
 
 
 @dataclass(frozen=True)
 class Landscape:
-    """What the uniform draws of a table tell about the rewards of its space, at the lowest rung.
+    """What the uniform draws of a table say about the rewards of its space, at the lowest rung.
 
     Args:
         space: of the architectures.
         graphs: of the uniform draws.
-        described: their features.
+        inputs: their features.
         rewards: their mean rewards over seeds.
-        single: for each the rewards of its seeds.
+        single: rewards of the seeds of each graph.
         noise: deviations of single rewards from their means, to draw seed noise from.
         surrogate: the model fitted to `rewards`.
-        own: standard deviation of what of an architecture's reward the surrogate does not explain.
+        residual: standard deviation of the part of an architecture's reward that the surrogate does not explain.
     """
 
     space: Space
     graphs: tuple[str, ...]
-    described: Floats
+    inputs: Floats
     rewards: Floats
     single: tuple[tuple[float, ...], ...]
     noise: Floats
     surrogate: Surrogate
-    own: float
+    residual: float
 
     @property
     def mean(self) -> float:
@@ -73,7 +73,7 @@ class Landscape:
 
     @property
     def deviation(self) -> float:
-        """Standard deviation of the rewards of uniform draws, that of the noise taken off."""
+        """Standard deviation of the rewards of uniform draws, less that of the noise."""
         return math.sqrt(max(1e-12, self._variance - float((self.noise**2).mean())))
 
     @property
@@ -81,78 +81,78 @@ class Landscape:
         return float(np.var([reward for rewards in self.single for reward in rewards], ddof=1))
 
 
-def landscape(table: RewardTable, kind: Kind = "ridge", rung: int = 0) -> Landscape:
-    """Fit what a table says.
+def fit_landscape(table: RewardTable, kind: Kind = "ridge", rung: int = 0) -> Landscape:
+    """Fit a landscape to a table.
 
     Raises:
         SpinetError: the table has too few uniform draws.
     """
     means = table.column("reward", rung)
     graphs = tuple(graph for graph in table.random if graph in means)
-    described = np.array([features(table.genotypes[graph], table.space.scaling) for graph in graphs])
+    inputs = np.array([features(table.genotypes[graph], table.space.scaling) for graph in graphs])
     rewards = np.array([means[graph] for graph in graphs])
     columns = [table.column("reward", rung, seed) for seed in table.seeds(rung)]
     single = tuple(tuple(column[graph] for column in columns if graph in column) for graph in graphs)
     halves = np.array(table.seed_differences(graphs, rung=rung)) / math.sqrt(2)
     noise = np.concatenate([halves, -halves]) if len(halves) else np.zeros(1)
-    surrogate = fit_surrogate(kind, described, rewards)
-    found = Landscape(table.space, graphs, described, rewards, single, noise, surrogate, 0.0)
-    explained = float(np.var(_uniform_predictions(found, 300)))
-    own = math.sqrt(max(0.0, found.deviation**2 - explained))
-    return Landscape(table.space, graphs, described, rewards, single, noise, surrogate, own)
+    surrogate = fit_surrogate(kind, inputs, rewards)
+    landscape = Landscape(table.space, graphs, inputs, rewards, single, noise, surrogate, 0.0)
+    explained = float(np.var(_uniform_predictions(landscape, 300)))
+    residual = math.sqrt(max(0.0, landscape.deviation**2 - explained))
+    return Landscape(table.space, graphs, inputs, rewards, single, noise, surrogate, residual)
 
 
 class PoolWorld:
     """Real rewards of the architectures of a table, each taken once; see the module."""
 
-    def __init__(self, found: Landscape, seed: int) -> None:
-        self._found = found
+    def __init__(self, landscape: Landscape, seed: int) -> None:
+        self._landscape = landscape
         self._random = Random(f"pool/{seed}")
-        self._free = np.ones(len(found.graphs), dtype=bool)
-        self._x = (found.described - found.surrogate.centre) / found.surrogate.spread
+        self._free = np.ones(len(landscape.graphs), dtype=bool)
+        self._x = (landscape.inputs - landscape.surrogate.centre) / landscape.surrogate.spread
 
     def look(self, choices: Choices) -> Seen | None:
         """Return what was recorded for the nearest architecture that is left."""
         if not self._free.any():
             return None
-        found = self._found
-        described = np.array(features(found.space.decode(choices), found.space.scaling))
-        at = (described - found.surrogate.centre) / found.surrogate.spread
+        landscape = self._landscape
+        inputs = np.array(features(landscape.space.decode(choices), landscape.space.scaling))
+        at = (inputs - landscape.surrogate.centre) / landscape.surrogate.spread
         distance = np.where(self._free, ((self._x - at) ** 2).sum(axis=1), np.inf)
-        place = int(distance.argmin())
-        self._free[place] = False
-        return Seen(self._random.choice(found.single[place]), float(found.rewards[place]))
+        nearest = int(distance.argmin())
+        self._free[nearest] = False
+        return Seen(self._random.choice(landscape.single[nearest]), float(landscape.rewards[nearest]))
 
 
 class ModelWorld:
-    """Rewards by the surrogate, with an own part of each graph and noise; a graph is measured once."""
+    """Rewards by the surrogate, plus a residual of each graph and noise; a graph is measured once."""
 
-    def __init__(self, found: Landscape, seed: int) -> None:
-        self._found = found
+    def __init__(self, landscape: Landscape, seed: int) -> None:
+        self._landscape = landscape
         self._seed = seed
         self._seen: dict[str, Seen] = {}
 
     def look(self, choices: Choices) -> Seen:
-        """Return the modelled reward; the same one whenever a graph comes again."""
-        genotype = self._found.space.decode(choices)
+        """Return the modelled reward; always the same for one graph."""
+        genotype = self._landscape.space.decode(choices)
         graph = graph_hash(genotype)
         if graph not in self._seen:
-            predicted = self._found.surrogate.predict([features(genotype, self._found.space.scaling)])
+            predicted = self._landscape.surrogate.predict([features(genotype, self._landscape.space.scaling)])
             random = Random(f"model/{self._seed}/{graph}")
-            true = float(predicted[0]) + random.gauss(0.0, self._found.own)
-            self._seen[graph] = Seen(true + random.choice(self._found.noise.tolist()), true)
+            true = float(predicted[0]) + random.gauss(0.0, self._landscape.residual)
+            self._seen[graph] = Seen(true + random.choice(self._landscape.noise.tolist()), true)
         return self._seen[graph]
 
-    def quantile(self, share: float, draws: int = 2000) -> float:
-        """Return the true reward that a share of uniform draws stays below."""
+    def quantile(self, fraction: float, draws: int = 2000) -> float:
+        """Return the true reward that a fraction of uniform draws stays below."""
         random = Random(f"quantile/{self._seed}")
-        space = self._found.space
-        return float(np.quantile([self.look(space.sample(random)).true for _ in range(draws)], share))
+        space = self._landscape.space
+        return float(np.quantile([self.look(space.sample(random)).true for _ in range(draws)], fraction))
 
 
 def replay_search(strategy: Strategy, space: Space, world: World, trials: int, seed: int) -> list[Seen]:
-    """Let a fresh strategy ask and learn, one trial after the other; return what each trial came to."""
-    found: list[Seen] = []
+    """Let a fresh strategy ask and learn, one trial after the other; return the outcomes."""
+    outcomes: list[Seen] = []
     for number in range(trials):
         proposal = strategy.ask(ask_random(seed, number))
         seen = world.look(proposal.choices)
@@ -161,13 +161,13 @@ def replay_search(strategy: Strategy, space: Space, world: World, trials: int, s
         graph = graph_hash(space.decode(proposal.choices))
         trial = Trial(number, proposal.choices, graph, 0, 0, 0, proposal.notes)
         strategy.asked(trial)
-        strategy.tell(trial, Outcome("done", seen.told))
-        found.append(seen)
-    return found
+        strategy.tell(trial, Outcome("done", seen.observed))
+        outcomes.append(seen)
+    return outcomes
 
 
 def picked(trials: Sequence[Seen]) -> list[float]:
-    """True reward, after each trial, of the one that had the best reward told so far: what one would go on with.
+    """True reward, after each trial, of the one with the best observed reward so far: the one to pick.
 
     >>> picked([Seen(0.2, 0.3), Seen(0.1, 0.9), Seen(0.4, 0.2)])
     [0.3, 0.3, 0.2]
@@ -175,7 +175,7 @@ def picked(trials: Sequence[Seen]) -> list[float]:
     curve: list[float] = []
     best = Seen(-math.inf, -math.inf)
     for seen in trials:
-        best = seen if seen.told > best.told else best
+        best = seen if seen.observed > best.observed else best
         curve.append(best.true)
     return curve
 
@@ -222,27 +222,27 @@ class Replays:
 
         Replays of `trials` trials that did not reach the goal count as one more: a ratio of lower bounds.
         """
-        mine, theirs = (np.minimum(each.model_counts, trials + 1) for each in (self, random))
+        mine, theirs = (np.minimum(replays.model_counts, trials + 1) for replays in (self, random))
         return bootstrap(lambda x, y: float(np.median(x) / np.median(y)), mine, theirs)
 
 
-def compare(found: Landscape, strategies: Iterable[StrategySettings], seeds: int, trials: int) -> list[Replays]:
-    """Replay strategies with several seeds each in both worlds; the first weights of policies hang on the seed."""
-    goals = [ModelWorld(found, seed).quantile(0.99) for seed in range(seeds)]
-    pool_goal = float(np.quantile(found.rewards, 0.95))
+def compare(landscape: Landscape, strategies: Iterable[StrategySettings], seeds: int, trials: int) -> list[Replays]:
+    """Replay strategies with several seeds each in both worlds; the initial weights of policies depend on the seed."""
+    goals = [ModelWorld(landscape, seed).quantile(0.99) for seed in range(seeds)]
+    pool_goal = float(np.quantile(landscape.rewards, 0.95))
     done = []
     for settings in strategies:
         model, pool = [], []
         for seed in range(seeds):
-            own = replace(settings, seed=seed) if isinstance(settings, PolicySettings) else settings
-            one, other = (create_strategy(own, found.space) for _ in range(2))
-            model.append(replay_search(one, found.space, ModelWorld(found, seed), trials, seed))
-            pool.append(replay_search(other, found.space, PoolWorld(found, seed), trials, seed))
+            seeded = replace(settings, seed=seed) if isinstance(settings, PolicySettings) else settings
+            one, other = (create_strategy(seeded, landscape.space) for _ in range(2))
+            model.append(replay_search(one, landscape.space, ModelWorld(landscape, seed), trials, seed))
+            pool.append(replay_search(other, landscape.space, PoolWorld(landscape, seed), trials, seed))
         done.append(Replays(settings.name, model, goals, pool, pool_goal))
     return done
 
 
-def _uniform_predictions(found: Landscape, draws: int) -> Floats:
+def _uniform_predictions(landscape: Landscape, draws: int) -> Floats:
     random = Random("uniform predictions")
-    genotypes = (found.space.decode(found.space.sample(random)) for _ in range(draws))
-    return found.surrogate.predict([features(genotype, found.space.scaling) for genotype in genotypes])
+    genotypes = (landscape.space.decode(landscape.space.sample(random)) for _ in range(draws))
+    return landscape.surrogate.predict([features(genotype, landscape.space.scaling) for genotype in genotypes])

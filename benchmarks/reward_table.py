@@ -15,7 +15,7 @@ from spinet.errors import SpinetError
 from spinet.nas.space import Space
 from spinet.nas.spaces import load_space
 
-# Of these the lower value is the better one; a table gives their negative.
+# Lower is better for these; a table gives their negative.
 _LOSSES = ("loss", "train_loss")
 
 
@@ -35,10 +35,10 @@ class RewardTable:
     """Rows of one space and proxy task; those named `random-...` were drawn uniformly, the others are references.
 
     Args:
-        space: that the architectures are of.
+        space: of the architectures.
         rows: trainings that were measured.
         genotypes: by graph hash.
-        failures: trainings that failed, in words.
+        failures: descriptions of the trainings that failed.
         about: what all rows share: data, proxy, hardware, commit.
     """
 
@@ -81,11 +81,11 @@ class RewardTable:
             seed: of the trainings; None takes the mean over all seeds of a graph.
         """
         sign = -1.0 if measure in _LOSSES else 1.0
-        found: dict[str, list[float]] = {}
+        values: dict[str, list[float]] = {}
         for row in self.rows:
             if row.rung == rung and seed in (None, row.seed) and measure in row.values:
-                found.setdefault(row.graph, []).append(sign * row.values[measure])
-        return {graph: fmean(values) for graph, values in found.items()}
+                values.setdefault(row.graph, []).append(sign * row.values[measure])
+        return {graph: fmean(measured) for graph, measured in values.items()}
 
     def measures(self, rung: int) -> list[str]:
         """Names of the numbers that rows of a rung have."""
@@ -139,11 +139,11 @@ def load_table(path: Path) -> RewardTable:
 
 
 def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of a line by name; a reward is what every line needs."""
+    """Numbers of a line by name; every line needs a reward."""
     names = ("reward", "AP", "AP50", "loss", "train_loss", "seconds")
-    found = {name: line[name] for name in names if name in line}
-    found["reward"] = line.get("reward", line.get("AP50", line.get("AP")))
-    if found["reward"] is None:
+    numbers = {name: line[name] for name in names if name in line}
+    numbers["reward"] = line.get("reward", line.get("AP50", line.get("AP")))
+    if numbers["reward"] is None:
         raise KeyError("reward")
-    found |= {f"zero_cost.{name}": value for name, value in (line.get("zero_cost") or {}).items()}
-    return {name: float(value) for name, value in found.items() if value is not None}
+    numbers |= {f"zero_cost.{name}": value for name, value in (line.get("zero_cost") or {}).items()}
+    return {name: float(value) for name, value in numbers.items() if value is not None}

@@ -4,13 +4,12 @@
 
 Random proposals over the SpineNet-49 space, evaluations that do nothing, in process, every outcome synced to disk.
 Each part runs in a process of its own, so that its memory is its own. Options: `--trials`, `--notes` (bytes of notes
-a proposal carries), `--constraint` (within the default window of multiply-adds).
+per proposal), `--constraint` (within the default window of multiply-adds).
 """
 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -51,7 +50,7 @@ class NullSearch:
 
 
 class NullEvaluation:
-    """Takes no time; notes the memory of the process as trials go by."""
+    """Takes no time; records the memory of the process at every trial."""
 
     def __init__(self) -> None:
         self.megabytes: list[float] = []
@@ -65,6 +64,8 @@ class NullEvaluation:
 
 def resident_megabytes() -> float:
     """Memory of this process that is in RAM."""
+    import resource  # Unix only
+
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
@@ -78,9 +79,9 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
     seconds, cpu = time.monotonic() - started, time.process_time() - cpu
     settled = evaluate.megabytes[min(1000, len(evaluate.megabytes) - 1)]
     return {
-        "ms a trial": 1000 * seconds / arguments.trials,
-        "ms a trial of CPU": 1000 * cpu / arguments.trials,
-        "ms a trial of waiting for the disk": 1000 * disk.seconds / arguments.trials,
+        "ms per trial": 1000 * seconds / arguments.trials,
+        "ms per trial of CPU": 1000 * cpu / arguments.trials,
+        "ms per trial of waiting for the disk": 1000 * disk.seconds / arguments.trials,
         "MB after 1,000 trials": settled,
         "MB gained until the end": evaluate.megabytes[-1] - settled,
         "MB of journal": (folder / NAME).stat().st_size / 2**20,
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
 
 
 class Disk:
-    """Measures the time that goes into syncing."""
+    """Measures the time spent on syncing."""
 
     def __init__(self) -> None:
         self.seconds, self._sync = 0.0, os.fsync

@@ -30,15 +30,17 @@ _NEIGHBOURS = (1, 3, 5, 9, 15, 25)
 def graph_features(genotype: Genotype, scaling: Scaling) -> dict[str, float]:
     """Summarize a graph in a few numbers, for networks of one space.
 
-    A table of a hundred rows cannot tell the effects of four numbers a block apart: with level, parents and kind of
+    A table of a hundred rows cannot tell the effects of four numbers per block apart: with level, parents and kind of
     every block as features, cross-validated predictions were no better than chance (docs/results.md).
     """
     blocks, first = genotype.all_blocks, len(genotype.stem)
     pairs = [(index, parent) for index, block in enumerate(genotype.blocks, start=first) for parent in block.parents]
     jumps = [blocks[index].level - blocks[parent].level for index, parent in pairs]
     cost = backbone_cost(Architecture(genotype, scaling), 640)
-    levels = {f"blocks of level {level}": sum(each.level == level for each in genotype.blocks) for level in range(1, 8)}
-    found = {
+    levels = {
+        f"blocks of level {level}": sum(block.level == level for block in genotype.blocks) for level in range(1, 8)
+    }
+    numbers = {
         "MACs": math.log(cost.multiply_adds),
         "parameters": math.log(cost.parameters),
         "depth": depth(genotype),
@@ -46,12 +48,12 @@ def graph_features(genotype: Genotype, scaling: Scaling) -> dict[str, float]:
         "to finer": fmean(jump < 0 for jump in jumps),
         "to coarser": fmean(jump > 0 for jump in jumps),
         "distance of parents": fmean(index - parent for index, parent in pairs),
-        "bottlenecks": fmean(each.expansion > 1 for each in genotype.blocks),
+        "bottlenecks": fmean(block.expansion > 1 for block in genotype.blocks),
         "dead blocks": len(blocks) - len(genotype.live),
         "merged blocks": sum(map(len, genotype.merges.values())),
         **levels,
     }
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in numbers.items()}
 
 
 def features(genotype: Genotype, scaling: Scaling) -> list[float]:
@@ -88,9 +90,9 @@ class Surrogate:
     base: float
     known: Floats
 
-    def predict(self, described: Sequence[Sequence[float]] | Floats) -> Floats:
+    def predict(self, inputs: Sequence[Sequence[float]] | Floats) -> Floats:
         """Return the reward of each row of features."""
-        x = (np.asarray(described, dtype=float) - self.centre) / self.spread
+        x = (np.asarray(inputs, dtype=float) - self.centre) / self.spread
         if self.kind == "ridge":
             linear: Floats = self.base + x @ self.known
             return linear
@@ -99,50 +101,50 @@ class Surrogate:
         return means
 
 
-def fit_surrogate(kind: Kind, described: Floats, rewards: Floats) -> Surrogate:
-    """Fit a model; its setting is the one that predicts best when each row in turn is left out.
+def fit_surrogate(kind: Kind, inputs: Floats, rewards: Floats) -> Surrogate:
+    """Fit a model; its setting has the lowest leave-one-out error.
 
     Raises:
         SpinetError: there are fewer than four rows.
     """
     if len(rewards) < 4:
         raise SpinetError(f"a model of rewards needs four architectures or more, found {len(rewards)}")
-    centre, spread = described.mean(axis=0), described.std(axis=0)
+    centre, spread = inputs.mean(axis=0), inputs.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    x, base = (described - centre) / spread, float(rewards.mean())
+    x, base = (inputs - centre) / spread, float(rewards.mean())
     if kind == "ridge":
-        penalty = min(_PENALTIES, key=lambda each: _ridge_error(x, rewards, each))
+        penalty = min(_PENALTIES, key=lambda penalty: _ridge_error(x, rewards, penalty))
         weights = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), rewards - base)
         return Surrogate(kind, penalty, centre, spread, base, weights)
     distances = _distances(x, x)
     np.fill_diagonal(distances, np.inf)
     order = np.argsort(distances, axis=1)
     possible = [count for count in _NEIGHBOURS if count < len(x)]
-    count = min(possible, key=lambda each: float(((rewards[order[:, :each]].mean(axis=1) - rewards) ** 2).sum()))
+    count = min(possible, key=lambda count: float(((rewards[order[:, :count]].mean(axis=1) - rewards) ** 2).sum()))
     return Surrogate(kind, count, centre, spread, base, np.column_stack([x, rewards]))
 
 
-def cross_validated(kind: Kind, described: Floats, rewards: Floats, folds: int = 10, seed: int = 0) -> Floats:
-    """Predict each reward by a model that was fitted, its setting chosen too, without that row's fold."""
+def cross_validated(kind: Kind, inputs: Floats, rewards: Floats, folds: int = 10, seed: int = 0) -> Floats:
+    """Predict each reward by a model fitted, and its setting chosen, without that row's fold."""
     order = np.random.default_rng(seed).permutation(len(rewards))
     predicted = np.empty(len(rewards))
     for fold in range(folds):
         held = order[fold::folds]
         others = np.setdiff1d(order, held)
         if len(held):
-            predicted[held] = fit_surrogate(kind, described[others], rewards[others]).predict(described[held])
+            predicted[held] = fit_surrogate(kind, inputs[others], rewards[others]).predict(inputs[held])
     return predicted
 
 
-def skill(kind: Kind, described: Floats, rewards: Floats) -> Interval:
+def skill(kind: Kind, inputs: Floats, rewards: Floats) -> Interval:
     """Spearman's correlation of cross-validated predictions with the rewards, with its bootstrap interval."""
-    return bootstrap(spearman, cross_validated(kind, described, rewards), rewards)
+    return bootstrap(spearman, cross_validated(kind, inputs, rewards), rewards)
 
 
 def _ridge_error(x: Floats, rewards: Floats, penalty: float) -> float:
-    """Sum of squared errors when each row in turn is left out, from the one fit to all of them."""
+    """Sum of squared leave-one-out errors, from one fit to all rows."""
     gram = x @ x.T
-    hat = gram @ np.linalg.inv(gram + penalty * np.eye(len(x))) + 1 / len(x)  # the mean takes part in every fit
+    hat = gram @ np.linalg.inv(gram + penalty * np.eye(len(x))) + 1 / len(x)  # every fit includes the mean
     residual = (rewards - rewards.mean()) - (hat - 1 / len(x)) @ (rewards - rewards.mean())
     return float(((residual / np.maximum(1 - np.diag(hat), 1e-9)) ** 2).sum())
 

@@ -44,17 +44,17 @@ def test_losses_are_shown_as_they_were(table):
     assert 1.5 < float(row[1]) < 2
 
 
-def test_the_place_of_a_reward_is_the_share_below_it():
+def test_the_fraction_below_a_reward():
     others = [k / 100 for k in range(100)]
 
-    middle, above = analyse_rewards.place(0.5, others, 0.0), analyse_rewards.place(2.0, others, 0.0)
+    middle, above = analyse_rewards.fraction_below(0.5, others, 0.0), analyse_rewards.fraction_below(2.0, others, 0.0)
 
     assert middle.value == 0.5
     assert middle.low == pytest.approx(0.4, abs=0.02)
     assert middle.high == pytest.approx(0.6, abs=0.02)
     assert tuple(above) == (1.0, 1.0, 1.0)
-    assert analyse_rewards.place(0.5, others, 0.3).high > 0.75
-    assert analyse_rewards.percent(analyse_rewards.place(0.5, others, math.nan)) == "50% (one seed)"
+    assert analyse_rewards.fraction_below(0.5, others, 0.3).high > 0.75
+    assert analyse_rewards.percent(analyse_rewards.fraction_below(0.5, others, math.nan)) == "50% (one seed)"
 
 
 def test_seeds_rungs_and_baselines_are_correlated_over_uniform_draws(table):

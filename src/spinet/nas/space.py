@@ -6,6 +6,7 @@ nothing has to be repaired.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -265,14 +266,14 @@ class Space:
         """Validate choices and group them by phase."""
         if len(choices) != len(self.decisions):
             raise SpinetError(f"space {self.name!r} has {len(self.decisions)} decisions, found {len(choices)} choices")
-        chosen: dict[Phase, list[int]] = {}
+        chosen: defaultdict[Phase, list[int]] = defaultdict(list)
         for index, (decision, choice) in enumerate(zip(self.decisions, choices, strict=True)):
             if type(choice) is not int or not 0 <= choice < decision.options:
                 raise SpinetError(
                     f"space {self.name!r}: choice {index} ({decision.phase} of block {decision.block}) must be an "
                     f"integer from 0 to {decision.options - 1}, got {choice!r}"
                 )
-            chosen.setdefault(decision.phase, []).append(choice)
+            chosen[decision.phase].append(choice)
         for phase, counts in self.counts.items() if self.permuted else ():
             part = chosen[phase]
             if tuple(map(part.count, range(len(counts)))) != counts:

@@ -69,15 +69,15 @@ def synflow(backbone: Backbone, image_size: int) -> float:
     backbone.zero_grad(set_to_none=True)
     device = next(backbone.parameters()).device
     features = backbone(torch.ones(1, 3, image_size, image_size, dtype=torch.float64, device=device))
-    torch.stack([each.sum() for each in features.values()]).sum().backward()  # type: ignore[no-untyped-call]
+    torch.stack([feature.sum() for feature in features.values()]).sum().backward()  # type: ignore[no-untyped-call]
     return _log_saliency(backbone)
 
 
 def _log_saliency(model: nn.Module) -> float:
     total = sum(
-        float((each.weight.detach() * each.weight.grad).abs().sum())
-        for each in _convolutions(model)
-        if each.weight.grad is not None
+        float((module.weight.detach() * module.weight.grad).abs().sum())
+        for module in _convolutions(model)
+        if module.weight.grad is not None
     )
     return math.log(total) if total > 0 else -math.inf
 
