@@ -1,4 +1,4 @@
-"""`spinet search`: starts or resumes a search; `status`, `report`, `export` look at one."""
+"""`spinet search`: starts or resumes a search; `status`, `report`, `export` inspect one."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ _Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
 def search_command(args: list[str]) -> None:
-    """Search a backbone of your own; status, report and export look at a search."""
+    """Search for a backbone; status, report and export inspect a search."""
     from spinet.nas.spaces import SPACES
 
     if args and args[0] in _VIEWS:
@@ -35,7 +35,7 @@ def search_command(args: list[str]) -> None:
         say("usage: spinet search SPACE --data.root DIR --run RUN [options]\n")
         say("SPACE is one of these names, or the .json file of a space; for its options: spinet search SPACE --help.\n")
         say("\n".join(f"  {space.name:20}{space.size():.3g} choices; {space.source}" for space in SPACES.values()))
-        say("\nCommands for a running or finished search:\n")
+        say("\nOther commands:\n")
         say("\n".join(f"  spinet search {name:10}{summary}" for name, (_, summary) in _VIEWS.items()))
         if not {"-h", "--help"} & set(args):
             raise SystemExit(2)
@@ -43,13 +43,19 @@ def search_command(args: list[str]) -> None:
     _search(args[0], tyro.cli(_Options, args=args[1:], prog=f"spinet search {args[0]}"))
 
 
+_CONSTRAINT = (
+    "Limits of the full-size detector at 640 px, such as macs=84e9:86e9, parameters=:30e6 or latency=:40 (ms, at the "
+    'image size of its table); "none" lifts the default limits of the space.'
+)
+
+
 @dataclass
 class _Options:
     """Search a space for the architecture with the best reward on a proxy task; re-run the same command to resume.
 
-    Each trial trains a narrow copy of an architecture for a short time on part of the training images and is rewarded
-    on the rest; the val split is never read. RUN/best.json is the best so far, at full size, for
-    `spinet train RECIPE --model.arch RUN/best.json`.
+    Each trial trains a narrow copy of an architecture briefly on part of the training images; its reward is measured on
+    the rest, and the val split is never read. RUN/best.json holds the best architecture so far at full size: pass it to
+    spinet train as --model.arch.
     """
 
     root: Annotated[str, tyro.conf.arg(name="data.root")]
@@ -57,30 +63,28 @@ class _Options:
     run: Path
     """Folder of the search: journal.jsonl, best.json."""
     trials: int = 100
-    """Number of trials in all, including duplicates and those of earlier starts."""
+    """Total number of trials, including duplicates and those of earlier sessions."""
     workers: int = 1
-    """Trials that run at the same time."""
+    """Number of trials that run in parallel."""
     strategy: str = "controller"
     """random, evolution, evolution-small, controller (the paper's, tuned), controller-paper, reinforce or factored."""
     proxy: str = "tiny"
     """tiny (for hundreds of images), lean, lean-fast or paper; or the .json file of a proxy."""
     halving: int = 0
-    """Successive halving: train one in so many again at the next rung of the proxy; 0 turns it off."""
-    constraint: tuple[str, ...] = ()
-    """Limits of the full-size detector at 640 px, such as macs=84e9:86e9, parameters=:30e6 or latency=:40 (ms, at the
-    image size of its table); "none" lifts the default limits of the space."""
+    """Successive halving: promote the best 1/N of the trials to the next rung of the proxy; 0 turns it off."""
+    constraint: Annotated[tuple[str, ...], tyro.conf.arg(help=_CONSTRAINT)] = ()
     latency_table: Path | None = None
     """File from `spinet search latency`, for limits on latency; also records the latency of each trial."""
     scaling: str = ""
-    """Architecture whose width, depth and head the result will have; by default those of the space."""
+    """Architecture that sets width, depth and head of the result; by default those of the space."""
     window: int | None = None
     """Number of preceding blocks that an intermediate block may take parents from; by default that of the space."""
     seed: int = 0
-    """Seed of everything random."""
+    """Random seed."""
     replicates: int = 1
-    """Times that a graph is trained before its reward counts as known."""
+    """Number of trainings per graph, with different seeds, before further trials of it count as duplicates."""
     timeout: float | None = None
-    """Seconds that a trial may take."""
+    """Time limit of a trial, seconds."""
     executor: str = "auto"
     """Where trials run: in-process, processes or ray; auto uses processes for several workers or for GPUs."""
     ray_address: str | None = None
@@ -88,9 +92,9 @@ class _Options:
     gpus: tuple[str, ...] = ()
     """GPUs for the workers to share; by default all visible ones, "none" trains on the CPU."""
     threads: int = 1
-    """CPU threads per trial; results depend on their number in the last bits (floating-point order)."""
+    """CPU threads per trial; results depend on the thread count in the last bits (floating-point order)."""
     zero_cost: bool = True
-    """Also record scores of the untrained networks."""
+    """Also record zero-cost scores of the untrained networks."""
 
 
 def _search(name: str, options: _Options) -> None:
