@@ -147,7 +147,7 @@ class WithLatency:
 
 
 class Draws:
-    """The draws of one trial, by their costs; `nothing` is the error if the constraints accept none."""
+    """The draws of one trial, by their costs; `error` tells why none was accepted."""
 
     def __init__(self, constraints: Sequence[Constraint]) -> None:
         self.constraints = constraints
@@ -163,7 +163,7 @@ class Draws:
             constraint.accepts(costs[-1]) for constraint, costs in zip(self.constraints, self._costs, strict=True)
         )
 
-    def nothing(self, trial: int) -> SpinetError:
+    def error(self, trial: int) -> SpinetError:
         """Return the error for a trial without an accepted draw."""
         reasons = []
         for constraint, costs in zip(self.constraints, self._costs, strict=True):

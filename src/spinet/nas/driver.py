@@ -20,15 +20,15 @@ from spinet.nas.trial import Proposal, Record, Status, Strategy, ask_random, tri
 
 BEST = "best.json"
 
-# Draws for one trial before the constraints are said to accept nothing.
+# Draws for one trial before the search gives up on its constraints.
 MAX_DRAWS = 20_000
-# Duplicates rejected in a row, for a strategy that avoids them.
+# Duplicates rejected per trial, for a strategy that avoids them.
 MAX_DUPLICATES = 20
 # Duplicates per worker that may wait for running trials.
 MAX_WAITING = 10
 # Attempts that are repeated, by kind of failure; other failures are final at once.
 RETRIES = {"oom": 3, "lost": 2}
-# Failures among the last `WINDOW` trainings, and equal ones, that end a search.
+# A search is aborted at more failures among the last `WINDOW` trainings, or at so many identical errors.
 MAX_FAILURES = WINDOW // 5
 MAX_EQUAL_ERRORS = 5
 
@@ -154,7 +154,7 @@ class Driver:
                 continue
             # The constraints accepted the rejected duplicates: these must not lower the acceptance rate.
             return proposal, graph, draws.count - rejected if proposal.rung == 0 else 0
-        raise draws.nothing(number)
+        raise draws.error(number)
 
     def _settle(self) -> None:
         """Give duplicates the outcome of their original."""

@@ -179,14 +179,14 @@ def _event(path: str | Path, number: int, line: bytes) -> Event:
     try:
         event = json.loads(line)
     except ValueError:
-        raise damaged(path, number, "it is not JSON") from None
+        raise corrupt_line(path, number, "it is not JSON") from None
     if not isinstance(event, dict) or event.get("event") not in EVENTS:
-        raise damaged(path, number, f"its event must be one of {', '.join(EVENTS)}")
+        raise corrupt_line(path, number, f"its event must be one of {', '.join(EVENTS)}")
     if (number == 1) != (event["event"] == "search"):
-        raise damaged(path, number, "the event search must be the first line, and only the first")
+        raise corrupt_line(path, number, "the event search must be the first line, and only the first")
     return event
 
 
-def damaged(path: str | Path, number: int, why: str) -> SpinetError:
+def corrupt_line(path: str | Path, number: int, why: str) -> SpinetError:
     """Return the error for a line of a journal."""
     return SpinetError(f"{path}, line {number} is corrupt: {why}; restore the file, or use another run folder")

@@ -56,7 +56,7 @@ class Controller(PolicyNetwork):
         self._starts = [starts[phase] for phase in self._phases]
         hidden = settings.hidden
         # Modules initialize themselves from the global generator, which must not advance; on "meta" they do not.
-        self.place = nn.Embedding(len(decisions), hidden, device="meta")
+        self.position = nn.Embedding(len(decisions), hidden, device="meta")
         self.choice = nn.Embedding(sum(widths.values()), hidden, device="meta")
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True, device="meta")
         self.heads = nn.ModuleDict({phase: nn.Linear(hidden, width, device="meta") for phase, width in widths.items()})
@@ -64,7 +64,7 @@ class Controller(PolicyNetwork):
 
     def logits(self, choices: Tensor) -> Tensor:
         """Return the logits of all decisions, `(N, D, O)`."""
-        inputs = self.place.weight.expand(len(choices), -1, -1)
+        inputs = self.position.weight.expand(len(choices), -1, -1)
         before = self.choice(choices[:, :-1] + torch.tensor(self._starts[:-1]))
         states, _ = self.lstm(inputs + F.pad(before, (0, 0, 1, 0)))
         widest = max(self._options)
@@ -80,11 +80,11 @@ class Controller(PolicyNetwork):
         input_weight, hidden_weight, *biases = self.lstm.all_weights[0]
         before = torch.zeros(self.lstm.hidden_size)
         state = (before[None], before[None])
-        for place, (phase, options) in enumerate(zip(self._phases, self._options, strict=True)):
-            inputs = (self.place.weight[place] + before)[None]
+        for index, (phase, options) in enumerate(zip(self._phases, self._options, strict=True)):
+            inputs = (self.position.weight[index] + before)[None]
             state = torch.lstm_cell(inputs, state, input_weight, hidden_weight, *biases)
             chosen = yield self.heads[phase](state[0])[0, :options]
-            before = self.choice.weight[self._starts[place] + chosen]
+            before = self.choice.weight[self._starts[index] + chosen]
 
     @torch.no_grad()
     def _fill(self, settings: PolicySettings) -> None:

@@ -48,7 +48,7 @@ def run_search(
     *,
     quiet: bool = False,
 ) -> SearchResult:
-    """Start or resume a search, until `config.trials` are finished or a signal comes.
+    """Start or resume a search, until `config.trials` are finished or a signal arrives.
 
     `run` receives `journal.jsonl` and `best.json`, which `train` reads. Killed at any moment and started again, a
     search loses no result and repeats no finished training. In process it is a function of `config` alone; with more
@@ -60,7 +60,7 @@ def run_search(
         strategy: a fresh one, of `config.strategy`.
         evaluate: from a genotype to its reward.
         executor: where evaluations run; the caller closes it, which ends those still running.
-        quiet: show nothing.
+        quiet: show no progress.
 
     Raises:
         SpinetError: the journal is of another search, corrupt, in use or cannot be written; the constraints accept

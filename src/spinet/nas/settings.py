@@ -37,7 +37,7 @@ class EvolutionSettings(StrategySettings):
     """Settings of `RegularizedEvolution`.
 
     Args:
-        population: number of latest trials that are alive; as many are drawn at random first.
+        population: number of most recent trials that may be parents; as many are drawn at random first.
         sample: number of them in a tournament.
     """
 

@@ -177,7 +177,7 @@ class Space:
             BlockSpec(
                 levels[block] + (self.offsets[offsets[block]] if block < inner else 0),
                 self.kinds[kinds[block]],
-                self._pair(block, number),
+                self.pair(block, number),
                 endpoint=block >= inner,
             )
             for block, number in enumerate(chosen["parents"])
@@ -237,7 +237,7 @@ class Space:
         before = len(self.stem_candidates) + block
         return min(before, self.window) if self.window and block < len(self.intermediates) else before
 
-    def _pair(self, block: int, number: int) -> tuple[int, int]:
+    def pair(self, block: int, number: int) -> tuple[int, int]:
         """Indices of the parents: pair `number` in the order (1, 2), (1, 3), (2, 3), (1, 4) ... backwards."""
         # Pairs with 0 <= near < far are counted by far: the number of a pair is far * (far - 1) / 2 + near.
         far = (1 + math.isqrt(1 + 8 * number)) // 2

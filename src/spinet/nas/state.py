@@ -8,7 +8,7 @@ import msgspec
 
 from spinet.errors import SpinetError
 from spinet.nas import events
-from spinet.nas.journal import NAME, Event, damaged, is_written, read_journal
+from spinet.nas.journal import NAME, Event, corrupt_line, is_written, read_journal
 from spinet.nas.space import Space
 from spinet.nas.trial import Candidate, Outcome, Record, Strategy
 
@@ -185,7 +185,7 @@ def replay(state: SearchState, path: Path) -> None:
         try:
             state.apply(event)
         except ValueError as error:  # of msgspec, too
-            raise damaged(path, number, f"its event {event['event']} is not valid: {error}") from None
+            raise corrupt_line(path, number, f"its event {event['event']} is not valid: {error}") from None
 
 
 def load_search(run: str | Path) -> SearchState:

@@ -137,7 +137,7 @@ def funnel(digest: Digest) -> Figure:
         {"yaxis": {"autorange": "reversed"}, "xaxis": {"title": {"text": "networks"}}, "height": 110 + 46 * len(rows)},
         "Proposals are drawn until one satisfies the constraints (proposed), duplicates are not trained again, and the "
         "best of each training length are promoted to the next; percentages are of the bar above.",
-        "A narrow end is no sign of quality: how many are promoted is a setting of the strategy, not a finding.",
+        "A narrow end is not a sign of quality: how many are promoted is a setting of the strategy, not a finding.",
     )
 
 
@@ -182,8 +182,8 @@ def _about_band(digest: Digest) -> str:
         )
     text = (
         "the grey band is where the best of as many random networks lies in 90 % of random searches (thin line: the "
-        f"median), computed from the {band.draws} uniformly drawn trials; a best line inside it has found nothing "
-        "that luck would not."
+        f"median), computed from the {band.draws} uniformly drawn trials; a best line inside it is no better than "
+        "chance."
     )
     if band.normal:
         text += " Beyond the band, the dotted line extrapolates as if rewards were normally distributed."

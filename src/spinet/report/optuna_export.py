@@ -1,4 +1,4 @@
-"""A search as an Optuna study, for those who live in optuna-dashboard.
+"""A search as an Optuna study, for users of optuna-dashboard.
 
 Each trial becomes one of Optuna's, with parameters in words: `block 02 level`, `block 02 parents`, `block 02 offset`,
 `block 02 kind`. Rewards of different rungs do not compare, though Optuna's "best trial" does so; every trial therefore
@@ -15,7 +15,7 @@ from typing import Any
 
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
-from spinet.nas.space import Choices, Space
+from spinet.nas.space import Choices, Decision, Space
 from spinet.nas.state import SearchState, load_search
 from spinet.nas.trial import Record
 
@@ -24,7 +24,7 @@ _NUMBER = "trial"
 
 
 def export_optuna(run: Path, url: str, name: str | None = None) -> int:
-    """Add the ended trials of a search to an Optuna study; those that are there already are left alone.
+    """Add the finished trials of a search to an Optuna study; those that it already has are left alone.
 
     Args:
         run: folder of the search.
@@ -60,7 +60,7 @@ class TrialParameters:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._meanings = [self._meaning(place) for place in range(len(space.decisions))]
+        self._meanings = [self._meaning(decision) for decision in space.decisions]
 
     @property
     def options(self) -> dict[str, tuple[str | int, ...]]:
@@ -71,36 +71,17 @@ class TrialParameters:
         """Return the parameters of a point."""
         return {name: options[choice] for (name, options), choice in zip(self._meanings, choices, strict=True)}
 
-    def _meaning(self, place: int) -> tuple[str, tuple[str | int, ...]]:
-        space, decision = self._space, self._space.decisions[place]
+    def _meaning(self, decision: Decision) -> tuple[str, tuple[str | int, ...]]:
+        space, block = self._space, decision.block
         phase = "level" if decision.phase in ("intermediate", "output") else decision.phase
         values: Sequence[str | int]
         if phase == "level":
             values = space.levels[decision.phase == "output"]
         elif phase == "parents":
-            values = self._pairs(place)
+            values = [" and ".join(map(str, space.pair(block, option))) for option in range(decision.options)]
         else:
             values = space.offsets if phase == "offset" else space.kinds
-        return f"block {len(space.stem) + decision.block:02} {phase}", tuple(values)
-
-    def _pairs(self, place: int) -> list[str]:
-        """Parents that each option means, found by decoding them."""
-        decision = self._space.decisions[place]
-        pairs = []
-        for option in range(decision.options):
-            choices = (*self._any[:place], option, *self._any[place + 1 :])
-            parents = self._space.decode(choices).blocks[decision.block].parents
-            pairs.append(" and ".join(map(str, parents)))
-        return pairs
-
-    @property
-    def _any(self) -> Choices:
-        """Some point of the space: of each decision the first option that is left."""
-        choices: list[int] = []
-        for _ in self._space.decisions:
-            weights = self._space.weights(choices)
-            choices.append(next(option for option, weight in enumerate(weights) if weight))
-        return tuple(choices)
+        return f"block {len(space.stem) + block:02} {phase}", tuple(values)
 
 
 def _study(optuna: Any, search: SearchState, url: str, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Spawned worker processes, each with its part of the threads or of a GPU, that live as long as their driver."""
+"""Spawned worker processes, each with a fraction of the threads or of a GPU; they end with their driver."""
 
 import math
 import multiprocessing

@@ -11,7 +11,7 @@ from spinet.workers.executors import check_executor, too_long
 from spinet.workers.processes import limit_torch
 from spinet.workers.slots import Call, JobResult, SlotExecutor, run_job
 
-# Patience with a cluster: until it answers, and until it can place an actor.
+# Time for a cluster to answer, and to place an actor.
 _CONNECT_SECONDS, _START_SECONDS = 20.0, 600.0
 
 
@@ -90,7 +90,7 @@ class RaySlot:
         return answer.unpack()
 
     def _start_actor(self) -> Any:
-        """Start the actor and wait until the cluster has placed it, the search ends or patience does."""
+        """Start the actor and wait until the cluster has placed it, the search ends or the time is up."""
         ray = self._ray
         actor = self._actor = self._start.remote(*self._limits)
         ready, until = actor.ready.remote(), time.monotonic() + _START_SECONDS
