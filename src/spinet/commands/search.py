@@ -15,7 +15,7 @@ from spinet.commands.console import say
 from spinet.errors import SpinetError
 
 if TYPE_CHECKING:
-    from spinet.nas.constraints import Constraint
+    from spinet.nas.constraints import Constraint, LatencyTable
     from spinet.nas.evaluation import Evaluate
     from spinet.nas.proxies import Proxy
     from spinet.nas.settings import StrategySettings
@@ -99,12 +99,13 @@ class _Options:
 
 def _search(name: str, options: _Options) -> None:
     from spinet.nas.config import SearchConfig
+    from spinet.nas.constraints import WithLatency
     from spinet.nas.proxies import load_proxy
     from spinet.nas.proxy import ProxyTask, open_data
     from spinet.nas.run import run_search
     from spinet.nas.spaces import load_space
     from spinet.nas.strategies import create_strategy
-    from spinet.workers.create import create_executor, pick_executor, pick_gpus, torch_device
+    from spinet.workers.create import create_executor
 
     space, proxy = _space(name, options.scaling, options.window), load_proxy(options.proxy)
     settings = _settings(options, proxy)
@@ -116,18 +117,17 @@ def _search(name: str, options: _Options) -> None:
     # The proxy is a narrow copy of the space's own networks, whatever size the result will have.
     base = load_space(name).scaling
     proxy.scaling(base)
-    gpus = pick_gpus(options.gpus, options.workers, options.ray_address)
-    executor = pick_executor(options.executor, options.workers, gpus, options.ray_address)
-    device = torch_device(executor, gpus)
+    table = _latency_table(space, options.latency_table)
+    machine = (options.workers, options.timeout, options.gpus, options.threads, options.ray_address)
+    executor, device = create_executor(options.executor, *machine)
     task = ProxyTask(proxy, options.root, device, options.threads, zero_cost=options.zero_cost)
     evaluate: Evaluate = partial(task, base=base)
-    if options.latency_table:
-        evaluate = _with_latency(evaluate, space, options.latency_table)
-    machine = (options.workers, options.timeout, gpus, options.threads, options.ray_address)
-    with create_executor(executor, *machine) as workers:
-        threads = f", {options.threads} CPU threads each" if gpus else ""
-        say(f"workers: {workers.workers} ({workers.name}), on {workers.device}{threads}")
-        result = run_search(config, options.run, create_strategy(settings, space), evaluate, workers)
+    if table:
+        evaluate = WithLatency(evaluate, table, space.scaling)
+    with executor:
+        threads = "" if device == "cpu" else f", {options.threads} CPU threads each"
+        say(f"workers: {executor.workers} ({executor.name}), on {executor.device}{threads}")
+        result = run_search(config, options.run, create_strategy(settings, space), evaluate, executor)
     say(f"{result.ended} after {result.finished} trials")
     if result.best_trial:
         say(f"best: trial {result.best_trial.number}, reward {result.best_reward:.4f} at rung {result.best_trial.rung}")
@@ -169,14 +169,14 @@ def _constraints(space: "Space", options: _Options) -> "tuple[Constraint, ...]":
     return tuple(parse_constraint(text, options.latency_table) for text in options.constraint)
 
 
-def _with_latency(evaluate: "Evaluate", space: "Space", path: Path) -> "Evaluate":
+def _latency_table(space: "Space", path: Path | None) -> "LatencyTable | None":
     from spinet.arch.catalog import Architecture
-    from spinet.nas.constraints import LatencyTable, WithLatency
+    from spinet.nas.constraints import LatencyTable
 
-    table = LatencyTable.load(path)
-    # Reject the table of another space before anything is trained.
-    table.latency(Architecture(space.decode(space.sample(Random(0))), space.scaling))
-    return WithLatency(evaluate, table, space.scaling)
+    table = LatencyTable.load(path) if path else None
+    if table:  # reject the table of another space before anything is trained
+        table.latency(Architecture(space.decode(space.sample(Random(0))), space.scaling))
+    return table
 
 
 def _status(run: _Run, json_: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
