@@ -49,13 +49,12 @@ class Cell(nn.Module):
         """Map features of levels 3 to 7, finest first, to the same."""
         sizes = [(x.shape[-2], x.shape[-1]) for x in pyramid]
         features = [(index + FIRST_LEVEL, x) for index, x in enumerate(pyramid)]
-        used = [0] * len(features)
+        used: set[int] = set()
         for node, conv in zip(NODES, self.nodes, strict=True):
             (one_level, one), (other_level, other) = (features[index] for index in node.inputs)
             size = sizes[node.level - FIRST_LEVEL]
             one, other = to_level(one, one_level, node.level, size), to_level(other, other_level, node.level, size)
-            for index in node.inputs:
-                used[index] += 1
+            used.update(node.inputs)
             if node.attention:
                 # The coarser of the two gates the other by its global maxima.
                 gate, gated = (one, other) if one_level >= other_level else (other, one)
@@ -64,11 +63,10 @@ class Cell(nn.Module):
                 total = one + other
             if node.output:
                 for index, (level, x) in enumerate(features):
-                    if level == node.level and not used[index]:
-                        used[index] += 1
+                    if level == node.level and index not in used:
+                        used.add(index)
                         total = total + x
             features.append((node.level, conv(self.activation(total))))
-            used.append(0)
         return [x for _, x in sorted(features[-5:], key=lambda item: item[0])]
 
 

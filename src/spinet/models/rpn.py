@@ -27,13 +27,7 @@ class RegionProposalNetwork(SharedConvs):
     """Convolutions shared by all levels, and predictors of objectness and box offsets for `anchors` per location."""
 
     def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        depth: int,
-        anchors: int,
-        levels: Sequence[int],
-        options: BackboneOptions,
+        self, in_channels: int, channels: int, depth: int, anchors: int, levels: Sequence[int], options: BackboneOptions
     ) -> None:
         super().__init__(in_channels, channels, depth, levels, options)
         self.cls_logits = Conv2d(self.out_channels, anchors, bias=True)
