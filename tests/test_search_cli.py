@@ -1,4 +1,4 @@
-"""`spinet search` as it is typed: what it refuses in one sentence, and one tiny search from its start to its report."""
+"""`spinet search` on the command line: errors of one sentence, and one tiny search from its start to its report."""
 
 import json
 from random import Random
@@ -73,7 +73,7 @@ def test_a_bad_argument_is_one_sentence(spinet, digits, mini, tmp_path, argument
 
 
 @pytest.mark.parametrize("command", [["status"], ["report"], ["export", "--optuna", "sqlite://"]])
-def test_a_run_that_is_not_there_is_one_sentence(spinet, tmp_path, command):
+def test_a_missing_run_is_one_sentence(spinet, tmp_path, command):
     if command[0] == "export":
         pytest.importorskip("optuna")
     code, _, err = spinet("search", command[0], tmp_path / "nowhere", *command[1:])

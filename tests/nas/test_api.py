@@ -1,4 +1,4 @@
-"""`search` from Python, with an objective of one's own."""
+"""`search` from Python, with a user's objective."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ def test_the_result_is_the_architecture_with_the_highest_value(tmp_path):
     assert "by the proxy mean_level" in result.best.source
 
 
-def test_the_same_call_resumes_and_ends_as_one_that_was_not_stopped(tmp_path):
+def test_the_same_call_resumes_and_ends_like_an_uninterrupted_search(tmp_path):
     search(SMALL, mean_level, tmp_path / "whole", trials=30, **SETTINGS)
     search(SMALL, mean_level, str(tmp_path / "halves"), trials=13, **SETTINGS)
     search(SMALL, mean_level, tmp_path / "halves", trials=30, **SETTINGS)
@@ -60,7 +60,7 @@ search(SMALL, mean_level, sys.argv[1], trials=40, **SETTINGS)
 """
 
 
-def test_killed_at_any_moment_the_same_call_ends_as_one_that_was_not(tmp_path, pytestconfig):
+def test_killed_at_any_moment_the_same_call_ends_like_an_uninterrupted_search(tmp_path, pytestconfig):
     search(SMALL, mean_level, tmp_path / "whole", trials=40, **SETTINGS)
     run = tmp_path / "run"
     for lines in (5, 40, 70):
@@ -109,7 +109,7 @@ def test_several_workers_find_the_same_rewards(tmp_path):
     assert [trial.reward for trial in result.trials] == [mean_level_of(trial) for trial in result.trials]
 
 
-def test_a_lambda_is_refused_for_other_processes_only(tmp_path):
+def test_a_lambda_is_rejected_for_other_processes_only(tmp_path):
     with pytest.raises(SpinetError, match="the objective cannot be sent to worker processes .* top level of a module"):
         search(SMALL, lambda _: 1.0, tmp_path, workers=2, **SETTINGS)
     assert search(SMALL, lambda _: 1.0, tmp_path, trials=1, **SETTINGS).best_reward == 1.0

@@ -53,19 +53,19 @@ def test_the_predicted_latency_is_recorded_beside_the_reward():
         ({"head": 1.0}, True, "image_size must be int, got True"),
     ],
 )
-def test_a_latency_table_of_wrong_types_is_refused(tmp_path, times, image_size, words):
+def test_a_latency_table_of_wrong_types_is_rejected(tmp_path, times, image_size, words):
     path = tmp_path / "table.json"
     path.write_text(json.dumps({"milliseconds": times, "image_size": image_size, "device": "a device"}))
     with pytest.raises(SpinetError, match=words):
         LatencyTable.load(path)
 
 
-def test_a_window_holds_its_ends():
+def test_a_constraint_includes_its_limits():
     window = Constraint("macs", 10, 20)
     assert [window.accepts(value) for value in (9, 10, 15, 20, 21)] == [False, True, True, True, False]
 
 
-def test_spinenet49_lies_in_the_default_window_of_its_space_and_about_a_fifth_of_all_draws_do():
+def test_the_default_constraints_accept_spinenet49_and_about_a_fifth_of_all_draws():
     (window,) = default_constraints(SPACES["spinenet49"])
     assert window.accepts(window.value(PUBLISHED))
     space, random = SPACES["spinenet49"], Random(0)
@@ -126,7 +126,7 @@ def test_a_part_that_was_not_measured_is_named():
         short.latency(PUBLISHED)
 
 
-def test_a_latency_table_comes_back_from_its_file_and_its_digest_tells_it_from_others(tmp_path):
+def test_a_latency_table_round_trips_and_its_digest_identifies_it(tmp_path):
     table = table_of(PUBLISHED)
     path = tmp_path / "table.json"
     path.write_text(json.dumps({"milliseconds": table.milliseconds, "image_size": 640, "device": "a device"}))
@@ -138,7 +138,7 @@ def test_a_latency_table_comes_back_from_its_file_and_its_digest_tells_it_from_o
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"milliseconds": 1, "image_size": 1, "device": ""}', '{"device": ""}'])
-def test_a_file_that_is_no_latency_table_is_one_sentence(tmp_path, text):
+def test_a_file_that_is_not_a_latency_table_is_one_sentence(tmp_path, text):
     (tmp_path / "table.json").write_text(text)
     with pytest.raises(SpinetError, match=r"table\.json"):
         LatencyTable.load(tmp_path / "table.json")
@@ -146,7 +146,7 @@ def test_a_file_that_is_no_latency_table_is_one_sentence(tmp_path, text):
         LatencyTable.load(tmp_path / "nowhere.json")
 
 
-def test_every_network_of_a_space_is_made_of_the_parts_that_are_measured(tmp_path):
+def test_every_network_of_a_space_consists_of_measured_parts(tmp_path):
     scaling = replace(SMALL.scaling, width=0.125, endpoint_channels=8, head_channels=8, head_convs=1, stem_channels=8)
     space = replace(SMALL, intermediates=(2, 3), outputs=(3, 4), offsets=(0,), scaling=scaling)
     table = measure_latency(space, tmp_path / "table.json", image_size=64, num_classes=2, repeats=3, warm_up=0)
@@ -158,6 +158,6 @@ def test_every_network_of_a_space_is_made_of_the_parts_that_are_measured(tmp_pat
         assert 0 < table.latency(architecture) < 60_000
 
 
-def test_a_device_that_is_not_there_is_one_sentence(tmp_path):
+def test_a_missing_device_is_one_sentence(tmp_path):
     with pytest.raises(SpinetError, match="the device 'warp' cannot be used"):
         measure_latency(SMALL, tmp_path / "table.json", device="warp")

@@ -12,7 +12,7 @@ from spinet.nas.trial import Outcome, Proposal, ask_random
 
 
 class Counting:
-    """Proposes (0,), (1,), (2,) ... and keeps what it is told."""
+    """Proposes (0,), (1,), (2,) ... and records the outcomes."""
 
     def __init__(self):
         self.count, self.told = 0, []
@@ -35,7 +35,7 @@ def tell_first_rung(halving, rewards, statuses=None):
 
 
 def promotions(halving, limit=1000):
-    """Ask until nothing is promoted any more; return what was."""
+    """Ask until nothing is promoted any more; return the promotions."""
     found = []
     while len(found) < limit and (proposal := halving.ask(ask_random(0, 0))).rung:
         halving.asked(trial_of(len(found), proposal.choices, rung=proposal.rung))
@@ -57,7 +57,7 @@ def test_the_best_third_is_promoted_best_first():
     assert promotions(halving) == [(2, 1), (4, 1)]
 
 
-def test_a_promotion_that_was_refused_is_proposed_again():
+def test_a_rejected_promotion_is_proposed_again():
     halving = Halving(Counting(), eta=3, rungs=2)
     tell_first_rung(halving, [0.5, 0.1, 0.9])
 
@@ -66,7 +66,7 @@ def test_a_promotion_that_was_refused_is_proposed_again():
     assert halving.ask(ask_random(0, 1)) == first == Proposal((2,), 1)
 
 
-def test_the_best_of_the_second_rung_goes_on_to_the_third_and_no_further():
+def test_the_best_of_the_second_rung_is_promoted_to_the_third_and_no_further():
     halving = Halving(Counting(), eta=2, rungs=3)
     tell_first_rung(halving, [0.1, 0.2, 0.3, 0.4])
     assert promotions(halving) == [(3, 1), (2, 1)]
@@ -109,7 +109,7 @@ def test_a_graph_is_promoted_once_whatever_choices_it_came_from():
     assert halving.ask(ask_random(0, 0)).rung == 0  # three graphs are known, one of them is a half of that
 
 
-def test_replicates_of_a_graph_count_by_their_mean_and_duplicates_are_no_replicates():
+def test_replicates_of_a_graph_count_by_their_mean_and_duplicates_are_not_replicates():
     halving = Halving(Counting(), eta=2, rungs=2)
     told = [("lucky", 0, 0.9), ("steady", 0, 0.6), ("lucky", 1, 0.1), ("steady", 1, 0.6), *[("lucky", 0, 0.9)] * 3]
     for number, (graph, replicate, reward) in enumerate(told):
@@ -142,7 +142,7 @@ def test_in_the_end_all_of_the_best_are_promoted_and_nothing_else(rewards, eta):
     assert promoted == best[: len(rewards) // eta]
 
 
-def test_avoiding_duplicates_is_the_wish_of_the_inner_strategy():
+def test_the_inner_strategy_decides_whether_duplicates_are_avoided():
     around = [HalvingSettings(inner=inner) for inner in (RandomSettings("random"), EvolutionSettings("evolution"))]
 
     assert [create_strategy(settings, TINY).avoid_duplicates for settings in around] == [False, True]
@@ -160,6 +160,6 @@ def test_settings_are_json_with_those_of_the_inner_strategy():
 
 
 @pytest.mark.parametrize("wrong", [{"eta": 1}, {"rungs": 0}])
-def test_settings_out_of_range_are_refused(wrong):
+def test_settings_out_of_range_are_rejected(wrong):
     with pytest.raises(ValueError, match=rf"strategy 'halving': {next(iter(wrong))} must be int >= ., got ."):
         HalvingSettings(inner=RandomSettings("random"), **wrong)

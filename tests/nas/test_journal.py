@@ -54,14 +54,14 @@ def test_a_torn_first_line_leaves_an_empty_journal(tmp_path):
 @pytest.mark.parametrize(
     "line", ['{"event":"tell","tr', "[1]", '{"event":"swim"}', '{"trial":1}', '{"event":"search"}', ""]
 )
-def test_a_damaged_line_in_the_middle_is_an_error_that_names_file_and_line(tmp_path, line):
+def test_a_corrupt_line_in_the_middle_is_an_error_that_names_file_and_line(tmp_path, line):
     lines = [json.dumps(HEADER), json.dumps(TELL), line, json.dumps(TELL)]
     (tmp_path / NAME).write_text("\n".join(lines) + "\n")
     with pytest.raises(SpinetError, match=r"journal\.jsonl, line 3 is corrupt"):
         list(read_journal(tmp_path / NAME))
 
 
-def test_a_file_that_is_no_journal_is_refused(tmp_path):
+def test_a_file_that_is_not_a_journal_is_rejected(tmp_path):
     (tmp_path / NAME).write_text(json.dumps(TELL) + "\n")
     with pytest.raises(SpinetError, match="line 1 is corrupt: the event search must be the first line"):
         list(read_journal(tmp_path / NAME))
@@ -69,7 +69,7 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path):
         list(read_journal(tmp_path / "nowhere" / NAME))
 
 
-def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path):
+def test_a_second_writer_is_rejected_until_the_first_has_closed(tmp_path):
     with Journal(tmp_path) as journal:
         with pytest.raises(SpinetError, match=r"another search is writing .*journal\.jsonl"):
             Journal(tmp_path)
@@ -86,7 +86,7 @@ def test_a_file_system_without_locks_is_one_sentence(tmp_path, monkeypatch):
         Journal(tmp_path)
 
 
-def test_a_cleared_journal_begins_anew(journal):
+def test_a_cleared_journal_starts_over(journal):
     journal.append([TELL, TELL], durable=False)
     journal.clear()
     assert (journal.size, list(read_journal(journal.path))) == (0, [])
@@ -95,13 +95,13 @@ def test_a_cleared_journal_begins_anew(journal):
     assert journal.size == journal.path.stat().st_size
 
 
-def test_nobody_writes_a_closed_journal(tmp_path):
+def test_a_closed_journal_is_not_being_written(tmp_path):
     Journal(tmp_path).close()
     assert not is_written(tmp_path / NAME)
     assert not is_written(tmp_path / "nowhere")
 
 
-def test_numbers_that_json_does_not_know_never_reach_the_file(journal):
+def test_non_finite_numbers_never_reach_the_file(journal):
     with pytest.raises(ValueError, match="JSON"):
         journal.append([{**TELL, "reward": float("nan")}], durable=True)
     assert list(read_journal(journal.path)) == [HEADER]

@@ -1,4 +1,4 @@
-"""A search killed at random moments loses nothing, repeats nothing and comes to the same end."""
+"""A search killed at random moments loses nothing, repeats nothing and ends with the same result."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_search.py"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_killed_search_ends_as_one_that_was_not(seed):
+def test_a_killed_search_ends_like_an_uninterrupted_one(seed):
     command = [sys.executable, SCRIPT, "--kills", "12", "--seed", str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -21,7 +21,7 @@ def test_a_killed_search_ends_as_one_that_was_not(seed):
     assert not done.stderr
 
 
-def test_a_second_driver_is_refused_with_one_sentence_while_the_first_goes_on(tmp_path):
+def test_a_second_driver_is_rejected_with_one_sentence_while_the_first_continues(tmp_path):
     held = "import sys; from pathlib import Path; from spinet.nas.journal import Journal\n"
     held += "journal = Journal(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
     first = subprocess.Popen(

@@ -12,7 +12,7 @@ def test_the_planted_optimum_is_spinenet49_and_worth_one():
 
 
 @pytest.mark.slow
-def test_300_noisy_samples_are_enough_to_leave_random_search_behind():
+def test_300_noisy_samples_are_enough_to_beat_random_search():
     found = {name: best_of(search_planted(settings_of(name, 0), 0, 300)) for name in ("random", "controller")}
 
     assert found["random"] < 4

@@ -213,7 +213,7 @@ def parameters(policy):
     return torch.cat([each.detach().flatten() for each in policy.network.parameters()])
 
 
-def test_failures_teach_nothing():
+def test_nothing_is_learned_from_failures():
     policy = Policy(SMALL, PolicySettings("test", batch=2))
     first = parameters(policy)
 
@@ -224,7 +224,7 @@ def test_failures_teach_nothing():
     assert torch.equal(parameters(policy), first)
 
 
-def test_equal_rewards_teach_nothing_but_entropy():
+def test_nothing_but_entropy_is_learned_from_equal_rewards():
     policy = Policy(SMALL, PolicySettings("test", batch=5, entropy=0.0))
     first = parameters(policy)
 
@@ -265,7 +265,7 @@ def test_the_moving_baseline_follows_the_rewards():
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_it_neither_reads_nor_moves_the_global_generators(network):
+def test_it_neither_reads_nor_advances_the_global_generators(network):
     torch.manual_seed(1)
     random.seed(1)
     one = parameters(learned(SMALL, network))

@@ -34,14 +34,14 @@ def test_proxies_are_known_without_torch():
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
 
 
-def test_the_proxy_of_the_paper_costs_what_was_reckoned_and_the_lean_one_two_and_a_half_times_less():
+def test_the_proxy_of_the_paper_has_the_computed_cost_and_the_lean_one_two_and_a_half_times_less():
     paper, lean = multiply_adds(PROXIES["paper"]), multiply_adds(PROXIES["lean"])
 
     assert paper == pytest.approx(5.81e9, rel=0.005)
     assert paper / lean == pytest.approx(2.65, rel=0.01)
 
 
-def test_an_unknown_proxy_is_refused_with_the_nearest():
+def test_an_unknown_proxy_is_rejected_with_the_nearest_match():
     with pytest.raises(SpinetError, match="unknown proxy 'leen', did you mean 'lean'"):
         load_proxy("leen")
 
@@ -68,7 +68,7 @@ def test_an_unknown_proxy_is_refused_with_the_nearest():
         ({"heldout": 0.1}, "unknown key in proxy 'heldout', did you mean 'held_out'"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(changes, sentence):
+def test_an_invalid_value_is_rejected_by_name(changes, sentence):
     with pytest.raises(SpinetError, match=sentence):
         Proxy.from_dict({"name": "mine"} | changes)
 
@@ -82,7 +82,7 @@ def test_the_narrow_copy_keeps_family_repeats_and_rules():
     assert (narrow.family, narrow.same_level_conv, narrow.head_separable) == ("mobile", False, True)
 
 
-def test_a_rung_beyond_the_last_is_refused():
+def test_a_rung_beyond_the_last_is_rejected():
     proxy = Proxy(name="mine", rungs=(1, 4))
 
     assert (proxy.epochs(0), proxy.epochs(1)) == (1.0, 4.0)
@@ -95,18 +95,18 @@ shares = st.floats(0.01, 0.99)
 
 
 @given(ids=ids, held_out=shares, fraction=shares, seed=st.integers(0, 9))
-def test_no_image_is_both_held_out_and_learnt_from(ids, held_out, fraction, seed):
+def test_no_image_is_both_held_out_and_trained_on(ids, held_out, fraction, seed):
     proxy = Proxy(name="mine", held_out=held_out, data_fraction=fraction, split_seed=seed)
 
-    learnt, held = proxy.split(ids)
+    train, held = proxy.split(ids)
 
-    assert not set(learnt) & set(held)
+    assert not set(train) & set(held)
     assert len(held) == int(held_out * len(ids))
-    assert len(learnt) == int(fraction * (len(ids) - len(held)))
+    assert len(train) == int(fraction * (len(ids) - len(held)))
 
 
 @given(ids=ids, data=st.data(), held_out=shares, fraction=shares)
-def test_the_choice_hangs_on_the_ids_and_not_on_their_order(ids, data, held_out, fraction):
+def test_the_split_depends_on_the_ids_and_not_on_their_order(ids, data, held_out, fraction):
     proxy = Proxy(name="mine", held_out=held_out, data_fraction=fraction)
     shuffled = data.draw(st.permutations(ids))
 
@@ -116,7 +116,7 @@ def test_the_choice_hangs_on_the_ids_and_not_on_their_order(ids, data, held_out,
 
 
 @given(ids=ids, held_out=shares, fractions=st.tuples(shares, shares))
-def test_a_larger_part_of_the_data_holds_the_smaller_and_the_held_out_images_stay(ids, held_out, fractions):
+def test_a_larger_data_fraction_contains_the_smaller_and_the_held_out_images_stay(ids, held_out, fractions):
     small, large = (Proxy(name="mine", held_out=held_out, data_fraction=share) for share in sorted(fractions))
 
     assert set(small.split(ids)[0]) <= set(large.split(ids)[0])
@@ -130,12 +130,12 @@ def test_another_seed_holds_out_other_images():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_learnt_images_are_chosen_independently_of_the_held_out_ones(seed):
+def test_training_images_are_chosen_independently_of_the_held_out_ones(seed):
     proxy = Proxy(name="mine", held_out=0.2, data_fraction=0.25, split_seed=seed)
 
-    learnt, held = map(set, proxy.split(range(1000)))
+    train, held = map(set, proxy.split(range(1000)))
     later = set(replace(proxy, held_out=0.4).split(range(1000))[1]) - held
 
-    # The images that come next to the held-out ones are a quarter of the others, and so by chance of the learnt ones.
-    assert (len(learnt), len(later)) == (200, 200)
-    assert len(learnt & later) == pytest.approx(50, abs=20)
+    # The images that come next to the held-out ones are a quarter of the others, and so by chance of the training images.
+    assert (len(train), len(later)) == (200, 200)
+    assert len(train & later) == pytest.approx(50, abs=20)

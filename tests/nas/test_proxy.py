@@ -76,7 +76,7 @@ def test_macs_and_parameters_are_those_of_the_network_that_was_trained(task):
     assert (metrics["parameters"], metrics["macs"]) == model_cost(architecture, 64, num_classes=3, anchors=1)
 
 
-def test_the_reward_may_be_minus_the_loss(task):
+def test_the_reward_can_be_minus_the_loss(task):
     metrics = measured(replace(task, proxy=QUICK.with_settings(reward="loss")))
 
     assert metrics["reward"] == -metrics["loss"]
@@ -129,7 +129,7 @@ def test_a_batch_is_split_into_equal_parts_as_many_as_asked_or_more_down_to_one_
     assert config.accumulate >= min(asked, batch_size)
 
 
-def test_a_step_may_be_split_into_parts(task):
+def test_a_step_can_be_split_into_parts(task):
     assert math.isfinite(measured(task, accumulate=2)["reward"])
 
 
@@ -141,12 +141,12 @@ def test_the_val_split_is_never_read(task, digits, tmp_path):
     assert measured(replace(task, root=str(tmp_path))) == measured(task)
 
 
-def test_held_out_images_are_not_learnt_from_and_none_is_lost(digits):
+def test_held_out_images_are_not_trained_on_and_none_is_lost(digits):
     data = open_data(str(digits), QUICK)
 
-    learnt, held = ({sample.image_id for sample in part.samples} for part in (data.train, data.held_out))
-    assert (len(learnt), len(held)) == (12, 4)
-    assert not learnt & held
+    train, held = ({sample.image_id for sample in part.samples} for part in (data.train, data.held_out))
+    assert (len(train), len(held)) == (12, 4)
+    assert not train & held
     truth = data.held_out.ground_truth()
     assert {image["id"] for image in truth["images"]} == held
     assert {entry["image_id"] for entry in truth["annotations"]} <= held
@@ -158,7 +158,7 @@ def test_images_stay_in_memory_from_trial_to_trial(task, digits):
     assert open_data(str(digits), QUICK).train.image(0) is open_data(str(digits), QUICK).train.image(0)
 
 
-def test_a_task_travels_to_other_processes(task):
+def test_a_task_can_be_pickled(task):
     assert pickle.loads(pickle.dumps(task)) == task
 
 
@@ -181,7 +181,7 @@ def test_scores_of_the_untrained_network_can_be_left_out_and_change_nothing(task
     assert with_scores == without
 
 
-def test_a_training_that_diverges_says_so(task):
+def test_a_diverged_training_is_reported(task):
     with pytest.raises(NotFinite, match="not finite"):
         measured(replace(task, proxy=QUICK.with_settings(lr=1e6, clip_norm=0)), rung=1)
 
@@ -199,12 +199,12 @@ def test_a_network_without_channels_cannot_be_built(task):
         MemoryError(),
     ],
 )
-def test_memory_that_ran_out_anywhere_in_a_trial_is_named_so(error):
+def test_out_of_memory_anywhere_in_a_trial_is_reported_as_such(error):
     with pytest.raises(OutOfMemory, match="the trial does not fit into memory"), _memory_errors():
         raise error
 
 
-def test_a_bug_stays_a_bug():
+def test_an_unexpected_error_is_raised_as_it_is():
     with pytest.raises(RuntimeError, match="shape"), _memory_errors():
         raise RuntimeError("shape")
 

@@ -44,7 +44,7 @@ def searched(run, strategy=None, evaluate=None, *, timeout=None, **settings):
     return run_search(config, run, strategy, evaluate, InProcess(timeout), quiet=True)
 
 
-def test_every_trial_is_asked_and_told_once_in_order(tmp_path):
+def test_every_trial_has_one_ask_and_one_tell_in_order(tmp_path):
     result = searched(tmp_path)
     assert (result.finished, result.ended) == (30, "finished")
     lines = events(tmp_path, "ask", "tell")
@@ -56,7 +56,7 @@ def test_every_trial_is_asked_and_told_once_in_order(tmp_path):
     assert set(first[1]) == {"event", "started", "workers", "executor", "device", "spinet"}
 
 
-def test_what_hangs_on_the_clock_and_numbers_that_are_none_stay_out_of_the_told_metrics(tmp_path):
+def test_times_and_non_finite_numbers_stay_out_of_the_metrics(tmp_path):
     searched(tmp_path, trials=1)
     tell, clock = events(tmp_path, "tell", "time")
     assert tell == {
@@ -100,7 +100,7 @@ def test_a_search_in_two_halves_writes_the_same_lines_as_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_cut_off_anywhere_a_search_writes_the_same_lines_as_one_that_was_not(tmp_path):
+def test_cut_off_anywhere_a_search_writes_the_same_lines_as_an_uninterrupted_one(tmp_path):
     failing = Evaluation(nan=0.1, oom=0.2)
     searched(tmp_path / "whole", evaluate=failing, trials=10, space=FEW)
     journal = (tmp_path / "whole" / "journal.jsonl").read_bytes()
@@ -118,7 +118,7 @@ def test_cut_off_anywhere_a_search_writes_the_same_lines_as_one_that_was_not(tmp
         assert reproducible(run) == reproducible(tmp_path / "whole"), cut
 
 
-def test_an_ask_without_tell_is_trained_again_with_the_same_seed_and_finished_ones_never(tmp_path):
+def test_an_open_trial_is_trained_again_with_the_same_seed_and_finished_ones_never(tmp_path):
     log = tmp_path / "log"
     run = tmp_path / "run"
     searched(run, evaluate=Evaluation(str(log)), trials=8)
@@ -133,7 +133,7 @@ def test_an_ask_without_tell_is_trained_again_with_the_same_seed_and_finished_on
     )
 
 
-def test_best_json_is_an_architecture_that_names_where_it_comes_from(tmp_path):
+def test_best_json_is_an_architecture_that_names_its_source(tmp_path):
     result = searched(tmp_path, proxy={"name": "null"})
     best = load_architecture(tmp_path / "best.json")
     rewards = {event["trial"]: event["reward"] for event in events(tmp_path, "tell")}
@@ -200,7 +200,7 @@ def test_a_higher_rung_beats_a_higher_reward_and_promotions_bypass_constraints(t
 # Duplicates
 
 
-def test_a_graph_that_is_known_takes_over_its_outcome_and_is_not_trained(tmp_path):
+def test_a_duplicate_takes_over_the_outcome_and_is_not_trained(tmp_path):
     log = tmp_path / "log"
     strategy = Climber(TINY)
     searched(tmp_path, strategy, Evaluation(str(log)), space=TINY, trials=12)
@@ -233,7 +233,7 @@ def test_with_replicates_a_graph_is_trained_so_often_each_time_with_another_seed
     assert len({ask["seed"] for ask in trained}) == 6
 
 
-def test_a_strategy_that_avoids_duplicates_is_asked_again_but_not_for_ever(tmp_path):
+def test_a_strategy_that_avoids_duplicates_is_asked_again_but_not_forever(tmp_path):
     strategy = RandomDraws(TINY)
     strategy.avoid_duplicates = True
     searched(tmp_path, strategy, space=TINY, trials=5)
@@ -242,7 +242,7 @@ def test_a_strategy_that_avoids_duplicates_is_asked_again_but_not_for_ever(tmp_p
     assert None not in originals[2:]
 
 
-def test_a_duplicate_that_waited_when_the_search_was_killed_is_told_with_its_original(tmp_path):
+def test_a_duplicate_that_waited_when_the_search_was_killed_gets_the_outcome_of_its_original(tmp_path):
     searched(tmp_path / "whole", RandomDraws(TINY), space=TINY, trials=8)
     header, session, *rest = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
     asks = [line for line in rest if b'"ask"' in line]
@@ -298,7 +298,7 @@ def test_no_more_than_ten_duplicates_wait_for_each_worker(tmp_path):
 # What is shown
 
 
-def test_lines_tell_how_the_search_goes_on(tmp_path, capsys):
+def test_lines_show_the_progress(tmp_path, capsys):
     window = Constraint("macs", 0, 20e9, head="none")
     config = configuration(trials=40, constraints=(window,))
     run_search(config, tmp_path, RandomDraws(), Evaluation(nan=0.1), InProcess())
@@ -359,7 +359,7 @@ def test_constraints_that_accept_nothing_say_the_rate_and_the_nearest_value(tmp_
         ),
     ],
 )
-def test_a_journal_of_another_search_is_refused_by_name(tmp_path, settings, words):
+def test_a_journal_of_another_search_is_rejected_by_name(tmp_path, settings, words):
     searched(tmp_path, trials=2)
     before = (tmp_path / "journal.jsonl").read_bytes()
     with pytest.raises(SpinetError, match="was written with") as error:
@@ -380,7 +380,7 @@ def test_an_event_that_does_not_fit_is_named_by_its_line(tmp_path):
         searched(tmp_path)
 
 
-def test_a_run_is_not_searched_by_two_drivers_at_once(tmp_path):
+def test_a_run_has_one_driver_at_a_time(tmp_path):
     def second(genotype, *, rung, seed, accumulate):
         with pytest.raises(SpinetError, match="another search is writing"):
             searched(tmp_path)
@@ -392,7 +392,7 @@ def test_a_run_is_not_searched_by_two_drivers_at_once(tmp_path):
 # Failures
 
 
-def test_a_training_that_diverges_is_told_as_the_worst_reward_without_a_retry(tmp_path):
+def test_a_diverged_training_gets_the_worst_reward_without_a_retry(tmp_path):
     searched(tmp_path, evaluate=Evaluation(nan=0.15), trials=40)
     tells = events(tmp_path, "tell")
     after = [tell["status"] for tell in tells].index("done")
@@ -428,7 +428,7 @@ def test_where_rewards_are_negative_the_worst_is_that_of_the_trials_done_before_
     assert after
 
 
-def test_out_of_memory_is_tried_again_in_more_parts_and_the_parts_are_what_the_journal_says_after_a_kill(tmp_path):
+def test_out_of_memory_is_retried_in_more_parts_and_the_journal_keeps_their_number_after_a_kill(tmp_path):
     searched(tmp_path, evaluate=Evaluation(oom=0.2), trials=20)
     retries = events(tmp_path, "retry")
     assert retries
@@ -449,7 +449,7 @@ def test_out_of_memory_is_tried_again_in_more_parts_and_the_parts_are_what_the_j
     ("error", "status", "retries"),
     [(OutOfMemory, "oom", 3), (MemoryError, "oom", 3), (WorkerLost, "lost", 2), (TrialTimeout, "timeout", 0)],
 )
-def test_failures_are_tried_again_so_often_and_then_told(tmp_path, error, status, retries):
+def test_failures_are_retried_a_few_times_and_then_final(tmp_path, error, status, retries):
     searched(tmp_path, evaluate=Raises(error), trials=1)
     assert [each["attempt"] for each in events(tmp_path, "retry")] == list(range(1, retries + 1))
     (tell,) = events(tmp_path, "tell")
@@ -457,19 +457,19 @@ def test_failures_are_tried_again_so_often_and_then_told(tmp_path, error, status
     assert tell["reason"]
 
 
-def test_a_trial_that_takes_too_long_is_told_so(tmp_path):
+def test_a_trial_that_takes_too_long_times_out(tmp_path):
     searched(tmp_path, evaluate=Evaluation(seconds=30), timeout=0.05, trials=2)
     assert [tell["status"] for tell in events(tmp_path, "tell")] == ["timeout"] * 2
     assert events(tmp_path, "tell")[0]["reason"] == "the trial took longer than 0.05 s"
 
 
-def test_five_equal_build_errors_stop_the_search(tmp_path):
+def test_five_identical_build_errors_abort_the_search(tmp_path):
     with pytest.raises(SpinetError, match="search aborted: 5 trials could not be built: no such block"):
         searched(tmp_path, RandomDraws(), Raises(BuildError, "no such\nblock"))
     assert len(events(tmp_path, "tell")) == 5
 
 
-def test_an_error_that_is_not_of_the_trial_ends_the_search_and_blames_no_trial(tmp_path):
+def test_an_error_not_caused_by_the_trial_ends_the_search_and_fails_no_trial(tmp_path):
     with pytest.raises(SpinetError, match="^there is no folder photos$"):
         searched(tmp_path, evaluate=Raises(SpinetError, "there is no folder photos"))
     assert not events(tmp_path, "tell", "retry")
@@ -478,7 +478,7 @@ def test_an_error_that_is_not_of_the_trial_ends_the_search_and_blames_no_trial(t
     assert reproducible(tmp_path) == reproducible(tmp_path / "whole")
 
 
-def test_what_was_done_at_the_same_time_as_such_an_error_is_kept(tmp_path):
+def test_results_that_came_at_the_same_time_as_such_an_error_are_kept(tmp_path):
     class Two(InProcess):
         workers = 2
 
@@ -495,7 +495,7 @@ def test_what_was_done_at_the_same_time_as_such_an_error_is_kept(tmp_path):
     assert [tell["trial"] for tell in events(tmp_path, "tell")] == [1]
 
 
-def test_more_than_twenty_failures_among_a_hundred_stop_the_search_and_starting_again_goes_on(tmp_path):
+def test_more_than_twenty_failures_among_a_hundred_abort_the_search_and_a_restart_resumes(tmp_path):
     with pytest.raises(SpinetError, match=r"21 of the last 21 trials failed, most often: 21 times nan \(no\)"):
         searched(tmp_path, RandomDraws(), Raises(NotFinite), trials=150)
     assert searched(tmp_path, RandomDraws(), trials=150).finished == 150
@@ -515,7 +515,7 @@ def test_one_failure_in_five_does_not_stop_the_search(tmp_path):
     assert searched(tmp_path, strategy, Fifth(), trials=300, replicates=300).finished == 300
 
 
-def test_an_error_nobody_expected_is_raised_as_it_is_and_the_search_can_go_on(tmp_path):
+def test_an_unexpected_error_is_raised_as_it_is_and_the_search_can_be_resumed(tmp_path):
     with pytest.raises(KeyError, match="bug"):
         searched(tmp_path, evaluate=Raises(KeyError, "bug"))
     searched(tmp_path)
@@ -539,7 +539,7 @@ class Signalled:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_search_at_once_and_the_trial_is_made_again(tmp_path, number):
+def test_a_signal_ends_the_search_at_once_and_the_trial_is_repeated(tmp_path, number):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     result = searched(tmp_path, evaluate=Signalled(number), trials=100_000)
     assert result.ended == "interrupted"
@@ -563,21 +563,21 @@ class Stopping(RandomDraws):
         return super().ask(random)
 
 
-def test_a_signal_ends_a_search_that_makes_nothing_but_duplicates_and_the_last_was_shown(tmp_path, capsys, monkeypatch):
+def test_a_signal_ends_a_search_of_duplicates_only_and_the_last_one_was_shown(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("spinet.nas.progress._LINE_SECONDS", 0.0)
     result = run_search(configuration(TINY, trials=200), tmp_path, Stopping(TINY), Evaluation(), InProcess())
     assert (result.ended, result.finished) == ("interrupted", 50)
     assert "trial 49/200" in capsys.readouterr().out
 
 
-def test_a_signal_ends_a_search_whose_draws_are_all_refused(tmp_path, monkeypatch):
+def test_a_signal_ends_a_search_whose_draws_are_all_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr("spinet.nas.driver.MAX_DRAWS", 200)
     result = searched(tmp_path, Stopping(), constraints=(Constraint("macs", 1e12, 2e12),))
     assert (result.ended, result.finished) == ("interrupted", 0)
     assert not events(tmp_path, "ask")
 
 
-def test_a_start_that_asked_nothing_leaves_the_run_folder_free_for_other_settings(tmp_path, monkeypatch):
+def test_a_start_without_trials_leaves_the_run_folder_free_for_other_settings(tmp_path, monkeypatch):
     monkeypatch.setattr("spinet.nas.driver.MAX_DRAWS", 20)
     with pytest.raises(SpinetError, match="rejected all of 20 draws"):
         searched(tmp_path / "run", RandomDraws(), constraints=(Constraint("macs", 1e12, 2e12),))
@@ -587,7 +587,7 @@ def test_a_start_that_asked_nothing_leaves_the_run_folder_free_for_other_setting
     assert len(events(tmp_path / "run", "session")) == 1
 
 
-def test_constraints_that_differ_in_what_their_text_leaves_out_are_told_apart(tmp_path):
+def test_constraints_that_differ_in_what_their_text_leaves_out_are_distinguished(tmp_path):
     window = Constraint("macs", 0, 20e9, head="none")
     searched(tmp_path, RandomDraws(), constraints=(window,), trials=1)
     with pytest.raises(SpinetError, match=r"the constraint macs from 0 to 2e\+10 .* with head 'none', not 'retinanet'"):

@@ -34,7 +34,7 @@ def all_choices(space):
     return points
 
 
-# Name, sizes by the paper's formula with blocks of one level told apart and without a window, and as searched.
+# Name, sizes by the paper's formula with blocks of one level distinguished and without a window, and as searched.
 SIZES = [
     ("r35-sp18", "all", 3.896e13, 7.083e12),
     ("r35-sp18", "last", 2.286e9, 2.286e9),
@@ -49,7 +49,9 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("name", "candidates", "paper", "searched"), SIZES)
-def test_a_space_has_the_size_of_the_papers_formula_and_that_of_its_distinct_choices(name, candidates, paper, searched):
+def test_the_size_of_a_space_agrees_with_the_papers_formula_and_with_its_distinct_choices(
+    name, candidates, paper, searched
+):
     space = replace(SPACES[name], candidates=candidates)
 
     assert replace(space, window=0).size(labelled=True) == pytest.approx(paper, rel=5e-4)
@@ -118,7 +120,7 @@ def test_a_mutation_is_another_point_of_the_space_that_differs_in_one_decision(n
         assert len(changed) == 1 or (len(changed) == 2 and changed[0] == changed[1] in ("intermediate", "output"))
 
 
-def test_mutations_reach_the_whole_of_a_small_space():
+def test_mutations_reach_all_of_a_small_space():
     space = replace(SMALL, kinds=("bottleneck",), offsets=(0,), window=2)
     random, found = Random(0), set()
     point = space.sample(random)
@@ -131,7 +133,7 @@ def test_mutations_reach_the_whole_of_a_small_space():
 
 
 @pytest.mark.parametrize("name", ["spinenet49", "hourglass", "fish", "r0-sp53"])
-def test_published_architectures_lie_in_their_spaces(name):
+def test_spaces_contain_the_published_architectures(name):
     space = SPACES[name]
     published = load_architecture(name).genotype
 
@@ -182,7 +184,7 @@ def test_a_space_file_is_loaded_like_a_name(tmp_path):
         ({"dangling": "gone"}, "dangling in space 'small'"),
     ],
 )
-def test_a_space_that_cannot_work_is_refused_with_its_reason(change, words):
+def test_an_invalid_space_is_rejected_with_the_reason(change, words):
     with pytest.raises(SpinetError, match=words):
         replace(SMALL, **change)
 
@@ -195,12 +197,12 @@ def test_a_space_that_cannot_work_is_refused_with_its_reason(change, words):
         (lambda c: (1, 1, 1, *c[3:]), "do not use every block once"),
     ],
 )
-def test_choices_outside_the_space_are_refused(change, words):
+def test_choices_outside_the_space_are_rejected(change, words):
     with pytest.raises(SpinetError, match=words):
         SMALL.decode(change(SMALL.sample(Random(0))))
 
 
-def test_a_genotype_outside_the_space_is_refused_by_block():
+def test_a_genotype_outside_the_space_is_rejected_by_block():
     space = SPACES["r0-sp53"]
 
     with pytest.raises(SpinetError, match="block 3: kind residual is none of bottleneck"):
@@ -251,7 +253,7 @@ def test_a_space_of_wrong_types_is_one_sentence(change, words):
         Space.from_dict(SPACES["spinenet49"].to_dict() | change)
 
 
-def test_an_unknown_space_and_a_broken_file_are_named(tmp_path):
+def test_an_unknown_space_and_a_corrupt_file_are_named(tmp_path):
     with pytest.raises(SpinetError, match="did you mean 'spinenet49'"):
         load_space("spinenet94")
     (tmp_path / "a.json").write_text('{"name": "a", "stem": [], "blocks": []}')

@@ -8,7 +8,7 @@ from spinet.nas.state import load_search
 from spinet.nas.status import status_text, summary
 
 
-def test_a_journal_comes_back_as_one_record_a_trial(tmp_path):
+def test_a_journal_is_read_as_one_record_per_trial(tmp_path):
     run = JournalMaker().run(60, failures=0.3, rungs=2).write(tmp_path)
 
     search = load_search(run)
@@ -27,13 +27,13 @@ def test_a_journal_comes_back_as_one_record_a_trial(tmp_path):
 
 
 @pytest.mark.parametrize("torn", ['{"event":"te', '{"event":"ask","trial":3}', "\x00\x00"])
-def test_a_torn_last_line_is_passed_over(tmp_path, torn):
+def test_a_torn_last_line_is_ignored(tmp_path, torn):
     run = JournalMaker().run(3).write(tmp_path, torn=torn)
 
     assert len(load_search(run).records) == 3
 
 
-def test_trials_that_are_under_way_have_no_status(tmp_path):
+def test_open_trials_have_no_status(tmp_path):
     maker = JournalMaker().run(2)
     maker.ask(maker.space.sample(maker.random))
 
@@ -57,7 +57,7 @@ def test_trials_that_are_under_way_have_no_status(tmp_path):
         ('{"event": "ask", "trial": 0}\n', "line 3 .*missing required field `choices`"),
     ],
 )
-def test_a_damaged_line_in_the_middle_is_named(tmp_path, line, why):
+def test_a_corrupt_line_in_the_middle_is_named(tmp_path, line, why):
     run = JournalMaker().write(tmp_path)
     with (run / "journal.jsonl").open("a") as file:
         file.write(line)
@@ -71,7 +71,7 @@ def test_a_folder_without_a_journal_is_named(tmp_path):
         load_search(tmp_path / "nowhere")
 
 
-def test_an_empty_journal_says_that_nothing_began(tmp_path):
+def test_an_empty_journal_is_one_sentence(tmp_path):
     (tmp_path / "journal.jsonl").write_text('{"event":"sea')
 
     with pytest.raises(SpinetError, match="is empty: the search has not begun"):

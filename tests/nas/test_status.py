@@ -11,7 +11,7 @@ from spinet.nas.status import status_text, summary
 from spinet.workers.executors import InProcess
 
 
-def test_the_summary_is_what_the_search_did(tmp_path):
+def test_the_summary_agrees_with_the_search(tmp_path):
     window = Constraint("macs", 0, 20e9, head="none")
     config = configuration(trials=40, constraints=(window,), proxy={"name": "null"})
     result = run_search(config, tmp_path, Climber(), Evaluation(nan=0.1, oom=0.1), InProcess(), quiet=True)
@@ -38,7 +38,7 @@ def test_the_summary_is_what_the_search_did(tmp_path):
         assert words in text
 
 
-def test_a_running_search_with_a_half_written_line_can_be_looked_at(tmp_path):
+def test_a_running_search_with_a_half_written_line_can_be_summarized(tmp_path):
     seen = []
 
     def look(genotype, *, rung, seed, accumulate):

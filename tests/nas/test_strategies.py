@@ -38,7 +38,7 @@ def test_proposals_depend_on_events_and_number_alone(settings):
 @pytest.mark.parametrize("settings", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("stop", [1, 57])
 @pytest.mark.slow
-def test_a_search_replayed_from_its_events_goes_on_as_if_it_had_not_stopped(settings, stop):
+def test_a_search_replayed_from_its_events_continues_like_an_uninterrupted_one(settings, stop):
     unbroken = Search(create_strategy(settings, EVERY_PHASE)).go(120)
     broken = Search(create_strategy(settings, EVERY_PHASE))
     before = broken.go(stop)
@@ -119,7 +119,7 @@ def test_failures_do_not_join_the_population():
     assert strategy.ask(ask_random(0, 2)).choices == SMALL.sample(ask_random(0, 2))
 
 
-def test_evolution_wants_no_duplicates():
+def test_evolution_avoids_duplicates():
     assert evolution().avoid_duplicates
 
 
@@ -131,7 +131,7 @@ def test_settings_are_json_under_their_name(name):
     assert plain["name"] == name
 
 
-def test_an_unknown_name_is_refused_with_the_nearest():
+def test_an_unknown_name_is_rejected_with_the_nearest_match():
     with pytest.raises(SpinetError, match="unknown strategy 'controler', did you mean 'controller'"):
         create_strategy("controler", SMALL)
 
@@ -148,7 +148,7 @@ def test_an_unknown_name_is_refused_with_the_nearest():
         ("controller-paper", {"advantage": "mean"}, "unknown advantage in strategy 'controller-paper' 'mean'"),
     ],
 )
-def test_settings_out_of_range_are_refused(settings, wrong, sentence):
+def test_settings_out_of_range_are_rejected(settings, wrong, sentence):
     with pytest.raises(SpinetError, match=sentence):
         replace(STRATEGIES[settings], **wrong)
 

@@ -21,7 +21,7 @@ def url(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_ended_trial_is_in_the_study_with_its_reward_or_as_failed(tmp_path, url):
+def test_every_finished_trial_is_in_the_study_with_its_reward_or_as_failed(tmp_path, url):
     maker = JournalMaker(1).run(12, first=6, failures=0.3, rungs=2)
     maker.ask(maker.space.sample(maker.random))
     run = maker.write(tmp_path / "run")
@@ -77,7 +77,7 @@ def test_parameters_are_the_blocks_of_the_decoded_graph_in_words(tmp_path, url):
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-def test_every_decision_of_every_space_has_a_word_for_each_option(space):
+def test_every_decision_of_every_space_has_a_name_for_each_option(space):
     options = TrialParameters(space).options
 
     assert [len(each) for each in options.values()] == [decision.options for decision in space.decisions]
@@ -108,7 +108,7 @@ def test_times_are_those_of_the_journal(tmp_path, url):
     assert trial.duration.total_seconds() == pytest.approx(record.seconds, abs=1e-3)
 
 
-def test_a_study_of_another_search_is_left_alone(tmp_path, url):
+def test_a_study_of_another_search_is_not_changed(tmp_path, url):
     export_optuna(JournalMaker(0).run(2).write(tmp_path / "one" / "run"), url)
     other = JournalMaker(1).run(2).write(tmp_path / "two" / "run")
 
@@ -119,7 +119,7 @@ def test_a_study_of_another_search_is_left_alone(tmp_path, url):
     assert export_optuna(other, url, "other") == 2
 
 
-def test_a_study_of_somebody_else_is_left_alone(tmp_path, url):
+def test_a_study_of_somebody_else_is_not_changed(tmp_path, url):
     study = optuna.create_study(storage=url, study_name="run")
     study.add_trial(optuna.trial.create_trial(value=1.0))
 

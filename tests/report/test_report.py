@@ -112,7 +112,7 @@ def test_a_search_whose_every_trial_failed_says_so_first_and_why(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_running_search_is_told_from_a_stopped_one(tmp_path):
+def test_a_running_search_is_distinguished_from_a_stopped_one(tmp_path):
     run = still_running().write(tmp_path)
 
     stopped = write_report(run).read_text()
@@ -124,7 +124,7 @@ def test_a_running_search_is_told_from_a_stopped_one(tmp_path):
     assert "15</b><span>1 open" in stopped
 
 
-def test_only_blind_trials_make_the_band(tmp_path):
+def test_the_band_comes_from_uniform_draws_only(tmp_path):
     maker = JournalMaker(4).run(60, first=25, failures=0.2)
 
     digest = digest_of(maker, tmp_path)
@@ -137,7 +137,7 @@ def test_only_blind_trials_make_the_band(tmp_path):
     assert digest.band.normal_at[-1] == sum(r.rung == 0 for r in digest.search.records)
 
 
-def test_trials_of_a_policy_that_learnt_nothing_yet_are_blind(tmp_path):
+def test_trials_before_the_first_update_of_a_policy_are_uniform_draws(tmp_path):
     maker = JournalMaker()
     for version in [0] * 11 + [1] * 5:
         choices = maker.space.sample(maker.random)
@@ -146,7 +146,7 @@ def test_trials_of_a_policy_that_learnt_nothing_yet_are_blind(tmp_path):
     assert digest_of(maker, tmp_path).band.draws == 11
 
 
-def test_without_blind_trials_the_page_says_that_there_is_no_band(tmp_path):
+def test_without_uniform_draws_the_page_says_that_there_is_no_band(tmp_path):
     maker = JournalMaker()
     for _ in range(12):
         choices = maker.space.sample(maker.random)
@@ -193,7 +193,7 @@ def test_many_points_are_thinned_and_the_best_stay(tmp_path):
     assert thinned(graphs, most=MOST_POINTS) == graphs
 
 
-def test_points_tell_trial_and_full_scale_costs(tmp_path):
+def test_points_show_trial_and_full_scale_costs(tmp_path):
     digest = digest_of(JournalMaker().run(5), tmp_path)
 
     (points,) = [trace for trace in progress(digest).traces if trace["mode"] == "markers"]
@@ -246,7 +246,7 @@ def test_rungs_and_seeds_are_correlated_over_graphs_that_have_both(tmp_path):
     assert not any("seed" in label for label in table)  # nothing was trained twice
 
 
-def test_entropy_is_drawn_where_the_strategy_notes_it(tmp_path):
+def test_entropy_is_drawn_where_the_strategy_records_it(tmp_path):
     maker = JournalMaker()
     for place in range(5):
         choices = maker.space.sample(maker.random)

@@ -43,16 +43,16 @@ def test_two_pairs_are_too_few_to_correlate():
     assert math.isnan(kendall([1, 2], [1, 2]))
 
 
-def test_columns_of_different_lengths_are_refused():
+def test_columns_of_different_lengths_are_rejected():
     with pytest.raises(SpinetError, match=r"one length.*\(3,\) and \(2,\)"):
         spearman([1, 2, 3], [1, 2])
 
 
 def test_precision_counts_who_is_among_the_best_of_both():
-    cheap, dear = list(range(20)), list(range(20))
-    dear[19], dear[0] = dear[0], dear[19]  # the best by the cheap measure is the worst in truth
+    cheap, costly = list(range(20)), list(range(20))
+    costly[19], costly[0] = costly[0], costly[19]  # the best by the cheap measure is the worst in truth
 
-    assert precision_at_top(cheap, dear, fraction=0.1) == 0.5
+    assert precision_at_top(cheap, costly, fraction=0.1) == 0.5
     assert precision_at_top(cheap, cheap, fraction=0.1) == 1.0
 
 
@@ -61,7 +61,7 @@ def test_precision_of_a_constant_is_that_of_chance():
 
 
 def test_precision_breaks_ties_fairly():
-    # One of the three tied ones is taken; two of them are among the dear top two.
+    # One of the three tied ones is taken; two of them are among the costly top two.
     assert precision_at_top([1, 2, 2, 2], [1, 2, 3, 4], fraction=0.25) == pytest.approx(1 / 3)
 
 
@@ -104,12 +104,12 @@ def test_bootstrap_of_a_mean_has_the_width_that_theory_gives():
     assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
 
 
-def test_an_interval_says_when_there_is_nothing_to_say():
+def test_an_undefined_interval_is_a_dash():
     assert str(bootstrap(spearman, [1.0], [2.0])) == "\N{EN DASH}"
     assert str(bootstrap(spearman, [1, 2, 3, 4], [1, 2, 3, 5], repeats=50)).startswith("1.00 [")
 
 
-def test_best_so_far_passes_over_failures():
+def test_best_so_far_ignores_failures():
     assert best_so_far([None, 1.0, None, 0.5, 2.0]) == [None, 1.0, 1.0, 1.0, 2.0]
 
 
@@ -136,7 +136,7 @@ def test_best_of_normal_is_the_median_of_simulated_maxima():
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=12))
-def test_the_front_is_what_no_point_beats(points):
+def test_the_front_is_the_set_of_non_dominated_points(points):
     costs, rewards = zip(*points, strict=True)
 
     front = pareto_front(costs, rewards)

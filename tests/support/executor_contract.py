@@ -1,4 +1,4 @@
-"""What every executor of the search with workers of its own keeps to; subclasses give the fixture `start`.
+"""The contract of every executor with workers of its own; subclasses provide the fixture `start`.
 
 `start(workers, timeout=None)` returns an executor that the test closes.
 """
@@ -42,7 +42,7 @@ def gone(process, seconds=60):
 
 
 def outcomes(run):
-    """What was told, by what was evaluated: the order of trials is left to the workers."""
+    """Outcomes by what was evaluated: the order of trials depends on the workers."""
     asks = {ask["trial"]: ask for ask in events(run, "ask")}
     return {
         (asks[tell["trial"]]["graph"], asks[tell["trial"]]["seed"]): (tell["status"], tell["reward"], tell["metrics"])
@@ -94,7 +94,7 @@ class ExecutorContract:
             assert gone(process)
             assert executor.submit(own_process).result() != process
 
-    def test_errors_keep_their_kind_and_words_and_the_worker_goes_on(self, start):
+    def test_errors_keep_their_class_and_message_and_the_worker_continues(self, start):
         with start(1) as executor:
             process = executor.submit(own_process).result()
             with pytest.raises(OutOfMemory, match="too big"):
@@ -103,7 +103,7 @@ class ExecutorContract:
                 executor.submit(refuse, SpinetError, "no such block").result()
             assert executor.submit(own_process).result() == process
 
-    def test_a_worker_that_fails_as_nobody_expected_is_replaced(self, start):
+    def test_a_worker_that_fails_unexpectedly_is_replaced(self, start):
         with start(1) as executor:
             process = executor.submit(own_process).result()
             with pytest.raises(WorkerLost, match=r"given up after RuntimeError: CUDA error"):
@@ -111,7 +111,7 @@ class ExecutorContract:
             assert executor.submit(own_process).result() != process
             assert gone(process)
 
-    def test_closing_ends_what_runs(self, start, tmp_path):
+    def test_closing_ends_running_jobs(self, start, tmp_path):
         with start(1) as executor:
             executor.submit(wait_for, str(tmp_path), "one")
             waiting = executor.submit(own_process)
@@ -140,7 +140,7 @@ class ExecutorContract:
         assert len(twins) == 4
         assert all(told[ask["trial"]] == told[ask["duplicate_of"]] for ask in twins)
 
-    def test_a_signal_ends_the_search_and_the_workers_and_what_was_under_way_is_made_again(self, start, tmp_path):
+    def test_a_signal_ends_the_search_and_the_workers_and_open_trials_are_repeated(self, start, tmp_path):
         log, config, slow = tmp_path / "log", configuration(trials=4), Evaluation(str(tmp_path / "log"), seconds=600)
         with start(2) as executor:
 
@@ -157,7 +157,7 @@ class ExecutorContract:
             assert run_search(config, tmp_path, RandomDraws(), Evaluation(), executor, quiet=True).finished == 4
         assert len(events(tmp_path, "ask")) == 4
 
-    def test_a_trial_whose_worker_was_killed_is_made_again_with_the_same_seed(self, start, tmp_path):
+    def test_a_trial_whose_worker_was_killed_is_repeated_with_the_same_seed(self, start, tmp_path):
         config = configuration(trials=8)
         log, run = tmp_path / "log", tmp_path / "run"
         with start(2) as executor:

@@ -17,7 +17,7 @@ HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>&\x1b
 
 
 def planted(space: Space, choices: Choices) -> float:
-    """A reward that likes bottlenecks and blocks of middle levels, between 0 and some 0.4."""
+    """A reward that favours bottlenecks and blocks of middle levels, between 0 and about 0.4."""
     blocks = space.decode(choices).blocks
     middle = sum(block.level in (4, 5) for block in blocks) / len(blocks)
     bottlenecks = sum(block.kind == "bottleneck" for block in blocks) / len(blocks)

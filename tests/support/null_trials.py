@@ -36,7 +36,7 @@ class RandomDraws:
 
 
 class Climber:
-    """Mutates the best of what it was told, so that every proposal hangs on all tells before."""
+    """Mutates the best trial so far, so that every proposal depends on all earlier tells."""
 
     def __init__(self, space=SMALL):
         self.space, self.best, self.reward, self.told = space, None, None, []
@@ -62,12 +62,12 @@ def number(seed):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Logs when it begins and ends, waits, and gives a reward that hangs on the seed alone.
+    """Logs when it begins and ends, waits, and gives a reward that depends on the seed alone.
 
     Args:
         log: file that lines are appended to, if any.
         seconds: to wait.
-        nan, oom, build: shares of trials that fail so.
+        nan, oom, build: fractions of trials that fail this way.
     """
 
     log: str = ""
@@ -97,7 +97,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Raises:
-    """Fails always."""
+    """Always fails."""
 
     error: type[Exception]
     text: str = "no"
@@ -117,6 +117,6 @@ def events(run, *kinds):
 
 
 def reproducible(run):
-    """The lines of a journal that must not hang on the clock or the machine, as bytes."""
+    """The lines of a journal that must not depend on the clock or the machine, as bytes."""
     lines = (run / NAME).read_bytes().splitlines()
     return [line for line in lines if json.loads(line)["event"] in REPRODUCIBLE]

@@ -56,7 +56,7 @@ def search_planted(
         settings: of the strategy.
         seed: of proposals and noise.
         samples: number of trials.
-        in_flight: how many trials are asked for before the first is told.
+        in_flight: number of open trials.
 
     Returns:
         (observed reward, true reward) of each trial, in z: standard deviations above the mean of the space.

@@ -13,7 +13,7 @@ SPACE = SPACES["spinenet49"]
 
 
 def write_table(path: Path, *, count: int = 40, noise: float = 0.02, seeds: int = 2, upper: int = 20) -> Path:
-    """References and `count` random architectures; rewards rise with the share of bottlenecks and with depth."""
+    """References and `count` random architectures; rewards rise with the fraction of bottlenecks and with depth."""
     random = Random(0)
     genotypes = {name: load_architecture(name).genotype for name in ("spinenet49", "hourglass")}
     genotypes |= {f"random-{k:03}": SPACE.decode(SPACE.sample(random)) for k in range(count)}

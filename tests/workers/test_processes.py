@@ -18,7 +18,7 @@ class TestProcesses(ExecutorContract):
 
 
 @pytest.mark.slow
-def test_workers_share_the_gpus_in_turn_and_the_threads_alike():
+def test_workers_share_gpus_in_turn_and_threads_equally():
     with ProcessExecutor(1, gpus=("3",)) as executor:
         assert executor.submit(variable, "CUDA_VISIBLE_DEVICES").result() == "3"
         assert executor.device == "GPUs 3"
@@ -26,12 +26,12 @@ def test_workers_share_the_gpus_in_turn_and_the_threads_alike():
         assert executor.submit(variable, "OMP_NUM_THREADS").result() == str(threads_each(2))
 
 
-def test_a_worker_that_was_given_nothing_heavy_loads_no_torch():
+def test_a_worker_loads_torch_only_if_its_job_does():
     with ProcessExecutor(1) as executor:
         assert not executor.submit(loaded, "torch").result()
 
 
-def test_threads_are_shared_and_at_least_one(monkeypatch):
+def test_threads_are_divided_and_at_least_one(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert threads_each(10_000) == 1
     assert threads_each(1) >= threads_each(2)
@@ -39,14 +39,14 @@ def test_threads_are_shared_and_at_least_one(monkeypatch):
     assert threads_each(1) == 1
 
 
-def test_the_gpus_that_are_seen_are_those_of_the_variable(monkeypatch):
+def test_visible_gpus_are_those_of_the_variable(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
     assert visible_gpus() == ["2", "GPU-5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []
 
 
-def test_no_more_gpus_are_claimed_than_there_are_workers_and_the_threads_are_those_asked_for():
+def test_no_more_gpus_are_used_than_there_are_workers_and_threads_are_as_set():
     with ProcessExecutor(1, gpus=("0", "1")) as executor:
         assert executor.device == "GPUs 0"
     with ProcessExecutor(2, threads=3) as executor:
@@ -54,14 +54,14 @@ def test_no_more_gpus_are_claimed_than_there_are_workers_and_the_threads_are_tho
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
-def test_a_timeout_that_is_no_time_is_an_error(timeout):
+def test_an_invalid_timeout_is_an_error(timeout):
     with pytest.raises(SpinetError, match="must be a finite number of seconds above 0"):
         ProcessExecutor(1, timeout)
     with pytest.raises(SpinetError, match="must be a finite number of seconds above 0"):
         InProcess(timeout)
 
 
-def test_no_worker_is_an_error():
+def test_zero_workers_are_an_error():
     with pytest.raises(SpinetError, match="workers must be at least 1, got 0"):
         ProcessExecutor(0)
 
