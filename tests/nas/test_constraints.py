@@ -133,7 +133,7 @@ def test_a_latency_table_round_trips_and_its_digest_identifies_it(tmp_path):
     constraint = parse_constraint("latency=1:1000", table=path)
     assert constraint.value(PUBLISHED) == table.latency(PUBLISHED)
     assert constraint.to_dict()["table"] == table.digest != table_of(PUBLISHED, 3.0).digest
-    with pytest.raises(SpinetError, match="images of 640 px, the constraint of 320 px"):
+    with pytest.raises(SpinetError, match="for 640 px images, the constraint for 320 px"):
         parse_constraint("latency=1:1000", table=path, image_size=320)
 
 

@@ -99,7 +99,7 @@ class Constraint:
             raise SpinetError("a constraint on latency needs the latency table of the space")
         if self.table is not None and self.table.image_size != self.image_size:
             size = self.table.image_size
-            raise SpinetError(f"the latency table is of images of {size} px, the constraint of {self.image_size} px")
+            raise SpinetError(f"the latency table is for {size} px images, the constraint for {self.image_size} px")
 
     def value(self, architecture: Architecture) -> float:
         """Return the cost of an architecture."""
