@@ -136,6 +136,6 @@ def test_training_images_are_chosen_independently_of_the_held_out_ones(seed):
     train, held = map(set, proxy.split(range(1000)))
     later = set(replace(proxy, held_out=0.4).split(range(1000))[1]) - held
 
-    # The images that come next to the held-out ones are a quarter of the others, and so by chance of the training images.
+    # The next images after the held-out ones are a quarter of the others, and so by chance of the training images.
     assert (len(train), len(later)) == (200, 200)
     assert len(train & later) == pytest.approx(50, abs=20)
