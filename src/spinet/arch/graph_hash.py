@@ -74,15 +74,11 @@ def _refined(colors: list[int], parents: _Edges, merges: _Edges) -> list[int]:
             for block, sources in enumerate(edges):
                 for source in sources:
                     consumers[source].append((kind, colors[block]))
+        around = zip(colors, parents, merges, consumers, strict=True)
         refined = _ranks(
             [
-                (
-                    colors[block],
-                    sorted(colors[i] for i in parents[block]),
-                    sorted(colors[i] for i in merges[block]),
-                    sorted(consumers[block]),
-                )
-                for block in range(len(colors))
+                (color, sorted(colors[i] for i in fed), sorted(colors[i] for i in merged), sorted(users))
+                for color, fed, merged, users in around
             ]
         )
         if len(set(refined)) == len(set(colors)):

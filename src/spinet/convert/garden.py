@@ -6,6 +6,7 @@ as `modeling/backbones/spinenet.py` and `spinenet_mobile.py` do, and numbered as
 
 import re
 from collections.abc import Iterable
+from functools import reduce
 
 from spinet.arch.block_spec import BlockSpec
 from spinet.arch.genotype import Genotype
@@ -99,34 +100,26 @@ def _layers(graph: Genotype, repeats: int) -> tuple[list[str], int]:
 def _fused(layers: LayerGraph, graph: Genotype, index: int, features: list[int]) -> int:
     """Add the connections into a block, and their sum."""
     spec = graph.all_blocks[index]
-    resample = _mobile_resample if spec.kind == "mbconv" else _resample
     addends = [
-        resample(layers, features[parent], graph.all_blocks[parent], spec, f"blocks.{index}.parents.{parent}")
+        _resample(layers, features[parent], graph.all_blocks[parent], spec, f"blocks.{index}.parents.{parent}")
         for parent in spec.parents
     ]
     addends += [features[merged] for merged in graph.merges.get(index, ())]
     if spec.kind != "mbconv":
         return layers.add("", *addends)
-    total = addends[0]
-    for addend in addends[1:]:
-        total = layers.add("", total, addend)
-    return total
+    return reduce(lambda total, addend: layers.add("", total, addend), addends)
 
 
 def _resample(layers: LayerGraph, x: int, parent: BlockSpec, child: BlockSpec, ours: str) -> int:
-    x = layers.chain(x, f"conv {ours}.reduce", f"norm {ours}.reduce", "")
-    if parent.level < child.level:
-        pools = [""] * (child.level - parent.level - 1)
-        x = layers.chain(x, f"conv {ours}.down", f"norm {ours}.down", "", *pools)
-    elif parent.level > child.level:
-        x = layers.upsample(x)
-    return layers.chain(x, f"conv {ours}.expand", f"norm {ours}.expand")
-
-
-def _mobile_resample(layers: LayerGraph, x: int, parent: BlockSpec, child: BlockSpec, ours: str) -> int:
-    for step in range(child.level - parent.level):
-        x = layers.chain(x, f"depthwise {ours}.down.{step}", f"norm {ours}.down.{step}", "")
-    if parent.level > child.level:
+    halvings = child.level - parent.level
+    if child.kind == "mbconv":
+        for step in range(halvings):
+            x = layers.chain(x, f"depthwise {ours}.down.{step}", f"norm {ours}.down.{step}", "")
+    else:
+        x = layers.chain(x, f"conv {ours}.reduce", f"norm {ours}.reduce", "")
+        if halvings > 0:
+            x = layers.chain(x, f"conv {ours}.down", f"norm {ours}.down", "", *[""] * (halvings - 1))
+    if halvings < 0:
         x = layers.upsample(x)
     return layers.chain(x, f"conv {ours}.expand", f"norm {ours}.expand")
 

@@ -219,11 +219,8 @@ def _split(
     tensors: Mapping[str, Tensor], patterns: Mapping[str, str]
 ) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
     """Separate the weights from what is not converted."""
-    left_out: dict[str, tuple[str, ...]] = {}
-    kept = dict(tensors)
-    for reason, pattern in patterns.items():
-        matching = tuple(name for name in kept if re.search(pattern, name))
-        if matching:
-            left_out[reason] = matching
-        kept = {name: value for name, value in kept.items() if name not in matching}
+    reasons = {name: next((why for why in patterns if re.search(patterns[why], name)), None) for name in tensors}
+    kept = {name: value for name, value in tensors.items() if reasons[name] is None}
+    left_out = {why: tuple(name for name in tensors if reasons[name] == why) for why in patterns}
+    left_out = {why: names for why, names in left_out.items() if names}
     return kept, left_out

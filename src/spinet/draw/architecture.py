@@ -27,7 +27,7 @@ def draw(architecture: Architecture) -> str:
     layout = lay_out(architecture, _levels([architecture]), _HEADING, _column([architecture]))
     width = _width([layout])
     symbols, y = legend([architecture], layout.bottom + 30, width)
-    numbers, y = _small_print(_numbers(architecture), y, width)
+    numbers, y = _small_print(architecture, y, width)
     parts = [*_heading(architecture, 0.0), *panel(architecture, layout, width), *symbols, *numbers]
     return svg(architecture.name, architecture.source, width, y + 22, parts)
 
@@ -103,15 +103,12 @@ def _heading(architecture: Architecture, y: float) -> list[str]:
     return [text(PAD, y + 36, name, 22, INK, weight=700), text(PAD, y + 57, facts, 13, GREY)]
 
 
-def _numbers(architecture: Architecture) -> list[str]:
-    return [f"{key.replace('_', ' ')} {_word(value)}" for key, value in architecture.scaling.to_dict().items()]
-
-
 def _word(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _small_print(items: Iterable[str], y: float, width: float) -> tuple[list[str], float]:
+def _small_print(architecture: Architecture, y: float, width: float) -> tuple[list[str], float]:
+    items = (f"{key.replace('_', ' ')} {_word(value)}" for key, value in architecture.scaling.to_dict().items())
     lines = lines_of(items, width - 2 * PAD, _SMALL)
     return [text(PAD, y + _LINE * k, line, _SMALL, GREY) for k, line in enumerate(lines, 1)], y + _LINE * len(lines)
 

@@ -29,40 +29,17 @@ _CIRCLE = tuple((math.cos(k * math.pi / 12), math.sin(k * math.pi / 12)) for k i
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One block of a drawing: center, half side, shape and the outlines behind it."""
+    """One block of a drawing: center, half side, corners of its front shape, and edges with all that belongs to it."""
 
     x: float
     y: float
     half: float
-    shape: tuple[Point, ...]
-    copies: int = 0
-    label: bool = False
-
-    @property
-    def corners(self) -> list[Point]:
-        """Corners of the front shape."""
-        return [(self.x + self.half * fx, self.y + self.half * fy) for fx, fy in self.shape]
-
-    @property
-    def top(self) -> float:
-        """Upper edge, including outlines and label."""
-        edge = min(y for _, y in self.corners) - self.copies * STACK
-        return edge - 17 if self.label else edge
-
-    @property
-    def bottom(self) -> float:
-        """Lower edge."""
-        return max(y for _, y in self.corners)
-
-    @property
-    def left(self) -> float:
-        """Left edge."""
-        return min(x for x, _ in self.corners)
-
-    @property
-    def right(self) -> float:
-        """Right edge, including outlines."""
-        return max(x for x, _ in self.corners) + self.copies * STACK
+    corners: list[Point]
+    copies: int
+    left: float
+    right: float
+    top: float
+    bottom: float
 
     def port(self, side: int, offset: float) -> Point:
         """Return where a curve meets the front shape `offset` below its center, on the left (-1) or the right (1)."""
@@ -127,10 +104,13 @@ def pair(point: Point) -> str:
 
 
 def _box(architecture: Architecture, block: BlockSpec, x: float, y: float) -> Box:
-    channels = architecture.scaling.channels(block.level)
-    half = min(max(9 + 1.55 * (math.log2(channels) - 4), 11.5), 15.6)
+    half = min(max(9 + 1.55 * (math.log2(architecture.scaling.channels(block.level)) - 4), 11.5), 15.6)
     copies = min(architecture.scaling.repeats - 1, MAX_COPIES)
-    return Box(x, y, half, shape_of(block.kind), copies, block.endpoint)
+    corners = [(x + half * fx, y + half * fy) for fx, fy in shape_of(block.kind)]
+    across, down = zip(*corners, strict=True)
+    label = 17 if block.endpoint else 0
+    right, top = max(across) + copies * STACK, min(down) - copies * STACK - label
+    return Box(x, y, half, corners, copies, min(across), right, top, max(down))
 
 
 def _towards(corner: Point, other: Point, radius: float) -> Point:
