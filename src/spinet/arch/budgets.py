@@ -15,13 +15,10 @@ OUTPUT_LEVELS = (3, 4, 5, 6, 7)
 
 @dataclass(frozen=True)
 class Budget:
-    """Number of blocks of a model by level.
+    """Number of blocks of a model: in the stem of fixed order by level 2 to 5, in the permuted network by level 2 to 7.
 
-    Args:
-        stem: blocks of levels 2, 3, 4 and 5 in the stem of fixed order.
-        permuted: blocks of levels 2 to 7 in the scale-permuted network, including one output block at each of the
-            levels 3 to 7.
-        adjustable: whether the search may change the level and kind of a block (paper section 3.1, block adjustments).
+    The permuted ones include an output block at each of the levels 3 to 7. `adjustable`: whether the search may change
+    level and kind of a block (paper section 3.1, block adjustments).
     """
 
     stem: tuple[int, int, int, int]

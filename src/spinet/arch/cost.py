@@ -84,7 +84,8 @@ class BackboneCosts:
         """Yield (kind, block, source, cost) of all parts that the endpoints of `levels` need, in building order."""
         blocks, merges, first = genotype.all_blocks, genotype.merges, len(genotype.stem)
         needed = genotype.needed_for(levels)
-        yield "stem", 0, 0, self._first_convolution()
+        kernel_size = 3 if self.scaling.family == "mobile" else 7
+        yield "stem", 0, 0, layer(self.in_channels, self.scaling.stem_channels, self.areas[1], kernel_size)
         for index, cost in enumerate(self._stem(genotype.stem)):
             if index in needed:
                 yield "block", index, index, cost
@@ -105,10 +106,6 @@ class BackboneCosts:
             index = genotype.endpoints[level]
             width = self.scaling.out_channels(blocks[index])
             yield "endpoint", index, index, layer(width, self.scaling.endpoint_channels, self.areas[level])
-
-    def _first_convolution(self) -> Cost:
-        kernel_size = 3 if self.scaling.family == "mobile" else 7
-        return layer(self.in_channels, self.scaling.stem_channels, self.areas[1], kernel_size)
 
     def _stem(self, stem: tuple[BlockSpec, ...]) -> list[Cost]:
         if stem not in self._stems:

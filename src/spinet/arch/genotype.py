@@ -158,15 +158,10 @@ def _check_stem(stem: tuple[BlockSpec, ...]) -> None:
 def _check_parents(index: int, block: BlockSpec, damage: Damage) -> None:
     parents = block.parents
     earlier = all(_is_int(parent) and 0 <= parent < index for parent in parents)
-    if damage == "none" and (len(parents) != 2 or not earlier or len(set(parents)) != 2):
-        raise SpinetError(
-            f"block {index}: parents must be two different earlier blocks (0 to {index - 1}), not {tuple(parents)}"
-        )
-    if damage != "none" and (len(parents) != 1 or not earlier):
-        raise SpinetError(
-            f"block {index}: parents must be one earlier block (0 to {index - 1}) with graph damage {damage!r}, "
-            f"not {tuple(parents)}"
-        )
+    count, allowed = (2, "two different earlier blocks") if damage == "none" else (1, "one earlier block")
+    if not earlier or len(parents) != count or len(set(parents)) != count:
+        where = "" if damage == "none" else f" with graph damage {damage!r}"
+        raise SpinetError(f"block {index}: parents must be {allowed} (0 to {index - 1}){where}, not {tuple(parents)}")
 
 
 def _check_merges(index: int, blocks: tuple[BlockSpec, ...], dangling: Dangling) -> None:
@@ -187,11 +182,9 @@ def _check_merges(index: int, blocks: tuple[BlockSpec, ...], dangling: Dangling)
 def _check_endpoints(blocks: tuple[BlockSpec, ...]) -> None:
     owner: dict[int, int] = {}
     for index, block in enumerate(blocks):
-        if block.endpoint and block.level in owner:
+        if block.endpoint and owner.setdefault(block.level, index) != index:
             first = owner[block.level]
             raise SpinetError(f"block {index}: level {block.level} already has an endpoint, block {first}")
-        if block.endpoint:
-            owner[block.level] = index
     if not owner:
         raise SpinetError("the genotype has no endpoint: set endpoint to true in at least one block")
 

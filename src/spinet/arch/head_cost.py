@@ -32,10 +32,8 @@ def model_cost(
     >>> model_cost(load_architecture("spinenet49"), 640)
     Cost(parameters=28543383, multiply_adds=85281555200)
     """
-    size = _input_size(architecture, image_size, head)
-    return total(
-        [backbone_cost(architecture, size), *_head_costs(architecture, size, head, num_classes, anchors).values()]
-    )
+    size, heads = _size_and_heads(architecture, image_size, head, num_classes, anchors)
+    return total([backbone_cost(architecture, size), *heads.values()])
 
 
 def model_parts(
@@ -46,9 +44,8 @@ def model_parts(
     anchors: int | None = None,
 ) -> list[Part]:
     """Return the cost of every part of a whole model; see `model_cost`."""
-    size = _input_size(architecture, image_size, head)
-    parts = _head_costs(architecture, size, head, num_classes, anchors)
-    return backbone_parts(architecture, size) + [Part("head", name, cost) for name, cost in parts.items()]
+    size, heads = _size_and_heads(architecture, image_size, head, num_classes, anchors)
+    return backbone_parts(architecture, size) + [Part("head", name, cost) for name, cost in heads.items()]
 
 
 def region_head_channels(head_channels: int) -> tuple[int, int]:
@@ -146,19 +143,15 @@ def _mask_head(scaling: Scaling, classes: int) -> Cost:
     return total([*_convolutions(scaling, scaling.head_convs, 14 * 14 * DETECTIONS), deconv, predictor])
 
 
-def _head_costs(
-    architecture: Architecture, size: Size, head: Head, num_classes: int, anchors: int | None
-) -> dict[str, Cost]:
-    areas = {level: image_area(size, level) for level in architecture.genotype.endpoints}
-    return head_costs(architecture.scaling, areas, head, num_classes, anchors)
-
-
-def _input_size(architecture: Architecture, image_size: int | Size, head: Head) -> Size:
-    """Size of the backbone's input: detectors pad to a multiple of the coarsest stride."""
+def _size_and_heads(
+    architecture: Architecture, image_size: int | Size, head: Head, num_classes: int, anchors: int | None
+) -> tuple[Size, dict[str, Cost]]:
+    """Size of the backbone's input, which detectors pad to a multiple of the coarsest stride, and costs of the head."""
     if head not in HEADS:
         raise unknown_name("head", str(head), HEADS)
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if head in ("none", "classifier"):
-        return height, width
-    stride = 2 ** max(architecture.genotype.endpoints)
-    return math.ceil(height / stride) * stride, math.ceil(width / stride) * stride
+    levels = architecture.genotype.endpoints
+    stride = 1 if head in ("none", "classifier") else 2 ** max(levels)
+    size = math.ceil(height / stride) * stride, math.ceil(width / stride) * stride
+    areas = {level: image_area(size, level) for level in levels}
+    return size, head_costs(architecture.scaling, areas, head, num_classes, anchors)

@@ -8,14 +8,10 @@ from spinet.arch.scaling import Scaling
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """How to build one architecture of the catalogue.
+    """How to build one architecture of the catalogue from a `file` in `spinet/arch/genotypes`.
 
-    Args:
-        file: genotype file in `spinet/arch/genotypes`.
-        scaling: its scaling; None takes that of the file.
-        source: source of scaling and kind; the source of the graph is in the file.
-        kind: block kind that replaces that of every block; empty keeps them.
-        image_size: side of the images of its published detector, pixels.
+    Without `scaling` it has that of the file; `kind`, if any, replaces that of every block. `source` is that of scaling
+    and kind, `image_size` the side of the images of its published detector, pixels.
     """
 
     file: str

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Literal, get_args
 
-from spinet.arch.block_spec import EXPANSION, BlockSpec
+from spinet.arch.block_spec import EXPANSION
 from spinet.arch.genotype import Damage, Genotype
 from spinet.errors import SpinetError, unknown_name
 
@@ -46,15 +46,9 @@ def damage(genotype: Genotype, how: Damage, dangling: DamageDangling = "drop") -
         raise SpinetError(f"the genotype already has damage {genotype.damage!r}; start from the original graph")
     blocks = []
     for index, block in enumerate(genotype.blocks, start=len(genotype.stem)):
-        parent = _remaining(index, block, how)
+        parent = {"sequential": index - 1, "short": min(block.parents), "long": max(block.parents)}[how]
         kept = genotype.merges.get(index, ()) if dangling == "keep" else ()
         merges = tuple(merged for merged in kept if merged != parent)
         blocks.append(replace(block, parents=(parent,), merges=merges))
     rule = genotype.dangling if dangling == "recompute" else "none"
     return Genotype(genotype.stem, tuple(blocks), rule, how)
-
-
-def _remaining(index: int, block: BlockSpec, how: Damage) -> int:
-    if how == "sequential":
-        return index - 1
-    return min(block.parents) if how == "short" else max(block.parents)

@@ -49,11 +49,7 @@ def benchmark(
 
 
 def cases(name: str, options: BenchmarkOptions, device: torch.device) -> Iterator[Case]:
-    """Load a model and yield it ready to run, once per backend and precision.
-
-    Raises:
-        SpinetError: see `benchmark`.
-    """
+    """Load a model and yield it ready to run, once per backend and precision."""
     images = synthetic_images(options.batch_size, options.image_size)
     if name.startswith(PREFIX):
         # torchvision's detectors always run in PyTorch, whatever backend the others use.
@@ -79,11 +75,7 @@ def measure_cases(
     device: torch.device,
     progress: Callable[[int], object] = lambda _: None,
 ) -> BenchmarkReport:
-    """Run cases and ceilings in turn.
-
-    Raises:
-        SpinetError: the reference model is none of them, or a model does not compile.
-    """
+    """Run cases and ceilings in turn."""
     reference = _reference(entrants, options.against)
     machine = describe_machine(device)
     ceilings = [memory_ceiling(device, options.ceiling_numbers)]

@@ -63,11 +63,7 @@ class Subject:
 
     @classmethod
     def load(cls, name: str, options: BenchmarkOptions) -> "Subject":
-        """Build an architecture or baseline by name, or load a run folder or weights file with its own head.
-
-        Raises:
-            SpinetError: the name is unknown, or the file cannot be read.
-        """
+        """Build an architecture or baseline by name, or load a run folder or weights file with its own head."""
         path = Path(name)
         if path.is_dir() or path.suffix == ".safetensors":
             model, info = load_model(path)

@@ -38,9 +38,6 @@ def matrix_ceilings(
 
     On NVIDIA GPUs fp32 means full fp32, while cuDNN's convolutions round to TF32 unless told otherwise. OpenVINO takes
     part on CPUs if it is installed, with `threads` threads (0: its own choice). int8 accumulates in more bits.
-
-    Raises:
-        SpinetError: int8, and OpenVINO or NNCF is not installed.
     """
     side = side or SIDES.get(device.type, SIDES["cpu"])
     products: dict[str, Callable[[], object]] = {}

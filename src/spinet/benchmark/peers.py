@@ -25,11 +25,7 @@ def peer_names() -> list[str]:
 
 
 def create_peer(name: str, classes: int, image_size: int) -> nn.Module:
-    """Build a torchvision detector with untrained weights that resizes images to one size.
-
-    Raises:
-        SpinetError: the name is unknown.
-    """
+    """Build a torchvision detector with untrained weights that resizes images to one size."""
     from torchvision.models import get_model_builder
 
     if name not in peer_names():

@@ -32,22 +32,12 @@ class Spread:
 class BenchmarkLine:
     """Results of one model on one backend.
 
-    Attributes:
-        name: of the model.
-        backend: that ran it.
-        precision: of its arithmetic.
-        images: per run.
-        stages: milliseconds of each stage of a run.
-        whole: name of the stage that is the whole run.
-        images_per_second: by the median of the whole run.
-        ratio: time per image divided by that of the reference model, per round; None if their runs differ in kind.
-        macs: multiply-adds of one image (the paper's FLOPs) by the architecture; None if unknown, as all below.
-        work_macs: multiply-adds that one run executes; fused networks need fewer.
-        macs_per_second: executed, by the median of the network stage.
-        ceiling: name of the fastest matrix product in this precision.
-        share: fraction of that ceiling.
-        memory_share: fraction of the memory bandwidth, if every operator read its tensors from memory.
-        peak_bytes: memory that a run takes on top of what was allocated before.
+    `stages` are in milliseconds. `ratio` is the time per image divided by that of the reference model, per round; None
+    if their runs differ in kind. `macs` are the multiply-adds of one image (the paper's FLOPs) by the architecture,
+    `work_macs` those that one run executes; fused networks need fewer. `ceiling` names the fastest matrix product in
+    this precision, and `share` is the fraction of it; `memory_share` is that of the memory bandwidth, if every operator
+    read its tensors from memory. `peak_bytes` is the memory that a run takes on top of what was allocated before.
+    Values that are unknown are None.
     """
 
     name: str
@@ -69,13 +59,9 @@ class BenchmarkLine:
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """Settings, machine and results.
+    """`BenchmarkOptions` as plain values, the machine (`describe_machine`), and a line per model, backend, precision.
 
-    Attributes:
-        options: `BenchmarkOptions` as plain values.
-        machine: see `engine.machine.describe_machine`; "load_average_after" is the load at the end.
-        ceilings: multiply-adds per second of the matrix products, bytes per second of the memory.
-        lines: one per model, backend and precision.
+    `ceilings` are multiply-adds per second of the matrix products, and bytes per second of the memory.
     """
 
     options: dict[str, Any]

@@ -44,11 +44,7 @@ class Exports:
         self._proto: Any = None
 
     def case(self, backend: Literal["onnxruntime", "openvino"], precision: ExportPrecision) -> Case:
-        """Return the model in a runtime; its stage "network" includes normalization.
-
-        Raises:
-            SpinetError: the runtime is not installed, or int8 has no images to calibrate with.
-        """
+        """Return the model in a runtime; its stage "network" includes normalization."""
         require_packages("onnx" if backend == "onnxruntime" else "openvino", precision)
         info, names = self.subject.info, self.graph.output_names
         shape = (info.image_size, info.image_size)
@@ -88,11 +84,7 @@ class Exports:
 
 
 def file_case(path: Path, image_size: int, threads: int) -> Case:
-    """Return an exported file, in the precision and batch size that it was exported with.
-
-    Raises:
-        SpinetError: the file cannot be used, or takes images of another size.
-    """
+    """Return an exported file, in the precision and batch size that it was exported with."""
     session = open_session(path, threads)
     manifest = session.manifest
     height, width = manifest.shape

@@ -60,11 +60,7 @@ def benchmark_training(
 
 
 def step_case(name: str, backend: str, precision: str, options: BenchmarkOptions, device: torch.device) -> Case:
-    """Return a training step: forward pass with losses, backward pass, clipping and update.
-
-    Raises:
-        SpinetError: the name is unknown, or that of an exported file.
-    """
+    """Return a training step: forward pass with losses, backward pass, clipping and update."""
     if exported_file(Path(name)) is not None:
         raise SpinetError(f"{name} is an exported file, which cannot be trained; name the run it was exported from")
     build = _peer_step if name.startswith(PREFIX) else _our_step
@@ -144,11 +140,7 @@ def make_targets(options: BenchmarkOptions, masks: bool, device: torch.device) -
 
 
 def loading_cases(root: str | Path, options: BenchmarkOptions) -> list[Case]:
-    """Return the loading of training batches, and the decoding of as many of their images, both in this process.
-
-    Raises:
-        SpinetError: the dataset cannot be read.
-    """
+    """Return the loading of training batches, and the decoding of as many of their images, both in this process."""
     config = TrainConfig(
         model=ModelConfig(head=options.head),
         data=DataConfig(root=str(root), image_size=options.image_size, workers=0),

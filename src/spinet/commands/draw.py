@@ -29,6 +29,7 @@ def draw_command(args: list[str]) -> None:
         """
         from spinet.draw.architecture import draw, draw_pair
         from spinet.draw.catalogue_page import draw_catalogue
+        from spinet.draw.raster import svg_to_png
 
         if all == bool(archs) or len(archs) > 2:
             raise SpinetError(f"expected one or two names, or --all without names, not {len(archs)} names")
@@ -40,13 +41,7 @@ def draw_command(args: list[str]) -> None:
             write_atomically(out, draw_catalogue(architectures))
         else:
             svg = draw_pair(*architectures) if len(architectures) == 2 else draw(*architectures)
-            write_atomically(out, _png(svg) if out.suffix.lower() == ".png" else svg)
+            write_atomically(out, svg_to_png(svg) if out.suffix.lower() == ".png" else svg)
         say(str(out))
 
     tyro.cli(command, args=args, prog="spinet draw")
-
-
-def _png(svg: str) -> bytes:
-    from spinet.draw.raster import svg_to_png
-
-    return svg_to_png(svg)

@@ -3,18 +3,16 @@
 import json
 import math
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 from rich.table import Table
 
 from spinet.arch.catalog import Architecture, load_architecture, names
-from spinet.arch.head_cost import Head
+from spinet.arch.cost import Part, total
+from spinet.arch.head_cost import Head, model_parts
 from spinet.commands.console import say
 from spinet.errors import SpinetError
-
-if TYPE_CHECKING:
-    from spinet.arch.cost import Part
 
 
 def list_command(args: list[str]) -> None:
@@ -63,7 +61,6 @@ def show_command(args: list[str]) -> None:
             json: Print the architecture file instead, or with a head the costs of all parts, as JSON.
         """
         from spinet.arch.baseline import is_baseline
-        from spinet.arch.head_cost import model_parts
 
         if is_baseline(arch):
             raise SpinetError(f"{arch} is a baseline without a graph to show; train it with --model.arch {arch}")
@@ -83,10 +80,8 @@ def show_command(args: list[str]) -> None:
     tyro.cli(command, args=args, prog="spinet show")
 
 
-def _blocks_table(architecture: Architecture, image_size: int, parts: "list[Part]") -> Table:
+def _blocks_table(architecture: Architecture, image_size: int, parts: list[Part]) -> Table:
     """Blocks with the costs of each and of the connections to it."""
-    from spinet.arch.cost import total
-
     graph, scaling = architecture.genotype, architecture.scaling
     columns = ("block", "level", "size", "kind", "width", "out", "parents", "parameters", "MACs, M")
     table = Table(*columns, box=None, padding=(0, 1), pad_edge=False)
@@ -102,10 +97,8 @@ def _blocks_table(architecture: Architecture, image_size: int, parts: "list[Part
     return table
 
 
-def _costs_table(parts: "list[Part]") -> Table:
+def _costs_table(parts: list[Part]) -> Table:
     """Costs summed by kind of part; heads individually."""
-    from spinet.arch.cost import total
-
     groups = {"stem": "first convolution", "block": "blocks", "connection": "connections", "endpoint": "endpoints"}
     sums = {name: [part for part in parts if part.kind == kind] for kind, name in groups.items()}
     heads = {part.name: [part] for part in parts if part.kind == "head"}
@@ -117,9 +110,7 @@ def _costs_table(parts: "list[Part]") -> Table:
     return table
 
 
-def _costs_json(architecture: Architecture, parts: "list[Part]", image_size: int, head: str) -> str:
-    from spinet.arch.cost import total
-
+def _costs_json(architecture: Architecture, parts: list[Part], image_size: int, head: str) -> str:
     tree = {
         "architecture": architecture.name,
         "image_size": image_size,

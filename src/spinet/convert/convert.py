@@ -34,14 +34,7 @@ ANCHOR_SCALE = {"spinenet143": 4.0, "spinenet143l": 4.0, "spinenet190": 4.0}
 
 @dataclass(frozen=True)
 class Converted:
-    """Converted weights, their description, and what was left out.
-
-    Args:
-        weights: of a detector, a classifier, or a backbone alone, by our names.
-        info: architecture, conventions and classes.
-        source: publisher of the checkpoint.
-        left_out: reason -> names of variables that were not converted.
-    """
+    """Converted weights by our names, their description, the publisher, and what was left out, by reason."""
 
     weights: dict[str, Tensor]
     info: ModelInfo
@@ -145,11 +138,7 @@ def _check_names(source: Source, names: Names) -> None:
 
 
 def _complete(source: Source, weights: dict[str, Tensor], wanted: Mapping[str, tuple[int, ...]], names: Names) -> None:
-    """Add the tensors that no publisher stores, and compare all shapes with the network's.
-
-    Raises:
-        SpinetError: shapes differ; lists them.
-    """
+    """Add the tensors that no publisher stores, and compare all shapes with the network's."""
     for name, shape in wanted.items():
         if name.endswith("num_batches_tracked"):
             weights[name] = torch.zeros((), dtype=torch.int64)

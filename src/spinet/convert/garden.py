@@ -55,11 +55,7 @@ def head_names(levels: Iterable[int], convs: int, separable: bool, prefix: str) 
 
 
 def layer_count(checkpoint: Checkpoint, prefix: str) -> int:
-    """Return the number of layers of the saved backbone, with and without weights.
-
-    Raises:
-        SpinetError: the checkpoint does not contain its object graph.
-    """
+    """Return the number of layers of the saved backbone, with and without weights."""
     try:
         nodes = parse_message(checkpoint.strings[GRAPH]).messages(1)
         node = nodes[0]

@@ -65,11 +65,7 @@ def head_names(levels: Iterable[int], convs: int, separable: bool, towers: Mappi
 
 
 def branch(kind: str, *, mobile: bool = True) -> tuple[tuple[str, str], ...]:
-    """Return the entry of a block in `BRANCHES`.
-
-    Raises:
-        SpinetError: no weights were published for this kind, or, unless `mobile`, it is that of the mobile models.
-    """
+    """Return the entry of a block in `BRANCHES`; unless `mobile`, "mbconv" is refused like a kind without weights."""
     if kind not in BRANCHES or (kind == "mbconv" and not mobile):
         raise SpinetError(f"no weights were published for blocks of kind {kind!r}")
     return BRANCHES[kind]

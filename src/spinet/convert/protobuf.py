@@ -65,12 +65,9 @@ def parse_message(data: bytes) -> Message:
 def _value(data: bytes, position: int, wire_type: int) -> tuple[int | bytes, int]:
     if wire_type == 0:
         return read_varint(data, position)
-    if wire_type == 2:
-        length, position = read_varint(data, position)
-    elif wire_type in (1, 5):
-        length = 8 if wire_type == 1 else 4
-    else:
+    if wire_type not in (1, 2, 5):
         raise ValueError(f"unknown wire type {wire_type}")
+    length, position = read_varint(data, position) if wire_type == 2 else ({1: 8, 5: 4}[wire_type], position)
     end = position + length
     if end > len(data):
         raise ValueError("a field runs past the end")

@@ -41,8 +41,10 @@ def find_architecture(
     """
     for name in names():
         known = load_architecture(name)
-        if known.genotype == graph and known.scaling.repeats == repeats and _fits(known, shapes, classes, task):
-            return known
+        if (known.genotype, known.scaling.repeats) == (graph, repeats):
+            wanted = model_shapes(known, classes, task)
+            if all(wanted.get(tensor) == shape for tensor, shape in shapes.items()):
+                return known
     return Architecture(graph, _scaling(graph, shapes, repeats, where), "converted", f"shapes of {where}")
 
 
@@ -52,11 +54,6 @@ def class_count(shapes: Mapping[str, tuple[int, ...]]) -> int:
         return shapes["fc.bias"][0]
     biases = (shapes.get(f"cls_tower.predictor.{leaf}") for leaf in ("bias", "pointwise.bias"))
     return next((shape[0] // ANCHORS for shape in biases if shape), 0)
-
-
-def _fits(architecture: Architecture, shapes: Shapes, classes: int, task: ModelKind) -> bool:
-    wanted = model_shapes(architecture, classes, task)
-    return all(wanted.get(name) == shape for name, shape in shapes.items())
 
 
 def _scaling(graph: Genotype, shapes: Shapes, repeats: int, where: str) -> Scaling:

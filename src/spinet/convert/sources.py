@@ -57,11 +57,7 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """Recognize and read a checkpoint.
-
-    Raises:
-        SpinetError: its format is unknown, or it is corrupt.
-    """
+    """Recognize and read a checkpoint."""
     if path.suffix in (".pth", ".pt", ".pkl"):
         return _mmdet(path)
     checkpoint = read_checkpoint(path)
@@ -185,16 +181,14 @@ def _mmdet(path: Path) -> Source:
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
     try:
-        corrupt = None
         if zipfile.is_zipfile(path):  # torch.load does not verify checksums
             with zipfile.ZipFile(path) as archive:
-                corrupt = archive.testzip()
-        content = None if corrupt else torch.load(path, map_location="cpu", weights_only=True)
+                if corrupt := archive.testzip():
+                    raise ValueError(f"wrong checksum of its part {corrupt}")
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # any error raised by a corrupt archive
         reason = str(error).split("\n")[0]
         raise SpinetError(f"could not read the state dict {path}: {reason}") from None
-    if corrupt:
-        raise SpinetError(f"could not read the state dict {path}: wrong checksum of its part {corrupt}")
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict):
         raise SpinetError(f"{path} contains no state dict")

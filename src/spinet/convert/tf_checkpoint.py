@@ -49,11 +49,7 @@ class _Variable:
 
 
 def checkpoint_prefix(path: Path) -> Path:
-    """Return the prefix that a path stands for: a prefix, one of its files, or the folder that holds them.
-
-    Raises:
-        SpinetError: there is no checkpoint.
-    """
+    """Return the prefix that a path stands for: a prefix, one of its files, or the folder that holds them."""
     if path.is_dir():
         return _prefix_in(path)
     prefix = path.with_name(re.sub(r"\.(index|data-\d{5}-of-\d{5})$", "", path.name))

@@ -54,26 +54,14 @@ class Box:
 
 @dataclass(frozen=True)
 class Layout:
-    """Boxes of one architecture, and the heights of its levels."""
+    """Boxes of one architecture, the heights of its levels, and the ends of the area for curves and columns."""
 
     boxes: tuple[Box, ...]
     rows: dict[int, float]
     column: float
-
-    @property
-    def right(self) -> float:
-        """Right end of the last column."""
-        return LEFT + self.column * len(self.boxes)
-
-    @property
-    def top(self) -> float:
-        """Upper end of the area for curves."""
-        return min(self.rows.values()) - 0.62 * ROW
-
-    @property
-    def bottom(self) -> float:
-        """Lower end of the area for curves."""
-        return max(self.rows.values()) + 0.56 * ROW
+    right: float
+    top: float
+    bottom: float
 
 
 def lay_out(architecture: Architecture, levels: Sequence[int], top: float, column: float = COLUMN) -> Layout:
@@ -81,7 +69,8 @@ def lay_out(architecture: Architecture, levels: Sequence[int], top: float, colum
     rows = {level: top + 0.62 * ROW + row * ROW for row, level in enumerate(sorted(levels, reverse=True))}
     blocks = architecture.genotype.all_blocks
     boxes = (_box(architecture, block, LEFT + column * (i + 0.5), rows[block.level]) for i, block in enumerate(blocks))
-    return Layout(tuple(boxes), rows, column)
+    low, right = max(rows.values()), LEFT + column * len(blocks)
+    return Layout(tuple(boxes), rows, column, right, min(rows.values()) - 0.62 * ROW, low + 0.56 * ROW)
 
 
 def shape_of(kind: str) -> tuple[Point, ...]:

@@ -62,9 +62,7 @@ class Curve:
     def path(self) -> str:
         """SVG path from block to block."""
         path = f"M{pair(self.points[0])}"
-        for (ax, ay), (bx, by), out, into in zip(
-            self.points, self.points[1:], self.slopes, self.slopes[1:], strict=False
-        ):
+        for ((ax, ay), out), ((bx, by), into) in pairwise(zip(self.points, self.slopes, strict=True)):
             third = (bx - ax) / 3
             path += f"C{pair((ax + third, ay + out * third))} {pair((bx - third, by - into * third))} {pair((bx, by))}"
         return path
