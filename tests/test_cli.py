@@ -258,7 +258,7 @@ def test_evaluating_what_is_no_run_is_one_sentence(spinet, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_photo_that_cannot_be_read_is_named_and_the_others_are_done(spinet, tmp_path, digits):
+def test_an_image_that_cannot_be_read_is_named_and_the_others_are_predicted(spinet, tmp_path, digits):
     spinet(*small(digits, tmp_path / "run"))
     folder = tmp_path / "photos"
     folder.mkdir()

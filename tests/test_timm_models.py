@@ -24,7 +24,7 @@ def test_timm_knows_every_name_of_the_catalogue(name):
 @pytest.mark.parametrize(
     ("asked", "strides"), [((0, 1, 2), [8, 16, 32]), ((1, 3), [16, 64]), ((-1,), [128]), (2, [64, 128])]
 )
-def test_timm_gives_the_levels_at_the_asked_places(asked, strides):
+def test_timm_returns_the_levels_at_the_requested_indices(asked, strides):
     model = timm.create_model("spinenet49-quarter", features_only=True, out_indices=asked, in_chans=1).eval()
 
     features = model(torch.zeros(1, 1, 128, 128))

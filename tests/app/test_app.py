@@ -8,7 +8,7 @@ from PIL import Image
 from small_models import Finder, tiny_weights
 
 from spinet.app import answers
-from spinet.app.answers import ask, draw_answer, open_photo
+from spinet.app.answers import ask, draw_answer, open_image
 from spinet.app.html import answer_heading, answer_table, cost_rows, cost_table, drawing, model_line
 from spinet.app.models import AppModel, Models, example_images, short_names
 from spinet.app.session import NOTHING, Visit, look, view
@@ -41,64 +41,64 @@ def models(tmp_path) -> Models:
     return Models(files, CPU)
 
 
-def test_boxes_come_in_pixels_of_the_photo_and_of_the_small_picture(tmp_path):
-    shot, image = open_photo(photo(tmp_path / "large.png", (2560, 1280)))
+def test_boxes_are_in_pixels_of_the_image_and_of_the_thumbnail(tmp_path):
+    shot, image = open_image(photo(tmp_path / "large.png", (2560, 1280)))
 
     answer = ask(finder(), shot, image)
 
     # 2560 pixels become 64 in the network, so that its 32 x 16 are 1280 x 640 in the photo.
-    assert shot.image.size == (1280, 640)
+    assert shot.thumbnail.size == (1280, 640)
     assert answer.boxes[0].tolist() == [0, 0, 1280, 640]
     assert answer.result.boxes[0].tolist() == [0, 0, 640, 320]
 
 
-def test_masks_of_the_small_picture_are_where_those_of_the_photo_are(tmp_path):
-    shot, image = open_photo(photo(tmp_path / "large.png", (2560, 1280)))
+def test_masks_of_the_thumbnail_are_where_those_of_the_image_are(tmp_path):
+    shot, image = open_image(photo(tmp_path / "large.png", (2560, 1280)))
 
     picture = draw_answer(shot, ask(finder(masks=True), shot, image), 0.5)
 
     # The left half of the box belongs to the object.
-    grey = np.asarray(shot.image)[200, 200]
+    grey = np.asarray(shot.thumbnail)[200, 200]
     drawn = np.asarray(picture).astype(int)
     assert np.abs(drawn[200, 200] - grey).max() > 20
     assert np.abs(drawn[200, 500] - grey).max() < 10
 
 
-def test_photos_of_more_pixels_than_are_asked_about_are_shrunk_first(tmp_path, monkeypatch):
+def test_images_too_large_for_a_model_are_shrunk_first(tmp_path, monkeypatch):
     monkeypatch.setattr(answers, "MODEL_PIXELS", 5000)
 
-    shot, image = open_photo(photo(tmp_path / "a.png"))
+    shot, image = open_image(photo(tmp_path / "a.png"))
 
     assert tuple(image.shape) == (3, 50, 100)
     assert (shot.width, shot.height) == (200, 100)
     assert ask(finder(), shot, image).boxes[0].tolist() == [0, 0, 100, 50]
 
 
-def test_a_photo_of_too_many_pixels_and_a_text_file_are_one_sentence_without_the_folder(tmp_path, monkeypatch):
+def test_an_image_of_too_many_pixels_and_a_text_file_are_one_sentence_without_the_folder(tmp_path, monkeypatch):
     (tmp_path / "notes.jpg").write_text("no picture")
     with pytest.raises(SpinetError, match=r"^could not read the image notes.jpg: not an image"):
-        open_photo(tmp_path / "notes.jpg")
+        open_image(tmp_path / "notes.jpg")
 
     monkeypatch.setattr(answers, "MOST_PIXELS", 5000)
     with pytest.raises(SpinetError, match=r"^a.png has 200 x 100 pixels; this page takes at most 5,000"):
-        open_photo(photo(tmp_path / "a.png"))
+        open_image(photo(tmp_path / "a.png"))
 
 
-def test_a_photo_is_turned_upright_and_16_bits_and_transparency_are_read(tmp_path):
+def test_an_image_is_turned_upright_and_16_bits_and_transparency_are_read(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned, _ = open_photo(photo(tmp_path / "turned.jpg", exif=exif))
+    turned, _ = open_image(photo(tmp_path / "turned.jpg", exif=exif))
     Image.fromarray(np.full((10, 20), 51400, dtype=np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGBA", (20, 10), (0, 0, 0, 0)).save(tmp_path / "clear.png")
 
     assert (turned.width, turned.height) == turned.image.size == (100, 200)
-    assert open_photo(tmp_path / "deep.png")[1].unique().tolist() == [200]
-    assert open_photo(tmp_path / "clear.png")[1].unique().tolist() == [255]
+    assert open_image(tmp_path / "deep.png")[1].unique().tolist() == [200]
+    assert open_image(tmp_path / "clear.png")[1].unique().tolist() == [255]
 
 
-def test_moving_the_threshold_draws_again_and_asks_no_model(tmp_path):
+def test_moving_the_threshold_draws_again_and_runs_no_model(tmp_path):
     model = finder()
-    shot, image = open_photo(photo(tmp_path / "a.png"))
+    shot, image = open_image(photo(tmp_path / "a.png"))
     answer = ask(model, shot, image)
 
     many, few = draw_answer(shot, answer, 0.3), draw_answer(shot, answer, 0.5)
@@ -117,7 +117,7 @@ def test_moving_the_threshold_draws_again_and_asks_no_model(tmp_path):
 
 def test_names_of_classes_and_files_cannot_smuggle_html_into_the_page(tmp_path):
     model = finder(("ant", "<script>cat"))
-    shot, image = open_photo(photo(tmp_path / "<b>.png"))
+    shot, image = open_image(photo(tmp_path / "<b>.png"))
     answer = ask(model, shot, image)
 
     pages = [answer_table(answer, 0.3), answer_heading(model, answer, 0.3), model_line(model)]
@@ -165,7 +165,7 @@ def test_a_baseline_has_no_drawing_and_no_costs_but_says_so(tmp_path):
     assert "baseline" in cost_table(model)
 
 
-def test_a_second_model_is_asked_about_the_same_photo_and_the_first_not_again(models, tmp_path):
+def test_a_second_model_runs_on_the_same_image_and_the_first_not_again(models, tmp_path):
     path = photo(tmp_path / "a.png")
     alone = look(models, ("a.safetensors", NOTHING), path, None)
 
@@ -180,7 +180,7 @@ def test_a_second_model_is_asked_about_the_same_photo_and_the_first_not_again(mo
     assert "%" in table
 
 
-def test_another_photo_forgets_the_answers_about_the_last(models, tmp_path):
+def test_another_image_discards_the_predictions_for_the_last(models, tmp_path):
     first = look(models, ("a.safetensors", "b.safetensors"), photo(tmp_path / "a.png"), None)
 
     second = look(models, ("a.safetensors", NOTHING), photo(tmp_path / "b.png"), first)
@@ -188,7 +188,7 @@ def test_another_photo_forgets_the_answers_about_the_last(models, tmp_path):
     assert list(second.answers) == ["a.safetensors"]
 
 
-def test_a_bad_photo_is_a_sentence_on_the_page(models, tmp_path):
+def test_a_corrupt_image_is_a_sentence_on_the_page(models, tmp_path):
     (tmp_path / "notes.jpg").write_text("<i>no picture")
 
     found = look(models, ("a.safetensors", NOTHING), tmp_path / "notes.jpg", None)
@@ -224,7 +224,7 @@ def test_exported_files_in_a_run_folder_can_be_picked_and_are_opened_then(tmp_pa
 
 
 @pytest.mark.slow
-def test_an_exported_file_in_the_run_folder_guesses_what_the_run_guesses_and_says_what_it_is(tmp_path):
+def test_an_exported_file_in_the_run_folder_predicts_what_the_run_predicts_and_says_what_it_is(tmp_path):
     run = tmp_path / "run"
     tiny_weights(run / "best.safetensors", "classifier")
     export(run, run / "model.pt2", format="pt2")
@@ -250,7 +250,7 @@ def test_a_file_for_strips_says_what_it_takes(tmp_path):
     assert "this file takes 32 x 64" in cost_table(model)
 
 
-def test_examples_are_photos_of_the_val_split_of_the_run(tmp_path, digits):
+def test_examples_are_images_of_the_val_split_of_the_run(tmp_path, digits):
     tiny_weights(tmp_path / "run" / "best.safetensors")
     config = TrainConfig(model=ModelConfig(arch="tiny"), data=DataConfig(root=str(digits)))
     (tmp_path / "run" / "config.json").write_text(config.to_json())

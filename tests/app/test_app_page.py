@@ -57,7 +57,7 @@ def look(address: str, file: Path) -> tuple:
     return client.predict(handle_file(file), "finder.safetensors", "nothing", 0.3, api_name="/look")
 
 
-def test_twenty_uploads_at_once_are_all_answered_each_with_its_own_photo(address, tmp_path):
+def test_twenty_uploads_at_once_are_all_answered_each_with_its_own_image(address, tmp_path):
     photos = [photo(tmp_path / f"{number}.png", (200 + number, 100)) for number in range(20)]
 
     with ThreadPoolExecutor(20) as pool:
@@ -68,14 +68,14 @@ def test_twenty_uploads_at_once_are_all_answered_each_with_its_own_photo(address
         assert "1 cat, 1 ant" in str(answer)
 
 
-def test_a_text_file_is_a_sentence_and_the_next_photo_is_answered(address, tmp_path):
+def test_a_text_file_is_a_sentence_and_the_next_image_is_answered(address, tmp_path):
     (tmp_path / "notes.jpg").write_text("no picture")
 
     assert "could not read the image notes.jpg" in str(look(address, tmp_path / "notes.jpg"))
     assert "1 cat, 1 ant" in str(look(address, photo(tmp_path / "a.png")))
 
 
-def test_a_photo_of_100_megapixels_is_answered_in_its_own_pixels(address, tmp_path):
+def test_an_image_of_100_megapixels_is_answered_in_its_own_pixels(address, tmp_path):
     answer = str(look(address, photo(tmp_path / "vast.png", (12500, 8000))))
 
     assert "vast.png, 12500 x 8000 pixels" in answer
@@ -91,7 +91,7 @@ def test_the_page_listens_on_this_machine_only_and_names_nothing_to_load_elsewhe
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on this machine")
-def test_a_browser_without_a_network_uploads_a_photo_and_sees_what_was_found(address, tmp_path):
+def test_a_browser_without_a_network_uploads_an_image_and_sees_the_detections(address, tmp_path):
     with Chromium(tmp_path / "profile") as browser:
         browser.resize(390, 844)
         browser.open(address)

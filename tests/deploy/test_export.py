@@ -110,7 +110,7 @@ def test_a_file_whose_outputs_are_not_numbers_is_refused():
         check(create_graph(model), broken, sample_images(1, SIZE, SIZE), "fp32", "x.onnx")
 
 
-def test_low_precision_has_to_find_the_same_class_in_about_the_same_place():
+def test_low_precision_has_to_find_the_same_class_at_about_the_same_location():
     box = torch.tensor([[10.0, 10, 30, 30]])
     ours = {"boxes": box, "scores": torch.tensor([0.9]), "labels": torch.tensor([1])}
 
@@ -280,7 +280,7 @@ def test_files_that_are_missing_are_named(tmp_path, name, sentence):
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "pt2"])
-def test_a_damaged_file_is_one_sentence(tmp_path, suffix):
+def test_a_corrupt_file_is_one_sentence(tmp_path, suffix):
     if suffix == "onnx":
         pytest.importorskip("onnxruntime")
     path = tmp_path / f"x.{suffix}"

@@ -61,7 +61,7 @@ def exported(tmp_path_factory):
 
 @pytest.mark.parametrize("size", PHOTO_SIZES)
 @pytest.mark.parametrize("kind", RUNTIMES)
-def test_a_file_finds_what_the_network_finds_in_photos_of_any_shape(detector, exported, kind, size):
+def test_a_file_detects_what_the_network_detects_in_images_of_any_shape(detector, exported, kind, size):
     path = exported(kind, detector)
     photo = noise(*size)
 
@@ -117,7 +117,7 @@ def test_files_of_any_input_size_agree_with_the_network(tmp_path, kind, size):
 
 
 @pytest.mark.parametrize("kind", RUNTIMES)
-def test_an_odd_last_batch_is_filled_up_and_what_is_found_there_left_out(detector, exported, kind):
+def test_an_incomplete_last_batch_is_padded_and_detections_there_are_left_out(detector, exported, kind):
     images = create_graph(detector[0]).normalise(torch.stack(sample_images(3, SIZE, SIZE)))
 
     found = load(exported(kind, detector), threads=1).model.predict(images)
@@ -180,7 +180,7 @@ def test_a_file_that_differs_leaves_the_one_before_untouched(detector, tmp_path,
 
 
 @pytest.mark.parametrize("kind", RUNTIMES)
-def test_an_exported_classifier_guesses_what_the_network_guesses(tmp_path, kind):
+def test_an_exported_classifier_predicts_what_the_network_predicts(tmp_path, kind):
     pytest.importorskip(RUNTIMES[kind])
     model, info = tiny("classifier")
     path = tmp_path / f"x.{SUFFIXES[kind]}"
@@ -216,7 +216,7 @@ def write_weights(detector, path):
     save_weights(path, model.state_dict(), replace(info, class_names=names, category_ids=(1, 2, 3)), {})
 
 
-def test_an_exported_file_takes_the_place_of_a_run_on_the_command_line(detector, digits, tmp_path, spinet):
+def test_an_exported_file_can_replace_a_run_on_the_command_line(detector, digits, tmp_path, spinet):
     pytest.importorskip("onnxruntime")
     write_weights(detector, weights := tmp_path / "weights.safetensors")
     code, out, error = spinet("export", weights, "-o", tmp_path / "x.onnx")

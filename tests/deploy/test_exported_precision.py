@@ -23,7 +23,7 @@ def _openvino():
     pytest.importorskip("openvino")
 
 
-def test_a_file_in_fp32_computes_in_bf16_where_it_is_asked_to(tmp_path):
+def test_a_file_in_fp32_computes_in_bf16_on_request(tmp_path):
     detector = tiny()
     full = export_model(*detector, tmp_path / "full" / "model.xml", ExportOptions("openvino"))
 
@@ -54,7 +54,7 @@ def test_a_trained_detector_survives_lower_precision_and_scores_close(learnt, di
     assert theirs["AP75"] == pytest.approx(ours["AP75"], abs=0.1)
 
 
-def test_without_photos_bf16_is_judged_by_raw_outputs_not_by_which_of_many_boxes_are_the_best_hundred(learnt, tmp_path):
+def test_without_images_bf16_is_judged_by_raw_outputs_not_by_which_of_many_boxes_are_the_best_hundred(learnt, tmp_path):
     agreement = export(learnt, tmp_path / "small", format="openvino", precision="bf16")
 
     assert agreement.detections == 0
@@ -76,7 +76,7 @@ def test_regions_and_masks_survive_bf16(tmp_path, head):
     assert open_session(tmp_path / "small").manifest.precision == "bf16"
 
 
-def test_an_export_that_found_nothing_to_compare_says_so(tmp_path, spinet):
+def test_an_export_with_nothing_to_compare_says_so(tmp_path, spinet):
     model, info = tiny("faster-rcnn", proposals=8)  # no score reaches 0.3
     save_weights(tmp_path / "weights.safetensors", model.state_dict(), info, {})
 
@@ -97,7 +97,7 @@ def calibration(tmp_path):
     return ExportOptions("openvino", precision="int8", calibration=photos)
 
 
-def test_a_classifier_in_eight_bits_guesses_nearly_the_same(calibration, tmp_path):
+def test_a_classifier_in_eight_bits_predicts_nearly_the_same(calibration, tmp_path):
     agreement = export_model(*tiny("classifier"), tmp_path / "small" / "model.xml", calibration)
 
     assert 0.95 <= agreement.cosine < 1.0

@@ -91,7 +91,7 @@ def test_a_run_folder_means_its_weights_whatever_was_exported_into_it(tmp_path):
     assert exported_file(tmp_path / "model.xml") == tmp_path / "model.xml"
 
 
-def test_a_damaged_openvino_file_says_what_is_wrong_and_not_where_in_the_runtime(tmp_path):
+def test_a_corrupt_openvino_file_says_what_is_wrong_and_not_where_in_the_runtime(tmp_path):
     pytest.importorskip("openvino", reason="OpenVINO needs the extra export")
     (tmp_path / "x.xml").write_text("not a model")
     (tmp_path / "x.bin").write_bytes(b"")

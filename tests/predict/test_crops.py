@@ -59,7 +59,7 @@ def test_a_crop_is_one_and_a_half_times_its_box(boxes, tmp_path):
     assert report.crops == {"train": {"cat": 1, "sea/star": 1}, "val": {"cat": 1, "sea/star": 1}}
 
 
-def test_a_crop_ends_where_the_photo_ends(boxes, tmp_path):
+def test_a_crop_ends_where_the_image_ends(boxes, tmp_path):
     crop_boxes(boxes, tmp_path / "out")
 
     with Image.open(tmp_path / "out" / "train" / "sea_star" / "000008-001.jpg") as crop:
@@ -76,7 +76,7 @@ def test_the_crops_are_a_data_set_of_classes(boxes, tmp_path):
         assert len(dataset) == 2
 
 
-def test_how_the_crops_were_made_lies_beside_them(boxes, tmp_path):
+def test_the_settings_of_the_crops_are_written_beside_them(boxes, tmp_path):
     report = crop_boxes(boxes, tmp_path / "out", context=1.2, size=20)
 
     assert json.loads((tmp_path / "out" / "crops.json").read_text()) == {
@@ -122,7 +122,7 @@ def test_crowd_regions_are_no_crops(tmp_path):
         crop_boxes(tmp_path / "boxes", tmp_path / "out", splits=("train",))
 
 
-def test_progress_is_told_up_to_the_end(boxes, tmp_path):
+def test_progress_is_reported_up_to_the_end(boxes, tmp_path):
     told = []
 
     crop_boxes(boxes, tmp_path / "out", progress=lambda done, total: told.append((done, total)))
@@ -220,7 +220,7 @@ def test_the_command_says_that_one_split_alone_trains_nothing(spinet, boxes, tmp
 
 
 @pytest.mark.slow
-def test_real_photos_become_crops_that_train_a_classifier(real_photos, tmp_path):
+def test_real_images_become_crops_that_train_a_classifier(real_photos, tmp_path):
     report = crop_boxes(real_photos("bccd"), tmp_path / "out", splits=("val",), size=64)
 
     dataset = ClassDataset(tmp_path / "out", "val")

@@ -61,13 +61,13 @@ def photo(path: Path, size: tuple[int, int]) -> Path:
     return path
 
 
-def test_boxes_come_in_the_pixels_of_the_photo(predictor):
+def test_boxes_are_in_pixels_of_the_image(predictor):
     # A 200 x 100 photo becomes 64 x 32 in the network: 0.32 of its size.
     result = predictor.predict(torch.zeros(3, 100, 200, dtype=torch.uint8))
     np.testing.assert_allclose(result.boxes, [[0.0, 0.0, 100.0, 50.0]], rtol=1e-6)
 
 
-def test_boxes_never_leave_the_photo(predictor):
+def test_boxes_never_leave_the_image(predictor):
     result = predictor.predict(torch.zeros(3, 10, 200, dtype=torch.uint8))
     assert result.boxes.tolist() == [[0.0, 0.0, 100.0, 10.0]]
 
@@ -80,14 +80,14 @@ def test_the_json_holds_coco_boxes_and_category_ids(predictor, tmp_path):
     assert entry["detections"] == [{"category_id": 8, "class": "dog", "score": 0.9, "bbox": [0.0, 0.0, 100.0, 50.0]}]
 
 
-def test_photos_of_one_name_from_two_folders_do_not_overwrite_each_other(predictor, tmp_path):
+def test_images_of_one_name_from_two_folders_do_not_overwrite_each_other(predictor, tmp_path):
     photos = [photo(tmp_path / folder / "x.png", (50, 50)) for folder in ("a", "b")]
     pictures = [prediction.visualization for prediction in predict_files(predictor, photos, tmp_path / "out")]
     assert [picture.name for picture in pictures] == ["x.jpg", "x-2.jpg"]
     assert all(picture.is_file() for picture in pictures)
 
 
-def test_photos_are_not_replaced_by_their_pictures(predictor, tmp_path):
+def test_images_are_not_replaced_by_their_visualizations(predictor, tmp_path):
     source = photo(tmp_path / "x.jpg", (50, 50))
     before = source.read_bytes()
 
@@ -111,7 +111,7 @@ def test_an_empty_folder_and_a_missing_path_are_refused(tmp_path):
         find_images([tmp_path / "gone"])
 
 
-def test_a_drawn_box_has_the_colour_of_its_class_and_the_photo_is_untouched():
+def test_a_drawn_box_has_the_colour_of_its_class_and_the_image_is_untouched():
     image = Image.new("RGB", (100, 100), "white")
     picture = draw_detections(image, *DOG)
     assert picture.getpixel((20, 70)) == class_colour(1)
@@ -124,7 +124,7 @@ def test_neighbouring_classes_have_different_colours():
     assert len(set(colours)) == 20
 
 
-def test_masks_come_in_the_pixels_of_the_photo_and_as_coco_rle_in_the_json(tmp_path):
+def test_masks_are_in_pixels_of_the_image_and_coco_rle_in_the_json(tmp_path):
     predictor = Predictor(MaskFinder(), INFO)
 
     [prediction] = predict_files(predictor, [photo(tmp_path / "a.png", (200, 100))], tmp_path / "out")
@@ -152,7 +152,7 @@ def test_a_mask_is_translucent_inside_and_has_an_outline_of_its_classes_colour()
     assert all(dark < mixed < 255 for dark, mixed in zip(edge, inside, strict=True))
 
 
-def test_masks_at_the_border_of_the_photo_and_empty_ones_are_drawn():
+def test_masks_at_the_border_of_the_image_and_empty_ones_are_drawn():
     whole = painted(encode_columns(np.ones((100, 100), dtype=bool), 0, 0, 100, 100))
     empty = painted(encode_columns(np.zeros((0, 0), dtype=bool), 0, 0, 100, 100))
 
@@ -160,7 +160,7 @@ def test_masks_at_the_border_of_the_photo_and_empty_ones_are_drawn():
     assert empty.getpixel((50, 70)) == (255, 255, 255)
 
 
-def test_in_a_crowd_only_the_surest_of_a_class_and_large_objects_are_named():
+def test_in_a_crowd_only_the_highest_scoring_of_a_class_and_large_objects_are_named():
     corners = np.array([[x, y] for y in range(40, 400, 40) for x in range(20, 400, 40)], dtype=np.float32)
     boxes = np.concatenate([np.concatenate([corners, corners + 8], axis=1), [[100.0, 430, 400, 490]]])
     count = len(boxes)
@@ -175,7 +175,7 @@ def test_in_a_crowd_only_the_surest_of_a_class_and_large_objects_are_named():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_batches_change_neither_results_nor_order_and_a_broken_photo_stops_nobody(predictor, tmp_path, batch_size):
+def test_batches_change_neither_results_nor_order_and_a_corrupt_image_stops_nothing(predictor, tmp_path, batch_size):
     photos = [photo(tmp_path / f"{number}.png", (50 + number, 50)) for number in range(5)]
     photos[2].write_bytes(photos[2].read_bytes()[:60])
     photos[3].write_bytes(b"")
@@ -219,7 +219,7 @@ def test_coco_results_are_what_pycocotools_reads(predictor, tmp_path):
     assert (own["category_id"], own["bbox"], own["score"]) == (8, [0, 0, 100, 50], pytest.approx(0.9))
 
 
-def test_photos_without_numbers_are_counted_in_coco_results(predictor, tmp_path):
+def test_images_without_numbers_are_counted_in_coco_results(predictor, tmp_path):
     photos = [photo(tmp_path / name, (20, 20)) for name in ("7.png", "b.png")]
 
     list(predict_files(predictor, photos, tmp_path / "out", coco_results=tmp_path / "results.json"))
@@ -249,7 +249,7 @@ def test_a_fused_predictor_finds_what_the_network_finds(tmp_path, digits):
         np.testing.assert_allclose(result.scores, expected["scores"], rtol=1e-4, atol=1e-5)
 
 
-def test_reading_ahead_keeps_the_order_and_passes_errors_on_in_their_place():
+def test_reading_ahead_keeps_the_order_and_raises_errors_where_they_occur():
     def items():
         yield from range(20)
         raise SpinetError("the end")

@@ -37,7 +37,7 @@ def photo(tmp_path):
     return tmp_path / "a.png"
 
 
-def test_the_json_holds_the_guesses_best_first(predictor, photo, tmp_path):
+def test_the_json_holds_the_classes_best_first(predictor, photo, tmp_path):
     [prediction] = predict_files(predictor, [photo], tmp_path / "out", top=2)
 
     [entry] = json.loads((tmp_path / "out" / "predictions.json").read_text())
@@ -53,13 +53,13 @@ def test_the_json_holds_the_guesses_best_first(predictor, photo, tmp_path):
     }
 
 
-def test_a_line_names_the_photo_and_its_guesses(predictor, photo, tmp_path):
+def test_a_line_names_the_image_and_its_classes(predictor, photo, tmp_path):
     [prediction] = predict_files(predictor, [photo], tmp_path / "out")
 
     assert str(prediction) == f"{photo}  dog 0.75, ant 0.15, cat 0.10"
 
 
-def test_an_unreadable_photo_is_reported_and_the_others_go_on(predictor, photo, tmp_path):
+def test_an_unreadable_image_is_reported_and_the_others_are_predicted(predictor, photo, tmp_path):
     (tmp_path / "b.png").write_bytes(b"")
 
     bad, good = predict_files(predictor, [tmp_path / "b.png", photo], tmp_path / "out")
@@ -70,12 +70,12 @@ def test_an_unreadable_photo_is_reported_and_the_others_go_on(predictor, photo, 
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 1
 
 
-def test_fewer_than_one_guess_is_refused(predictor, photo, tmp_path):
+def test_top_below_one_is_refused(predictor, photo, tmp_path):
     with pytest.raises(SpinetError, match="top is 0; must be at least 1"):
         list(predict_files(predictor, [photo], tmp_path / "out", top=0))
 
 
-def test_a_weights_file_is_read_and_asked(photo, tmp_path):
+def test_a_weights_file_is_loaded_and_predicts(photo, tmp_path):
     save_weights(tmp_path / "weights.safetensors", INFO.create_model().state_dict(), INFO, {})
 
     result = load(tmp_path / "weights.safetensors").predict(torch.zeros(3, 30, 40, dtype=torch.uint8), top=2)

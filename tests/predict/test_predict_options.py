@@ -63,7 +63,7 @@ def test_without_options_both_kinds_do_their_work(tmp_path, photo, spinet):
         assert str(tmp_path / head / "predictions.json") in out
 
 
-def test_a_classifier_is_fused_and_guesses_the_same(tmp_path):
+def test_a_classifier_is_fused_and_predicts_the_same(tmp_path):
     model, info = tiny("classifier")
     save_weights(tmp_path / "c.safetensors", model.state_dict(), info, {})
     photo = noise(90, 70)

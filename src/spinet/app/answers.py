@@ -26,7 +26,7 @@ MOST_PIXELS = 200_000_000
 
 
 @dataclass(frozen=True)
-class Photo:
+class PageImage:
     """An image of which only a small copy is kept.
 
     Attributes:
@@ -42,7 +42,7 @@ class Photo:
     jpeg: bytes
 
     @property
-    def image(self) -> Image.Image:
+    def thumbnail(self) -> Image.Image:
         """The small copy."""
         return Image.open(io.BytesIO(self.jpeg)).convert("RGB")
 
@@ -67,7 +67,7 @@ class Answer:
         return self.result[self.result.scores >= threshold]
 
 
-def open_photo(path: Path) -> tuple[Photo, Tensor]:
+def open_image(path: Path) -> tuple[PageImage, Tensor]:
     """Read an image; return what the page keeps, and what models see, uint8 RGB `(3, H, W)`.
 
     Raises:
@@ -84,24 +84,26 @@ def open_photo(path: Path) -> tuple[Photo, Tensor]:
     buffer = io.BytesIO()
     small = _shrink(image, min(SHOWN_SIDE / max(image.shape[-2:]), 1.0))
     functional.to_pil_image(small).save(buffer, "JPEG", quality=90)
-    return Photo(path, width, height, buffer.getvalue()), image
+    return PageImage(path, width, height, buffer.getvalue()), image
 
 
-def ask(model: AppModel, photo: Photo, image: Tensor) -> Answer:
-    """Run a model once; `image` is what `open_photo` returned with the photo."""
+def ask(model: AppModel, page_image: PageImage, image: Tensor) -> Answer:
+    """Run a model once; `image` is what `open_image` returned with it."""
     start = time.perf_counter()
     result = model.predict(image)
     seconds = time.perf_counter() - start
     if isinstance(result, ClassResult):
         return Answer(seconds, result)
-    return Answer(seconds, _small(result, *photo.image.size), _scaled(result, photo.width, photo.height))
+    return Answer(
+        seconds, _small(result, *page_image.thumbnail.size), _scaled(result, page_image.width, page_image.height)
+    )
 
 
-def draw_answer(photo: Photo, answer: Answer, threshold: float) -> Image.Image:
+def draw_answer(page_image: PageImage, answer: Answer, threshold: float) -> Image.Image:
     """Draw the objects of at least this score on the small copy; no model is run."""
     if isinstance(answer.result, ClassResult):
-        return photo.image
-    return replace(answer.above(threshold), image=functional.pil_to_tensor(photo.image)).plot()
+        return page_image.thumbnail
+    return replace(answer.above(threshold), image=functional.pil_to_tensor(page_image.thumbnail)).plot()
 
 
 def _shrink(image: Tensor, factor: float) -> Tensor:

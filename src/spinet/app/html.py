@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from spinet.app.answers import Answer, Photo
+from spinet.app.answers import Answer, PageImage
 from spinet.app.models import AppModel
 from spinet.arch.baseline import Baseline
 from spinet.arch.catalog import Architecture
@@ -26,9 +26,9 @@ def alert(text: str) -> str:
     return f'<p class="alert" role="alert">{escape(text)}</p>'
 
 
-def photo_line(photo: Photo) -> str:
+def image_line(page_image: PageImage) -> str:
     """Name the image and its size."""
-    return note(f"{photo.path.name}, {photo.width} x {photo.height} pixels")
+    return note(f"{page_image.path.name}, {page_image.width} x {page_image.height} pixels")
 
 
 def answer_heading(model: AppModel, answer: Answer, threshold: float) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from spinet.app.answers import Answer, Photo, ask, draw_answer, open_photo
-from spinet.app.html import alert, answer_heading, answer_table, note, photo_line
+from spinet.app.answers import Answer, PageImage, ask, draw_answer, open_image
+from spinet.app.html import alert, answer_heading, answer_table, image_line, note
 from spinet.app.models import AppModel, Models
 from spinet.errors import SpinetError
 
@@ -19,7 +19,7 @@ NOTHING = "nothing"  # the choice of no second model
 class Visit:
     """What the page remembers of one visitor: the image, and the predictions of each model."""
 
-    photo: Photo
+    image: PageImage
     answers: dict[str, Answer]
 
 
@@ -57,12 +57,12 @@ def look(models: Models, names: Sequence[str | None], path: Path | None, session
     if path is None:
         return INVITATION
     try:
-        known = session.answers if session and session.photo.path == path else {}
+        known = session.answers if session and session.image.path == path else {}
         missing = [model for model in chosen(models, names) if model.name not in known]
         if session and known and not missing:
             return session
-        photo, image = open_photo(path)
-        return Visit(photo, known | {model.name: ask(model, photo, image) for model in missing})
+        page_image, image = open_image(path)
+        return Visit(page_image, known | {model.name: ask(model, page_image, image) for model in missing})
     except SpinetError as error:
         return alert(str(error))
 
@@ -72,6 +72,6 @@ def view(models: Models, names: Sequence[str | None], session: Visit, threshold:
     sides = []
     for model in chosen(models, names):
         answer = session.answers[model.name]
-        image = draw_answer(session.photo, answer, threshold)
+        image = draw_answer(session.image, answer, threshold)
         sides.append((answer_heading(model, answer, threshold), image, answer_table(answer, threshold)))
-    return PageView(photo_line(session.photo), tuple(sides))
+    return PageView(image_line(session.image), tuple(sides))

@@ -1,16 +1,13 @@
 """`spinet predict`: the predictions of a trained model for images and videos."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from spinet.commands.console import say, warn
 from spinet.errors import SpinetError
-
-if TYPE_CHECKING:
-    from spinet.predict.predictor import Predictor
 
 
 def predict_command(args: list[str]) -> None:
@@ -48,7 +45,9 @@ def predict_command(args: list[str]) -> None:
             coco_results: Detectors: also write the objects found in images to this file, in COCO's results format.
             frames: Videos: stop after this many frames. Cameras run until Ctrl-C otherwise.
         """
+        from spinet.predict.files import predict_files
         from spinet.predict.open import load
+        from spinet.predict.video import check_outputs, is_video, predict_video, video_outputs
 
         if not images:
             raise SpinetError("no image given; name images, folders of images or videos after the run")
@@ -58,12 +57,26 @@ def predict_command(args: list[str]) -> None:
             _refuse(for_detectors, f"for detectors, and {run} holds a classifier")
         else:
             _refuse({"top": top}, f"for classifiers, and {run} holds a detector")
-        score, batch_size = 0.3 if score is None else score, 1 if batch_size is None else batch_size
-        lines = _predict(predictor, images, out, score, 5 if top is None else top, batch_size, coco_results, frames)
+        videos = [] if predictor.is_classifier else [path for path in images if is_video(path)]
+        files = [path for path in images if path not in videos]
+        _refuse({} if videos else {"frames": frames}, "for videos and cameras, and none is named")
+        _refuse({} if files else {"coco-results": coco_results}, "for images, and none is named")
+        check_outputs(videos, out)
+        options: dict[str, Any] = {
+            "score_threshold": 0.3 if score is None else score,
+            "batch_size": 1 if batch_size is None else batch_size,
+        }
         unreadable = 0
-        for readable, line in lines:
-            (say if readable else warn)(line)
-            unreadable += not readable
+        if files:
+            top = 5 if top is None else top
+            for prediction in predict_files(predictor, files, out, top=top, coco_results=coco_results, **options):
+                (warn if prediction.entry is None else say)(str(prediction))
+                unreadable += prediction.entry is None
+            say(f"{out / 'predictions.json'}")
+        for video in videos:
+            for frame in predict_video(predictor, video, out, frames=frames, **options):
+                say(f"{video}  frame {frame.number}  {frame.summary}")
+            say("  ".join(map(str, video_outputs(video, out))))
         if unreadable:
             raise SpinetError(
                 f"could not read {unreadable} {'image' if unreadable == 1 else 'images'}; all others were predicted"
@@ -77,34 +90,3 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
     for name, value in options.items():
         if value is not None:
             raise SpinetError(f"--{name} is {why}")
-
-
-def _predict(
-    predictor: "Predictor",
-    sources: list[Path],
-    out: Path,
-    score: float,
-    top: int,
-    batch_size: int,
-    coco_results: Path | None,
-    frames: int | None,
-) -> Iterator[tuple[bool, str]]:
-    """Predict, and yield for every image and frame whether it could be read, with a line about it."""
-    from spinet.predict.files import predict_files
-    from spinet.predict.video import check_outputs, is_video, predict_video, video_outputs
-
-    videos = [] if predictor.is_classifier else [path for path in sources if is_video(path)]
-    images = [path for path in sources if path not in videos]
-    _refuse({} if videos else {"frames": frames}, "for videos and cameras, and none is named")
-    _refuse({} if images else {"coco-results": coco_results}, "for images, and none is named")
-    check_outputs(videos, out)
-    if images:
-        for prediction in predict_files(
-            predictor, images, out, score_threshold=score, top=top, batch_size=batch_size, coco_results=coco_results
-        ):
-            yield prediction.entry is not None, str(prediction)
-        yield True, str(out / "predictions.json")
-    for video in videos:
-        for frame in predict_video(predictor, video, out, score_threshold=score, batch_size=batch_size, frames=frames):
-            yield True, f"{video}  frame {frame.number}  {frame.summary}"
-        yield True, "  ".join(map(str, video_outputs(video, out)))

@@ -95,12 +95,9 @@ def to_openvino(content: bytes, manifest: Manifest) -> Any:
 
 
 def quantise(model: Any, images: Sequence[Tensor], manifest: Manifest) -> Any:
-    """Return an OpenVINO model in 8-bit integers where NNCF supports them.
+    """Return an `openvino.Model` in 8-bit integers where NNCF supports them, and with another manifest.
 
-    Args:
-        model: `openvino.Model` in floating point.
-        images: uint8 RGB `(H, W, 3)`, which calibrate the value ranges.
-        manifest: of the new model.
+    `images`, uint8 RGB `(H, W, 3)`, calibrate the value ranges.
     """
     nncf = import_extra("nncf", "export", "exporting in 8-bit integers")
     size = manifest.batch_size

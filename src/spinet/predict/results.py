@@ -89,8 +89,8 @@ class DetectionResult:
 
     def plot(self) -> Image.Image:
         """Draw masks, boxes, class names and scores on a copy of the image."""
-        picture: Image.Image = to_pil_image(self.image)
-        return draw_detections(picture, self.boxes, self.scores, self.labels, self.class_names, self.rles or ())
+        image: Image.Image = to_pil_image(self.image)
+        return draw_detections(image, self.boxes, self.scores, self.labels, self.class_names, self.rles or ())
 
     def save(self, path: str | Path) -> None:
         """Write what `plot` draws as an image file.
@@ -176,9 +176,9 @@ class ClassResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the classes as JSON for people."""
         rows = zip(self.category_ids, self.class_names, self.scores.tolist(), strict=True)
-        guesses = [{"category_id": id_, "class": name, "score": round(score, 4)} for id_, name, score in rows]
+        classes = [{"category_id": id_, "class": name, "score": round(score, 4)} for id_, name, score in rows]
         height, width = self.image_size
-        return {"width": width, "height": height, "guesses": guesses}
+        return {"width": width, "height": height, "guesses": classes}
 
     def plot(self, *_: object, **__: object) -> NoReturn:
         """Refuse: there are no boxes to draw or to convert.

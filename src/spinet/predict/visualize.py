@@ -36,13 +36,13 @@ def draw_detections(
         class_names: the name of each object's class.
         rles: the mask of each object, of the image's size; none if there are only boxes.
     """
-    picture = image.copy()
-    pen = ImageDraw.Draw(picture)
+    drawn = image.copy()
+    pen = ImageDraw.Draw(drawn)
     # Lines and letters grow with the image, so that they look the same when it is shown at one size.
     line = max(1, round(max(image.size) / 320))
     colours = [class_colour(label) for label in labels.tolist()]
     for rle, colour in reversed(list(zip(rles, colours, strict=False))):
-        _draw_mask(picture, rle, colour, line)
+        _draw_mask(drawn, rle, colour, line)
     font = ImageFont.load_default(size=max(10, max(image.size) / 45))
     for index, (left, top, right, bottom) in reversed(list(enumerate(boxes.tolist()))):
         pen.rectangle((left, top, right, bottom), outline=colours[index], width=line)
@@ -56,10 +56,10 @@ def draw_detections(
         x, y = max(0, min(left, image.width - width)), top - height if top >= height else top
         pen.rectangle((x, y, x + width, y + height), fill=colours[index])
         pen.text((x + line - text_left, y + line - text_top), text, fill="white", font=font)
-    return picture
+    return drawn
 
 
-def _draw_mask(picture: Image.Image, mask: Rle, colour: tuple[int, int, int], line: int) -> None:
+def _draw_mask(image: Image.Image, mask: Rle, colour: tuple[int, int, int], line: int) -> None:
     height, width = mask["size"]
     whole = Image.fromarray(decode_columns(mask["counts"], height, width, 0, width).T * 255)
     box = whole.getbbox()
@@ -73,7 +73,7 @@ def _draw_mask(picture: Image.Image, mask: Rle, colour: tuple[int, int, int], li
     body = inside.crop((1, 1, inside.width - 1, inside.height - 1))
     edge = ImageChops.subtract(whole.crop(box), body)
     opacity = ImageChops.lighter(edge, body.point(lambda value: min(value, FILL)))
-    picture.paste(colour, box[:2], opacity)
+    image.paste(colour, box[:2], opacity)
 
 
 def class_colour(label: int) -> tuple[int, int, int]:
