@@ -90,16 +90,11 @@ def create_features(
 
 
 def _entry(name: str) -> Callable[..., FeatureList]:
-    def create(
-        pretrained: bool = False,
-        pretrained_cfg: Any = None,
-        pretrained_cfg_overlay: Any = None,
-        cache_dir: Any = None,
-        **settings: Any,
-    ) -> FeatureList:
+    def create(**settings: Any) -> FeatureList:
         # timm passes settings of weights on its hub, of which there are none.
-        del pretrained_cfg, pretrained_cfg_overlay, cache_dir
-        return create_features(name, pretrained=pretrained, **settings)
+        for unused in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
+            settings.pop(unused, None)
+        return create_features(name, **settings)
 
     create.__name__ = create.__qualname__ = name
     return create
