@@ -27,17 +27,10 @@ MOST_PIXELS = 200_000_000
 
 @dataclass(frozen=True)
 class PageImage:
-    """An image of which only a small copy is kept.
-
-    Attributes:
-        path: the file.
-        width: of the image in pixels.
-        height: of the image in pixels.
-        jpeg: the small copy, with a long side of at most `SHOWN_SIDE`.
-    """
+    """An image of which only a small copy is kept, with a long side of at most `SHOWN_SIDE`."""
 
     path: Path
-    width: int
+    width: int  # of the file, in pixels
     height: int
     jpeg: bytes
 
@@ -49,17 +42,11 @@ class PageImage:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one model predicts for one image.
-
-    Attributes:
-        seconds: how long it took, without reading the file.
-        result: classes, or objects in pixels of the small copy, without the image.
-        boxes: of objects, `(N, 4)` XYXY in pixels of the whole image.
-    """
+    """What one model predicts for one image, and the time it took without reading the file."""
 
     seconds: float
-    result: Result
-    boxes: NDArray[np.float32] | None = None
+    result: Result  # classes, or objects in pixels of the small copy, without the image
+    boxes: NDArray[np.float32] | None = None  # of objects, `(N, 4)` XYXY in pixels of the whole image
 
     def above(self, threshold: float) -> DetectionResult:
         """Return the objects of at least this score."""

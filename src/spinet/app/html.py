@@ -131,9 +131,6 @@ def cost_rows(info: ModelInfo) -> list[tuple[str, Cost]]:
     """Return name and cost of each part: blocks with their incoming connections, endpoints, parts of the head.
 
     Blocks are named as in the drawing: number, kind and level, P for endpoints.
-
-    Raises:
-        SpinetError: the head is unknown.
     """
     architecture = info.architecture
     assert isinstance(architecture, Architecture)

@@ -27,13 +27,7 @@ TOP_CLASSES = 5
 
 @dataclass(frozen=True)
 class AppModel:
-    """A model under its name on the page.
-
-    Attributes:
-        name: tells it from the others on the page.
-        path: the run folder or file.
-        predictor: the model.
-    """
+    """A model, its run folder or file, and its name on the page."""
 
     name: str
     path: Path
@@ -67,11 +61,7 @@ class Models:
     """
 
     def __init__(self, paths: Sequence[Path], device: str | torch.device = "auto") -> None:
-        """Open the models.
-
-        Raises:
-            SpinetError: no path is given, or one of them cannot be opened.
-        """
+        """Open the models; raise a SpinetError if there are none, or one of them cannot be opened."""
         if not paths:
             raise SpinetError("no model given; name one or more run folders or files")
         given = {path.absolute() for path in paths}

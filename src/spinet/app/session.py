@@ -41,11 +41,7 @@ def distinct(names: Sequence[str | None]) -> list[str]:
 
 
 def chosen(models: Models, names: Sequence[str | None]) -> list[AppModel]:
-    """Return the picked models.
-
-    Raises:
-        SpinetError: a model cannot be opened.
-    """
+    """Return the picked models; raise a SpinetError if one cannot be opened."""
     return [models[name] for name in distinct(names)]
 
 
