@@ -5,6 +5,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+# More known names than a message lists.
+MANY = 16
+
+
 class SpinetError(ValueError):
     """An error the user can fix: what was wrong, where, and what is allowed, in one sentence."""
 
@@ -30,7 +34,7 @@ class TrialTimeout(SpinetError):  # noqa: N818
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> SpinetError:
-    """Return the error for a name that is not in a table, with the nearest match and the known names.
+    """Return the error for a name that is not in a table, with the nearest match and the known names, if they are few.
 
     >>> str(unknown_name("recipe", "dmeo", ["demo", "bccd"]))
     "unknown recipe 'dmeo', did you mean 'demo'? Known: bccd, demo."
@@ -38,6 +42,9 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> SpinetError:
     names = sorted(known)
     near = get_close_matches(name, names, n=1)
     hint = f", did you mean {near[0]!r}?" if near else "."
+    if len(names) > MANY:  # nobody reads fifty names
+        closest = get_close_matches(name, names, n=5, cutoff=0) or names[:5]
+        names = [*sorted(closest), f"and {len(names) - len(closest)} more"]
     return SpinetError(f"unknown {what} {name!r}{hint} Known: {', '.join(names)}.")
 
 

@@ -1,5 +1,6 @@
 """Validation of dataclasses: each field against its annotation, ranges included (`msgspec.Meta`)."""
 
+import re
 from dataclasses import is_dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -17,6 +18,9 @@ Rate = Annotated[float, Meta(ge=0, le=0.99)]
 # Batch norm needs two.
 Regions = Annotated[int, Meta(ge=2, le=10**5)]
 Name = Annotated[str, Meta(min_length=1)]
+
+# How msgspec calls the types in its messages, and what a user calls them.
+WORDS = {"float": "a number", "int": "an integer", "str": "a string", "bool": "true or false", "array": "a list"}
 
 
 def check_fields(what: str, value: Any) -> None:
@@ -36,12 +40,13 @@ def check_fields(what: str, value: Any) -> None:
         try:
             object.__setattr__(value, name, msgspec.convert(given, kind))
         except msgspec.ValidationError as error:
+            dotted = f"{what}.{name}".replace(": ", ".") if re.fullmatch(r"\w+(: \w+)*", what) else ""
             if get_origin(kind) is Literal:
-                label = f"{what}.{name}" if what.isidentifier() else f"{name} in {what}" if what else name
+                label = dotted or (f"{name} in {what}" if what else name)
                 raise unknown_name(label, str(given), get_args(kind)) from None
-            expected, _, where = str(error).removeprefix("Expected ").partition(" - at `$")
-            item = f" at {where[:-1]}" if where else ""
-            label = f"{what}: {name}" if what else name
-            raise SpinetError(
-                f"{label} must be {expected.partition(', got ')[0].replace('`', '')}{item}, got {given!r:.60}"
-            ) from None
+            label = dotted or (f"{what}: {name}" if what else name)
+            expected, _, item = str(error).removeprefix("Expected ").partition(" - at `$")
+            expected = re.sub(r"`(\w+)`", lambda match: WORDS.get(match[1], match[1]), expected.partition(", got ")[0])
+            expected = re.sub(r"\.0\b", "", expected.replace("`", ""))
+            at = f" at {item[:-1]}" if item else ""
+            raise SpinetError(f"{label} must be {expected}{at}, got {given!r:.60}") from None

@@ -169,12 +169,12 @@ def test_name_source_scaling_and_rule_may_be_left_out():
     assert (found.name, found.source) == ("unnamed", "")
 
 
-def test_an_unknown_name_is_refused_with_the_nearest_match_and_the_known_names():
+def test_an_unknown_name_is_refused_with_the_nearest_matches_and_the_number_of_the_others():
     with pytest.raises(SpinetError) as error:
         load_architecture("spinnet49")
 
     assert "unknown architecture 'spinnet49', did you mean 'spinenet49'?" in str(error.value)
-    assert all(name in str(error.value) for name in names())
+    assert str(error.value).endswith(f", and {len(names()) - 5} more.")
 
 
 def test_a_missing_file_is_refused_with_its_path(tmp_path):

@@ -255,9 +255,9 @@ def test_a_flipped_byte_in_a_state_dict_is_found_wherever_it_is(tmp_path):
 @pytest.mark.slow
 def test_settings_that_no_weights_file_may_have_are_refused_before_writing(tmp_path, tpu):
     path = write_published(tmp_path / "m", *tpu, "tpu")
-    with pytest.raises(SpinetError, match="model: bn_eps must be float >= 0.0, got -1.0"):
+    with pytest.raises(SpinetError, match="model.bn_eps must be a number >= 0, got -1.0"):
         convert(path, bn_eps=-1.0)
-    with pytest.raises(SpinetError, match="data: image_size must be int >= 1, got 0"):
+    with pytest.raises(SpinetError, match="data.image_size must be an integer >= 1, got 0"):
         convert(path, image_size=0)
 
 

@@ -342,7 +342,7 @@ def test_activation_and_batch_norms_are_those_of_the_backbone():
     ("settings", "message"),
     [
         ({"num_classes": 0}, "num_classes must be at least 1, not 0"),
-        ({"num_classes": 3, "proposals": 1}, "proposals must be int >= 2, got 1"),
+        ({"num_classes": 3, "proposals": 1}, "proposals must be an integer >= 2, got 1"),
         ({"num_classes": 3, "overlaps": (0.4, 0.5, 0.6, 0.7)}, "must be 1 to 3 stages"),
     ],
 )

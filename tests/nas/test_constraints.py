@@ -48,9 +48,9 @@ def test_the_predicted_latency_is_recorded_beside_the_reward():
         ({"head": True}, 640, "milliseconds"),
         ({"head": float("nan")}, 640, "milliseconds"),
         ({"head": -1.0}, 640, "milliseconds"),
-        ({"head": 1.0}, "640", "image_size must be int, got '640'"),
-        ({"head": 1.0}, 640.0, "image_size must be int, got 640.0"),
-        ({"head": 1.0}, True, "image_size must be int, got True"),
+        ({"head": 1.0}, "640", "image_size must be an integer, got '640'"),
+        ({"head": 1.0}, 640.0, "image_size must be an integer, got 640.0"),
+        ({"head": 1.0}, True, "image_size must be an integer, got True"),
     ],
 )
 def test_a_latency_table_of_wrong_types_is_rejected(tmp_path, times, image_size, words):

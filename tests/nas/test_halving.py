@@ -161,5 +161,5 @@ def test_settings_are_json_with_those_of_the_inner_strategy():
 
 @pytest.mark.parametrize("wrong", [{"eta": 1}, {"rungs": 0}])
 def test_settings_out_of_range_are_rejected(wrong):
-    with pytest.raises(ValueError, match=rf"strategy 'halving': {next(iter(wrong))} must be int >= ., got ."):
+    with pytest.raises(ValueError, match=rf"strategy 'halving': {next(iter(wrong))} must be an integer >= ., got ."):
         HalvingSettings(inner=RandomSettings("random"), **wrong)

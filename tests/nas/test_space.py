@@ -230,21 +230,21 @@ def test_a_fixed_ordering_holds_no_genotype_that_is_a_level_off():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"name": 5}, "name must be str, got 5"),
-        ({"permuted": "no"}, "permuted must be bool, got 'no'"),
-        ({"intermediates": [[3]]}, r"intermediates must be int at \[0\], got"),
-        ({"outputs": ["3"]}, r"outputs must be int at \[0\], got"),
-        ({"outputs": [3.0, 4]}, r"outputs must be int at \[0\], got"),
-        ({"offsets": [0, None]}, r"offsets must be int at \[1\], got"),
-        ({"offsets": [False]}, r"offsets must be int at \[0\], got"),
-        ({"kinds": [["bottleneck"]]}, r"kinds must be str at \[0\], got"),
+        ({"name": 5}, "name must be a string, got 5"),
+        ({"permuted": "no"}, "permuted must be true or false, got 'no'"),
+        ({"intermediates": [[3]]}, r"intermediates must be an integer at \[0\], got"),
+        ({"outputs": ["3"]}, r"outputs must be an integer at \[0\], got"),
+        ({"outputs": [3.0, 4]}, r"outputs must be an integer at \[0\], got"),
+        ({"offsets": [0, None]}, r"offsets must be an integer at \[1\], got"),
+        ({"offsets": [False]}, r"offsets must be an integer at \[0\], got"),
+        ({"kinds": [["bottleneck"]]}, r"kinds must be a string at \[0\], got"),
         (
             {"stem": [{"level": 2, "kind": {}}, {"level": 2, "kind": "bottleneck"}]},
-            r"must be str at \[0\].kind",
+            r"must be a string at \[0\].kind",
         ),
         (
             {"stem": [{"level": [2], "kind": "bottleneck"}] * 2, "candidates": "last"},
-            r"stem must be int at \[0\].level",
+            r"stem must be an integer at \[0\].level",
         ),
     ],
 )

@@ -139,10 +139,10 @@ def test_an_unknown_name_is_rejected_with_the_nearest_match():
 @pytest.mark.parametrize(
     ("settings", "wrong", "sentence"),
     [
-        ("evolution", {"population": 0}, "strategy 'evolution': population must be int >= 1, got 0"),
+        ("evolution", {"population": 0}, "strategy 'evolution': population must be an integer >= 1, got 0"),
         ("evolution", {"sample": 101}, "strategy 'evolution': sample must be at most the population 100, got 101"),
-        ("controller", {"lr": 0}, "strategy 'controller': lr must be float > 0.0, got 0"),
-        ("controller", {"clip": -0.1}, "clip must be float > 0.0, got -0.1"),
+        ("controller", {"lr": 0}, "strategy 'controller': lr must be a number > 0, got 0"),
+        ("controller", {"clip": -0.1}, "clip must be a number > 0, got -0.1"),
         ("controller", {"batch": 1}, "batch must be at least 2 to standardize rewards, got 1"),
         ("controller", {"network": "gru"}, "unknown network in strategy 'controller' 'gru'"),
         ("controller-paper", {"advantage": "mean"}, "unknown advantage in strategy 'controller-paper' 'mean'"),
