@@ -39,16 +39,10 @@ def crop_masks(masks: Sequence[bytes], boxes: Tensor, height: int, width: int, s
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[Rle]:
-    """Return masks of a whole image from a network's masks of boxes.
+    """Return masks of a whole image from probabilities `(D, B, B)` in boxes `(D, 4)`, XYXY in pixels, also beyond it.
 
     Pixel centers are interpolated between cell centers, with probability zero outside, and belong to the object above
     0.5, as in the papers' code (Detectron's padding by one cell), but without rounding the boxes to whole pixels first.
-
-    Args:
-        masks: probabilities `(D, B, B)`.
-        boxes: `(D, 4)`, XYXY in pixels of the image; may extend beyond it.
-        height: of the image.
-        width: of the image.
     """
     pairs = zip(masks.detach().float().cpu().numpy(), boxes.double().tolist(), strict=True)
     return [_paste(mask, box, height, width) for mask, box in pairs]

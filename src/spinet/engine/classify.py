@@ -72,18 +72,10 @@ def class_metrics(ranks: list[tuple[int, int]], dataset: ClassDataset) -> dict[s
 
 
 def label_ids(info: ModelInfo, dataset: ClassDataset, where: str) -> tuple[int, ...]:
-    """Return the dataset's category id of each label of a model, -1 for classes that are not in the dataset.
+    """Return the dataset's category id of each label of the model in file `where`, -1 for other classes.
 
     Ids and names are compared first, then names alone, because a subset of a dataset numbers its folders anew. Folders
     named by all of ImageNet's WordNet ids are in the order of the published classifiers.
-
-    Args:
-        info: of the model.
-        dataset: the images.
-        where: the weights file, for messages.
-
-    Raises:
-        SpinetError: the model lacks a class of the dataset.
     """
     known = list(zip(info.category_ids, info.class_names, strict=True))
     wanted = list(zip(dataset.category_ids, dataset.class_names, strict=True))
