@@ -123,7 +123,7 @@ def _load(path: str | Path, device: torch.device | str, kind: ModelKind | None =
 
 
 def load_tensors(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Copy `tensors` into `model`; errors name the first three tensors that are missing, unexpected or of other shapes."""
+    """Copy `tensors` into `model`; errors name the first three that are missing, unexpected or of another shape."""
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     actual = {name: tuple(value.shape) for name, value in tensors.items()}
     wrong = sorted(name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name))
