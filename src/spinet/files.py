@@ -41,7 +41,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def refuse_replacing(outputs: Iterable[Path], sources: Iterable[Path]) -> None:
-    """Refuse an output that would take the place of a source, or of another output."""
+    """Refuse an output that would replace a source or another output."""
     originals = {identity for source in sources if (identity := _identity(source)) is not None}
     taken: set[Path] = set()
     for output in outputs:

@@ -17,20 +17,11 @@ Floats = NDArray[np.float32]
 
 
 def crop_masks(masks: Sequence[bytes], boxes: Tensor, height: int, width: int, side: int = CROP_SIDE) -> Tensor:
-    """Return the part of each mask inside its box, on a square grid.
+    """Return the part of each mask inside its box on a square grid: uint8 `(N, side, side)`, 0 or 1.
 
-    A cell belongs to the object if more than half of its area does. Unlike interpolation of points this is exact at any
-    box size: the mask of a rectangle fills its own box to the corners. Only the columns inside the box are decoded.
-
-    Args:
-        masks: compressed run lengths of N objects.
-        boxes: `(N, 4)`, XYXY in pixels of the image.
-        height: of the image.
-        width: of the image.
-        side: cells of the grid in each direction.
-
-    Returns:
-        uint8 `(N, side, side)`, 0 or 1.
+    Masks are compressed run lengths of images of (height, width), boxes `(N, 4)` XYXY in their pixels. A cell belongs
+    to the object if more than half of its area does. Unlike interpolation of points this is exact at any box size: the
+    mask of a rectangle fills its own box to the corners. Only the columns inside the box are decoded.
     """
     crops = np.zeros((len(masks), side, side), dtype=np.uint8)
     for crop, mask, box in zip(crops, masks, boxes.double().tolist(), strict=True):

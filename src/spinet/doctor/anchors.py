@@ -104,15 +104,9 @@ def size_table(
     scales: Sequence[float] = SCALES,
     shapes: AnchorShapes = RETINANET,
 ) -> SizeTable:
-    """Compare objects with anchors.
+    """Compare objects, boxes `(A, 4)`, XYXY in pixels of images whose long sides are `sides` `(A,)`, with anchors.
 
-    Args:
-        boxes: `(A, 4)`, XYXY in pixels of their images, at least one.
-        sides: `(A,)`, the long side of each box's image.
-        image_size: the long side after resizing.
-        anchor_scale: side of the smallest anchor in strides.
-        scales: other anchor scales to count matches for.
-        shapes: the other settings of the anchors.
+    Images are resized to a long side of `image_size`; matches are counted for `anchor_scale` and for other `scales`.
     """
     step = math.ceil(len(boxes) / MAX_OBJECTS)
     boxes, sides = boxes[::step], sides[::step]

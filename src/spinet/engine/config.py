@@ -208,14 +208,15 @@ def read_config(path: Path) -> TrainConfig:
 
 def differences(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[object, object]]:
     """Return the settings that differ, by dotted name."""
-    flat_one, flat_other = _flatten(asdict(one)), _flatten(asdict(other))
+    flat_one, flat_other = flatten(asdict(one)), flatten(asdict(other))
     return {key: (flat_one[key], flat_other[key]) for key in flat_one if flat_one[key] != flat_other[key]}
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Return the settings of a nested mapping by dotted name."""
     flat: dict[str, object] = {}
     for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return flat
 
 
