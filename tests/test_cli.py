@@ -157,7 +157,7 @@ def small(root, run, *more):
 def test_training_evaluating_and_predicting_work_in_a_row(spinet, tmp_path, digits):
     code, out, _ = spinet(*small(digits, tmp_path / "run"))
     assert code == 0
-    assert "learning rate: 1 for 256 images, so 0.01562 for 4" in out
+    assert "learning rate: 0.01562 (1 per 256 images, scaled to batch size 4" in out
     assert "step 2/2" in out
 
     code, out, _ = spinet("evaluate", tmp_path / "run", "--device", "cpu", "--json")

@@ -1,7 +1,7 @@
 """The public functions of `spinet`: train and evaluate in one call each."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from spinet.data.dataset import ImageDataset
 from spinet.deploy.exported import ExportedModel
 from spinet.engine.build import ModelInfo
-from spinet.engine.config import TrainConfig, read_config
+from spinet.engine.config import TrainConfig, flatten, read_config
 from spinet.engine.evaluate import EvalOptions
 from spinet.engine.task import evaluate_folder
 from spinet.engine.train import TrainResult
@@ -124,21 +124,13 @@ def change_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainCo
         SpinetError: a setting is unknown or its value is not valid.
     """
     tree = asdict(config)
-    known = [name for name, _ in _flat(tree)]
-    for name, value in _flat({key.replace("__", "."): value for key, value in settings.items()}):
+    known = list(flatten(tree))
+    for name, value in flatten({key.replace("__", "."): value for key, value in settings.items()}).items():
         if name not in known:
             raise _unknown_setting(name, known)
         part, _, key = name.rpartition(".")
         (tree[part] if part else tree)[key] = value
     return TrainConfig.from_json(json.dumps(tree, default=str), "settings")
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _unknown_setting(name: str, known: list[str]) -> SpinetError:

@@ -41,11 +41,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def refuse_replacing(outputs: Iterable[Path], sources: Iterable[Path]) -> None:
-    """Make sure that no output takes the place of a source, or of another output.
-
-    Raises:
-        SpinetError: one does.
-    """
+    """Refuse an output that would replace a source or another output."""
     originals = {identity for source in sources if (identity := _identity(source)) is not None}
     taken: set[Path] = set()
     for output in outputs:
@@ -84,11 +80,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def read_json(path: Path, what: str, build: Callable[[Any], T]) -> T:
-    """Return what `build` makes of the JSON in a file; `what` it is stands in errors.
-
-    Raises:
-        SpinetError: the file cannot be read, is not JSON, or `build` refuses it.
-    """
+    """Return what `build` makes of the JSON in a file; errors call it `what`."""
     try:
         return build(json.loads(path.read_text()))
     except OSError as error:

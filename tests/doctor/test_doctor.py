@@ -1,7 +1,7 @@
 import json
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from PIL import Image
 from three_formats import WRITERS
 
 from spinet.doctor import images
+from spinet.doctor.anchors import DetectorSettings
 from spinet.doctor.class_pictures import CAPTION, COLUMNS, GAP, HEADER, ROWS, TILE
 from spinet.doctor.examine import DatasetReport, examine
 
@@ -312,8 +313,10 @@ COMPANIONS = {
 }
 
 
-def checked(folder: Path, **settings: object) -> DatasetReport:
-    return examine(folder, **({"image_size": 96, "anchor_scale": 3.0} | settings))
+def checked(folder: Path, **options: object) -> DatasetReport:
+    names = {item.name for item in fields(DetectorSettings)} & options.keys()
+    settings = {name: options.pop(name) for name in names}
+    return examine(folder, DetectorSettings(**({"image_size": 96} | settings)), **options)
 
 
 def test_a_clean_data_set_gets_no_finding(tmp_path):
@@ -574,4 +577,4 @@ def test_sizes_that_make_no_sense_and_folders_of_no_format_are_one_sentence(tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["aquarium", "bccd", "cocomini", "nuclei"])
 def test_real_data_sets_have_no_error(real_photos, name):
-    assert examine(real_photos(name)).count("error") == 0
+    assert examine(real_photos(name), DetectorSettings()).count("error") == 0

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from spinet.engine.config import TrainConfig
-from spinet.engine.step import Stepper
+from spinet.engine.loop import TrainRun
 from spinet.engine.train import train
 
 
@@ -25,7 +25,7 @@ def assert_equal_weights(first, second):
 def test_a_run_that_is_stopped_and_resumed_ends_bit_equal(config, tmp_path, monkeypatch):
     config = replace(config, epochs=min(config.epochs, 4))
     train(config, tmp_path / "whole", quiet=True)
-    step, middle = Stepper.step, round(config.epochs) * 3 // 2
+    step, middle = TrainRun.step, round(config.epochs) * 3 // 2
 
     def stop_once(self, batches):
         if self.state.step == middle and not (tmp_path / "stopped").exists():
@@ -33,7 +33,7 @@ def test_a_run_that_is_stopped_and_resumed_ends_bit_equal(config, tmp_path, monk
             raise KeyboardInterrupt
         step(self, batches)
 
-    monkeypatch.setattr(Stepper, "step", stop_once)
+    monkeypatch.setattr(TrainRun, "step", stop_once)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "parts", quiet=True)
     train(config, tmp_path / "parts", quiet=True)

@@ -14,7 +14,7 @@ from spinet.engine.build import create_model
 from spinet.engine.checkpoint import load_model
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import ModelConfig, TrainConfig
-from spinet.engine.task import Detection, Segmentation, anchor_shapes
+from spinet.engine.task import Detection, Segmentation, detector_settings
 from spinet.engine.train import train
 from spinet.errors import SpinetError
 
@@ -71,8 +71,9 @@ def test_masks_without_a_pixel_are_found_before_training(config, kites):
 def test_anchors_are_judged_with_the_octaves_ratios_and_levels_of_the_network():
     model = ModelConfig(head="mask-rcnn", arch="tiny", octaves=1, aspect_ratios=(1.0,))
 
-    assert anchor_shapes(model) == AnchorShapes(1, (1.0,), (3, 4, 5))
-    assert anchor_shapes(replace(model, arch="resnet50")).levels == (5,)
+    shapes = [detector_settings(TrainConfig(model=replace(model, arch=arch))).shapes for arch in ("tiny", "resnet50")]
+    assert shapes[0] == AnchorShapes(1, (1.0,), (3, 4, 5))
+    assert shapes[1].levels == (5,)
 
 
 def test_training_hands_its_anchors_over(config, kites):
@@ -135,7 +136,7 @@ def test_other_classes_start_new_predictors_on_the_old_features(config, kites, t
         file.write_text(json.dumps(content))
     model = replace(short.model, weights=str(tmp_path / "first"))
 
-    with pytest.raises(SpinetError, match="--model.new-classes starts a new class predictor"):
+    with pytest.raises(SpinetError, match="turn on model.new_classes to train a new class predictor"):
         train(replace(short, model=model), tmp_path / "refused", quiet=True)
     still = replace(short, model=replace(model, new_classes=True), optim=replace(short.optim, lr=0.0))
     train(still, tmp_path / "second", quiet=True)

@@ -242,7 +242,12 @@ def test_two_processes_train_one_model_and_agree(config, tmp_path):
     command = [*launch, "train", str(file), "--run", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("learning rate: 1 for 256 images, so 0.01562 for 4 (2 processes x 1 parts x 2)") == 1
+    assert (
+        done.stdout.count(
+            "learning rate: 0.01562 (1 per 256 images, scaled to batch size 4 = 2 processes x 1 parts x 2)"
+        )
+        == 1
+    )
     assert losses_of(tmp_path / "run")[-1]["step"] == 8
     # All eight val images were evaluated, split among both.
     assert "val/AP" in losses_of(tmp_path / "run")[-1]

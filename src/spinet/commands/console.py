@@ -3,8 +3,11 @@
 import json
 import math
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 
@@ -16,6 +19,15 @@ def say(content: object) -> None:
 def warn(text: str) -> None:
     """Print a line to standard error."""
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"spinet: {text}", markup=False)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on standard error if that is a terminal; call what it returns with (done, total)."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def print_metrics(metrics: dict[str, float], as_json: bool) -> None:

@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from spinet.commands.console import say
+from spinet.commands.console import progress_bar, say
 
 if TYPE_CHECKING:
     from spinet.predict.crops import CropReport
@@ -37,9 +35,7 @@ def crop_boxes_command(args: list[str]) -> None:
         """
         from spinet.predict.crops import SPLITS, crop_boxes
 
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task("cropping", total=None)
+        with progress_bar("cropping") as progress:
             report = crop_boxes(
                 root,
                 out,
@@ -47,7 +43,7 @@ def crop_boxes_command(args: list[str]) -> None:
                 context=context,
                 size=size,
                 min_side=min_side,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                progress=progress,
             )
         _print(report, out)
 

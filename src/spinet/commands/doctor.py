@@ -2,18 +2,14 @@
 
 import json as json_text
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from spinet.commands.console import say
+from spinet.commands.console import progress_bar, say
 
 if TYPE_CHECKING:
     from spinet.doctor.anchors import SizeTable
@@ -50,28 +46,22 @@ def doctor_command(args: list[str]) -> None:
             json: Print one JSON object instead.
         """
         from spinet.doctor.examine import examine
-        from spinet.engine.task import anchor_shapes
+        from spinet.engine.task import detector_settings
         from spinet.errors import SpinetError
         from spinet.recipes import load_recipe
 
-        config = load_recipe(recipe)
-        shapes = anchor_shapes(config.model)
+        settings = detector_settings(load_recipe(recipe))
         if octaves is not None:
             if not 1 <= octaves <= 100:
                 raise SpinetError(f"--octaves is {octaves}; must be from 1 to 100")
-            shapes = replace(shapes, octaves=octaves)
-        with _progress() as progress:
-            report = examine(
-                root,
-                image_size=config.data.image_size if image_size is None else image_size,
-                anchor_scale=config.model.anchor_scale if anchor_scale is None else anchor_scale,
-                shapes=shapes,
-                max_objects=config.data.max_objects,
-                pictures=None if quick else out,
-                quick=quick,
-                workers=workers,
-                progress=progress,
-            )
+            settings = replace(settings, shapes=replace(settings.shapes, octaves=octaves))
+        if image_size is not None:
+            settings = replace(settings, image_size=image_size)
+        if anchor_scale is not None:
+            settings = replace(settings, anchor_scale=anchor_scale)
+        with progress_bar("checking images") as progress:
+            pictures = None if quick else out
+            report = examine(root, settings, pictures=pictures, quick=quick, workers=workers, progress=progress)
         if json:
             sys.stdout.write(json_text.dumps(report.to_dict(), indent=1) + "\n")
         else:
@@ -80,18 +70,6 @@ def doctor_command(args: list[str]) -> None:
             raise SystemExit(1)
 
     tyro.cli(command, args=args, prog="spinet doctor")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """Show a progress bar on standard error if that is a terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("checking images", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print(report: "DatasetReport") -> None:

@@ -40,13 +40,7 @@ class ClassSample(NamedTuple):
 
 
 class ClassSplit(NamedTuple):
-    """One split of a classification dataset.
-
-    Attributes:
-        place: the split's folder or JSON file, for messages.
-        names: the name of each category id, ids ascending.
-        samples: the images, sorted by path in folders, else in the file's order.
-    """
+    """One split: its folder or JSON file, the names of the category ids, which ascend, and the images in order."""
 
     place: Path
     names: dict[int, str]

@@ -159,20 +159,11 @@ def center_window(height: int, width: int) -> Window:
 
 
 def random_window(
-    height: int,
-    width: int,
-    area: tuple[float, float],
-    ratio: tuple[float, float],
-    draws: list[list[float]],
+    height: int, width: int, area: tuple[float, float], ratio: tuple[float, float], draws: list[list[float]]
 ) -> Window:
-    """Return a random crop of an image.
+    """Return a random crop of an image from ranges of its fraction of the area and of its width divided by height.
 
-    Args:
-        height: of the image.
-        width: of the image.
-        area: smallest and largest fraction of the area.
-        ratio: smallest and largest width divided by height.
-        draws: for each attempt four numbers in [0, 1): of area, ratio, top and left.
+    `draws` has four numbers in [0, 1) per attempt: of area, ratio, top and left.
     """
     low, high = math.log(ratio[0]), math.log(ratio[1])
     for area_draw, ratio_draw, top_draw, left_draw in draws:

@@ -32,16 +32,9 @@ class Plan(NamedTuple):
 def draw_image(
     rng: Rng, digits: list[Bytes], photos: list[Image.Image], plan: Plan
 ) -> tuple[Bytes, list[dict[str, Any]]]:
-    """Draw digits without overlap on a crop of a photo.
+    """Draw digits, uint8 `(N, 8, 8)` of each class, without overlap on a crop of a photo.
 
-    Args:
-        rng: the only source of randomness.
-        digits: uint8 `(N, 8, 8)` of each class; category ids start at 1.
-        photos: RGB backgrounds.
-        plan: sizes and numbers.
-
-    Returns:
-        uint8 `(image_size, image_size, 3)`, and COCO annotations without `id`, `image_id` and `iscrowd`.
+    Returns uint8 `(S, S, 3)`, and COCO annotations without `id`, `image_id` and `iscrowd`; category ids start at 1.
     """
     pixels = _background(rng, photos, plan.image_size)
     places: list[Place] = []

@@ -23,12 +23,8 @@ def read_split(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]] | N
     """Read one split of a dataset in COCO, YOLO or Pascal VOC format as a COCO dict.
 
     See `read_coco`, `read_yolo` and `read_voc` for the layouts. In formats without ids, images get ids from 1 in the
-    order of their sorted paths, and classes get category ids from 1.
-
-    Args:
-        root: the dataset folder, or the YAML file of a YOLO dataset.
-        split: "train" or "val", which tools also call valid or validation.
-        sizes: known (width, height) of images; others are read from the files where a format needs them.
+    order of their sorted paths, and classes get category ids from 1. `root` may be the YAML file of a YOLO dataset;
+    `sizes` are known (width, height) of images, others are read from the files where a format needs them.
 
     Raises:
         SpinetError: the format is unclear, or a file is missing or invalid.

@@ -55,11 +55,7 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> torch.T
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return the upright (width, height) of an image file; only its header is read.
-
-    Raises:
-        SpinetError: the file is missing or not an image.
-    """
+    """Return the upright (width, height) of an image file; only its header is read."""
     with _opened(path) as image:
         return upright_size(image)
 

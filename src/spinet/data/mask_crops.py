@@ -17,20 +17,11 @@ Floats = NDArray[np.float32]
 
 
 def crop_masks(masks: Sequence[bytes], boxes: Tensor, height: int, width: int, side: int = CROP_SIDE) -> Tensor:
-    """Return the part of each mask inside its box, on a square grid.
+    """Return the part of each mask inside its box on a square grid: uint8 `(N, side, side)`, 0 or 1.
 
-    A cell belongs to the object if more than half of its area does. Unlike interpolation of points this is exact at any
-    box size: the mask of a rectangle fills its own box to the corners. Only the columns inside the box are decoded.
-
-    Args:
-        masks: compressed run lengths of N objects.
-        boxes: `(N, 4)`, XYXY in pixels of the image.
-        height: of the image.
-        width: of the image.
-        side: cells of the grid in each direction.
-
-    Returns:
-        uint8 `(N, side, side)`, 0 or 1.
+    Masks are compressed run lengths of images of (height, width), boxes `(N, 4)` XYXY in their pixels. A cell belongs
+    to the object if more than half of its area does. Unlike interpolation of points this is exact at any box size: the
+    mask of a rectangle fills its own box to the corners. Only the columns inside the box are decoded.
     """
     crops = np.zeros((len(masks), side, side), dtype=np.uint8)
     for crop, mask, box in zip(crops, masks, boxes.double().tolist(), strict=True):
@@ -39,16 +30,10 @@ def crop_masks(masks: Sequence[bytes], boxes: Tensor, height: int, width: int, s
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[Rle]:
-    """Return masks of a whole image from a network's masks of boxes.
+    """Return masks of a whole image from probabilities `(D, B, B)` in boxes `(D, 4)`, XYXY in pixels, also beyond it.
 
     Pixel centers are interpolated between cell centers, with probability zero outside, and belong to the object above
     0.5, as in the papers' code (Detectron's padding by one cell), but without rounding the boxes to whole pixels first.
-
-    Args:
-        masks: probabilities `(D, B, B)`.
-        boxes: `(D, 4)`, XYXY in pixels of the image; may extend beyond it.
-        height: of the image.
-        width: of the image.
     """
     pairs = zip(masks.detach().float().cpu().numpy(), boxes.double().tolist(), strict=True)
     return [_paste(mask, box, height, width) for mask, box in pairs]

@@ -32,11 +32,6 @@ def read_mask(segmentation: object, height: int, width: int) -> bytes:
 
     The forms are polygons, whose union is the object, drawn as by pycocotools, and plain or compressed run lengths.
 
-    Args:
-        segmentation: from the annotation file.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-
     Raises:
         ValueError: the fault, phrased to follow the name of the annotation.
     """
@@ -68,15 +63,7 @@ def decode_columns(mask: bytes | str, height: int, width: int, first: int, last:
 
 
 def encode_columns(part: NDArray[np.bool_], left: int, top: int, height: int, width: int) -> Rle:
-    """Return the mask of an image from its non-empty part, given as columns.
-
-    Args:
-        part: `(columns, rows)`, the first of them at `left` and `top`.
-        left: in pixels of the image.
-        top: in pixels of the image.
-        height: of the image.
-        width: of the image.
-    """
+    """Return the mask of an image from its non-empty part, `(columns, rows)`, whose first pixel is at (left, top)."""
     # One more pixel at both ends, so that each run has a beginning and an end.
     line = np.zeros(len(part) * height + 2, dtype=np.int8)
     line[1:-1].reshape(len(part), height)[:, top : top + part.shape[1]] = part

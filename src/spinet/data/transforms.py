@@ -120,15 +120,9 @@ class TrainTransform:
         check_range("scale_jitter", self.scale_jitter)
 
     def __call__(self, image: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Transform one image and its objects; objects outside the crop are removed.
+        """Transform an image, uint8 `(3, H, W)`, its boxes, float32 `(N, 4)` XYXY in its pixels, and labels `(N,)`.
 
-        Args:
-            image: uint8 `(3, H, W)`.
-            boxes: float32 `(N, 4)`, XYXY in pixels of the image.
-            labels: int64 `(N,)`.
-
-        Returns:
-            float32 `(3, S, S)`, boxes `(M, 4)` in its pixels, labels `(M,)`, with M <= N.
+        Returns float32 `(3, S, S)`, and the boxes `(M, 4)`, in its pixels, and labels `(M,)` inside the crop.
         """
         placement, boxes, kept = self.place((image.shape[-2], image.shape[-1]), boxes)
         return placement.apply(image), boxes, labels[kept]
@@ -149,14 +143,9 @@ class TrainTransform:
         return Item(dataset.image(index), targets, sample.image_id, size, transform=placement)
 
     def place(self, size: tuple[int, int], boxes: Tensor) -> tuple[Placement, Tensor, Tensor]:
-        """Draw a transform for an image of a size.
+        """Draw a transform for an image of (height, width) and its boxes, float32 `(N, 4)`, XYXY in pixels.
 
-        Args:
-            size: (height, width) of the image.
-            boxes: float32 `(N, 4)`, XYXY in pixels of the image.
-
-        Returns:
-            The transform, the boxes inside the crop, `(M, 4)` in its pixels, and which of the N those are, bool `(N,)`.
+        Returns the transform, the boxes inside the crop, `(M, 4)` in its pixels, and which of the N those are, bool.
         """
         # Always five draws, so that switching a flip off leaves the other draws as they were.
         jitter, x_draw, y_draw, horizontal_draw, vertical_draw = torch.rand(5).tolist()
@@ -188,15 +177,9 @@ class EvalTransform:
             check_positive(image_size=size)
 
     def __call__(self, image: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-        """Transform one image.
+        """Transform one image, uint8 `(3, H, W)`, on `device`; an image that a GPU cannot shrink is resized before.
 
-        Args:
-            image: uint8 `(3, H, W)`.
-            device: where to resize and normalize; the image's own if None. An image that a GPU cannot shrink is
-                resized before it is moved.
-
-        Returns:
-            float32 `(3, S, S)` and the scale `(2,)` as (x, y): output boxes divided by (x, y, x, y) are input boxes.
+        Returns float32 `(3, S, S)` and the scale `(2,)`, (x, y): output boxes divided by (x, y, x, y) are input boxes.
         """
         size = (image.shape[-2], image.shape[-1])
         fitted = fit(size, shape_of(self.image_size))

@@ -34,11 +34,6 @@ def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> R
 
     Pixels are numbered from 1 and boxes include both ends (VOC2012 development kit), so a box begins at xmin - 1.
     Objects marked `difficult` become crowd regions, ignored in training and by the metric, as in VOC's own evaluation.
-
-    Args:
-        root: the folder.
-        split: "train" or "val".
-        sizes: known (width, height) of images, for files without it.
     """
     files = {name: _pairs(root, name) for name in SPLIT_NAMES if name == split or _has_split(root, name)}
     listed, pairs = files[split]

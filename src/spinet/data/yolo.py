@@ -24,11 +24,6 @@ def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> 
     `ROOT/data.yaml` has the class names and, relative to its `path` or to ROOT, the image folders: `images/train` or
     `train/images`. The labels of `images/a.jpg` are in `labels/a.txt`; an image without such a file has no objects.
     Class k, from 0, gets the category id k + 1.
-
-    Args:
-        root: the folder, or its YAML file.
-        split: "train" or "val".
-        sizes: known (width, height) of images; the headers of others are read.
     """
     file = root if root.is_file() else _data_file(root)
     settings = _read_settings(file)

@@ -17,12 +17,7 @@ class LabelFiles:
     """Reads label files one by one and counts invalid lines, to report them all in one error."""
 
     def __init__(self, classes: int, boxes_only: bool = False) -> None:
-        """Start without files.
-
-        Args:
-            classes: number of classes.
-            boxes_only: ignore what follows the box of each line, for keypoint datasets.
-        """
+        """Start without files; `boxes_only` ignores what follows the box of each line, for keypoint datasets."""
         self.classes, self.boxes_only = classes, boxes_only
         self.files, self.faults, self.first_fault = 0, 0, ""
         # File and line of each object read.

@@ -15,6 +15,7 @@ from torchvision.ops import box_iou
 
 from spinet.data.coco import CocoDataset
 from spinet.data.findings import Finding
+from spinet.errors import SpinetError
 from spinet.models.anchors import level_anchors
 
 SCALES = (1.0, 2.0, 3.0, 4.0)
@@ -51,6 +52,27 @@ RETINANET = AnchorShapes()
 
 
 @dataclass(frozen=True)
+class DetectorSettings:
+    """Settings of a detector that its dataset is checked against.
+
+    Attributes:
+        image_size: side of the square that images are fitted into, pixels.
+        anchor_scale: side of the smallest anchor in strides.
+        shapes: the other settings of the anchors.
+        max_objects: objects per image used in training.
+    """
+
+    image_size: int = 640
+    anchor_scale: float = 3.0
+    shapes: AnchorShapes = RETINANET
+    max_objects: int = 100
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1 or not 0 < self.anchor_scale < math.inf:
+            raise SpinetError(f"image size {self.image_size} and anchor scale {self.anchor_scale} must be above 0")
+
+
+@dataclass(frozen=True)
 class SizeTable:
     """Fractions of the objects, with images fitted into a square of `image_size` pixels.
 
@@ -82,17 +104,12 @@ def size_table(
     scales: Sequence[float] = SCALES,
     shapes: AnchorShapes = RETINANET,
 ) -> SizeTable:
-    """Compare objects with anchors.
+    """Compare objects, boxes `(A, 4)`, XYXY in pixels of images whose long sides are `sides` `(A,)`, with anchors.
 
-    Args:
-        boxes: `(A, 4)`, XYXY in pixels of their images, at least one.
-        sides: `(A,)`, the long side of each box's image.
-        image_size: the long side after resizing.
-        anchor_scale: side of the smallest anchor in strides.
-        scales: other anchor scales to count matches for.
-        shapes: the other settings of the anchors.
+    Images are resized to a long side of `image_size`; matches are counted for `anchor_scale` and for other `scales`.
     """
-    boxes, sides = _subsampled(boxes, sides)
+    step = math.ceil(len(boxes) / MAX_OBJECTS)
+    boxes, sides = boxes[::step], sides[::step]
     scaled = boxes * (image_size / sides[:, None]).astype(np.float32)
     extent = np.sqrt((scaled[:, 2:] - scaled[:, :2]).prod(axis=1))
     # Where a backbone lacks a level, the range of the next finer one is larger.
@@ -115,25 +132,20 @@ def long_sides(dataset: CocoDataset) -> NDArray[np.int64]:
 
 
 def anchor_findings(
-    dataset: CocoDataset,
-    boxes: Boxes,
-    images: NDArray[np.int64],
-    image_size: int,
-    anchor_scale: float,
-    shapes: AnchorShapes = RETINANET,
+    dataset: CocoDataset, boxes: Boxes, images: NDArray[np.int64], settings: DetectorSettings
 ) -> Iterator[Finding]:
     """Report anchors that match too few objects, and settings that match more."""
-    sides = long_sides(dataset)[images]
-    table = size_table(boxes, sides, image_size, anchor_scale, shapes=shapes)
-    matched = table.matched[anchor_scale]
+    sides, scale, shapes = long_sides(dataset)[images], settings.anchor_scale, settings.shapes
+    table = size_table(boxes, sides, settings.image_size, scale, shapes=shapes)
+    matched = table.matched[scale]
     if matched >= ENOUGH:
         return
     smallest = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) / sides.astype(np.float64) ** 2
     path = dataset.samples[images[smallest.argmin()]].path
     text = (
-        f"at {image_size} pixels and anchor scale {anchor_scale:g} only {matched:.0%} of the objects match an anchor"
+        f"at {settings.image_size} pixels and anchor scale {scale:g} only {matched:.0%} of the objects match an anchor"
         f" (IoU of 0.5 or more); {table.below:.0%} are smaller than the smallest anchor,"
-        f" {2 ** shapes.levels[0] * anchor_scale:g} pixels, and"
+        f" {2 ** shapes.levels[0] * scale:g} pixels, and"
         f" {table.above:.0%} larger than the largest ({path.parent.name}/{path.name} has the smallest)"
     )
     advice = _advice(boxes, sides, table) or "no other anchor scale or image size matches clearly more"
@@ -156,11 +168,6 @@ def _advice(boxes: Boxes, sides: NDArray[np.int64], table: SizeTable) -> str:
         if best and matches[best] >= matched + MIN_GAIN:
             advice.append(f"data.image_size {best} {'with it ' * bool(advice)}raises it to {matches[best]:.0%}")
     return ", ".join(advice)
-
-
-def _subsampled(boxes: Boxes, sides: NDArray[np.int64]) -> tuple[Boxes, NDArray[np.int64]]:
-    step = math.ceil(len(boxes) / MAX_OBJECTS)
-    return boxes[::step], sides[::step]
 
 
 def _matched(boxes: Boxes, image_size: int, scale: float, shapes: AnchorShapes) -> float:

@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from spinet.data.coco import NO_PIXEL, CocoDataset
 from spinet.data.findings import Finding, Severity, of, some, such_as
-from spinet.doctor.anchors import RETINANET, AnchorShapes, anchor_findings
+from spinet.doctor.anchors import DetectorSettings, anchor_findings
 
 # A fault of more than this fraction of the boxes is no accident but another convention.
 SYSTEMATIC = 0.5
-MIN_TRAIN_OBJECTS, MIN_VAL_OBJECTS = 20, 10
+# Fewest objects of a class, the severity of fewer, and advice.
+RARE: dict[str, tuple[int, Severity, str]] = {
+    "train": (20, "warning", "collect more of them"),
+    "val": (10, "hint", "their AP will be noisy"),
+}
 UNEVEN, VERY_UNEVEN = 10, 100
 ADVICE = {
     "boxes of zero area dropped": "give them a width and a height, or delete them",
@@ -26,13 +30,7 @@ SYSTEMATIC_ADVICE = {NO_PIXEL: "are the polygons x and y in pixels of these imag
 
 
 class Objects(NamedTuple):
-    """All objects of a split.
-
-    Attributes:
-        boxes: float32 `(A, 4)`, XYXY in pixels.
-        labels: int64 `(A,)`.
-        images: int64 `(A,)`, indices into the dataset's samples, ascending.
-    """
+    """All objects of a split: boxes `(A, 4)`, XYXY in pixels, labels `(A,)`, and indices of their images, ascending."""
 
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -49,28 +47,11 @@ def objects_of(dataset: CocoDataset) -> Objects:
     )
 
 
-def quick_findings(
-    train: CocoDataset,
-    val: CocoDataset,
-    *,
-    image_size: int,
-    anchor_scale: float,
-    shapes: AnchorShapes = RETINANET,
-    max_objects: int = 100,
-) -> list[Finding]:
-    """Check the annotations of both splits; no image is opened.
-
-    Args:
-        train: the training split.
-        val: the validation split.
-        image_size: side of the square that images are fitted into, pixels.
-        anchor_scale: side of the smallest anchor in strides.
-        shapes: the other settings of the anchors.
-        max_objects: objects per image used in training.
-    """
+def quick_findings(train: CocoDataset, val: CocoDataset, settings: DetectorSettings) -> list[Finding]:
+    """Check the annotations of both splits; no image is opened."""
     train_objects, val_objects = objects_of(train), objects_of(val)
     findings = [
-        *split_findings("train", train, train_objects, max_objects),
+        *split_findings("train", train, train_objects, settings.max_objects),
         *split_findings("val", val, val_objects),
     ]
     if (train.category_ids, train.class_names) == (val.category_ids, val.class_names):
@@ -80,21 +61,14 @@ def quick_findings(
         findings.insert(0, Finding("error", "categories differ", text))
     findings += category_findings(train)
     if len(train_objects.labels):
-        findings += anchor_findings(train, train_objects.boxes, train_objects.images, image_size, anchor_scale, shapes)
+        findings += anchor_findings(train, train_objects.boxes, train_objects.images, settings)
     return findings
 
 
 def split_findings(
     split: str, dataset: CocoDataset, objects: Objects, max_objects: int | None = None
 ) -> Iterator[Finding]:
-    """Check one split.
-
-    Args:
-        split: its name in messages; a search trains and evaluates on two parts of one split.
-        dataset: its images.
-        objects: their objects.
-        max_objects: objects per image used in training; None skips that check.
-    """
+    """Check one split, which messages call `split`; without `max_objects` the number of objects is not checked."""
     images = len(dataset.samples)
     yield from _box_findings(split, dataset)
     if not len(objects.labels):
@@ -178,16 +152,12 @@ def _class_findings(names: tuple[str, ...], train: NDArray[np.int64], val: NDArr
         if chosen.any():
             which = some(names[label] for label in np.flatnonzero(chosen))
             yield Finding(severity, check, f"{of(int(chosen.sum()), len(names))} classes {text} ({which})")
-    rare = np.flatnonzero(in_train & (counts["train"] < MIN_TRAIN_OBJECTS))
-    if len(rare):
-        which = some(f"{names[label]}: {counts['train'][label]}" for label in rare)
-        text = f"{of(len(rare), len(names))} classes have fewer than {MIN_TRAIN_OBJECTS} objects in train ({which})"
-        yield Finding("warning", "few objects", f"{text}; collect more of them")
-    rare = np.flatnonzero(in_val & (counts["val"] < MIN_VAL_OBJECTS))
-    if len(rare):
-        which = some(f"{names[label]}: {counts['val'][label]}" for label in rare)
-        text = f"{of(len(rare), len(names))} classes have fewer than {MIN_VAL_OBJECTS} objects in val ({which})"
-        yield Finding("hint", "few objects", f"{text}; their AP will be noisy")
+    for split, (least, few, advice) in RARE.items():
+        rare = np.flatnonzero((counts[split] > 0) & (counts[split] < least))
+        if len(rare):
+            which = some(f"{names[label]}: {counts[split][label]}" for label in rare)
+            text = f"{of(len(rare), len(names))} classes have fewer than {least} objects in {split} ({which})"
+            yield Finding(few, "few objects", f"{text}; {advice}")
     yield from _imbalance(names, counts["train"])
 
 

@@ -23,17 +23,7 @@ INK, PAPER, MARK, OUTSIDE = (30, 30, 30), (255, 255, 255), (255, 40, 40), (150, 
 
 
 def write_class_pictures(dataset: CocoDataset, objects: Objects, folder: Path, seed: int = 0) -> Iterator[Path]:
-    """Write a PNG for each class that has objects, and yield its path.
-
-    Args:
-        dataset: the images.
-        objects: their objects.
-        folder: where to write; made if missing.
-        seed: of the choice of boxes.
-
-    Raises:
-        SpinetError: a file cannot be written.
-    """
+    """Write a PNG for each class that has objects, and yield its path; `seed` is that of the choice of boxes."""
     for label, name in enumerate(dataset.class_names):
         chosen = _chosen(objects, label, np.random.default_rng([seed, label]))
         if not len(chosen):

@@ -11,7 +11,7 @@ import numpy as np
 from spinet.data.coco import CocoDataset
 from spinet.data.findings import SEVERITIES, Finding, in_order
 from spinet.data.formats import recognise
-from spinet.doctor.anchors import RETINANET, AnchorShapes, SizeTable, long_sides, size_table
+from spinet.doctor.anchors import DetectorSettings, SizeTable, long_sides, size_table
 from spinet.doctor.annotations import objects_of, quick_findings, split_findings
 from spinet.doctor.class_pictures import write_class_pictures
 from spinet.doctor.files import file_findings
@@ -64,11 +64,8 @@ class DatasetReport:
 
 def examine(
     root: Path,
+    settings: DetectorSettings,
     *,
-    image_size: int = 640,
-    anchor_scale: float = 3.0,
-    shapes: AnchorShapes = RETINANET,
-    max_objects: int = 100,
     pictures: Path | None = None,
     quick: bool = False,
     workers: int = 2,
@@ -78,37 +75,25 @@ def examine(
 
     Args:
         root: the dataset folder.
-        image_size: side of the square that images are fitted into, pixels.
-        anchor_scale: side of the smallest anchor in strides.
-        shapes: the other settings of the anchors.
-        max_objects: objects per image used in training.
+        settings: of the detector to be trained on it.
         pictures: folder for a contact sheet per class; None writes none.
         quick: check the annotations only and open no image.
         workers: threads that decode images.
         progress: called with the number of images checked and in total.
 
     Raises:
-        SpinetError: the format is unclear, a size is not positive, or a contact sheet cannot be written.
+        SpinetError: the format is unclear, or a contact sheet cannot be written.
     """
-    if image_size < 1 or not 0 < anchor_scale < math.inf:
-        raise SpinetError(f"image size {image_size} and anchor scale {anchor_scale} must be above 0")
     report = DatasetReport(root, recognise(root))
     opened = _open(root, report)
     findings = report.findings
     if len(opened) == 2:
-        findings += quick_findings(
-            opened["train"],
-            opened["val"],
-            image_size=image_size,
-            anchor_scale=anchor_scale,
-            shapes=shapes,
-            max_objects=max_objects,
-        )
+        findings += quick_findings(opened["train"], opened["val"], settings)
     else:
         for dataset in opened.values():
-            findings += split_findings(dataset.split, dataset, objects_of(dataset), max_objects)
+            findings += split_findings(dataset.split, dataset, objects_of(dataset), settings.max_objects)
     for dataset in opened.values():
-        _count(report, dataset, image_size, anchor_scale, shapes)
+        _count(report, dataset, settings)
     findings += file_findings(report.format, list(opened.values()))
     if not quick:
         findings += _examine_images(list(opened.values()), workers, progress)
@@ -136,9 +121,7 @@ def _open(root: Path, report: DatasetReport) -> dict[str, CocoDataset]:
     return opened
 
 
-def _count(
-    report: DatasetReport, dataset: CocoDataset, image_size: int, anchor_scale: float, shapes: AnchorShapes
-) -> None:
+def _count(report: DatasetReport, dataset: CocoDataset, settings: DetectorSettings) -> None:
     objects = objects_of(dataset)
     sides = long_sides(dataset)
     empty = len(sides) - len(np.unique(objects.images))
@@ -147,7 +130,8 @@ def _count(
     for name, count in zip(dataset.class_names, counts, strict=True):
         report.classes.setdefault(name, {})[dataset.split] = count
     if dataset.split == "train" and len(objects.labels):
-        report.sizes = size_table(objects.boxes, sides[objects.images], image_size, anchor_scale, shapes=shapes)
+        size, scale = settings.image_size, settings.anchor_scale
+        report.sizes = size_table(objects.boxes, sides[objects.images], size, scale, shapes=settings.shapes)
 
 
 def _examine_images(
@@ -159,6 +143,6 @@ def _examine_images(
         facts[fact.path] = fact
         if progress:
             progress(done, len(paths))
-    findings = list(image_findings(datasets, facts))
     of_split = {dataset.split: [facts[sample.path] for sample in dataset.samples] for dataset in datasets}
-    return findings + list(duplicate_findings(of_split.get("train", []), of_split.get("val", [])))
+    findings = [finding for dataset in datasets for finding in image_findings(dataset, of_split[dataset.split])]
+    return [*findings, *duplicate_findings(of_split.get("train", []), of_split.get("val", []))]

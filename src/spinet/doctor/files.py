@@ -13,10 +13,6 @@ def file_findings(format_name: str, datasets: Sequence[CocoDataset]) -> Iterator
     """Report unused files: images in COCO format, labels in YOLO format.
 
     Folders in Pascal VOC format also hold the images of other lists.
-
-    Args:
-        format_name: what `recognise` returns.
-        datasets: the splits that could be opened.
     """
     images = {sample.path for dataset in datasets for sample in dataset.samples}
     if format_name == "COCO" and len(datasets) == 2:
@@ -32,11 +28,8 @@ def file_findings(format_name: str, datasets: Sequence[CocoDataset]) -> Iterator
     # LabelImg writes the class names next to the labels.
     unused = [path for path in unused if path.name != "classes.txt"]
     if unused:
-        yield Finding(
-            "hint",
-            "unused files",
-            f"{of(len(unused), len(unused) + len(images))} {what}, {such_as(unused[0])}; {advice}",
-        )
+        text = f"{of(len(unused), len(unused) + len(images))} {what}, {such_as(unused[0])}; {advice}"
+        yield Finding("hint", "unused files", text)
 
 
 def _unused(used: set[Path], suffixes: tuple[str, ...]) -> list[Path]:

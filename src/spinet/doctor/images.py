@@ -2,11 +2,10 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +62,8 @@ class ImageFacts:
 
 
 Pair = tuple[ImageFacts, ImageFacts]
+# Severity, check and advice.
+Wording = tuple[Severity, str, str]
 
 
 def inspect_images(paths: Sequence[Path], workers: int = 2) -> Iterator[ImageFacts]:
@@ -72,12 +73,10 @@ def inspect_images(paths: Sequence[Path], workers: int = 2) -> Iterator[ImageFac
         yield from pool.map(_inspect, paths)
 
 
-def image_findings(datasets: Iterable[CocoDataset], facts: dict[Path, ImageFacts]) -> Iterator[Finding]:
-    """Report problems of images, split by split."""
-    for dataset in datasets:
-        images = [facts[sample.path] for sample in dataset.samples]
-        yield from _file_findings(dataset, images)
-        yield from _kind_findings(dataset.split, images)
+def image_findings(dataset: CocoDataset, images: list[ImageFacts]) -> Iterator[Finding]:
+    """Report problems of the images of a split."""
+    yield from _file_findings(dataset, images)
+    yield from _kind_findings(dataset.split, images)
 
 
 def _inspect(path: Path) -> ImageFacts:
@@ -170,48 +169,32 @@ def duplicate_findings(train: Sequence[ImageFacts], val: Sequence[ImageFacts]) -
     facts = [fact for fact in {fact.path: fact for fact in (*train, *val)}.values() if not fact.fault]
     exact = list(_exact_pairs([fact for fact in facts if fact.contrast >= BLANK]))
     close = [pair for pair in _near_pairs(facts) if pair[0].digest != pair[1].digest]
-    yield from _pair_findings(exact, splits, len(val), _EXACT)
-    yield from _pair_findings(close, splits, len(val), _NEAR)
+    across: Wording = ("error", "leakage", "remove them from one split")
+    inside: Wording = ("warning", "duplicate images", "delete the copies")
+    yield from _pair_findings(exact, splits, len(val), "the same pixels as", across, inside)
+    across = ("warning", "near leakage", "if they show the same scene, remove them from one split")
+    inside = ("hint", "near-duplicate images", "keep such images in one split")
+    yield from _pair_findings(close, splits, len(val), "nearly the same image as", across, inside)
 
 
-class _Likeness(NamedTuple):
-    """Wording of a kind of duplicate; severity, check and advice across the splits and inside one."""
-
-    words: str
-    across: tuple[Severity, str, str]
-    inside: tuple[Severity, str, str]
-
-
-_EXACT = _Likeness(
-    "the same pixels as",
-    ("error", "leakage", "remove them from one split"),
-    ("warning", "duplicate images", "delete the copies"),
-)
-_NEAR = _Likeness(
-    "nearly the same image as",
-    ("warning", "near leakage", "if they show the same scene, remove them from one split"),
-    ("hint", "near-duplicate images", "keep such images in one split"),
-)
-
-
-def _pair_findings(pairs: Sequence[Pair], splits: dict[Path, str], val: int, likeness: _Likeness) -> Iterator[Finding]:
-    crossing = [pair for pair in pairs if splits[pair[0].path] != splits[pair[1].path]]
-    if crossing:
-        severity, check, advice = likeness.across
-        count = len({fact.path for pair in crossing for fact in pair if splits[fact.path] == "val"})
-        text = f"{of(count, val)} images of val show {likeness.words} one of train, {_both(crossing[0])}"
-        yield Finding(severity, check, f"{text}; {advice}")
-    inside = [pair for pair in pairs if splits[pair[0].path] == splits[pair[1].path]]
-    if inside:
-        severity, check, advice = likeness.inside
-        count = len({pair[1].path for pair in inside})
-        text = f"{of(count, len(splits))} images show {likeness.words} another of their split, {_both(inside[0])}"
-        yield Finding(severity, check, f"{text}; {advice}")
-
-
-def _both(pair: Pair) -> str:
-    names = (f"{fact.path.parent.name}/{fact.path.name}" for fact in pair)
-    return f"such as {' and '.join(names)}"
+def _pair_findings(
+    pairs: Sequence[Pair], splits: dict[Path, str], val: int, shown: str, across: Wording, inside: Wording
+) -> Iterator[Finding]:
+    groups: dict[bool, list[Pair]] = {True: [], False: []}
+    for pair in pairs:
+        groups[splits[pair[0].path] != splits[pair[1].path]].append(pair)
+    for crossing, group in groups.items():
+        if not group:
+            continue
+        severity, check, advice = across if crossing else inside
+        if crossing:
+            count = len({fact.path for pair in group for fact in pair if splits[fact.path] == "val"})
+            text = f"{of(count, val)} images of val show {shown} one of train"
+        else:
+            count = len({pair[1].path for pair in group})
+            text = f"{of(count, len(splits))} images show {shown} another of their split"
+        names = (f"{fact.path.parent.name}/{fact.path.name}" for fact in group[0])
+        yield Finding(severity, check, f"{text}, such as {' and '.join(names)}; {advice}")
 
 
 def _exact_pairs(facts: Sequence[ImageFacts]) -> Iterator[Pair]:

@@ -52,11 +52,7 @@ class AnyClassifier(Runnable, Protocol):
 
 
 def create_model(architecture: Network, model: ModelConfig, num_classes: int) -> Model:
-    """Build the network that the settings describe.
-
-    Raises:
-        SpinetError: an option is not supported by this network.
-    """
+    """Build the network that the settings describe."""
     if model.head == "classifier":
         return create_classifier(
             architecture,
@@ -111,11 +107,7 @@ class ModelInfo:
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str] | None, where: str) -> "ModelInfo":
-        """Read what `to_metadata` wrote; `where` names the file in errors.
-
-        Raises:
-            SpinetError: the metadata is corrupt or not of this format.
-        """
+        """Read what `to_metadata` wrote; `where` names the file in errors."""
         if not metadata or metadata.get("format") != FORMAT:
             raise SpinetError(f"{where} is not a Spinet weights file: its metadata does not say format {FORMAT!r}")
         try:

@@ -8,8 +8,7 @@ working detector, classifier or backbone. A checkpoint is a file of tensors and 
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,40 +54,27 @@ def weights_file(path: str | Path) -> Path:
         SpinetError: there is none.
     """
     path = Path(path)
-    if path.is_file():
-        return path
-    for name in WEIGHTS:
-        if (path / name).is_file():
-            return path / name
+    for file in (path, *(path / name for name in WEIGHTS)):
+        if file.is_file():
+            return file
     if path.is_dir():
         raise SpinetError(f"the folder {path} has neither best.safetensors nor last.safetensors: is it a run folder?")
     raise SpinetError(f"there is no weights file or run folder {path}")
 
 
-@contextmanager
-def _open(path: str | Path) -> Iterator[tuple[Any, ModelInfo]]:
-    file = weights_file(path)
-    try:
-        with safe_open(file, framework="pt") as content:
-            yield content, ModelInfo.from_metadata(content.metadata(), str(file))
-    except (SafetensorError, OSError) as error:
-        raise SpinetError(f"could not read the weights file {file}: {error}") from None
-
-
-def read_info(path: str | Path) -> ModelInfo:
-    """Read the description in a weights file or run folder, without the tensors.
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelInfo]:
+    """Read the tensors and the description in a weights file or run folder.
 
     Raises:
         SpinetError: the file is missing, corrupt, or not one of ours.
     """
-    with _open(path) as (_, info):
-        return info
-
-
-def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelInfo]:
-    """Read the tensors and the description in a weights file or run folder; errors as in `read_info`."""
-    with _open(path) as (content, info):
-        return {current_name(name): content.get_tensor(name) for name in content.keys()}, info  # noqa: SIM118
+    file = weights_file(path)
+    try:
+        with safe_open(file, framework="pt") as content:
+            info = ModelInfo.from_metadata(content.metadata(), str(file))
+            return {current_name(name): content.get_tensor(name) for name in content.keys()}, info  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise SpinetError(f"could not read the weights file {file}: {error}") from None
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Model, ModelInfo]:
@@ -97,26 +83,17 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
     Raises:
         SpinetError: the file is missing or corrupt, holds a backbone only, or its tensors do not match its description.
     """
-    tensors, info = read_weights(path)
-    if info.kind == "backbone":
-        raise SpinetError(
-            f"{path} holds a backbone without a head: load it with `load_backbone`, or train from it with model.weights"
-        )
-    model = info.create_model()
-    load_tensors(model, tensors, str(path))
-    return model.to(device).eval(), info
+    return _load(path, device)
 
 
 def load_detector(path: str | Path, device: torch.device | str = "cpu") -> tuple[Detector, ModelInfo]:
     """Load a detector as `load_model` does; classifiers raise a SpinetError too."""
-    _check_kind(path, "detector")
-    return cast(tuple[Detector, ModelInfo], load_model(path, device))
+    return cast(tuple[Detector, ModelInfo], _load(path, device, "detector"))
 
 
 def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> tuple[Classifier, ModelInfo]:
     """Load a classifier as `load_model` does; detectors raise a SpinetError too."""
-    _check_kind(path, "classifier")
-    return cast(tuple[Classifier, ModelInfo], load_model(path, device))
+    return cast(tuple[Classifier, ModelInfo], _load(path, device, "classifier"))
 
 
 def load_backbone(path: str | Path, device: torch.device | str = "cpu") -> tuple[Backbone, ModelInfo]:
@@ -132,18 +109,21 @@ def load_backbone(path: str | Path, device: torch.device | str = "cpu") -> tuple
     return backbone.to(device).eval(), info
 
 
-def _check_kind(path: str | Path, kind: ModelKind) -> None:
-    info = read_info(path)
-    if info.kind != kind:
+def _load(path: str | Path, device: torch.device | str, kind: ModelKind | None = None) -> tuple[Model, ModelInfo]:
+    tensors, info = read_weights(path)
+    if kind and info.kind != kind:
         raise SpinetError(f"{path} holds a {info.kind}, not a {kind}; load it with `load_{info.kind}`")
+    if info.kind == "backbone":
+        raise SpinetError(
+            f"{path} holds a backbone without a head: load it with `load_backbone`, or train from it with model.weights"
+        )
+    model = info.create_model()
+    load_tensors(model, tensors, str(path))
+    return model.to(device).eval(), info
 
 
 def load_tensors(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Copy `tensors` into `model`.
-
-    Raises:
-        SpinetError: keys are missing or unexpected, or shapes differ; the first three are named.
-    """
+    """Copy `tensors` into `model`; errors name the first three that are missing, unexpected or of another shape."""
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     actual = {name: tuple(value.shape) for name, value in tensors.items()}
     wrong = sorted(name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name))
@@ -210,11 +190,7 @@ def save_state(path: Path, state: dict[str, Any], architecture: Network) -> None
 
 
 def read_state(path: Path, architecture: Network) -> dict[str, Any]:
-    """Read the checkpoint of a run of `architecture`.
-
-    Raises:
-        SpinetError: the file is corrupt, not a checkpoint, or of another architecture.
-    """
+    """Read the checkpoint of a run of `architecture`."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -227,11 +203,9 @@ def read_state(path: Path, architecture: Network) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise SpinetError(f"{path} is not a checkpoint of this version ({FORMAT})")
     saved = network_from_json(content["architecture"], str(path))
+    if saved != architecture and saved.name == architecture.name:
+        raise SpinetError(f"the architecture {saved.name} has changed since {path} was written; start in a new folder")
     if saved != architecture:
-        if saved.name == architecture.name:
-            raise SpinetError(
-                f"the architecture {saved.name} has changed since {path} was written; start in a new folder"
-            )
         raise SpinetError(
             f"{path} has another architecture ({saved.name}) than the settings ({architecture.name}); "
             "start in a new run folder"

@@ -23,20 +23,11 @@ OTHER = -1
 def evaluate_classes(
     model: AnyClassifier, dataset: ClassDataset, options: EvalOptions, category_ids: tuple[int, ...] | None = None
 ) -> dict[str, float]:
-    """Return the accuracy of `model` on `dataset`, the same in every process.
+    """Return the accuracy of `model` on `dataset`, the same in every process, as fractions from 0 to 1.
 
-    Args:
-        model: its `predict` leaves out a background class.
-        dataset: the images.
-        options: how to run it; images are square.
-        category_ids: the dataset's id of each label of the model, if their order differs; see `label_ids`.
-
-    Returns:
-        Fractions from 0 to 1: `top1` and `top5` (the true class is the best or among the best five predictions), and
-        `top1/<class>`, NaN for a class without images.
-
-    Raises:
-        SpinetError: the options ask for test-time augmentation.
+    These are `top1` and `top5` (the true class is the best or among the best five predictions), and `top1/<class>`, NaN
+    for a class without images. `category_ids` are the dataset's id of each label of the model, if their order differs;
+    see `label_ids`. Test-time augmentation is for detectors, so options with `views` are an error.
     """
     if options.views != Views():
         raise SpinetError("test-time augmentation is for detectors")
@@ -72,18 +63,10 @@ def class_metrics(ranks: list[tuple[int, int]], dataset: ClassDataset) -> dict[s
 
 
 def label_ids(info: ModelInfo, dataset: ClassDataset, where: str) -> tuple[int, ...]:
-    """Return the dataset's category id of each label of a model, -1 for classes that are not in the dataset.
+    """Return the dataset's category id of each label of the model in file `where`, -1 for other classes.
 
     Ids and names are compared first, then names alone, because a subset of a dataset numbers its folders anew. Folders
     named by all of ImageNet's WordNet ids are in the order of the published classifiers.
-
-    Args:
-        info: of the model.
-        dataset: the images.
-        where: the weights file, for messages.
-
-    Raises:
-        SpinetError: the model lacks a class of the dataset.
     """
     known = list(zip(info.category_ids, info.class_names, strict=True))
     wanted = list(zip(dataset.category_ids, dataset.class_names, strict=True))

@@ -172,11 +172,7 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "TrainConfig":
-        """Read settings from a JSON string; missing ones take their defaults.
-
-        Raises:
-            SpinetError: the string is not JSON, or a setting is unknown or invalid; `where` names the source.
-        """
+        """Read settings from a JSON string, `where` in errors; missing ones take their defaults."""
         try:
             plain = _renamed(json.loads(text))
             _check_names(cls, plain, "settings")
@@ -202,11 +198,7 @@ def _check_names(kind: type[Any], plain: Any, name: str) -> None:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """Read the settings in a JSON file.
-
-    Raises:
-        SpinetError: the file cannot be read or is not valid.
-    """
+    """Read the settings in a JSON file."""
     try:
         return TrainConfig.from_json(path.read_text(), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -216,14 +208,15 @@ def read_config(path: Path) -> TrainConfig:
 
 def differences(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[object, object]]:
     """Return the settings that differ, by dotted name."""
-    flat_one, flat_other = _flatten(asdict(one)), _flatten(asdict(other))
+    flat_one, flat_other = flatten(asdict(one)), flatten(asdict(other))
     return {key: (flat_one[key], flat_other[key]) for key in flat_one if flat_one[key] != flat_other[key]}
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Return the settings of a nested mapping by dotted name."""
     flat: dict[str, object] = {}
     for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return flat
 
 

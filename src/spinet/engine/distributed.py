@@ -82,11 +82,7 @@ def process_group(device: torch.device) -> Iterator[ProcessGroup]:
 
 
 def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
-    """Synchronize batch norm statistics over all processes, as in the papers.
-
-    Raises:
-        SpinetError: on the CPU, if the network has batch norms of another library.
-    """
+    """Synchronize batch norm statistics over all processes, as in the papers."""
     plain = (nn.BatchNorm1d, nn.BatchNorm2d, CpuSyncBatchNorm)
     foreign = {type(norm).__name__ for norm in model.modules() if isinstance(norm, plain) and type(norm) not in plain}
     if foreign and device.type == "cuda":

@@ -85,14 +85,7 @@ class ImageDetections(TypedDict):
 
 
 def to_image(detections: Detections, scale: Tensor, height: int, width: int) -> ImageDetections:
-    """Map a network's detections to pixels of the image file, on the CPU.
-
-    Args:
-        detections: boxes in pixels of the network's input.
-        scale: `(2,)`, (x, y): input size divided by image size.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-    """
+    """Map a network's detections to pixels of the image file, on the CPU; `scale` is as in `unscale`."""
     return _clip(unscale(detections, scale), height, width)
 
 
@@ -114,14 +107,8 @@ def detect(
     """Run `model` over every image of `dataset` and return the COCO results of all processes.
 
     Each scale is resized from the image file, as a plain evaluation at that size would be, and the views' detections
-    are merged.
-
-    Args:
-        model: the detector.
-        dataset: the images.
-        options: how to run it.
-        category_ids: those of the model's labels, if it has more classes than the dataset; results of the others are
-            dropped.
+    are merged. `category_ids` are those of the model's labels, if it has more classes than the dataset; results of the
+    others are dropped.
     """
     height, width = shape_of(options.image_size)
     loaders = [
@@ -186,15 +173,8 @@ def coco_metrics(ground_truth: Mapping[str, Any], results: list[CocoResult], mas
     """Return COCO's twelve box metrics and `AP/<class>`, from 0 to 1; NaN where there is no ground truth.
 
     Where results have masks and the annotations do too, `mask/AP`, ..., `mask/AP/<class>` follow. The area of a
-    predicted mask is its number of pixels, not that of its box, as in COCO's own mask results.
-
-    Args:
-        ground_truth: a COCO dict with images, categories and annotations.
-        results: detections in COCO's results format.
-        masks: return mask metrics even without any detection.
-
-    Raises:
-        SpinetError: results have masks, but some annotations have none, or invalid ones.
+    predicted mask is its number of pixels, not that of its box, as in COCO's own mask results. `masks` asks for mask
+    metrics even without any detection.
     """
     masks = _any_masks(results, masks) and _any_masks(ground_truth["annotations"], True)
     boxes = [{key: value for key, value in result.items() if key != "segmentation"} for result in results]
@@ -218,7 +198,9 @@ def _coco_numbers(
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    metrics = {name: _known(value) for name, value in zip(METRICS, evaluation.stats, strict=False)}
+    # -1 stands for no ground truth.
+    stats = zip(METRICS, evaluation.stats, strict=False)
+    metrics = {name: math.nan if value < 0 else float(value) for name, value in stats}
     # Axes: overlap threshold, recall, class, object size, detections per image.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     for column, category in enumerate(evaluation.params.catIds):
@@ -266,7 +248,3 @@ def check_classes(info: ModelInfo, dataset: CocoDataset, where: str) -> None:
             f"{where} was trained on {len(info.category_ids)} classes ({some(info.class_names, 3)}), but "
             f"{dataset.annotation_file} has {len(dataset.category_ids)} ({some(dataset.class_names, 3)})"
         )
-
-
-def _known(value: float) -> float:
-    return math.nan if value < 0 else float(value)

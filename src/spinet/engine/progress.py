@@ -10,19 +10,14 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 
 
 class RunLog:
-    """Writes the metrics of a run; on resuming it first drops lines beyond the checkpoint.
-
-    Args:
-        run: the run folder.
-        first_step: the step to resume from; later lines are dropped.
-    """
+    """Writes the metrics of a run, and first drops the lines after `first_step`, from which it is resumed."""
 
     def __init__(self, run: Path, first_step: int) -> None:
         # Imported late: it takes a second, and a run without a folder does not need it.
@@ -59,18 +54,11 @@ class Display:
     def __init__(self, steps: int, first_step: int, quiet: bool = False) -> None:
         self._console = Console(quiet=quiet, soft_wrap=True, highlight=False)
         self._steps, self._first, self._start = steps, first_step, time.monotonic()
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
-        if self._console.is_terminal and not quiet:
-            columns = (
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-            )
-            self._bar = Progress(*columns, console=self._console, transient=True)
-            self._task = self._bar.add_task("", total=steps, completed=first_step)
-            self._bar.start()
+        columns = BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
+        lines_only = quiet or not self._console.is_terminal
+        self._bar = Progress(*columns, console=self._console, transient=True, disable=lines_only)
+        self._task = self._bar.add_task("", total=steps, completed=first_step)
+        self._bar.start()
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -80,25 +68,23 @@ class Display:
         """Show a line of metrics after `step` steps."""
         memory = f"  {values['memory_gib']:.1f} GiB" if math.isfinite(values["memory_gib"]) else ""
         speed = f"{values['images_per_second']:.1f} images/s{memory}"
-        if self._bar:
+        if not self._bar.disable:
             # Short, so that bar and ETA fit into 80 columns.
             self._bar.update(self._task, completed=step, description=f"loss {values['loss']:.3f}  {speed}")
             return
         parts = ", ".join(f"{name[5:]} {value:.3f}" for name, value in values.items() if name.startswith("loss/"))
         self.say(
             f"step {step}/{self._steps}  epoch {values['epoch']:.1f}  loss {values['loss']:.3f} ({parts})  "
-            f"lr {values['lr']:.2e}  {speed}  "
-            f"ETA {self._remaining(step)}"
+            f"lr {values['lr']:.2e}  {speed}  ETA {self._remaining(step)}"
         )
 
     def advance(self, step: int) -> None:
         """Advance the bar without a line."""
-        if self._bar:
-            self._bar.update(self._task, completed=step)
+        self._bar.update(self._task, completed=step)
 
     def close(self) -> None:
         """Remove the bar."""
-        if self._bar:
+        if not self._bar.disable:
             self._bar.stop()
 
     def _remaining(self, step: int) -> str:

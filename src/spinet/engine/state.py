@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from spinet.engine.build import Model, ModelInfo
@@ -11,7 +12,6 @@ from spinet.engine.checkpoint import load_pretrained, save_state, save_weights
 from spinet.engine.config import TrainConfig
 from spinet.engine.key_names import rename_keys
 from spinet.engine.optim import MovingAverage, create_optimizer
-from spinet.engine.window import LossWindow
 from spinet.errors import BuildError, NotFinite, SpinetError
 
 
@@ -21,11 +21,9 @@ class TrainState:
     Attributes:
         step: optimizer steps done.
         best: metrics of the best evaluation so far; `last`: those of the latest.
-        window: losses since the last line of metrics.
+        window: since the last line of metrics, on the device: the sum of each loss of `model.loss_names`, their count,
+            and the first step at which each was not finite (-1: none).
         started: message about the pretrained weights that were loaded; empty without any.
-
-    Raises:
-        BuildError: the network cannot be built.
     """
 
     def __init__(self, info: ModelInfo, config: TrainConfig, device: torch.device, resumed: bool = False) -> None:
@@ -44,7 +42,8 @@ class TrainState:
         self.step = 0
         self.best: dict[str, float] = {}
         self.last: dict[str, float] = {}
-        self.window = LossWindow(self.model.loss_names, device)
+        self.losses = len(self.model.loss_names)
+        self.window = torch.tensor([0.0] * (self.losses + 1) + [-1.0] * self.losses, device=device)
 
     def to_dict(self) -> dict[str, Any]:
         """Return tensors and plain values for `load`."""
@@ -57,15 +56,11 @@ class TrainState:
             "step": self.step,
             "best": self.best,
             "last": self.last,
-            "window": self.window.values,
+            "window": self.window,
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Restore what `to_dict` returned.
-
-        Raises:
-            SpinetError: the dataset has different classes now.
-        """
+        """Restore what `to_dict` returned."""
         classes = dict(zip(state["category_ids"], state["class_names"], strict=True))
         now = dict(zip(self.info.category_ids, self.info.class_names, strict=True))
         if classes != now:
@@ -79,7 +74,7 @@ class TrainState:
             for name, value in rename_keys(state["average"]).items():
                 self.average.state[name].copy_(value)
         self.step, self.best, self.last = state["step"], state["best"], state["last"]
-        self.window.values.copy_(state["window"])
+        self.window.copy_(state["window"])
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights to evaluate and save: the moving average if enabled."""
@@ -99,13 +94,39 @@ class TrainState:
         if self.channels_last:
             model.to(memory_format=torch.channels_last)
 
-    def check_finite(self) -> None:
-        """Raise before weights that are not finite are saved.
+    def add_losses(self, losses: dict[str, Tensor]) -> None:
+        """Add the losses of a forward pass of the step that is running, without synchronizing with the device."""
+        values = torch.stack([losses[name] for name in self.model.loss_names]).detach()
+        self.window[: self.losses] += values
+        self.window[self.losses] += 1
+        first_bad = self.window[self.losses + 1 :]
+        new = ~torch.isfinite(values) & (first_bad < 0)
+        first_bad.copy_(torch.where(new, float(self.step + 1), first_bad))
 
-        Raises:
-            NotFinite: a loss since the last line of metrics, or the weights, are not finite.
-        """
-        self.window.check()
+    def take_means(self) -> dict[str, float]:
+        """Return the mean losses since the last line of metrics, and start anew."""
+        *sums, count = self.window[: self.losses + 1].tolist()
+        self.window[: self.losses + 1] = 0
+        means = {f"loss/{name}": total / count for name, total in zip(self.model.loss_names, sums, strict=True)}
+        return {"loss": sum(sums) / count, **means}
+
+    def check_losses(self) -> None:
+        """Synchronize with the device, and raise `NotFinite` if a loss since the last line of metrics was not."""
+        steps = self.window[self.losses + 1 :].clone()
+        if dist.is_initialized():
+            # The loss of one process may be bad, but after the exchange of gradients all must stop.
+            dist.all_reduce(steps, op=dist.ReduceOp.MAX)
+        bad = [(int(step), name) for name, step in zip(self.model.loss_names, steps.tolist(), strict=True) if step >= 0]
+        if bad:
+            step, name = min(bad)
+            raise NotFinite(
+                f"the {name} loss was not finite at step {step}; earlier checkpoints are intact. "
+                "In a new run folder, a lower optim.lr, longer optim.warmup_epochs or optim.clip_norm 10 usually helps"
+            )
+
+    def check_finite(self) -> None:
+        """Raise `NotFinite` before weights that are not finite are saved."""
+        self.check_losses()
         values = [value for value in self.model.state_dict().values() if value.is_floating_point()]
         if not torch.isfinite(torch.stack(torch._foreach_norm(values))).all():
             raise NotFinite(

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-
 from spinet.arch.catalog import load_network
 from spinet.data.batch import Batch
 from spinet.data.class_data import ClassDataset
@@ -16,7 +14,7 @@ from spinet.data.dataset import ImageDataset
 from spinet.data.findings import Finding
 from spinet.data.loader import ItemTransform, train_loader
 from spinet.data.transforms import TrainTransform
-from spinet.doctor.anchors import AnchorShapes
+from spinet.doctor.anchors import AnchorShapes, DetectorSettings
 from spinet.doctor.annotations import quick_findings
 from spinet.engine.build import WITHOUT_MASKS, ModelInfo
 from spinet.engine.classify import evaluate_classes, label_ids
@@ -69,14 +67,6 @@ class Task(ABC):
             augment_on_device=config.data.augment_on == "device",
         )
 
-    def evaluate(
-        self, model: Any, val: Any, config: TrainConfig, *, part_size: int, device: torch.device, group: ProcessGroup
-    ) -> dict[str, float]:
-        """Return the metrics of `model` under the settings of its training, the same in every process."""
-        bf16 = config.uses_bf16(device.type)
-        options = EvalOptions(config.data.image_size, part_size, device, config.data.workers, bf16=bf16, group=group)
-        return self.measure(model, val, options)
-
 
 class Detection(Task):
     """Boxes."""
@@ -91,14 +81,7 @@ class Detection(Task):
 
     def findings(self, config: TrainConfig, train: CocoDataset, val: CocoDataset) -> list[Finding]:
         """See `Task`."""
-        return quick_findings(
-            train,
-            val,
-            image_size=config.data.image_size,
-            anchor_scale=config.model.anchor_scale,
-            shapes=anchor_shapes(config.model),
-            max_objects=config.data.max_objects,
-        )
+        return quick_findings(train, val, detector_settings(config))
 
     def transform(self, config: TrainConfig) -> TrainTransform:
         """See `Task`."""
@@ -159,19 +142,7 @@ class Classification(Task):
 def evaluate_folder(
     model: Any, info: ModelInfo, root: Path, split: str, options: EvalOptions, where: str
 ) -> dict[str, float]:
-    """Return the metrics of a detector or classifier on a split of a dataset folder.
-
-    Args:
-        model: the detector or classifier, also an exported one.
-        info: its description.
-        root: the dataset folder.
-        split: "train" or "val".
-        options: how to run it.
-        where: the model's file, for messages.
-
-    Raises:
-        SpinetError: the dataset is not valid or has classes that the model lacks.
-    """
+    """Return the metrics of a detector or classifier, also an exported one, on a split of a dataset folder."""
     if info.kind == "classifier":
         classes = ClassDataset(root, split)
         return evaluate_classes(model, classes, options, label_ids(info, classes, where))
@@ -180,14 +151,12 @@ def evaluate_folder(
     return evaluate(model, dataset, options, info.category_ids)
 
 
-def anchor_shapes(model: ModelConfig) -> AnchorShapes:
-    """Return the anchors of a detector, without their scale.
-
-    Raises:
-        SpinetError: the architecture is unknown, or its file is missing or not valid.
-    """
-    levels = available_levels(load_network(model.arch))
-    return AnchorShapes(model.octaves, model.aspect_ratios, tuple(sorted(levels)))
+def detector_settings(config: TrainConfig) -> DetectorSettings:
+    """Return the settings that the dataset of a detector is checked against."""
+    model, data = config.model, config.data
+    levels = tuple(sorted(available_levels(load_network(model.arch))))
+    shapes = AnchorShapes(model.octaves, model.aspect_ratios, levels)
+    return DetectorSettings(data.image_size, model.anchor_scale, shapes, data.max_objects)
 
 
 def task_of(model: ModelConfig) -> Task:

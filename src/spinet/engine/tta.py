@@ -14,14 +14,11 @@ from spinet.models.detections import Detections
 
 @dataclass(frozen=True)
 class Views:
-    """Views of an image for test-time augmentation: one per scale, and its mirror image too with `flip`.
+    """Views of an image for test-time augmentation.
 
     Args:
-        flip: add the mirror image.
-        scales: multiples of the evaluation's image size.
-
-    Raises:
-        SpinetError: there is no scale, or one is not a positive number.
+        flip: add the mirror image of each.
+        scales: one view per multiple of the evaluation's image size.
     """
 
     flip: bool = False
@@ -66,15 +63,9 @@ def mirror_back(detections: Detections, width: int) -> Detections:
 
 
 def merge(views: Sequence[Detections], nms_threshold: float = 0.5, max_detections: int = 100) -> Detections:
-    """Merge the detections of several views of one image by class-wise non-maximum suppression.
+    """Merge the detections of several views of one image, in the same pixels, by class-wise non-maximum suppression.
 
-    Args:
-        views: detections of each view, in the same pixels.
-        nms_threshold: IoU above which the lower-scoring of two boxes of one class is dropped.
-        max_detections: most that are returned.
-
-    Returns:
-        Highest scores first, each with the mask that came with its box; a single view is returned as it is.
+    Highest scores come first, each with the mask that came with its box; a single view is returned as it is.
     """
     if len(views) == 1:
         return views[0]
