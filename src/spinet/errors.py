@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 # More known names than a message lists.
 MANY = 16
 
