@@ -52,7 +52,7 @@ def test_the_same_call_resumes_and_ends_like_an_uninterrupted_search(tmp_path):
 SLOWLY = """
 import sys, time
 sys.path[:0] = ["tests/nas", "tests/support"]
-from test_api import SETTINGS, SMALL, mean_level, search
+from test_search_api import SETTINGS, SMALL, mean_level, search
 def mean_level(architecture, exact=mean_level):
     time.sleep(0.02)
     return exact(architecture)
