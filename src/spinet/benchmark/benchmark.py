@@ -76,7 +76,10 @@ def measure_cases(
     progress: Callable[[int], object] = lambda _: None,
 ) -> BenchmarkReport:
     """Run cases and ceilings in turn."""
-    reference = _reference(entrants, options.against)
+    names = [case.name for case in entrants]
+    if options.against and options.against not in names:
+        raise unknown_name("model to compare with", options.against, set(names))
+    reference = names.index(options.against) if options.against else 0
     machine = describe_machine(device)
     ceilings = [memory_ceiling(device, options.ceiling_numbers)]
     for precision in dict.fromkeys(case.precision for case in entrants if case.work):
@@ -99,13 +102,6 @@ def measure_cases(
     machine["load_average_after"] = describe_machine(device)["load_average"]
     plain = msgspec.json.decode(msgspec.json.encode(options, enc_hook=str))
     return BenchmarkReport(plain, machine, rates, tuple(lines))
-
-
-def _reference(entrants: Sequence[Case], name: str) -> int:
-    names = [case.name for case in entrants]
-    if name and name not in names:
-        raise unknown_name("model to compare with", name, list(dict.fromkeys(names)))
-    return names.index(name) if name else 0
 
 
 def _line(

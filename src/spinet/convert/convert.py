@@ -145,16 +145,11 @@ def _complete(source: Source, weights: dict[str, Tensor], wanted: Mapping[str, t
         elif name not in names and name.endswith(".bias"):
             # mmdetection's tower convolutions have no bias, because a batch norm follows; ours have one, so it is zero.
             weights[name] = torch.zeros(shape)
-    wrong = [name for name in weights.keys() | wanted.keys() if _shape(weights.get(name)) != wanted.get(name)]
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    wrong = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
     if wrong:
-        shown = [
-            f"{names.get(name, name)} is {_shape(weights.get(name))}, not {wanted.get(name)}" for name in sorted(wrong)
-        ]
+        shown = [f"{names.get(name, name)} is {found.get(name)}, not {wanted.get(name)}" for name in wrong]
         raise SpinetError(f"{source.where}: {_listed(shown, 'of another shape')}; nothing was converted")
-
-
-def _shape(value: Tensor | None) -> tuple[int, ...] | None:
-    return None if value is None else tuple(value.shape)
 
 
 def _listed(names: list[str], fault: str) -> str:

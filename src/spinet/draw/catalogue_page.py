@@ -12,12 +12,6 @@ from spinet.draw.page import render_page
 # Of the published detectors.
 _CLASSES = 91
 
-# Headings of the table, in one line or two.
-_COLUMNS = (
-    *(("name", ""), ("image", "side"), ("parameters", "M"), ("multiply-adds", "G"), ("blocks", ""), ("endpoints", "")),
-    *(("width", ""), ("repeats", ""), ("alpha", ""), ("stem", "channels"), ("head", ""), ("connections", "")),
-)
-
 
 def draw_catalogue(architectures: Sequence[Architecture], title: str = "Architectures") -> str:
     """Return an HTML page: a table of scalings and costs, then every drawing with its source."""
@@ -26,31 +20,30 @@ def draw_catalogue(architectures: Sequence[Architecture], title: str = "Architec
         "catalogue.html.j2",
         title=title,
         classes=_CLASSES,
-        columns=_COLUMNS,
         rows=[_row(architecture) for architecture in architectures],
         drawings=[(draw(architecture), architecture.source) for architecture in architectures],
     )
 
 
-def _row(architecture: Architecture) -> list[str]:
-    """The cells of one row, in the order of `_COLUMNS`."""
+def _row(architecture: Architecture) -> dict[tuple[str, str], str]:
+    """The cells of one row of the table by their headings, in one line or two."""
     graph, scaling, size = architecture.genotype, architecture.scaling, usual_size(architecture.name)
     cost = model_cost(architecture, size, "retinanet", _CLASSES)
     levels = f"P{min(graph.endpoints)}\N{EN DASH}P{max(graph.endpoints)}"
-    return [
-        architecture.name,
-        str(size),
-        f"{cost.parameters / 1e6:,.2f}",
-        f"{cost.multiply_adds / 1e9:,.2f}",
-        str(len(graph.all_blocks)),
-        f"{levels} \N{MULTIPLICATION SIGN} {scaling.endpoint_channels}",
-        f"{scaling.width:g}",
-        str(scaling.repeats),
-        f"{scaling.alpha:g}" if scaling.family == "spinenet" else "\N{EN DASH}",
-        str(scaling.stem_channels),
-        f"{scaling.head_channels} \N{MULTIPLICATION SIGN} {scaling.head_convs}",
-        _connections(scaling),
-    ]
+    return {
+        ("name", ""): architecture.name,
+        ("image", "side"): str(size),
+        ("parameters", "M"): f"{cost.parameters / 1e6:,.2f}",
+        ("multiply-adds", "G"): f"{cost.multiply_adds / 1e9:,.2f}",
+        ("blocks", ""): str(len(graph.all_blocks)),
+        ("endpoints", ""): f"{levels} \N{MULTIPLICATION SIGN} {scaling.endpoint_channels}",
+        ("width", ""): f"{scaling.width:g}",
+        ("repeats", ""): str(scaling.repeats),
+        ("alpha", ""): f"{scaling.alpha:g}" if scaling.family == "spinenet" else "\N{EN DASH}",
+        ("stem", "channels"): str(scaling.stem_channels),
+        ("head", ""): f"{scaling.head_channels} \N{MULTIPLICATION SIGN} {scaling.head_convs}",
+        ("connections", ""): _connections(scaling),
+    }
 
 
 def _connections(scaling: Scaling) -> str:
