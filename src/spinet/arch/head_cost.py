@@ -100,9 +100,9 @@ def _convolution(
     width: int, out: int, area: int, kernel_size: int = 3, norms: int = 1, *, separable: bool = False
 ) -> Cost:
     """A convolution with a bias, followed by batch norms; a separable one is depthwise 3x3 and 1x1."""
-    depthwise = Cost(9 * width, 9 * width * area) if separable else Cost(0, 0)
-    pointwise = layer(width, out, area, 1 if separable else kernel_size, norms=norms)
-    return total([depthwise, pointwise, Cost(out if norms else 0, 0)])
+    weights, multiply_adds = layer(width, out, area, 1 if separable else kernel_size, norms=norms)
+    depthwise = 9 * width if separable else 0
+    return Cost(weights + depthwise + (out if norms else 0), multiply_adds + depthwise * area)
 
 
 def _widths(scaling: Scaling, depth: int) -> list[int]:
