@@ -36,9 +36,12 @@ class AnchorDetector(nn.Module):
     def anchors(self, height: int, width: int, device: torch.device) -> Tensor:
         """Anchors `(A, 4)` XYXY of an image of this size: levels, rows, columns, then the anchors of a location."""
         size = (height + -height % self.size_multiple, width + -width % self.size_multiple)
-        if (*size, device) not in self._anchors:
-            self._anchors[*size, device] = self._padded_anchors(size).to(device)
-        return self._anchors[*size, device]
+        if (*size, device) in self._anchors:
+            return self._anchors[*size, device]
+        anchors = self._padded_anchors(size).to(device)
+        if not torch.compiler.is_exporting():  # there they are part of the graph, not values to keep
+            self._anchors[*size, device] = anchors
+        return anchors
 
     def _padded_anchors(self, size: tuple[int, int]) -> Tensor:
         scale, octaves, ratios = self.options.anchor_scale, self.options.octaves, self.options.aspect_ratios
