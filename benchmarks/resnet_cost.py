@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from spinet.arch.cost import Cost, Size, image_area, layer, total
+from spinet.arch.cost import Cost, Size, image_area, layer_cost, total
 from spinet.arch.head_cost import head_costs
 from spinet.arch.scaling import Scaling
 from spinet.errors import unknown_name
@@ -43,7 +43,7 @@ def body_cost(name: str, image_size: int | Size) -> Cost:
         SpinetError: the name is unknown.
     """
     net = _find(name)
-    costs = [layer(3, 64, image_area(image_size, 1), 7)]
+    costs = [layer_cost(3, 64, image_area(image_size, 1), 7)]
     width = 64
     for level, count in enumerate(net.layers, start=2):
         area, channels = image_area(image_size, level), 2 ** (4 + level)
@@ -60,7 +60,7 @@ def classifier_cost(name: str, image_size: int | Size, num_classes: int) -> Cost
     >>> classifier_cost("resnet50", 224, 1000)
     Cost(parameters=25557032, multiply_adds=4089184256)
     """
-    return total([body_cost(name, image_size), layer(_widths(name)[-1], num_classes, 1, norms=0)])
+    return total([body_cost(name, image_size), layer_cost(_widths(name)[-1], num_classes, 1, norms=0)])
 
 
 def mask_rcnn_cost(name: str, image_size: int | Size, num_classes: int = 91) -> Cost:
@@ -72,7 +72,7 @@ def mask_rcnn_cost(name: str, image_size: int | Size, num_classes: int = 91) -> 
     areas = {level: image_area(image_size, level) for level in range(2, 7)}
     pyramid = []
     for level, width in enumerate(_widths(name), start=2):
-        pyramid += [layer(width, 256, areas[level], norms=0), layer(256, 256, areas[level], 3, norms=0)]
+        pyramid += [layer_cost(width, 256, areas[level], norms=0), layer_cost(256, 256, areas[level], 3, norms=0)]
     heads = head_costs(Scaling(), areas, "mask-rcnn", num_classes)
     return total([body_cost(name, image_size), *pyramid, *heads.values()])
 
@@ -85,16 +85,16 @@ def _widths(name: str) -> list[int]:
 def _block(net: ResNet, width: int, channels: int, before: int, area: int) -> list[Cost]:
     """Return the layers of a block from `width` channels at `before` pixels; the 3x3 convolution is strided."""
     if net.expansion == 1:
-        layers = [layer(width, channels, area, 3), layer(channels, channels, area, 3)]
+        layers = [layer_cost(width, channels, area, 3), layer_cost(channels, channels, area, 3)]
     else:
         inner = channels * net.widening
         layers = [
-            layer(width, inner, before),
-            layer(inner, inner, area, 3, groups=net.groups),
-            layer(inner, channels * net.expansion, area),
+            layer_cost(width, inner, before),
+            layer_cost(inner, inner, area, 3, groups=net.groups),
+            layer_cost(inner, channels * net.expansion, area),
         ]
     shortcut = before != area or width != channels * net.expansion
-    return [*layers, layer(width, channels * net.expansion, area)] if shortcut else layers
+    return [*layers, layer_cost(width, channels * net.expansion, area)] if shortcut else layers
 
 
 def _find(name: str) -> ResNet:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 import spinet
-from spinet.arch.cost import Cost, backbone_cost, layer
 
 
 class ConvNextBlock(nn.Module):
@@ -30,14 +29,14 @@ class ConvNextBlock(nn.Module):
         return x + self.layers(x)
 
 
-def convnext_costs(in_channels: int, channels: int, stride: int, in_area: int, area: int) -> list[Cost]:
+def convnext_costs(in_channels: int, channels: int, stride: int, in_area: int, area: int) -> list[spinet.Cost]:
     """Parameters and multiply-adds of every layer; areas are in pixels, and `norms=0` stands for a bias instead."""
     del stride, in_area
     return [
-        layer(in_channels, channels, area, norms=0),
-        layer(channels, channels, area, 7, groups=channels),
-        layer(channels, 4 * channels, area, norms=0),
-        layer(4 * channels, channels, area, norms=0),
+        spinet.layer_cost(in_channels, channels, area, norms=0),
+        spinet.layer_cost(channels, channels, area, 7, groups=channels),
+        spinet.layer_cost(channels, 4 * channels, area, norms=0),
+        spinet.layer_cost(4 * channels, channels, area, norms=0),
     ]
 
 
@@ -59,6 +58,6 @@ for level, features in backbone(torch.zeros(2, 3, 128, 128)).items():
     print(f"P{level}: {tuple(features.shape)}")
 print(f"{sum(isinstance(module, ConvNextBlock) for module in backbone.modules())} blocks of the new kind")
 
-counted = backbone_cost(spinet.Architecture(genotype, scaling), image_size=128)
+counted = spinet.backbone_cost(spinet.Architecture(genotype, scaling), image_size=128)
 assert counted.parameters == sum(parameter.numel() for parameter in backbone.parameters())
 print(f"{counted.parameters:,} parameters, {counted.multiply_adds / 1e6:,.0f} M multiply-adds at 128 px")

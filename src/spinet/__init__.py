@@ -52,7 +52,7 @@ _HOMES = {
     "api": ("evaluate", "train"),
     "arch.block_spec": ("BlockSpec", "EXPANSION"),
     "arch.catalog": ("Architecture", "load_architecture", "load_network"),
-    "arch.cost": ("BLOCK_COSTS",),
+    "arch.cost": ("BLOCK_COSTS", "Cost", "backbone_cost", "layer_cost"),
     "arch.genotype": ("Genotype",),
     "arch.head_cost": ("model_cost",),
     "arch.scaling": ("Scaling",),

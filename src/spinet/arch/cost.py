@@ -50,7 +50,7 @@ def total(costs: Iterable[Cost]) -> Cost:
     return Cost(parameters, multiply_adds)
 
 
-def layer(
+def layer_cost(
     in_channels: int, out_channels: int, pixels: int, kernel_size: int = 1, *, groups: int = 1, norms: int = 1
 ) -> Cost:
     """Cost of a convolution followed by `norms` batch norms, or with a bias if there is none.
@@ -85,7 +85,7 @@ class BackboneCosts:
         blocks, merges, first = genotype.all_blocks, genotype.merges, len(genotype.stem)
         needed = genotype.needed_for(levels)
         kernel_size = 3 if self.scaling.family == "mobile" else 7
-        yield "stem", 0, 0, layer(self.in_channels, self.scaling.stem_channels, self.areas[1], kernel_size)
+        yield "stem", 0, 0, layer_cost(self.in_channels, self.scaling.stem_channels, self.areas[1], kernel_size)
         for index, cost in enumerate(self._stem(genotype.stem)):
             if index in needed:
                 yield "block", index, index, cost
@@ -105,7 +105,7 @@ class BackboneCosts:
         for level in levels:
             index = genotype.endpoints[level]
             width = self.scaling.out_channels(blocks[index])
-            yield "endpoint", index, index, layer(width, self.scaling.endpoint_channels, self.areas[level])
+            yield "endpoint", index, index, layer_cost(width, self.scaling.endpoint_channels, self.areas[level])
 
     def _stem(self, stem: tuple[BlockSpec, ...]) -> list[Cost]:
         if stem not in self._stems:
@@ -140,39 +140,39 @@ class BackboneCosts:
         width, out = self.scaling.out_channels(parent), self.scaling.out_channels(child)
         areas, down = self.areas, range(parent.level + 1, child.level + 1)
         if self.scaling.family == "mobile":
-            halvings = [layer(width, width, areas[level], 3, groups=width) for level in down]
-            return total([*halvings, layer(width, out, areas[child.level])])
+            halvings = [layer_cost(width, width, areas[level], 3, groups=width) for level in down]
+            return total([*halvings, layer_cost(width, out, areas[child.level])])
         inner = self.scaling.resample_channels(parent, child)
-        layers = [layer(width, inner, areas[parent.level]), layer(inner, out, areas[child.level])]
+        layers = [layer_cost(width, inner, areas[parent.level]), layer_cost(inner, out, areas[child.level])]
         if down:
-            layers.append(layer(inner, inner, areas[parent.level + 1], 3))
+            layers.append(layer_cost(inner, inner, areas[parent.level + 1], 3))
         return total(layers)
 
 
 def _residual(in_channels: int, channels: int, stride: int, in_area: int, area: int) -> list[Cost]:
     del in_area
-    shortcut = [] if (in_channels, stride) == (channels, 1) else [layer(in_channels, channels, area)]
-    return [layer(in_channels, channels, area, 3), layer(channels, channels, area, 3), *shortcut]
+    shortcut = [] if (in_channels, stride) == (channels, 1) else [layer_cost(in_channels, channels, area)]
+    return [layer_cost(in_channels, channels, area, 3), layer_cost(channels, channels, area, 3), *shortcut]
 
 
 def _bottleneck(
     in_channels: int, channels: int, stride: int, in_area: int, area: int, cardinality: int = 1, widening: int = 1
 ) -> list[Cost]:
     inner, out = channels * widening, 4 * channels
-    grouped = layer(inner, inner, area, 3, groups=math.gcd(cardinality, inner))
-    shortcut = [] if (in_channels, stride) == (out, 1) else [layer(in_channels, out, area)]
-    return [layer(in_channels, inner, in_area), grouped, layer(inner, out, area), *shortcut]
+    grouped = layer_cost(inner, inner, area, 3, groups=math.gcd(cardinality, inner))
+    shortcut = [] if (in_channels, stride) == (out, 1) else [layer_cost(in_channels, out, area)]
+    return [layer_cost(in_channels, inner, in_area), grouped, layer_cost(inner, out, area), *shortcut]
 
 
 def _mbconv(in_channels: int, channels: int, stride: int, in_area: int, area: int) -> list[Cost]:
     del stride
     inner, squeezed = 6 * in_channels, max(1, int(0.2 * in_channels))
     return [
-        layer(in_channels, inner, in_area),
-        layer(inner, inner, area, 3, groups=inner),
-        layer(inner, squeezed, 1, norms=0),
-        layer(squeezed, inner, 1, norms=0),
-        layer(inner, channels, area),
+        layer_cost(in_channels, inner, in_area),
+        layer_cost(inner, inner, area, 3, groups=inner),
+        layer_cost(inner, squeezed, 1, norms=0),
+        layer_cost(squeezed, inner, 1, norms=0),
+        layer_cost(inner, channels, area),
     ]
 
 

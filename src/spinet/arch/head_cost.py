@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from spinet.arch.catalog import Architecture
-from spinet.arch.cost import Cost, Part, Size, backbone_cost, backbone_parts, image_area, layer, total
+from spinet.arch.cost import Cost, Part, Size, backbone_cost, backbone_parts, image_area, layer_cost, total
 from spinet.arch.scaling import Scaling
 from spinet.errors import unknown_name
 
@@ -72,7 +72,7 @@ def head_costs(
     if head == "none":
         return {}
     if head == "classifier":  # a dense layer on the mean of all features (paper section 4.2)
-        return {"dense layer": layer(scaling.endpoint_channels, num_classes, 1, norms=0)}
+        return {"dense layer": layer_cost(scaling.endpoint_channels, num_classes, 1, norms=0)}
     if head == "retinanet":
         anchors = anchors or 9
         towers = {"class tower": anchors * num_classes, "box tower": anchors * 4}
@@ -100,7 +100,7 @@ def _convolution(
     width: int, out: int, area: int, kernel_size: int = 3, norms: int = 1, *, separable: bool = False
 ) -> Cost:
     """A convolution with a bias, followed by batch norms; a separable one is depthwise 3x3 and 1x1."""
-    weights, multiply_adds = layer(width, out, area, 1 if separable else kernel_size, norms=norms)
+    weights, multiply_adds = layer_cost(width, out, area, 1 if separable else kernel_size, norms=norms)
     depthwise = 9 * width if separable else 0
     return Cost(weights + depthwise + (out if norms else 0), multiply_adds + depthwise * area)
 
@@ -116,7 +116,7 @@ def _convolutions(scaling: Scaling, depth: int, area: int, norms: int = 1) -> li
 def _region_proposals(scaling: Scaling, areas: dict[int, int], anchors: int, depth: int) -> Cost:
     """Cost of `models.rpn.RegionProposalNetwork`: convolutions shared by all levels, batch norms for each."""
     pixels, width = sum(areas.values()), _widths(scaling, depth)[-1]
-    predictors = [layer(width, values * anchors, pixels, norms=0) for values in (1, 4)]
+    predictors = [layer_cost(width, values * anchors, pixels, norms=0) for values in (1, 4)]
     return total([*_convolutions(scaling, depth, pixels, norms=len(areas)), *predictors])
 
 
@@ -127,8 +127,8 @@ def _box_head(scaling: Scaling, classes: int, boxes: int) -> Cost:
         [
             *_convolutions(scaling, scaling.head_convs, 7 * 7 * PROPOSALS),
             _convolution(7 * 7 * width, fc, PROPOSALS, 1),
-            layer(fc, classes, PROPOSALS, norms=0),
-            layer(fc, 4 * boxes, PROPOSALS, norms=0),
+            layer_cost(fc, classes, PROPOSALS, norms=0),
+            layer_cost(fc, 4 * boxes, PROPOSALS, norms=0),
         ]
     )
 
@@ -139,7 +139,7 @@ def _mask_head(scaling: Scaling, classes: int) -> Cost:
     # A transposed 2x2 convolution of stride 2 has four weights per pair of channels, each used once per input pixel.
     weights = 4 * width * channels
     deconv = Cost(weights + 3 * channels, weights * 14 * 14 * DETECTIONS)
-    predictor = layer(channels, classes, 28 * 28 * DETECTIONS, norms=0)
+    predictor = layer_cost(channels, classes, 28 * 28 * DETECTIONS, norms=0)
     return total([*_convolutions(scaling, scaling.head_convs, 14 * 14 * DETECTIONS), deconv, predictor])
 
 
