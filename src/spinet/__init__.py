@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from spinet.arch.catalog import load_architecture as load_architecture
     from spinet.arch.catalog import load_network as load_network
     from spinet.arch.cost import BLOCK_COSTS as BLOCK_COSTS
+    from spinet.arch.cost import Cost as Cost
+    from spinet.arch.cost import backbone_cost as backbone_cost
+    from spinet.arch.cost import layer_cost as layer_cost
     from spinet.arch.genotype import Genotype as Genotype
     from spinet.arch.head_cost import model_cost as model_cost
     from spinet.arch.scaling import Scaling as Scaling
