@@ -91,7 +91,7 @@ def test_an_image_is_turned_upright_and_16_bits_and_transparency_are_read(tmp_pa
     Image.fromarray(np.full((10, 20), 51400, dtype=np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGBA", (20, 10), (0, 0, 0, 0)).save(tmp_path / "clear.png")
 
-    assert (turned.width, turned.height) == turned.image.size == (100, 200)
+    assert (turned.width, turned.height) == turned.thumbnail.size == (100, 200)
     assert open_image(tmp_path / "deep.png")[1].unique().tolist() == [200]
     assert open_image(tmp_path / "clear.png")[1].unique().tolist() == [255]
 
