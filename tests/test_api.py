@@ -237,9 +237,13 @@ def test_an_exported_file_predicts_what_its_run_predicts(weights, image_file, tm
     ours, theirs = (spinet.load(path).predict(image_file) for path in (weights, str(tmp_path / name)))
 
     assert agreement.matched == 1.0
-    assert ours.class_names == theirs.class_names
-    np.testing.assert_allclose(theirs.boxes, ours.boxes, atol=0.1)
-    np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-3)
+    assert len(ours) == len(theirs)
+    # Rounding may swap objects of nearly the same score.
+    same = ours.labels[:, None] == theirs.labels
+    same &= np.abs(ours.boxes[:, None] - theirs.boxes).max(axis=2) <= 0.1
+    same &= np.abs(ours.scores[:, None] - theirs.scores) <= 1e-3
+    assert same.any(axis=1).all()
+    assert same.any(axis=0).all()
 
 
 @pytest.mark.parametrize(
