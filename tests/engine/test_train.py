@@ -254,7 +254,7 @@ def test_two_processes_train_one_model_and_agree(config, tmp_path):
     # The same command again goes on, with both processes.
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert "is finished" in again.stdout
+    assert "has already finished" in again.stdout
 
 
 def test_accumulating_two_parts_averages_their_gradients(short, tmp_path):
