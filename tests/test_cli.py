@@ -174,7 +174,7 @@ def test_training_evaluating_and_predicting_work_in_a_row(spinet, tmp_path, digi
 
     code, out, _ = spinet(*small(digits, tmp_path / "run"))
     assert code == 0
-    assert "is finished" in out
+    assert "has already finished" in out
 
 
 def bad_data(tmp_path, digits, change):
