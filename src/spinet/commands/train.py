@@ -64,6 +64,6 @@ def demo_command(args: list[str]) -> None:
         images = find_images([root / "val"])[:12]
         for prediction in predict_files(load(folder / "run", device="cpu"), images, folder / "pictures"):
             say(f"{prediction.visualization}")
-        say(f"trained and evaluated in {result.seconds:.0f} s; next: README.md, 'Your own photos'")
+        say(f"trained and evaluated in {result.seconds:.0f} s; next: your own data, docs/data.md")
 
     tyro.cli(command, args=args, prog="spinet demo")

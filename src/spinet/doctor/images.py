@@ -16,7 +16,7 @@ from spinet.data.findings import Finding, Severity, of, such_as
 from spinet.data.images import fault_of, orientation, to_rgb, upright_size, without_pillow_limit
 
 # Images are near duplicates when their thumbnails (of this side) correlate by this much: re-encoded and resized copies
-# do by 0.99, neighboring video frames by 0.95, and two photos of similar things by less than 0.9.
+# do by 0.99, neighboring video frames by 0.95, and two images of similar things by less than 0.9.
 THUMBNAIL, NEAR = 32, 0.95
 # Grey levels: below the first a thumbnail is too flat to be compared, below the second an image is blank.
 FLAT, BLANK = 1.0, 4
