@@ -267,7 +267,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_predicted(spin
     code, _, err = spinet("predict", tmp_path / "run", folder, "--out", tmp_path / "out", "--device", "cpu")
     assert code == 1
     assert "broken.jpg" in err
-    assert "1 photo could not be read; the others were done" in err
+    assert "could not read 1 image; all others were predicted" in err
     assert (tmp_path / "out" / "good.jpg").is_file()
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 1
 
