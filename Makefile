@@ -21,10 +21,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV)
 	$(UV) pip install --quiet --no-deps --python $(BIN)/python --editable .
 	@touch $@
 
-demo: setup ## train on generated photos, print COCO AP, write pictures (under 5 minutes on two cores)
+demo: setup ## train on generated images, print COCO AP, write pictures (under 5 minutes on two cores)
 	$(BIN)/spinet demo
 
-check: setup ## format, lint, types, layers, fast tests (under a minute)
+check: setup ## format, lint, types, layers, fast tests (under 90 seconds)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy

@@ -19,6 +19,8 @@ from spinet.api import change_settings
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import ModelConfig
+from spinet.errors import SpinetError
+from spinet.extras import import_extra
 from spinet.predict.predictor import Predictor
 
 
@@ -355,3 +357,65 @@ def test_paths_may_be_strings(digits, tmp_path):
     assert len(spinet.CocoDataset(str(digits), "val").samples) == 8
     assert spinet.crop_boxes(str(digits), str(tmp_path / "crops")).crops["val"]
     assert len(spinet.ClassDataset(str(tmp_path / "crops"), "val").samples) > 0
+
+
+# --- nothing is ignored in silence ---
+
+
+def test_an_r_cnn_refuses_options_of_retinanet():
+    for option in ({"box_coding": "tpu"}, {"background": True}):
+        with pytest.raises(SpinetError, match=f"{next(iter(option))} .* is for RetinaNet"):
+            spinet.create_rcnn("tiny", 3, **option)
+
+
+def test_options_of_opening_are_refused_for_a_model_that_is_open(digits):
+    for option in ({"device": "cpu"}, {"threads": 1}, {"precision": "bf16"}, {"fused": True}):
+        with pytest.raises(SpinetError, match="loaded already"):
+            spinet.evaluate(finder(), digits, **option)
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"), [({"image_size": (64, 96)}, "image_size"), ({"workers": -1}, "workers")]
+)
+def test_evaluation_names_an_option_of_the_wrong_kind(digits, option, sentence):
+    with pytest.raises(SpinetError, match=f"{sentence} must be"):
+        spinet.evaluate(finder(), digits, **option)
+
+
+def test_numbers_of_numpy_are_settings():
+    assert (
+        change_settings(spinet.TrainConfig(), {"epochs": np.int64(300), "model__dropblock": np.float32(0)}).epochs
+        == 300
+    )
+
+
+@pytest.mark.slow
+def test_an_open_dataset_is_enough_to_train(digits):
+    train, val = (spinet.CocoDataset(digits, split) for split in ("train", "val"))
+    small = {"epochs": 0.2, "model__arch": "tiny", "data__image_size": 64, "data__workers": 0}
+    assert spinet.train("demo", None, train_set=train, val_set=val, quiet=True, **small).steps >= 1
+
+
+def test_a_result_keeps_its_image_when_the_callers_buffer_is_reused():
+    buffer = torch.full((3, 40, 40), 10, dtype=torch.uint8)
+    result = finder().predict(buffer)
+    buffer += 200
+    assert int(result.image.max()) == 10
+
+
+def test_a_suffix_that_pillow_cannot_write_is_refused(tmp_path):
+    for name in ("a.hdf", "a.xyz", "a"):
+        with pytest.raises(SpinetError, match="must end in an image suffix|could not write"):
+            finder().predict(noise(40, 40)).save(tmp_path / name)
+
+
+def test_an_unknown_export_format_is_named_before_anything_is_read(tmp_path):
+    with pytest.raises(SpinetError, match="unknown format 'onx', did you mean 'onnx'"):
+        spinet.export(tmp_path / "nothing", tmp_path / "x.onnx", format="onx")
+
+
+def test_a_package_that_cannot_be_imported_is_not_called_missing(tmp_path, monkeypatch):
+    (tmp_path / "broken_package.py").write_text("from math import nothing_of_this_name\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SpinetError, match="installed but cannot be imported"):
+        import_extra("broken_package", "export", "testing")

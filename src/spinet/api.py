@@ -42,7 +42,7 @@ def train(
         config: a recipe's name, the path of a config.json, or a `TrainConfig`.
         run: the run folder, which is resumed if its settings are the same; None writes no files.
         data: the dataset folder, short for the setting `data.root`; or settings of the part `data`.
-        train_set: an open dataset to train on, instead of `data`.
+        train_set: an open dataset to train on, instead of the one in `data`; alone, its folder stands for `data`.
         val_set: an open dataset to evaluate on, instead of `data`.
         info: the architecture and classes of the model, instead of those of the config and the dataset.
         quiet: print nothing.
@@ -54,6 +54,8 @@ def train(
     """
     if not isinstance(config, TrainConfig):
         config = load_recipe(config)
+    if data is None and train_set is not None and not config.data.root:
+        data = train_set.root
     if data is not None:
         settings = {**settings, "data": data if isinstance(data, Mapping) else {"root": str(data)}}
     config = change_settings(config, settings)
@@ -95,11 +97,19 @@ def evaluate(
     Raises:
         SpinetError: the model or the data cannot be read, do not fit each other, or an option does not apply.
     """
-    opened = model
-    if not isinstance(opened, Predictor):
-        opened = load(opened, device=device, precision=precision, threads=threads, fused=fused)
-    where, views = "the model" if isinstance(model, Predictor) else str(model), Views(flip, scales)
-    check_positive(image_size=1 if image_size is None else image_size)
+    if isinstance(model, Predictor):
+        if (str(device), precision, threads, fused) != ("auto", None, 0, False):
+            raise SpinetError("device, precision, threads and fused are for paths; this model is loaded already")
+        opened, where = model, "the model"
+    else:
+        opened, where = load(model, device=device, precision=precision, threads=threads, fused=fused), str(model)
+    views = Views(flip, scales)
+    if image_size is not None:
+        if not isinstance(image_size, int):
+            raise SpinetError(f"image_size must be an integer, the side of a square, not {image_size!r}")
+        check_positive(image_size=image_size)
+    if workers < 0:
+        raise SpinetError(f"workers must be at least 0, not {workers}")
     if isinstance(opened.model, ExportedModel) and (
         views != Views() or fused or (image_size and (image_size, image_size) != opened.input_shape)
     ):
@@ -130,7 +140,12 @@ def change_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainCo
             raise _unknown_setting(name, known)
         part, _, key = name.rpartition(".")
         (tree[part] if part else tree)[key] = value
-    return TrainConfig.from_json(json.dumps(tree, default=str), "settings")
+    return TrainConfig.from_json(json.dumps(tree, default=_plain), "settings")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of NumPy as Python's, and anything else, such as a path, as text."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _unknown_setting(name: str, known: list[str]) -> SpinetError:
@@ -148,4 +163,4 @@ def _trained_on(model: str | Path | Predictor) -> Path:
         if (folder / "config.json").is_file():
             return Path(read_config(folder / "config.json").data.root)
     where = "the model" if isinstance(model, Predictor) else model
-    raise SpinetError(f"{where} does not contain the path of its dataset; name the dataset folder (data.root)")
+    raise SpinetError(f"{where} does not contain the path of its dataset; pass the dataset folder as data")

@@ -20,7 +20,14 @@ Regions = Annotated[int, Meta(ge=2, le=10**5)]
 Name = Annotated[str, Meta(min_length=1)]
 
 # How msgspec calls the types in its messages, and what a user calls them.
-WORDS = {"float": "a number", "int": "an integer", "str": "a string", "bool": "true or false", "array": "a list"}
+WORDS = {
+    "float": "a number",
+    "int": "an integer",
+    "str": "a string",
+    "bool": "true or false",
+    "array": "a list",
+    "null": "none",
+}
 
 
 def check_fields(what: str, value: Any) -> None:
@@ -46,7 +53,9 @@ def check_fields(what: str, value: Any) -> None:
                 raise unknown_name(label, str(given), get_args(kind)) from None
             label = dotted or (f"{what}: {name}" if what else name)
             expected, _, item = str(error).removeprefix("Expected ").partition(" - at `$")
-            expected = re.sub(r"`(\w+)`", lambda match: WORDS.get(match[1], match[1]), expected.partition(", got ")[0])
+            expected = re.sub(
+                r"\w+(?=[^`]*`)", lambda match: WORDS.get(match[0], match[0]), expected.partition(", got ")[0]
+            )
             expected = re.sub(r"\.0\b", "", expected.replace("`", ""))
             at = f" at {item[:-1]}" if item else ""
             raise SpinetError(f"{label} must be {expected}{at}, got {given!r:.60}") from None

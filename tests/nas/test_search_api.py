@@ -1,6 +1,8 @@
 """`search` from Python, with a user's objective."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +49,22 @@ def test_the_same_call_resumes_and_ends_like_an_uninterrupted_search(tmp_path):
     search(SMALL, mean_level, tmp_path / "halves", trials=30, **SETTINGS)
 
     assert reproducible(tmp_path / "halves") == reproducible(tmp_path / "whole")
+
+
+def test_an_interrupted_search_is_no_result(tmp_path):
+    calls = []
+
+    def interrupted(architecture):
+        calls.append(architecture)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+        return mean_level(architecture)
+
+    with pytest.raises(KeyboardInterrupt, match="3 of 8 trials are finished"):
+        search(SMALL, interrupted, tmp_path, trials=8, **SETTINGS)
+
+    assert search(SMALL, interrupted, tmp_path, trials=8, **SETTINGS).finished == 8
 
 
 SLOWLY = """

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from spinet.deploy.manifest import ExportFormat, ExportPrecision, Manifest, curr
 from spinet.deploy.sessions import InferenceSession, OnnxSession, OpenVinoSession, ProgramSession, exported_file
 from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import load_model
-from spinet.errors import SpinetError, check_positive
+from spinet.errors import SpinetError, check_positive, unknown_name
 from spinet.fuse.fuse import fuse
 
 # Images that a file is compared on, and images that calibrate 8-bit value ranges.
@@ -43,6 +44,9 @@ class ExportOptions:
     calibration: str | Path | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in (("format", ExportFormat), ("precision", ExportPrecision)):
+            if getattr(self, name) not in get_args(kind):
+                raise unknown_name(name, str(getattr(self, name)), get_args(kind))
         check_positive(batch_size=self.batch_size)
         for size in self.shape or ():
             check_positive(image_size=size)

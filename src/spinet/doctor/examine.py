@@ -63,7 +63,7 @@ class DatasetReport:
 
 
 def examine(
-    root: Path,
+    root: str | Path,
     settings: DetectorSettings,
     *,
     pictures: Path | None = None,
@@ -84,6 +84,7 @@ def examine(
     Raises:
         SpinetError: the format is unclear, or a contact sheet cannot be written.
     """
+    root = Path(root)
     report = DatasetReport(root, recognise(root))
     opened = _open(root, report)
     findings = report.findings

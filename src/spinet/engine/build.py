@@ -21,6 +21,7 @@ Model = Detector | Classifier
 ModelKind = Literal["detector", "classifier", "backbone"]
 
 # Heads with masks, and what they are without.
+# Heads with masks, and what each is without them.
 WITHOUT_MASKS = {"mask-rcnn": "faster-rcnn", "cascade-mask-rcnn": "cascade-rcnn"}
 # Format of weights files and checkpoints.
 FORMAT = "spinet-1"

@@ -28,7 +28,10 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise SpinetError(f"device {name!r} is not available: {str(error).splitlines()[0]}") from None
+        why = str(error).splitlines()[0].partition(" device type at start")[0]
+        if why.startswith("Expected one of"):  # PyTorch lists all that it was ever built for
+            why = "expected auto, cpu, cuda, cuda:N, mps or another device of PyTorch's"
+        raise SpinetError(f"device {name!r} is not available: {why}") from None
     return device
 
 

@@ -81,6 +81,9 @@ class RCNN(AnchorDetector):
     ) -> None:
         super().__init__(backbone, num_classes, options, settings)
         options = self.options
+        for name in ("box_coding", "background"):
+            if getattr(options, name) != getattr(DETECTOR_DEFAULTS, name):
+                raise SpinetError(f"{name} {getattr(options, name)!r} is for RetinaNet; R-CNNs do not support it")
         if not 1 <= len(overlaps) <= len(STAGE_WEIGHTS):
             raise SpinetError(f"overlaps {tuple(overlaps)}: must be 1 to {len(STAGE_WEIGHTS)} stages")
         self.overlaps = tuple(overlaps)

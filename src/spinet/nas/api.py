@@ -31,7 +31,7 @@ def search(
     *,
     trials: int = 100,
     strategy: str | StrategySettings = "controller",
-    constraints: Sequence[str | Constraint] | None = None,
+    constraints: str | Sequence[str | Constraint] | None = None,
     seed: int = 0,
     workers: int = 1,
     timeout: float | None = None,
@@ -61,11 +61,14 @@ def search(
         quiet: show no progress.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; finished trials are kept.
         SpinetError: a setting is invalid, the folder holds another search, or too many trials failed.
     """
     space = space if isinstance(space, Space) else load_space(space)
     settings = strategy_settings(strategy, seed)
     windows = default_constraints(space)
+    if isinstance(constraints, str):
+        constraints = (constraints,)
     if constraints is not None:
         windows = tuple(parse_constraint(window) if isinstance(window, str) else window for window in constraints)
     name = getattr(objective, "__qualname__", type(objective).__name__)
@@ -74,7 +77,10 @@ def search(
         _check_pickles(objective)
     evaluate = _Evaluation(objective, space.scaling)
     with ProcessExecutor(workers, timeout) if workers != 1 else InProcess(timeout) as executor:
-        return run_search(config, run, create_strategy(settings, space), evaluate, executor, quiet=quiet)
+        result = run_search(config, run, create_strategy(settings, space), evaluate, executor, quiet=quiet)
+    if result.ended == "interrupted":  # a script must not take half a search for a whole one
+        raise KeyboardInterrupt(f"{run}: {result.finished} of {trials} trials are finished; the same call resumes")
+    return result
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The loop of every search: ask, evaluate, tell, whatever the strategy, the evaluation and the machines."""
 
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
 from typing import Literal
@@ -33,7 +33,7 @@ class SearchResult:
 
     ended: Literal["finished", "interrupted"]
     finished: int
-    trials: list[Record]
+    trials: list[Record] = field(repr=False)
     best: Architecture | None = None
     best_reward: float | None = None
     best_trial: Record | None = None

@@ -123,6 +123,8 @@ class SearchState:
     def _ask(self, ask: events.Ask) -> None:
         if ask.trial != len(self.records):
             raise ValueError(f"trial {ask.trial} follows {len(self.records)} trials")
+        if ask.duplicate_of is not None and not 0 <= ask.duplicate_of < ask.trial:
+            raise ValueError(f"trial {ask.trial} cannot be a duplicate of trial {ask.duplicate_of}")
         draws = 1 if ask.draws is None else ask.draws
         settings = ask.choices, ask.graph, ask.rung, ask.replicate, ask.seed, ask.notes or {}
         record = Record(ask.trial, *settings, draws, ask.duplicate_of)
@@ -184,7 +186,7 @@ def replay(state: SearchState, path: Path) -> None:
     for number, event in enumerate(read_journal(path), start=1):
         try:
             state.apply(event)
-        except ValueError as error:  # of msgspec, too
+        except (LookupError, TypeError, ValueError) as error:  # of msgspec, and of strategies that miss a note
             raise corrupt_line(path, number, f"its event {event['event']} is not valid: {error}") from None
 
 

@@ -68,7 +68,7 @@ def _from_array(image: NDArray[Any]) -> Tensor:
 
 
 def _from_tensor(image: Tensor) -> Tensor:
-    image = image.detach()
+    image = image.detach().cpu()
     if image.ndim != 3 or image.shape[0] != 3:
         hint = ""
         if image.ndim == 3 and image.shape[2] == 3:
@@ -78,7 +78,7 @@ def _from_tensor(image: Tensor) -> Tensor:
         raise SpinetError(f"an image tensor must have shape (3, H, W) in RGB order, not {tuple(image.shape)}{hint}")
     _checked(image)
     if image.dtype == torch.uint8:
-        return image
+        return image.clone()  # results keep the image, and callers reuse their buffers
     if not image.is_floating_point():
         raise SpinetError(f"an image tensor must be uint8, or float with values from 0 to 1, not {image.dtype}")
     low, high = image.aminmax()

@@ -33,7 +33,7 @@ def load(
             runs. OpenVINO files: `"fp32"` or `"bf16"`; what the file was exported for if None or `"auto"`.
         threads: exported files: CPU threads; 0 leaves the number to the runtime.
         fused: runs and weights files: fold batch norms and the like into the layers, which is faster and changes
-            results by rounding only.
+            results by rounding only. Exported files are fused already.
         compile: runs and weights files: compile the network with torch.compile at the first image.
 
     Raises:

@@ -1,7 +1,7 @@
 """A trained model that takes images of any size and in any common form."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast, overload
 
 import torch
@@ -46,8 +46,8 @@ class Predictor:
         device: where images are prepared: the one that the network is on.
     """
 
-    model: AnyDetector | AnyClassifier
-    info: ModelInfo
+    model: AnyDetector | AnyClassifier = field(repr=False)
+    info: ModelInfo = field(repr=False)
     device: torch.device = CPU
 
     @property

@@ -99,10 +99,13 @@ class DetectionResult:
             SpinetError: the file cannot be written, or its suffix is no image format that Pillow writes.
         """
         path, buffer = Path(path), io.BytesIO()
+        format = Image.registered_extensions().get(path.suffix.lower(), "")
+        if format not in Image.SAVE:
+            raise SpinetError(f"{path} must end in an image suffix that Pillow writes, such as .jpg or .png")
         try:
-            self.plot().save(buffer, Image.registered_extensions()[path.suffix.lower()], quality=92)
-        except KeyError:
-            raise SpinetError(f"{path} must end in an image suffix such as .jpg or .png") from None
+            self.plot().save(buffer, format, quality=92)
+        except OSError as error:  # formats that Pillow knows, and needs a plugin to write
+            raise SpinetError(f"could not write {path}: {error}") from None
         write_atomically(path, buffer.getvalue())
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
