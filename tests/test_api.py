@@ -20,7 +20,6 @@ from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
-from spinet.extras import import_extra
 from spinet.predict.predictor import Predictor
 
 
@@ -412,10 +411,3 @@ def test_a_suffix_that_pillow_cannot_write_is_refused(tmp_path):
 def test_an_unknown_export_format_is_named_before_anything_is_read(tmp_path):
     with pytest.raises(SpinetError, match="unknown format 'onx', did you mean 'onnx'"):
         spinet.export(tmp_path / "nothing", tmp_path / "x.onnx", format="onx")
-
-
-def test_a_package_that_cannot_be_imported_is_not_called_missing(tmp_path, monkeypatch):
-    (tmp_path / "broken_package.py").write_text("from math import nothing_of_this_name\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(SpinetError, match="installed but cannot be imported"):
-        import_extra("broken_package", "export", "testing")

@@ -26,8 +26,6 @@ def import_extra(module: str, extra: str, purpose: str) -> Any:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         package = (error.name or module).split(".")[0]
         raise SpinetError(f"{purpose} needs {package}, which is not installed: pip install 'spinet[{extra}]'") from None
-    except ImportError as error:
-        raise SpinetError(f"{purpose} needs {module}, which is installed but cannot be imported: {error}") from error
