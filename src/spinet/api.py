@@ -163,4 +163,4 @@ def _trained_on(model: str | Path | Predictor) -> Path:
         if (folder / "config.json").is_file():
             return Path(read_config(folder / "config.json").data.root)
     where = "the model" if isinstance(model, Predictor) else model
-    raise SpinetError(f"{where} does not contain the path of its dataset; pass the dataset folder as data")
+    raise SpinetError(f"{where} does not contain the path of its dataset; name the dataset folder as data (data.root)")

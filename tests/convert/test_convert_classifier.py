@@ -147,7 +147,7 @@ def test_the_command_line_says_that_it_is_a_classifier(spinet, published, tmp_pa
 
     code, _, error = spinet("evaluate", out)
     assert code == 1
-    assert "w.safetensors does not contain the path of its dataset; name the dataset folder (data.root)" in error
+    assert "w.safetensors does not contain the path of its dataset; name the dataset folder as data" in error
 
     Image.new("RGB", (80, 60), "red").save(tmp_path / "image.png")
     code, said, _ = spinet("predict", out, tmp_path / "image.png", "--out", tmp_path / "out", "--device", "cpu")
