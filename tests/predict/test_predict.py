@@ -9,7 +9,7 @@ from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 
 from spinet.arch.catalog import load_architecture
-from spinet.data.images import find_images
+from spinet.data.listing import find_images
 from spinet.data.masks import Rle, encode_columns
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import load_model, save_weights

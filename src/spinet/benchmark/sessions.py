@@ -9,7 +9,8 @@ from torch import Tensor
 
 from spinet.benchmark.cases import WHOLE, Case, Subject, synthetic_images
 from spinet.benchmark.work import count_work
-from spinet.data.images import find_images, read_image
+from spinet.data.images import read_image
+from spinet.data.listing import find_images
 from spinet.deploy.formats import onnx_bytes, quantise, to_onnx, to_openvino, without_raw
 from spinet.deploy.graph import create_graph, letterbox, to_pixels
 from spinet.deploy.manifest import ExportPrecision, Manifest, current_versions, require_packages

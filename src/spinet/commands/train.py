@@ -49,7 +49,7 @@ def demo_command(args: list[str]) -> None:
             seed: Seed of the training.
         """
         from spinet.data.demo import make_demo_dataset
-        from spinet.data.images import find_images
+        from spinet.data.listing import find_images
         from spinet.engine.train import train
         from spinet.predict.files import predict_files
         from spinet.predict.open import load

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spinet.data.findings import Finding
 from spinet.errors import SpinetError
 
 Entry = dict[str, Any]
@@ -24,12 +25,14 @@ class RawSplit(NamedTuple):
         folder: base of the images' file names.
         raw: a COCO dict with images, categories and annotations, not validated.
         places: file and line of each annotation, in formats whose annotations have no ids.
+        findings: about the files of the split; training prints the warnings, the doctor all.
     """
 
     file: Path
     folder: Path
     raw: dict[str, Any]
     places: Sequence[tuple[Path, int]] = ()
+    findings: Sequence[Finding] = ()
 
     def annotation(self, index: int) -> str:
         """Return the name and position of an annotation for messages."""

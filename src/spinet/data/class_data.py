@@ -39,7 +39,7 @@ class ClassDataset(ImageDataset):
             SpinetError: folder, classes or image files are missing or invalid, or the folder is a detection dataset.
         """
         super().__init__(root, split, cache_images)
-        self.annotation_file, names, self.samples = read_class_split(self.root, split)
+        self.annotation_file, names, self.samples, self.findings = read_class_split(self.root, split)
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
 
     def image(self, index: int) -> Tensor:

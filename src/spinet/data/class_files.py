@@ -3,6 +3,7 @@
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +15,9 @@ from spinet.data.annotations import (
     read_annotation_file,
     string_of,
 )
-from spinet.data.findings import some
+from spinet.data.findings import Finding, some, such_as
 from spinet.data.formats import class_folders, recognise
-from spinet.data.images import IMAGE_SUFFIXES
+from spinet.data.listing import Listing, list_images, skipped_findings
 from spinet.errors import SpinetError, unknown_name
 
 LAYOUTS = (
@@ -40,11 +41,15 @@ class ClassSample(NamedTuple):
 
 
 class ClassSplit(NamedTuple):
-    """One split: its folder or JSON file, the names of the category ids, which ascend, and the images in order."""
+    """One split: its folder or JSON file, the names of the category ids, which ascend, and the images in order.
+
+    Its `findings` are about files that were left out.
+    """
 
     place: Path
     names: dict[int, str]
     samples: list[ClassSample]
+    findings: Sequence[Finding] = ()
 
 
 def read_class_split(root: Path, split: str) -> ClassSplit:
@@ -120,25 +125,23 @@ def _from_folders(folder: Path, classes: list[str], root: Path, split: str) -> C
         _check_known(classes, known, folder, train)
     label_of = {name: label for label, name in enumerate(known)}
     samples: list[ClassSample] = []
+    loose = list_images(folder, below=False)
+    skipped = Listing(skipped=loose.skipped)
     for name in classes:
-        files = _images_below(folder / name)
-        if not files:
-            raise SpinetError(
-                f"the class folder {folder / name} has no images ({', '.join(IMAGE_SUFFIXES)}); add some or remove it"
-            )
-        samples += [ClassSample(len(samples) + at, file, label_of[name]) for at, file in enumerate(files, start=1)]
-    return ClassSplit(folder, dict(enumerate(known, start=1)), samples)
+        found = list_images(folder / name)
+        if not found.images:
+            why = found.skipped_text() or "add some or remove it"
+            raise SpinetError(f"the class folder {folder / name} has no images: {why}")
+        samples += [ClassSample(len(samples) + at, path, label_of[name]) for at, path in enumerate(found.images, 1)]
+        skipped += Listing(skipped=found.skipped)
+    findings = [*_loose_findings(split, loose.images), *skipped_findings(split, skipped)]
+    return ClassSplit(folder, dict(enumerate(known, start=1)), samples, findings)
 
 
-def _images_below(folder: Path) -> list[Path]:
-    # Not Path.rglob: ImageNet has 1.28 million files, and names are cheaper to look at than paths.
-    found = [
-        os.path.join(place, name)  # noqa: PTH118
-        for place, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-    ]
-    return [Path(name) for name in sorted(found)]
+def _loose_findings(split: str, images: list[Path]) -> Iterator[Finding]:
+    if images:
+        text = f"{split}: {len(images):,} images lie outside the class folders and are ignored, {such_as(images[0])}"
+        yield Finding("warning", "images without a class", f"{text}; move them into the folder of their class")
 
 
 def _read(file: Path, root: Path) -> dict[str, Any]:

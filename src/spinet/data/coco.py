@@ -79,7 +79,7 @@ class CocoDataset(ImageDataset):
         super().__init__(root, split, cache_images)
         self.has_masks = masks
         read = read_split(self.root, split)
-        self.annotation_file, folder, raw, _ = read
+        self.annotation_file, folder, raw, self.findings = read.file, read.folder, read.raw, read.findings
         self.outlined = any(entry.get("segmentation") for entry in raw["annotations"])
         names = category_names(raw, self.annotation_file)
         images = image_entries(raw, self.annotation_file)

@@ -1,19 +1,21 @@
 """What the datasets of detectors and classifiers share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
 from torch import Tensor
 
+from spinet.data.findings import Finding
 from spinet.data.images import read_image
 
 
 class ImageDataset:
-    """One split of a dataset; `samples` have an `image_id` and a `path`."""
+    """One split of a dataset; `samples` have an `image_id` and a `path`, `findings` are about its files."""
 
     samples: list[Any]
+    findings: Sequence[Finding] = ()
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
 

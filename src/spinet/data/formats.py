@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from spinet.data.annotations import ROBOFLOW_FILE, SPLIT_NAMES, RawSplit, read_coco
-from spinet.data.images import IMAGE_SUFFIXES
+from spinet.data.listing import has_image, is_hidden
 from spinet.data.voc import read_voc
 from spinet.data.yolo import DATA_FILES, read_yolo
 from spinet.errors import SpinetError
@@ -60,7 +60,7 @@ def recognise(root: Path) -> str:
 def _refuse_classes(root: Path) -> None:
     for split in _split_folders():
         names = class_folders(root / split) if (root / split).is_dir() else []
-        with_images = (name for name in names if _has_image(root / split / name))
+        with_images = (name for name in names if has_image(root / split / name))
         first = list(islice(with_images, 2))
         # A single folder may be the images of another format whose annotations are missing.
         if len(first) == 2:
@@ -74,11 +74,7 @@ def _refuse_classes(root: Path) -> None:
 def class_folders(folder: Path) -> list[str]:
     """Return the names of the folders in the folder of a split of image folders, sorted."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _has_image(folder: Path) -> bool:
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+        return sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
 
 
 def _coco_sign(root: Path) -> Path | None:
@@ -106,4 +102,4 @@ def _split_folders() -> tuple[str, ...]:
 
 def _first(root: Path, patterns: Iterable[str]) -> Path | None:
     # Not sorted, because a folder may hold a hundred thousand files.
-    return next((path for pattern in patterns for path in root.glob(pattern)), None)
+    return next((path for pattern in patterns for path in root.glob(pattern) if not is_hidden(path.name)), None)

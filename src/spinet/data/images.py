@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from spinet.errors import SpinetError
 
 MAX_PIXELS = 500_000_000
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -58,26 +57,6 @@ def image_size(path: Path) -> tuple[int, int]:
     """Return the upright (width, height) of an image file; only its header is read."""
     with _opened(path) as image:
         return upright_size(image)
-
-
-def find_images(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the given files, and for a folder the images in it (not below it), by name.
-
-    Raises:
-        SpinetError: a path does not exist, or a folder holds no image.
-    """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside:
-                raise SpinetError(f"the folder {path} contains no image ({', '.join(IMAGE_SUFFIXES)})")
-            files += inside
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise SpinetError(f"there is no image or folder {path}")
-    return files
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spinet.data.annotations import SPLIT_NAMES, RawSplit, as_coco
-from spinet.data.images import IMAGE_SUFFIXES, image_size
+from spinet.data.images import image_size
+from spinet.data.listing import is_hidden, list_images
 from spinet.errors import SpinetError
 
 # The official datasets have all four lists: val belongs to train, and test to trainval.
@@ -63,7 +64,14 @@ def _has_split(root: Path, split: str) -> bool:
 def _folder_of(root: Path, split: str) -> Path | None:
     """Return the folder with both images and XML files, if that is the layout."""
     folders = (root / name for name in SPLIT_NAMES[split])
-    return next((folder for folder in folders if next(folder.glob("*.xml"), None)), None)
+    return next(
+        (
+            folder
+            for folder in folders
+            if next((path for path in folder.glob("*.xml") if not is_hidden(path.name)), None)
+        ),
+        None,
+    )
 
 
 def _list_of(root: Path, split: str) -> Path | None:
@@ -81,7 +89,7 @@ def _pairs(root: Path, split: str) -> tuple[Path, list[tuple[Path, Path]]]:
     folder = _folder_of(root, split)
     if folder:
         images = _images_in(folder)
-        stems = {path.stem for path in folder.glob("*.xml")}
+        stems = {path.stem for path in folder.glob("*.xml") if not is_hidden(path.name)}
         for stem, image in images.items():
             if stem not in stems:
                 raise SpinetError(f"the image {image} has no XML file; images without objects need one too")
@@ -90,7 +98,8 @@ def _pairs(root: Path, split: str) -> tuple[Path, list[tuple[Path, Path]]]:
     if file is None:
         wanted = f"{root / 'ImageSets' / 'Main' / split}.txt nor a folder {split}/ with XML files"
         raise SpinetError(f"{root} has no {split} split: there is neither {wanted}")
-    stems = {line.strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()}
+    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
+    stems = {line for line in lines if line and not is_hidden(line)}
     folder = root / "JPEGImages"
     images = _images_in(folder)
     return file, [
@@ -101,8 +110,7 @@ def _pairs(root: Path, split: str) -> tuple[Path, list[tuple[Path, Path]]]:
 def _images_in(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise SpinetError(f"there is no folder {folder}; Pascal VOC format has its images there")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return {path.stem: path for path in paths}
+    return {path.stem: path for path in list_images(folder, below=False).images}
 
 
 def _image_of(stem: str, images: Mapping[str, Path], folder: Path, listed: Path) -> Path:

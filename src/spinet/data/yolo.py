@@ -6,11 +6,12 @@ exports.
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from spinet.data.annotations import SPLIT_NAMES, RawSplit, as_coco
-from spinet.data.images import IMAGE_SUFFIXES, image_size
+from spinet.data.images import image_size
+from spinet.data.listing import Listing, is_hidden, list_images, skipped_findings
 from spinet.data.yolo_labels import LabelFiles
 from spinet.errors import SpinetError
 
@@ -28,7 +29,8 @@ def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> 
     file = root if root.is_file() else _data_file(root)
     settings = _read_settings(file)
     names = _class_names(settings, file)
-    paths = _image_paths(settings, file, split)
+    listing = _list_split(settings, file, split)
+    paths = listing.images
     labels = LabelFiles(classes=len(names), boxes_only="kpt_shape" in settings)
     images = (
         (Path(os.path.relpath(path, file.parent)).as_posix(), size, labels.read(label_file(path), *size))
@@ -36,7 +38,7 @@ def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> 
     )
     raw = as_coco(images, names)
     labels.check(paths[0], label_file(paths[0]))
-    return RawSplit(file, file.parent, raw, labels.places)
+    return RawSplit(file, file.parent, raw, labels.places, skipped_findings(split, listing))
 
 
 def _data_file(root: Path) -> Path:
@@ -96,18 +98,21 @@ def _class_names(settings: Mapping[str, Any], file: Path) -> list[str]:
     return [str(name) for name in names]
 
 
-def _image_paths(settings: Mapping[str, Any], file: Path, split: str) -> list[Path]:
-    """Return the split's images, sorted and unique."""
+def _list_split(settings: Mapping[str, Any], file: Path, split: str) -> Listing:
+    """Return the split's images, sorted and unique, and what was skipped."""
     key = next((name for name in SPLIT_NAMES[split] if settings.get(name)), None)
     entries = settings[key] if key else _usual_folder(file, split)
     if isinstance(entries, str):
         entries = [entries]
     if not isinstance(entries, list) or not all(isinstance(entry, str) and entry for entry in entries):
         raise SpinetError(f"{file} has {key} {entries!r}; must be a folder of images, or a list of folders")
-    found = {path for entry in entries for path in _images_of(_resolve(entry, settings, file, str(key or split)))}
-    if not found:
-        raise SpinetError(f"{file} has no {split} images in {', '.join(entries)}")
-    return sorted(found)
+    found = Listing()
+    for entry in entries:
+        found += _images_of(_resolve(entry, settings, file, str(key or split)))
+    if not found.images:
+        why = found.skipped_text()
+        raise SpinetError(f"{file} has no {split} images in {', '.join(entries)[:80]}" + (f": {why}" if why else ""))
+    return Listing(sorted(set(found.images)), found.skipped)
 
 
 def _usual_folder(file: Path, split: str) -> str:
@@ -133,11 +138,11 @@ def _resolve(entry: str, settings: Mapping[str, Any], file: Path, key: str) -> P
     )
 
 
-def _images_of(source: Path) -> list[Path]:
+def _images_of(source: Path) -> Listing:
     if source.is_dir():
-        return [path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
-    lines = [line.strip() for line in source.read_text(encoding="utf-8", errors="replace").splitlines()]
-    return [_listed(line, source) for line in lines if line]
+        return list_images(source)
+    lines = [line.strip() for line in source.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
+    return Listing([_listed(line, source) for line in lines if line and not is_hidden(PurePath(line).name)])
 
 
 def _listed(line: str, source: Path) -> Path:

@@ -9,7 +9,8 @@ from typing import get_args
 from torch import Tensor
 
 from spinet.data.class_transforms import ClassEvalTransform
-from spinet.data.images import find_images, read_image
+from spinet.data.images import read_image
+from spinet.data.listing import find_images
 from spinet.deploy.check import Agreement, check, sample_images
 from spinet.deploy.formats import (
     capture,

@@ -70,6 +70,7 @@ def split_findings(
 ) -> Iterator[Finding]:
     """Check one split, which messages call `split`; without `max_objects` the number of objects is not checked."""
     images = len(dataset.samples)
+    yield from dataset.findings
     yield from _box_findings(split, dataset)
     if not len(objects.labels):
         what = "train on" if split == "train" else "evaluate"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from spinet.data.coco import CocoDataset
 from spinet.data.findings import Finding, of, such_as
-from spinet.data.images import IMAGE_SUFFIXES
+from spinet.data.listing import is_hidden, list_images
 from spinet.data.yolo import label_file
 
 
@@ -16,11 +16,14 @@ def file_findings(format_name: str, datasets: Sequence[CocoDataset]) -> Iterator
     """
     images = {sample.path for dataset in datasets for sample in dataset.samples}
     if format_name == "COCO" and len(datasets) == 2:
-        unused = _unused(images, IMAGE_SUFFIXES)
+        found = (path for folder in _folders(images) for path in list_images(folder, below=False).images)
+        unused = [path for path in found if path not in images]
         what = "image files are not in any annotation file"
         advice = "annotate them, or list those without objects as well"
     elif format_name == "YOLO":
-        unused = _unused({label_file(path) for path in images}, (".txt",))
+        used = {label_file(path) for path in images}
+        found = (path for folder in _folders(used) for path in sorted(folder.glob("*.txt")))
+        unused = [path for path in found if path not in used and not is_hidden(path.name)]
         what = "label files have no image with the same name"
         advice = "their objects are lost"
     else:
@@ -32,7 +35,5 @@ def file_findings(format_name: str, datasets: Sequence[CocoDataset]) -> Iterator
         yield Finding("hint", "unused files", text)
 
 
-def _unused(used: set[Path], suffixes: tuple[str, ...]) -> list[Path]:
-    folders = sorted({path.parent for path in used})
-    found = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
-    return sorted(path for path in found if path.suffix.lower() in suffixes and path not in used)
+def _folders(files: set[Path]) -> list[Path]:
+    return sorted({path.parent for path in files if path.parent.is_dir()})

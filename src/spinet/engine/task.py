@@ -119,9 +119,9 @@ class Classification(Task):
         return ClassDataset(Path(config.data.root), split, config.data.cache_images)
 
     def findings(self, config: TrainConfig, train: ClassDataset, val: ClassDataset) -> list[Finding]:
-        """See `Task`; problems in image folders are errors when they are opened."""
-        del config, train, val
-        return []
+        """See `Task`; other problems of image folders are errors when they are opened."""
+        del config
+        return [*train.findings, *val.findings]
 
     def transform(self, config: TrainConfig) -> ClassTrainTransform:
         """See `Task`."""

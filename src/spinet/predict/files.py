@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinet.data.images import find_images
+from spinet.data.listing import find_images
 from spinet.errors import SpinetError
 from spinet.files import refuse_replacing, unique_names, write_atomically
 from spinet.predict.ahead import ahead, batches
