@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from spinet.data.dataset import ImageDataset
+from spinet.data.division import Division
 from spinet.deploy.exported import ExportedModel
 from spinet.engine.build import ModelInfo
 from spinet.engine.config import TrainConfig, flatten, read_config
@@ -66,7 +67,7 @@ def train(
 def evaluate(
     model: str | Path | Predictor,
     data: str | Path | None = None,
-    split: Literal["train", "val"] = "val",
+    split: Literal["train", "val", "all"] = "val",
     *,
     batch_size: int = 8,
     workers: int = 0,
@@ -83,7 +84,8 @@ def evaluate(
     Args:
         model: a run folder, a weights file, an exported file, or what `load` returned.
         data: the dataset folder; the one that the run was trained on if None.
-        split: `"train"` or `"val"`.
+        split: `"train"` or `"val"`, or `"all"` of a dataset that is not divided. Such a dataset is divided as for the
+            training of a run, if that divided it (data.val_share).
         batch_size: images per batch.
         workers: processes that load images.
         image_size: side of the square that images are fitted into, in pixels; that of the training if None.
@@ -120,8 +122,9 @@ def evaluate(
     if opened.is_classifier and views != Views():
         raise SpinetError(f"{where} holds a classifier; flip and scales are for detectors")
     root = _trained_on(model) if data is None else Path(data)
+    division = _division(model, data is None)
     options = EvalOptions(image_size or opened.input_shape, batch_size, opened.device, workers, views=views)
-    return evaluate_folder(opened.model, opened.info, root, split, options, where)
+    return evaluate_folder(opened.model, opened.info, root, split, options, where, division)
 
 
 def change_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
@@ -156,11 +159,24 @@ def _unknown_setting(name: str, known: list[str]) -> SpinetError:
     return SpinetError(f"unknown setting {name!r}{hint}")
 
 
+def _division(model: str | Path | Predictor, own: bool) -> Division | None:
+    """Return how a run divided its own dataset, and how to divide another one if that has no val split."""
+    config = _config(model)
+    division = config.data.division if config else None
+    return division and division._replace(required=own)
+
+
+def _config(model: str | Path | Predictor) -> TrainConfig | None:
+    if isinstance(model, Predictor):
+        return None
+    file = (Path(model) if Path(model).is_dir() else Path(model).parent) / "config.json"
+    return read_config(file) if file.is_file() else None
+
+
 def _trained_on(model: str | Path | Predictor) -> Path:
     """Return the dataset folder that a run was trained on."""
-    if not isinstance(model, Predictor):
-        folder = Path(model) if Path(model).is_dir() else Path(model).parent
-        if (folder / "config.json").is_file():
-            return Path(read_config(folder / "config.json").data.root)
+    config = _config(model)
+    if config:
+        return Path(config.data.root)
     where = "the model" if isinstance(model, Predictor) else model
     raise SpinetError(f"{where} does not contain the path of its dataset; name the dataset folder as data (data.root)")

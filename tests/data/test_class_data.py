@@ -111,7 +111,7 @@ def test_what_is_wrong_with_folders_is_one_sentence(tmp_path):
     (tmp_path / "train" / "dog").mkdir()
     refused(tmp_path, "the class folder .*dog has no images")
     write_folders(tmp_path)
-    refused(tmp_path, "has no val images", split="val")
+    refused(tmp_path, "has no val split, expected val/CLASS/.*spinet split DIR", split="val")
     write_folders(tmp_path, ("cat", "cow"), split="val")
     refused(tmp_path, "val has classes that are not in .*train: cow", split="val")
 

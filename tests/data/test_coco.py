@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_the_official_layout_with_a_year_is_found(tmp_path, write_coco, year):
 def test_a_folder_without_a_year_wins_and_two_years_are_an_error(tmp_path, write_coco):
     for folder in ("train2014", "train2017"):
         write_coco(tmp_path, folder=folder)
-    with pytest.raises(SpinetError, match="train2014 and train2017; expected one"):
+    with pytest.raises(SpinetError, match="train2014.json and annotations.*train2017.json; expected one"):
         CocoDataset(tmp_path, "train")
 
     write_coco(tmp_path)
@@ -196,11 +197,7 @@ def test_missing_folders_and_files_are_errors_that_say_what_is_expected(tmp_path
         CocoDataset(tmp_path / "nowhere", "train")
 
     write_coco(tmp_path)
-    with pytest.raises(SpinetError, match=r"no folder of val images; expected val/.* found annotations, train"):
-        CocoDataset(tmp_path, "val")
-
-    (tmp_path / "val").mkdir()
-    with pytest.raises(SpinetError, match=r"annotation file .*instances_val\.json is missing"):
+    with pytest.raises(SpinetError, match=r"has no val split, expected annotations/instances_val.json or val/"):
         CocoDataset(tmp_path, "val")
 
     with pytest.raises(SpinetError, match="unknown split 'test'; expected 'train' or 'val'"):
@@ -212,7 +209,7 @@ def test_missing_image_files_are_counted_and_the_first_is_named(tmp_path, write_
     for name in ("1.png", "2.png"):
         (tmp_path / "train" / name).unlink()
 
-    with pytest.raises(SpinetError, match=r"^2 of 3 image files are missing, the first one is .*train/1\.png$"):
+    with pytest.raises(SpinetError, match=r"^2 of 3 image files are missing, the first one is .*train/1\.png; the nea"):
         CocoDataset(tmp_path, "train")
 
 
@@ -314,9 +311,9 @@ def test_objects_of_many_images_in_mixed_order_come_to_their_images_in_the_files
 
 def test_the_image_folder_is_listed_once_and_no_file_is_asked_for(tmp_path, write_coco, monkeypatch):
     # benchmarks/open_coco.py measures how long a file as large as COCO's takes.
-    root, listed, folders = write_coco(tmp_path, **many_objects(images=100, objects=300)), [], Path.iterdir
+    root, listed, listing = write_coco(tmp_path, **many_objects(images=100, objects=300)), [], os.listdir
     asked = []
-    monkeypatch.setattr(Path, "iterdir", lambda folder: listed.append(folder) or folders(folder))
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or listing(folder))
     monkeypatch.setattr(Path, "is_file", lambda path: asked.append(path) or path.exists())
 
     CocoDataset(root, "train")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from three_formats import WRITERS
 
-from spinet.doctor import images
+from spinet.data import near
 from spinet.doctor.anchors import DetectorSettings
 from spinet.doctor.class_pictures import CAPTION, COLUMNS, GAP, HEADER, ROWS, TILE
 from spinet.doctor.examine import DatasetReport, examine
@@ -522,7 +522,7 @@ def test_each_class_gets_a_picture_of_its_boxes(tmp_path):
 
 
 def test_near_duplicates_are_found_across_the_blocks_of_a_large_data_set(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "BLOCK", 5)
+    monkeypatch.setattr(near, "BLOCK", 5)
     planted = Planted(tmp_path / "data")
     near_leak(planted)
     near_duplicate(planted)

@@ -8,13 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from spinet.data.class_data import ClassDataset
-from spinet.data.coco import CocoDataset
 from spinet.deploy.exported import ExportedModel
 from spinet.deploy.sessions import SUFFIXES, exported_file
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import holds_weights
-from spinet.engine.config import read_config
+from spinet.engine.config import TrainConfig, read_config
+from spinet.engine.task import task_of
 from spinet.errors import SpinetError
 from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
@@ -115,22 +114,22 @@ def _short_name(path: Path, others: Sequence[Path]) -> str:
 
 def example_images(paths: Sequence[Path], most: int = 8) -> list[Path]:
     """Return images of the val splits of the runs, evenly spread; none where a dataset is missing."""
-    roots: dict[str, bool] = {}
+    roots: dict[str, TrainConfig] = {}
     for path in paths:
         folder = path if path.is_dir() else path.parent
         try:
             config = read_config(folder / "config.json")
         except SpinetError:
             continue
-        roots.setdefault(config.data.root, config.model.head == "classifier")
-    splits = [images for root, classes in roots.items() if (images := _val_images(Path(root), classes))]
+        roots.setdefault(config.data.root, config)
+    splits = [images for config in roots.values() if (images := _val_images(config))]
     count = max(most // max(len(splits), 1), 1)
     return [image for images in splits for image in images[:: max(len(images) // count, 1)][:count]]
 
 
-def _val_images(root: Path, classes: bool) -> list[Path]:
+def _val_images(config: TrainConfig) -> list[Path]:
     try:
-        dataset = ClassDataset(root, "val") if classes else CocoDataset(root, "val")
+        dataset = task_of(config.model).open(config, "val")
     except SpinetError:
         return []
     return [sample.path for sample in dataset.samples]

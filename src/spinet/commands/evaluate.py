@@ -14,7 +14,7 @@ def evaluate_command(args: list[str]) -> None:
     def command(
         run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
         root: Annotated[str, tyro.conf.arg(name="data.root")] = "",
-        split: Literal["train", "val"] = "val",
+        split: Literal["train", "val", "all"] = "val",
         batch_size: int = 8,
         workers: int = 0,
         device: str = "auto",
@@ -31,7 +31,7 @@ def evaluate_command(args: list[str]) -> None:
         Args:
             run: Run folder, weights file, or exported file.
             root: Dataset folder; by default the one the run was trained on.
-            split: Split to evaluate.
+            split: Split to evaluate; `all` is a dataset that is not divided.
             batch_size: Images per batch.
             workers: Processes that load images.
             device: `auto`, `cpu`, `cuda` ...

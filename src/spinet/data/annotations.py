@@ -1,7 +1,6 @@
 """Reading and validating a COCO annotation file; errors name the file and the entry."""
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -40,40 +39,6 @@ class RawSplit(NamedTuple):
             file, line = self.places[index]
             return f"{file}, line {line}"
         return f"{annotation_name(self.raw['annotations'][index], index + 1)} in {self.file}"
-
-
-def read_coco(root: Path, split: str) -> RawSplit:
-    """Read a split of a folder in COCO format.
-
-    The layout is `ROOT/{train,val}` with `ROOT/annotations/instances_{train,val}.json`; the official one with a year,
-    `ROOT/train2017` and `instances_train2017.json`; or Roboflow's, `ROOT/{train,valid}/_annotations.coco.json`.
-
-    Raises:
-        SpinetError: a folder or file is missing, unreadable, not JSON, or does not have COCO's lists.
-    """
-    folder, file = _locate(root, split)
-    return RawSplit(file, folder, read_annotation_file(file))
-
-
-def _locate(root: Path, split: str) -> tuple[Path, Path]:
-    """Return the split's image folder and annotation file."""
-    beside = [root / name for name in SPLIT_NAMES[split] if (root / name / ROBOFLOW_FILE).is_file()]
-    if beside:
-        return beside[0], beside[0] / ROBOFLOW_FILE
-    layout = f"expected {split}/ and annotations/instances_{split}.json, or both with a year ({split}2017)"
-    names = sorted(entry.name for entry in root.iterdir())
-    folders = [name for name in names if re.fullmatch(rf"{split}(\d{{4}})?", name) and (root / name).is_dir()]
-    if not folders:
-        content = ", ".join(names[:10]) or "nothing"
-        raise SpinetError(f"{root} has no folder of {split} images; {layout}, found {content}")
-    files = {folder: root / "annotations" / f"instances_{folder}.json" for folder in folders}
-    complete = [folder for folder, file in files.items() if file.is_file()]
-    if not complete:
-        raise SpinetError(f"the annotation file {files[folders[0]]} is missing; {layout}")
-    if len(complete) > 1 and split not in complete:
-        raise SpinetError(f"{root} has {' and '.join(complete)}; expected one annotated {split} folder")
-    # Sorted, so the folder without a year comes first.
-    return root / complete[0], files[complete[0]]
 
 
 def read_annotation_file(file: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from spinet.data.annotations import (
 from spinet.data.findings import Finding, some, such_as
 from spinet.data.formats import class_folders, recognise
 from spinet.data.listing import Listing, list_images, skipped_findings
+from spinet.data.splits import WHOLE, already_divided, no_split
 from spinet.errors import SpinetError, unknown_name
 
 LAYOUTS = (
@@ -53,12 +54,18 @@ class ClassSplit(NamedTuple):
 
 
 def read_class_split(root: Path, split: str) -> ClassSplit:
-    """Read one split; the classes are those of the train split, where there is one."""
-    if split not in SPLIT_NAMES:
+    """Read one split; the classes are those of the train split, where there is one; "all" is what is not divided."""
+    if split not in (*SPLIT_NAMES, WHOLE):
         raise unknown_name("split", split, SPLIT_NAMES)
     if not root.is_dir():
         raise SpinetError(f"there is no dataset folder {root}")
-    file, folder = _json_file(root, split), _split_folder(root, split)
+    present = [name for name in SPLIT_NAMES if _json_file(root, name) or _split_folder(root, name)]
+    if split == WHOLE and len(present) == 2:
+        raise already_divided(root, _json_file(root, "val") or _split_folder(root, "val"))
+    if split == WHOLE and present:
+        split = present[0]
+    file = None if split == WHOLE else _json_file(root, split)
+    folder = root if split == WHOLE else _split_folder(root, split)
     raw = _read(file, root) if file else None
     if raw is None:
         _refuse_boxes(root)
@@ -72,6 +79,8 @@ def read_class_split(root: Path, split: str) -> ClassSplit:
         result = _from_json(file, raw, root, split)
     elif folder:
         result = _from_folders(folder, classes, root, split)
+    elif present or len(class_folders(root)) > 1:
+        raise no_split(root, split, f"{split}/CLASS/*.jpg or {split}.json")
     else:
         content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
         raise SpinetError(f"{root} has no {split} images; expected {LAYOUTS}; found {content}")

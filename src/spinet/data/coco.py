@@ -84,7 +84,6 @@ class CocoDataset(ImageDataset):
         names = category_names(raw, self.annotation_file)
         images = image_entries(raw, self.annotation_file)
         check_annotations(raw, self.annotation_file, images, names)
-        _check_image_files(images, folder)
 
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
         boxes, self._kept, problems = _clip_boxes(raw["annotations"], images)
@@ -128,7 +127,7 @@ class CocoDataset(ImageDataset):
 
     def _read_truth(self) -> dict[str, Any]:
         sizes = {sample.path: (sample.width, sample.height) for sample in self.samples}
-        raw = read_split(self.root, self.split, sizes).raw
+        raw = read_split(self.root, self._read_as, sizes).raw
         ids = {sample.image_id for sample in self.samples}
         kept = (
             entry
@@ -142,16 +141,6 @@ class CocoDataset(ImageDataset):
             # Renumbered from 1, because COCO's metric counts an object with id 0 as missed.
             "annotations": [_for_metric(entry, number) for number, entry in enumerate(kept, start=1)],
         }
-
-
-def _check_image_files(images: dict[int, Entry], folder: Path) -> None:
-    # One listing, because checking each of COCO's 118,287 files takes minutes on a network disk.
-    present = {entry.name for entry in folder.iterdir()}
-    names = [image["file_name"] for image in images.values()]
-    missing = [name for name in names if name not in present and not (folder / name).is_file()]
-    if missing:
-        count = f"{len(missing):,} of {len(names):,}"
-        raise SpinetError(f"{count} image files are missing, the first one is {folder / missing[0]}")
 
 
 def _clip_boxes(annotations: list[Entry], images: dict[int, Entry]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

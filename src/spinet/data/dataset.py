@@ -21,6 +21,8 @@ class ImageDataset:
 
     def __init__(self, root: str | Path, split: str, cache_images: bool) -> None:
         self.root, self.split = Path(root), split
+        # A part of an undivided dataset is read as a whole.
+        self._read_as = split
         # By image id, so that subsets share it.
         self._cache: dict[int, Tensor] | None = {} if cache_images else None
 

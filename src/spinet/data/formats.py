@@ -1,15 +1,18 @@
 """Recognizing the format of a dataset folder, and reading its splits as COCO dicts."""
 
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 
-from spinet.data.annotations import ROBOFLOW_FILE, SPLIT_NAMES, RawSplit, read_coco
+from spinet.data.annotations import SPLIT_NAMES, RawSplit
+from spinet.data.coco_files import coco_files, read_coco
 from spinet.data.listing import has_image, is_hidden
+from spinet.data.splits import WHOLE
 from spinet.data.voc import read_voc
-from spinet.data.yolo import DATA_FILES, read_yolo
+from spinet.data.voc_files import voc_sign, voc_trace
+from spinet.data.yolo import read_yolo
+from spinet.data.yolo_files import yolo_sign, yolo_trace
 from spinet.errors import SpinetError
 
 LAYOUTS = (
@@ -20,7 +23,7 @@ LAYOUTS = (
 
 
 def read_split(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]] | None = None) -> RawSplit:
-    """Read one split of a dataset in COCO, YOLO or Pascal VOC format as a COCO dict.
+    """Read one split of a dataset in COCO, YOLO or Pascal VOC format as a COCO dict; "all" is what is not divided.
 
     See `read_coco`, `read_yolo` and `read_voc` for the layouts. In formats without ids, images get ids from 1 in the
     order of their sorted paths, and classes get category ids from 1. `root` may be the YAML file of a YOLO dataset;
@@ -29,7 +32,7 @@ def read_split(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]] | N
     Raises:
         SpinetError: the format is unclear, or a file is missing or invalid.
     """
-    if split not in SPLIT_NAMES:
+    if split not in (*SPLIT_NAMES, WHOLE):
         raise SpinetError(f"unknown split {split!r}; expected 'train' or 'val'")
     name = recognise(root)
     if name == "YOLO":
@@ -45,8 +48,9 @@ def recognise(root: Path) -> str:
         return "YOLO"
     if not root.is_dir():
         raise SpinetError(f"there is no dataset folder {root}")
-    signs = {"COCO": _coco_sign(root), "YOLO": _yolo_sign(root), "Pascal VOC": _voc_sign(root)}
-    found = {name: sign for name, sign in signs.items() if sign is not None}
+    found = _found(root, {"COCO": _coco_sign, "YOLO": yolo_sign, "Pascal VOC": voc_sign})
+    # Files that may also lie in datasets of another format.
+    found = found or _found(root, {"COCO": _coco_trace, "YOLO": yolo_trace, "Pascal VOC": voc_trace})
     if not found:
         _refuse_classes(root)
         content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
@@ -77,29 +81,18 @@ def class_folders(folder: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
 
 
+def _found(root: Path, signs: Mapping[str, Callable[[Path], Path | None]]) -> dict[str, Path]:
+    return {name: sign for name, look in signs.items() if (sign := look(root))}
+
+
 def _coco_sign(root: Path) -> Path | None:
-    return _first(root, ("annotations/*.json", *(f"{name}/{ROBOFLOW_FILE}" for name in _split_folders())))
+    found = (file for files in coco_files(root).values() for file in files)
+    return next((file for file in found if file.parent != root), None)
 
 
-def _yolo_sign(root: Path) -> Path | None:
-    named = _first(root, DATA_FILES)
-    if named:
-        return named
-    for file in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]):
-        # YAML files of other tools are ignored.
-        if re.search(rb"^(names|nc)\s*:", file.read_bytes(), re.MULTILINE):
-            return file
-    return _first(root, ("labels/*.txt", "labels/*/*.txt", *(f"{name}/labels/*.txt" for name in _split_folders())))
-
-
-def _voc_sign(root: Path) -> Path | None:
-    return _first(root, ("Annotations/*.xml", "ImageSets/Main", *(f"{name}/*.xml" for name in _split_folders())))
+def _coco_trace(root: Path) -> Path | None:
+    return next((file for files in coco_files(root).values() for file in files), None)
 
 
 def _split_folders() -> tuple[str, ...]:
     return tuple(name for names in SPLIT_NAMES.values() for name in names)
-
-
-def _first(root: Path, patterns: Iterable[str]) -> Path | None:
-    # Not sorted, because a folder may hold a hundred thousand files.
-    return next((path for pattern in patterns for path in root.glob(pattern) if not is_hidden(path.name)), None)

@@ -8,11 +8,9 @@ from typing import NamedTuple
 
 from spinet.data.annotations import SPLIT_NAMES, RawSplit, as_coco
 from spinet.data.images import image_size
-from spinet.data.listing import is_hidden, list_images
+from spinet.data.splits import WHOLE
+from spinet.data.voc_files import has_split, voc_files
 from spinet.errors import SpinetError
-
-# The official datasets have all four lists: val belongs to train, and test to trainval.
-LISTS = (("train", "val"), ("train", "valid"), ("train", "validation"), ("trainval", "test"), ("train", "test"))
 
 
 class _Object(NamedTuple):
@@ -30,15 +28,16 @@ def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> R
     """Read a split of a dataset in Pascal VOC format as a COCO dict.
 
     The layout is `Annotations/*.xml`, `JPEGImages/` and `ImageSets/Main/{train,val}.txt` (or trainval.txt and
-    test.txt), or Roboflow's with XML files next to the images in `train/` and `valid/`. Classes are the names in both
-    splits, sorted, with category ids from 1.
+    test.txt), or Roboflow's with XML files next to the images in `train/` and `valid/`; see `voc_files`. Classes are
+    the names in both splits, sorted, with category ids from 1.
 
     Pixels are numbered from 1 and boxes include both ends (VOC2012 development kit), so a box begins at xmin - 1.
     Objects marked `difficult` become crowd regions, ignored in training and by the metric, as in VOC's own evaluation.
     """
-    files = {name: _pairs(root, name) for name in SPLIT_NAMES if name == split or _has_split(root, name)}
-    listed, pairs = files[split]
-    annotated = {path: _read_annotation(path) for _, found in files.values() for path, _ in found}
+    others = [name for name in SPLIT_NAMES if name != split and split != WHOLE and has_split(root, name)]
+    files = {name: voc_files(root, name) for name in (split, *others)}
+    listed, pairs, findings = files[split]
+    annotated = {path: _read_annotation(path) for found in files.values() for path, _ in found.pairs}
     names = sorted({item.name for entry in annotated.values() for item in entry.objects})
     if not names:
         raise SpinetError(f"the {len(annotated):,} XML files of {root} have no objects; expected at least one")
@@ -54,69 +53,7 @@ def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> R
         )
         for path, image in pairs
     )
-    return RawSplit(listed, root, as_coco(images, names))
-
-
-def _has_split(root: Path, split: str) -> bool:
-    return _folder_of(root, split) is not None or _list_of(root, split) is not None
-
-
-def _folder_of(root: Path, split: str) -> Path | None:
-    """Return the folder with both images and XML files, if that is the layout."""
-    folders = (root / name for name in SPLIT_NAMES[split])
-    return next(
-        (
-            folder
-            for folder in folders
-            if next((path for path in folder.glob("*.xml") if not is_hidden(path.name)), None)
-        ),
-        None,
-    )
-
-
-def _list_of(root: Path, split: str) -> Path | None:
-    lists = root / "ImageSets" / "Main"
-    for names in LISTS:
-        chosen = dict(zip(("train", "val"), names, strict=True))
-        if all((lists / f"{name}.txt").is_file() for name in names):
-            return lists / f"{chosen[split]}.txt"
-    alone = [lists / f"{name}.txt" for name in SPLIT_NAMES[split]]
-    return next((file for file in alone if file.is_file()), None)
-
-
-def _pairs(root: Path, split: str) -> tuple[Path, list[tuple[Path, Path]]]:
-    """Return what lists the split, and its (XML file, image) pairs, sorted."""
-    folder = _folder_of(root, split)
-    if folder:
-        images = _images_in(folder)
-        stems = {path.stem for path in folder.glob("*.xml") if not is_hidden(path.name)}
-        for stem, image in images.items():
-            if stem not in stems:
-                raise SpinetError(f"the image {image} has no XML file; images without objects need one too")
-        return folder, [(folder / f"{stem}.xml", _image_of(stem, images, folder, folder)) for stem in sorted(stems)]
-    file = _list_of(root, split)
-    if file is None:
-        wanted = f"{root / 'ImageSets' / 'Main' / split}.txt nor a folder {split}/ with XML files"
-        raise SpinetError(f"{root} has no {split} split: there is neither {wanted}")
-    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
-    stems = {line for line in lines if line and not is_hidden(line)}
-    folder = root / "JPEGImages"
-    images = _images_in(folder)
-    return file, [
-        (root / "Annotations" / f"{stem}.xml", _image_of(stem, images, folder, file)) for stem in sorted(stems)
-    ]
-
-
-def _images_in(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise SpinetError(f"there is no folder {folder}; Pascal VOC format has its images there")
-    return {path.stem: path for path in list_images(folder, below=False).images}
-
-
-def _image_of(stem: str, images: Mapping[str, Path], folder: Path, listed: Path) -> Path:
-    if stem not in images:
-        raise SpinetError(f"{listed} lists the image {stem}, but {folder} has no {stem}.jpg")
-    return images[stem]
+    return RawSplit(listed, root, as_coco(images, names), findings=findings)
 
 
 def _read_annotation(file: Path) -> _Annotation:

@@ -6,7 +6,7 @@ from pathlib import Path
 from spinet.data.coco import CocoDataset
 from spinet.data.findings import Finding, of, such_as
 from spinet.data.listing import is_hidden, list_images
-from spinet.data.yolo import label_file
+from spinet.data.yolo_files import label_file
 
 
 def file_findings(format_name: str, datasets: Sequence[CocoDataset]) -> Iterator[Finding]:

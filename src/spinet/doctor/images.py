@@ -8,21 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from spinet.data.coco import CocoDataset
 from spinet.data.findings import Finding, Severity, of, such_as
 from spinet.data.images import fault_of, orientation, to_rgb, upright_size, without_pillow_limit
+from spinet.data.near import Thumbnail, near_blocks, thumbnail
 
-# Images are near duplicates when their thumbnails (of this side) correlate by this much: re-encoded and resized copies
-# do by 0.99, neighboring video frames by 0.95, and two images of similar things by less than 0.9.
-THUMBNAIL, NEAR = 32, 0.95
-# Grey levels: below the first a thumbnail is too flat to be compared, below the second an image is blank.
-FLAT, BLANK = 1.0, 4
+# Below this difference of grey levels an image is blank.
+BLANK = 4
 # Largest value of 12-bit cameras, nearly black when stored as 16 bits without scaling.
 TWELVE_BITS = 4095
-BLOCK = 2048
 
 KINDS = {
     "grey": "grey, which is read as three equal channels",
@@ -58,7 +54,7 @@ class ImageFacts:
     contrast: int = 0
     dark: bool = False
     digest: bytes = b""
-    thumbnail: NDArray[np.float16] | None = None
+    thumbnail: Thumbnail | None = None
 
 
 Pair = tuple[ImageFacts, ImageFacts]
@@ -95,7 +91,7 @@ def _inspect(path: Path) -> ImageFacts:
                 contrast=int(values.max()) - int(values.min()),
                 dark=image.mode.startswith("I") and 0 < np.asarray(image).max() <= TWELVE_BITS,
                 digest=hashlib.blake2b(repr(pixels.size).encode() + pixels.tobytes(), digest_size=16).digest(),
-                thumbnail=_thumbnail(grey),
+                thumbnail=thumbnail(grey),
             )
     # As in `read_image`: a corrupt file may raise nearly anything.
     except Exception as error:
@@ -108,16 +104,6 @@ def _kind(image: Image.Image) -> str:
     if image.has_transparency_data:
         return "transparent"
     return {"L": "grey", "1": "grey", "CMYK": "CMYK"}.get(image.mode, "")
-
-
-def _thumbnail(grey: Image.Image) -> NDArray[np.float16] | None:
-    values = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), dtype=np.float32).ravel()
-    values = values - values.mean()
-    if values.std() < FLAT:
-        return None
-    # Half precision is enough for a correlation, and a hundred thousand thumbnails are held in memory.
-    thumbnail: NDArray[np.float16] = (values / np.linalg.norm(values)).astype(np.float16)
-    return thumbnail
 
 
 def _file_findings(dataset: CocoDataset, images: list[ImageFacts]) -> Iterator[Finding]:
@@ -208,14 +194,6 @@ def _exact_pairs(facts: Sequence[ImageFacts]) -> Iterator[Pair]:
 
 def _near_pairs(facts: Sequence[ImageFacts]) -> Iterator[Pair]:
     rich = [fact for fact in facts if fact.thumbnail is not None]
-    if not rich:
-        return
-    thumbnails = np.stack([fact.thumbnail for fact in rich if fact.thumbnail is not None])
-    # Block by block, because all pairs of a large dataset do not fit into memory.
-    for top in range(0, len(rich), BLOCK):
-        rows = thumbnails[top : top + BLOCK].astype(np.float32)
-        for left in range(top, len(rich), BLOCK):
-            columns = thumbnails[left : left + BLOCK].astype(np.float32)
-            for row, column in np.argwhere(rows @ columns.T >= NEAR):
-                if top + row < left + column:
-                    yield rich[top + row], rich[left + column]
+    for top, left, alike in near_blocks([fact.thumbnail for fact in rich if fact.thumbnail is not None]):
+        for row, column in np.argwhere(alike):
+            yield rich[top + row], rich[left + column]

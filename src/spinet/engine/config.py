@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from spinet.data.division import Division
 from spinet.errors import SpinetError, check_range, unknown_name
 from spinet.fields import Count, Fraction, NonNegative, Positive, Rate, check_fields
 from spinet.models.options import DetectorOptions
@@ -50,6 +51,10 @@ class DataConfig:
     root: str = ""
     """Dataset folder in COCO, YOLO or Pascal VOC format, or a YOLO dataset's YAML file; for classifiers image folders
     or iNaturalist's JSON."""
+    val_share: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Fraction of the images of a dataset without a val split that is taken for val; 0 for datasets that have one."""
+    val_seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    """Seed of that division; a training with another `seed` has the same val images."""
     image_size: Annotated[int, Meta(ge=1, le=10**5)] = 640
     """Side of the square that images are fitted into, in pixels."""
     scale_jitter: tuple[float, float] = (0.5, 2.0)
@@ -71,6 +76,11 @@ class DataConfig:
     augment_on: Literal["workers", "device"] = "workers"
     """Where training images are resized and augmented: in the workers, or on the training device, if the CPU cannot
     keep up with the GPU. The result is the same up to rounding, and bit-equal on CPUs."""
+
+    @property
+    def division(self) -> Division | None:
+        """How the dataset is divided; None if it has both splits."""
+        return Division(self.val_share, self.val_seed) if self.val_share else None
 
 
 @dataclass(frozen=True)

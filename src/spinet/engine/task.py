@@ -11,6 +11,7 @@ from spinet.data.class_data import ClassDataset
 from spinet.data.class_transforms import ClassTrainTransform
 from spinet.data.coco import CocoDataset
 from spinet.data.dataset import ImageDataset
+from spinet.data.division import Division, open_split
 from spinet.data.findings import Finding
 from spinet.data.loader import ItemTransform, train_loader
 from spinet.data.transforms import TrainTransform
@@ -77,7 +78,8 @@ class Detection(Task):
 
     def open(self, config: TrainConfig, split: str) -> CocoDataset:
         """See `Task`."""
-        return CocoDataset(Path(config.data.root), split, config.data.cache_images, self.masks)
+        root, cache = Path(config.data.root), config.data.cache_images
+        return open_split(lambda part: CocoDataset(root, part, cache, self.masks), split, config.data.division)
 
     def findings(self, config: TrainConfig, train: CocoDataset, val: CocoDataset) -> list[Finding]:
         """See `Task`."""
@@ -116,7 +118,8 @@ class Classification(Task):
 
     def open(self, config: TrainConfig, split: str) -> ClassDataset:
         """See `Task`."""
-        return ClassDataset(Path(config.data.root), split, config.data.cache_images)
+        root, cache = Path(config.data.root), config.data.cache_images
+        return open_split(lambda part: ClassDataset(root, part, cache), split, config.data.division)
 
     def findings(self, config: TrainConfig, train: ClassDataset, val: ClassDataset) -> list[Finding]:
         """See `Task`; other problems of image folders are errors when they are opened."""
@@ -140,13 +143,19 @@ class Classification(Task):
 
 
 def evaluate_folder(
-    model: Any, info: ModelInfo, root: Path, split: str, options: EvalOptions, where: str
+    model: Any,
+    info: ModelInfo,
+    root: Path,
+    split: str,
+    options: EvalOptions,
+    where: str,
+    division: Division | None = None,
 ) -> dict[str, float]:
     """Return the metrics of a detector or classifier, also an exported one, on a split of a dataset folder."""
     if info.kind == "classifier":
-        classes = ClassDataset(root, split)
+        classes = open_split(lambda part: ClassDataset(root, part), split, division)
         return evaluate_classes(model, classes, options, label_ids(info, classes, where))
-    dataset = CocoDataset(root, split)
+    dataset = open_split(lambda part: CocoDataset(root, part), split, division)
     check_classes(info, dataset, where)
     return evaluate(model, dataset, options, info.category_ids)
 

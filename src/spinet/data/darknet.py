@@ -1,0 +1,55 @@
+"""Class names and image lists of YOLO datasets without a YAML file: obj.data and obj.names, or only classes.txt."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from spinet.errors import SpinetError
+
+# Label Studio's, LabelImg's and CVAT's; Roboflow writes its own into the folder of a split.
+NAME_FILES = (
+    *("classes.txt", "obj.names", "*.names", "labels/classes.txt", "images/classes.txt", "*/classes.txt"),
+    *("predefined_classes.txt", "train/_darknet.labels", "*/_darknet.labels"),
+)
+
+
+def names_or_data_file(root: Path) -> Path | None:
+    """Return the .data file of darknet, or a file with one class name per line."""
+    for file in sorted(root.glob("*.data")):
+        if re.search(rb"^\s*names\s*=", file.read_bytes(), re.MULTILINE):
+            return file
+    found = (file for pattern in NAME_FILES for file in sorted(root.glob(pattern)) if file.is_file())
+    return next(found, None)
+
+
+def read_darknet(file: Path, root: Path) -> dict[str, Any]:
+    """Return the settings of such a file as those of a YAML file: names, nc, and the lists of train and valid."""
+    if file.suffix.lower() != ".data":
+        return {"names": list(_names(file))}
+    pairs = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", _text(file), re.MULTILINE))
+    settings: dict[str, Any] = {key: pairs[key] for key in ("train", "valid", "val") if pairs.get(key)}
+    if pairs.get("classes", "").isdecimal():
+        settings["nc"] = int(pairs["classes"][:9])
+    # Written relative to where darknet is started: data/obj.names.
+    last = PureWindowsPath(pairs.get("names", "")).name
+    names = [
+        path for path in (root / pairs.get("names", ""), root / last, *sorted(root.glob("*.names"))) if path.is_file()
+    ]
+    if not names:
+        raise SpinetError(
+            f"{file} has names = {last[:40]}, but there is no such file; expected one class name per line"
+        )
+    return settings | {"names": list(_names(names[0]))}
+
+
+def _names(file: Path) -> Iterator[str]:
+    yield from (line.strip() for line in _text(file).rstrip().splitlines())
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SpinetError(f"could not read {file}: {reason}") from error

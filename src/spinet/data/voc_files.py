@@ -1,0 +1,184 @@
+"""Where the files of datasets in Pascal VOC format are: lists, XML files, images."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
+
+from spinet.data.annotations import SPLIT_NAMES
+from spinet.data.findings import Finding, such_as
+from spinet.data.listing import image_suffixes, is_hidden, list_images, skipped_findings, suffix_of
+from spinet.data.splits import WHOLE, already_divided, no_split
+from spinet.errors import SpinetError
+
+# The official datasets have all four lists: val belongs to train, and test to trainval.
+LISTS = (("train", "val"), ("train", "valid"), ("train", "validation"), ("trainval", "test"), ("train", "test"))
+XML_FOLDERS = ("Annotations", "annotations")
+
+
+class VocFiles(NamedTuple):
+    """What lists a split, its (XML file, image) pairs, sorted, and findings about its files."""
+
+    listed: Path
+    pairs: list[tuple[Path, Path]]
+    findings: list[Finding]
+
+
+class _Names:
+    """Files by their path in a folder without suffix, or by their own name if that is unique."""
+
+    def __init__(self, paths: Iterable[Path], base: Path) -> None:
+        self.whole: dict[str, Path] = {}
+        self.last: dict[str, list[Path]] = defaultdict(list)
+        for path in paths:
+            self.whole[path.relative_to(base).with_suffix("").as_posix()] = path
+            self.last[path.stem].append(path)
+
+    def find(self, name: str) -> Path | None:
+        alone = self.last.get(name.rpartition("/")[2], [])
+        return self.whole.get(name) or (alone[0] if len(alone) == 1 else None)
+
+
+def voc_sign(root: Path) -> Path | None:
+    """Return a file or folder that only datasets in Pascal VOC format have."""
+    splits = [name for names in SPLIT_NAMES.values() for name in names]
+    patterns = ("Annotations/*.xml", "Annotations/*/*.xml", "ImageSets/Main", *(f"{name}/*.xml" for name in splits))
+    return next((path for pattern in patterns for path in root.glob(pattern) if not is_hidden(path.name)), None)
+
+
+def voc_trace(root: Path) -> Path | None:
+    """Return an XML file for one image, wherever it is."""
+    for pattern in ("*.xml", "*/*.xml", "images/*/*.xml"):
+        for _, file in zip(range(8), root.glob(pattern), strict=False):
+            with file.open("rb") as content:
+                if re.search(rb"<annotation[\s>]", content.read(4096)):
+                    return file
+    return None
+
+
+def has_split(root: Path, split: str) -> bool:
+    """Whether a list or a folder of a split is there."""
+    return _folder_of(root, split) is not None or _list_of(root, split) is not None
+
+
+def voc_files(root: Path, split: str) -> VocFiles:
+    """Find the files of a split; "all" are those of a dataset that is not divided.
+
+    Raises:
+        SpinetError: there is no such split, or an XML file or an image is missing.
+    """
+    if split == WHOLE:
+        present = [name for name in SPLIT_NAMES if has_split(root, name)]
+        if len(present) == 2:
+            raise already_divided(root, _list_of(root, "val") or _folder_of(root, "val"))
+        return voc_files(root, present[0]) if present else _all_files(root)
+    folder, file = _folder_of(root, split), _list_of(root, split)
+    if folder:
+        return _beside(folder, split)
+    if file is None:
+        raise no_split(root, split, f"ImageSets/Main/{split}.txt, or a folder {split}/ with XML files")
+    return _listed(file, root, split)
+
+
+def _folder_of(root: Path, split: str) -> Path | None:
+    """Return the folder with both images and XML files, if that is the layout."""
+    folders = (root / name for name in SPLIT_NAMES[split])
+    return next((folder for folder in folders if _xml_files(folder, below=False)), None)
+
+
+def _list_of(root: Path, split: str) -> Path | None:
+    lists = root / "ImageSets" / "Main"
+    for names in LISTS:
+        chosen = dict(zip(("train", "val"), names, strict=True))
+        if all((lists / f"{name}.txt").is_file() for name in names):
+            return lists / f"{chosen[split]}.txt"
+    alone = [lists / f"{name}.txt" for name in SPLIT_NAMES[split]]
+    return next((file for file in alone if file.is_file()), None)
+
+
+def _beside(folder: Path, split: str) -> VocFiles:
+    listing = list_images(folder, below=False)
+    xml = _Names(_xml_files(folder, below=False), folder)
+    images = _Names(listing.images, folder)
+    for stem, image in images.whole.items():
+        if stem not in xml.whole:
+            raise SpinetError(f"the image {image} has no XML file; images without objects need one too")
+    pairs = [(file, _image_of(file, stem, images, folder)) for stem, file in sorted(xml.whole.items())]
+    return VocFiles(folder, pairs, skipped_findings(split, listing))
+
+
+def _listed(file: Path, root: Path, split: str) -> VocFiles:
+    xml_folder, images_folder = _folders(root)
+    listing = list_images(images_folder)
+    xml = _Names(_xml_files(xml_folder), xml_folder)
+    images = _Names(listing.images, images_folder)
+    names = {_name(line, xml) for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()}
+    pairs = []
+    for name in sorted(name for name in names if name and not is_hidden(name.rpartition("/")[2])):
+        found = xml.find(name) or xml_folder / f"{name}.xml"
+        pairs.append((found, _image_of(found, name, images, images_folder, file)))
+    return VocFiles(file, pairs, skipped_findings(split, listing))
+
+
+def _all_files(root: Path) -> VocFiles:
+    xml_folder, images_folder = _folders(root)
+    listing = list_images(images_folder)
+    xml = _Names(_xml_files(xml_folder), xml_folder)
+    images = _Names(listing.images, images_folder)
+    pairs = [(file, _image_of(file, name, images, images_folder)) for name, file in sorted(xml.whole.items())]
+    used = {image for _, image in pairs}
+    without = [path for path in listing.images if path not in used]
+    findings = skipped_findings(WHOLE, listing)
+    if without:
+        text = f"{len(without):,} images have no XML file and are left out, {such_as(without[0])}"
+        findings.append(
+            Finding("warning", "unused files", f"{text}; annotate them, or write an XML file without objects")
+        )
+    return VocFiles(xml_folder, pairs, findings)
+
+
+def _folders(root: Path) -> tuple[Path, Path]:
+    """Return the folders of the XML files and of the images; both are the dataset where it has no such folders."""
+    xml = next((root / name for name in XML_FOLDERS if _xml_files(root / name)), root)
+    images = next((root / name for name in ("JPEGImages", "images", "Images") if (root / name).is_dir()), root)
+    return xml, images
+
+
+def _xml_files(folder: Path, below: bool = True) -> list[Path]:
+    paths = folder.rglob("*.xml") if below else folder.glob("*.xml")
+    return [path for path in paths if not any(map(is_hidden, path.relative_to(folder).parts))]
+
+
+def _name(line: str, xml: _Names) -> str:
+    """Return the image that a line of a list names.
+
+    Some have the suffix or the folder of the image, lists of a class have -1, 0 or 1 behind the name, and CVAT writes
+    names with spaces in quotes.
+    """
+    name = line.strip().strip("\"'")
+    words = name.split()
+    if name not in xml.whole and len(words) > 1 and words[-1] in ("-1", "0", "1"):
+        name = name[: name.rindex(words[-1])].strip().strip("\"'")
+    name = name.replace("\\", "/").removeprefix("./")
+    if name not in xml.whole and suffix_of(name) in {".xml", *image_suffixes()}:
+        name = name[: name.rindex(".")]
+    for folder in ("JPEGImages/", "Annotations/"):
+        name = name.rpartition(folder)[2] if name not in xml.whole else name
+    return name
+
+
+def _image_of(xml: Path, name: str, images: _Names, folder: Path, listed: Path | None = None) -> Path:
+    image = images.find(name) or images.find(_file_name(xml))
+    if image is None:
+        raise SpinetError(f"{listed or xml} lists the image {name[-60:]}, but {folder} has no {name[-60:]}.jpg")
+    return image
+
+
+def _file_name(xml: Path) -> str:
+    """Return the name of the image in an XML file, without suffix."""
+    try:
+        found = re.search(r"<filename>\s*(.*?)\s*</filename>", xml.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ""
+    return PureWindowsPath(found[1]).stem if found else ""
