@@ -1,4 +1,7 @@
+import json
+import math
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -6,7 +9,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as mask_api
 
-from spinet.data.coco import CocoDataset
+from spinet.data.coco import CocoDataset, unknown_classes
 from spinet.errors import SpinetError
 
 
@@ -99,6 +102,187 @@ def test_odd_boxes_are_mended_or_dropped_and_counted(tmp_path, write_coco, box, 
     assert [entry["bbox"] for entry in dataset.ground_truth()["annotations"]] == [box] * len(kept)
 
 
+@pytest.mark.parametrize(
+    ("value", "crowd"),
+    [
+        *[(value, False) for value in (0, "0", "false", "False", " no ", "", "null", "None", 0.0, "0.0", False, None)],
+        *[(value, True) for value in (1, "1", "true", "YES", 1.0, "y", True)],
+    ],
+)
+def test_a_flag_is_read_for_what_it_says(tmp_path, write_coco, value, crowd):
+    dataset = CocoDataset(write_coco(tmp_path, annotations=one_object(iscrowd=value)), "train")
+
+    assert dataset.crowd_regions == crowd
+    assert len(dataset.samples[1].labels) == (not crowd)
+
+
+@pytest.mark.parametrize("area", [-12, 0, math.nan, math.inf, -math.inf, "big", "-3", True, [], "nan"])
+@pytest.mark.parametrize(("outline", "expected"), [(None, 12), ([[1, 2, 4, 2, 4, 4, 1, 4]], 6)])
+def test_an_area_that_is_none_is_that_of_the_mask_or_the_box_and_counted(tmp_path, write_coco, area, outline, expected):
+    dataset = CocoDataset(write_coco(tmp_path, annotations=one_object(area=area, segmentation=outline)), "train")
+
+    assert dataset.problems == {"areas replaced that are not above 0": 1}
+    assert dataset.examples["areas replaced that are not above 0"].name == "1.png"
+    assert dataset.ground_truth()["annotations"][0]["area"] == expected
+
+
+@pytest.mark.parametrize(("area", "expected"), [(None, 12), ("5.5", 5.5), (7, 7)])
+def test_an_area_that_is_missing_or_a_text_is_no_problem(tmp_path, write_coco, area, expected):
+    dataset = CocoDataset(write_coco(tmp_path, annotations=one_object(area=area)), "train")
+
+    assert dataset.problems == {}
+    assert dataset.ground_truth()["annotations"][0]["area"] == expected
+
+
+def test_numbers_as_text_are_read_for_what_they_say(tmp_path, write_coco):
+    images = [{"id": f"{10 + k}", "file_name": f"{k}.png", "width": "40", "height": "30.0"} for k in range(3)]
+    objects = [{"id": "1", "image_id": 11.0, "category_id": "3", "bbox": ["1", " 2.0", "3e0", "+4"]}]
+    categories = [{"id": "3", "name": "dog"}, {"id": "07", "name": 5}]
+    dataset = CocoDataset(write_coco(tmp_path, images=images, annotations=objects, categories=categories), "train")
+
+    assert (dataset.category_ids, dataset.class_names) == ((3, 7), ("dog", "5"))
+    assert [sample.image_id for sample in dataset.samples] == [10, 11, 12]
+    assert [(sample.width, sample.height) for sample in dataset.samples] == [(40, 30)] * 3
+    assert dataset.samples[1].boxes.tolist() == [[1, 2, 4, 6]]
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0661", "0x10", "1,5", "10 000", "inf", "--1", ""])
+def test_a_text_that_is_no_plain_number_is_refused(tmp_path, write_coco, text):
+    write_coco(tmp_path, annotations=one_object(bbox=[1, 2, 3, text]))
+
+    with pytest.raises(SpinetError, match="annotation 77 .* four finite numbers"):
+        CocoDataset(tmp_path, "train")
+
+
+def with_ids(first: int) -> dict[str, object]:
+    """Images with ids from `first`, and one object in the second."""
+    return {
+        "images": [{"id": first + k, "file_name": f"{k}.png", "width": 40, "height": 30} for k in range(3)],
+        "annotations": one_object(image_id=first + 1),
+    }
+
+
+@pytest.mark.parametrize("first", [0, -7, 2**53, 2**62, 10**40, 10**400])
+def test_ids_of_any_size_are_numbered_from_one_inside_and_kept_for_others(tmp_path, write_coco, first):
+    dataset = CocoDataset(write_coco(tmp_path, **with_ids(first)), "train")
+
+    assert [sample.image_id for sample in dataset.samples] == [first, first + 1, first + 2]
+    assert [sample.number for sample in dataset.samples] == [1, 2, 3]
+    assert dataset.ground_truth()["annotations"][0]["image_id"] == first + 1
+
+
+@pytest.mark.parametrize("sides", [{}, {"width": 0, "height": 0}, {"width": None}, {"width": 40}, {"height": "0"}])
+def test_a_size_that_the_file_does_not_say_is_the_upright_one_of_the_image(tmp_path, write_coco, sides):
+    images = [{"id": 10 + k, "file_name": f"{k}.png"} | sides for k in range(3)]
+    write_coco(tmp_path, images=images)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "train" / "1.png", exif=exif)
+
+    dataset = CocoDataset(tmp_path, "train")
+
+    assert [(sample.width, sample.height) for sample in dataset.samples] == [(40, 30), (20, 30), (40, 30)]
+    (tmp_path / "train" / "2.png").write_bytes(b"?")
+    with pytest.raises(SpinetError, match=r"could not read the image .*2\.png"):
+        CocoDataset(tmp_path, "train")
+
+
+@pytest.mark.parametrize("side", [10**19, 1e308, 10**10])
+def test_a_size_beyond_all_images_is_refused(tmp_path, write_coco, side):
+    write_coco(tmp_path, images=[IMAGE | {"width": side}])
+
+    with pytest.raises(SpinetError, match="image 10 in .* pixels; must be at most 500,000,000") as caught:
+        CocoDataset(tmp_path, "train")
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("spelling", ["0.png", "./0.png", ".//0.png"])
+def test_a_file_listed_twice_is_a_finding(tmp_path, write_coco, spelling):
+    images = [{"id": k, "file_name": name, "width": 40, "height": 30} for k, name in enumerate(["0.png", spelling])]
+    write_coco(tmp_path, images=images, annotations=[])
+
+    [finding] = CocoDataset(tmp_path, "train").findings
+
+    assert (finding.severity, finding.check) == ("warning", "listed twice")
+    assert finding.text.startswith("train: 1 of 1 image files are listed twice or more, such as train/0.png; each")
+
+
+def test_val_may_have_a_part_of_the_classes_and_takes_the_labels_of_train(tmp_path, write_coco):
+    write_coco(tmp_path)
+    write_coco(tmp_path, "val", categories=[{"id": 7, "name": "cat"}], annotations=one_object(category_id=7))
+    train, val = CocoDataset(tmp_path, "train"), CocoDataset(tmp_path, "val")
+
+    assert unknown_classes(train, val) == ""
+    view = val.with_classes(train.category_ids, train.class_names)
+
+    assert view.class_names == ("dog", "cat")
+    assert view.samples[1].labels.tolist() == [1]
+    assert [entry["category_id"] for entry in view.ground_truth()["annotations"]] == [7]
+    assert [entry["id"] for entry in view.ground_truth()["categories"]] == [3, 7]
+    assert val.samples[1].labels.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("category", "sentence"),
+    [
+        ({"id": 7, "name": "cow"}, "category 7 of .*instances_val.json is 'cow', but 'cat' in train$"),
+        ({"id": 8, "name": "cat"}, "category 8 of .*instances_val.json is 'cat', but its id is 7 in train$"),
+        ({"id": 8, "name": "newt"}, "category 8 of .*instances_val.json is 'newt', which train does not have$"),
+    ],
+)
+def test_other_classes_in_val_are_named(tmp_path, write_coco, category, sentence):
+    write_coco(tmp_path)
+    write_coco(tmp_path, "val", categories=[category], annotations=[])
+
+    assert re.search(sentence, unknown_classes(CocoDataset(tmp_path, "train"), CocoDataset(tmp_path, "val")))
+
+
+def test_a_file_that_changes_while_it_is_in_use_is_named(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path, annotations=with_masks()), "train")
+    write_coco(tmp_path, annotations=one_object())
+
+    with pytest.raises(SpinetError, match=r"instances_train\.json has changed since it was opened"):
+        dataset.ground_truth()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"images": ' + b"9" * 5000 + b"}", "not valid JSON"),
+        (b'{"a": [], ' + b'"x": 1, ' * 20_000, "not valid JSON"),
+        (json.dumps({"x" * 5000: 1}).encode(), "missing key 'images', found xxx"),
+    ],
+)
+def test_a_hostile_file_is_one_short_sentence(tmp_path, write_coco, content, sentence):
+    write_coco(tmp_path)
+    (tmp_path / "annotations" / "instances_train.json").write_bytes(content)
+
+    with pytest.raises(SpinetError, match=sentence) as caught:
+        CocoDataset(tmp_path, "train")
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["x" * 5000, ["y"] * 5000, 10**4000, {"a": {"b": [1] * 5000}}, "\ud800"])
+@pytest.mark.parametrize("key", ["id", "bbox", "category_id", "image_id", "iscrowd"])
+def test_a_long_value_is_cut_in_the_message(tmp_path, write_coco, key, value):
+    annotation = one_object()[0] | {"bbox": None, key: value}
+    write_coco(tmp_path, annotations=[annotation])
+
+    with pytest.raises(SpinetError) as caught:
+        CocoDataset(tmp_path, "train")
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("box", [[0, 0, 1e308, 5], [-5, 2, 1.5e308, 5], [1, 1, 10**200, 10**200]])
+def test_a_box_beyond_all_images_is_clipped_like_any_other(tmp_path, write_coco, box):
+    dataset = CocoDataset(write_coco(tmp_path, annotations=one_object(bbox=box)), "train")
+
+    assert dataset.problems == {"boxes clipped to their image": 1}
+    assert math.isfinite(dataset.ground_truth()["annotations"][0]["area"])
+
+
 @pytest.mark.parametrize("box", [[3, 4, 1, 1], [39, 29, 1, 1], [0, 0, 40.01, 30]])
 def test_one_pixel_boxes_and_rounded_edges_are_no_problem(tmp_path, write_coco, box):
     dataset = CocoDataset(write_coco(tmp_path, annotations=one_object(bbox=box)), "train")
@@ -126,13 +310,18 @@ def test_the_ground_truth_fills_in_area_and_crowd_and_numbers_from_one(tmp_path,
     ("annotation", "sentence"),
     [
         ({"category_id": 99}, "annotation 77 in .*instances_train.json has category_id 99; .* are 3, 7"),
-        ({"category_id": "3"}, "annotation 77 .* category_id '3'; must be an integer"),
+        ({"category_id": "3.5"}, "annotation 77 .* category_id '3.5'; must be an integer"),
+        ({"category_id": "dog"}, "annotation 77 .* category_id 'dog'; must be an integer"),
+        ({"category_id": True}, "annotation 77 .* category_id True; must be an integer"),
+        ({"iscrowd": "maybe"}, "annotation 77 .* iscrowd 'maybe'; must be 0 or 1"),
+        ({"iscrowd": 2}, "annotation 77 .* iscrowd 2; must be 0 or 1"),
+        ({"iscrowd": [0]}, r"annotation 77 .* iscrowd \[0\]; must be 0 or 1"),
         ({"image_id": 5}, "annotation 77 in .*instances_train.json has image_id 5, but no image has that id"),
         ({"image_id": [1]}, "annotation 77 .* image_id"),
         ({"bbox": [1, 2, 3]}, r"annotation 77 .* bbox \[1, 2, 3\]; must be four finite numbers"),
         ({"bbox": [1, 2, 3, float("nan")]}, "annotation 77 .* four finite numbers"),
         ({"bbox": [1, 2, 3, float("inf")]}, "annotation 77 .* four finite numbers"),
-        ({"bbox": [1, 2, 3, "4"]}, "annotation 77 .* four finite numbers"),
+        ({"bbox": [1, 2, 3, "4px"]}, "annotation 77 .* four finite numbers"),
         ({"bbox": [1, 2, 3, True]}, "annotation 77 .* four finite numbers"),
         ({"bbox": None}, "annotation 77 .* four finite numbers"),
     ],
@@ -156,8 +345,8 @@ CATEGORY = {"id": 3, "name": "dog"}
         ({"images": [IMAGE, IMAGE]}, "instances_train.json has two images with id 10"),
         ({"categories": [CATEGORY, CATEGORY]}, "instances_train.json has two categories with id 3"),
         ({"images": [IMAGE | {"id": "a"}]}, "image number 1 in .* has id 'a'"),
-        ({"images": [IMAGE | {"width": 0}]}, "image 10 in .* has width 0"),
-        ({"images": [IMAGE | {"height": None}]}, "image 10 in .* has height None"),
+        ({"images": [IMAGE | {"width": -1}]}, "image 10 in .* has width -1; must be an integer of at least 1"),
+        ({"images": [IMAGE | {"height": 30.5}]}, "image 10 in .* has height 30.5"),
         ({"images": [IMAGE | {"file_name": ""}]}, "image 10 in .* has file_name ''"),
         ({"categories": [{"id": 3}]}, "category 3 in .* has name None"),
         ({"categories": None}, "missing key 'categories', found images, annotations"),
@@ -390,10 +579,10 @@ def test_a_data_set_without_masks_is_refused_when_they_are_asked_for(tmp_path, w
 
 
 def test_all_broken_masks_are_counted(tmp_path, write_coco):
-    annotations = [*with_masks(), *one_object(segmentation=[[1, 2]]), *one_object(segmentation=None)]
+    annotations = [*with_masks(), *one_object(segmentation=[[1, 2]]), *5 * one_object(segmentation=None)]
     write_coco(tmp_path, annotations=annotations)
 
-    with pytest.raises(SpinetError, match=r"polygon of 2 numbers; .* \(missing or invalid masks in total: 2 of 6\)$"):
+    with pytest.raises(SpinetError, match=r"polygon of 2 numbers; .* \(missing or invalid masks in total: 6 of 10\)$"):
         CocoDataset(tmp_path, "train", masks=True)
 
 
@@ -415,13 +604,24 @@ def test_a_box_of_a_number_beyond_floats_is_named(tmp_path, write_coco, value):
         ({"size": [30, 40], "counts": "5O"}, "^annotation 77 in .*instances_train.json has invalid RLE counts"),
     ],
 )
-def test_a_broken_mask_is_named_with_its_file_and_annotation(tmp_path, write_coco, segmentation, sentence, crowd):
+def test_an_object_with_a_broken_mask_is_dropped_counted_and_named(tmp_path, write_coco, segmentation, sentence, crowd):
     write_coco(tmp_path, annotations=[*with_masks(), *one_object(segmentation=segmentation, iscrowd=crowd)])
 
-    with pytest.raises(SpinetError, match=sentence) as caught:
-        CocoDataset(tmp_path, "train", masks=True)
+    dataset = CocoDataset(tmp_path, "train", masks=True)
 
-    assert "\n" not in str(caught.value)
+    assert dataset.problems["objects without a valid mask dropped"] == 1
+    assert re.search(sentence, dataset.details["objects without a valid mask dropped"])
+    assert [len(sample.masks) for sample in dataset.samples] == [1, 0, 2]
+    assert len(dataset.ground_truth()["annotations"]) == 4
+
+
+def test_one_splinter_beside_a_polygon_costs_the_splinter_only(tmp_path, write_coco):
+    outline = [*POLYGON, [5, 5, 6, 6]]
+    dataset = CocoDataset(write_coco(tmp_path, annotations=one_object(segmentation=outline)), "train", masks=True)
+
+    assert dataset.problems == {"masks without some invalid polygon": 1}
+    assert dataset.details["masks without some invalid polygon"].startswith("annotation 77 in ")
+    assert mask_api.area({"size": [30, 40], "counts": dataset.samples[1].masks[0]}) == 80
 
 
 # Official boxes are those of the polygons, which are up to some pixels larger than the pixels that they cover.

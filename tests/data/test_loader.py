@@ -30,10 +30,10 @@ def dataset(tmp_path_factory, write_coco) -> CocoDataset:
 
 @pytest.fixture(scope="module", params=["detection", "classification"])
 def kind(request, dataset, tmp_path_factory) -> SimpleNamespace:
-    """A dataset of each kind, with its transforms and the ids of its images."""
+    """A dataset of each kind, with its transforms and the numbers of its images."""
     if request.param == "detection":
         return SimpleNamespace(
-            dataset=dataset, train=TRANSFORM, eval=EvalTransform(32), ids=[10, 11, 12], augment=TrainTransform
+            dataset=dataset, train=TRANSFORM, eval=EvalTransform(32), ids=[1, 2, 3], augment=TrainTransform
         )
     classes = ClassDataset(write_folders(tmp_path_factory.mktemp("classes"), ("ant", "cat", "dog")), "train")
     train, evaluation = ClassTrainTransform(32), ClassEvalTransform(32)
@@ -69,7 +69,7 @@ def test_a_batch_has_the_promised_shapes_and_types(dataset):
     assert batch.images.dtype == torch.float32
     assert batch.targets["boxes"].shape[::2] == (3, 4)
     assert batch.targets["labels"].dtype == torch.int64
-    assert sorted(batch.image_ids.tolist()) == [10, 11, 12]
+    assert sorted(batch.image_ids.tolist()) == [1, 2, 3]
     assert batch.scales.shape == (3, 2)
     assert batch.sizes.tolist() == [[30, 40]] * 3
 
@@ -88,7 +88,7 @@ def test_a_batch_of_a_classifier_has_the_promised_shapes_and_types(kind):
 
 @pytest.mark.parametrize("kind", ["classification"], indirect=True)
 def test_labels_are_those_of_the_images(kind):
-    label_of = {sample.image_id: sample.label for sample in kind.dataset.samples}
+    label_of = {sample.number: sample.label for sample in kind.dataset.samples}
 
     for batch in of(kind, 6, batch_size=4):
         assert batch.targets["labels"].tolist() == [label_of[image_id] for image_id in batch.image_ids.tolist()]
@@ -110,7 +110,7 @@ def test_room_for_objects_is_a_power_of_two_up_to_the_limit(tmp_path, write_coco
     batch = next(train_loader(dataset, still, batch_size=3, seed=0))
 
     assert batch.targets["labels"].shape == (3, room)
-    first = batch.targets["boxes"][batch.image_ids == 10][0]
+    first = batch.targets["boxes"][batch.image_ids == 1][0]
     kept = min(objects, 10)
     assert first[:kept, 0].tolist() == list(range(kept))
 

@@ -95,11 +95,12 @@ FULL = reference.encode(np.ones(SIZE, dtype=np.uint8, order="F"))["counts"].deco
         (None, r"^has no segmentation; Mask R-CNN needs polygons or run lengths"),
         ([], r"^has no segmentation"),
         ("mask", r"^has a str as segmentation; must be a list of polygons or RLE$"),
-        (TRIANGLE, r"^has a segmentation that is not a list of polygons; expected \[\[x1"),
-        ([TRIANGLE, [1, 2, 3, 4]], r"^has a polygon of 4 numbers; must be x and y of at least three points"),
+        ([3, [1, 2]], r"^has a segmentation that is not a list of polygons; expected \[\[x1"),
+        ([[1, 2, 3, 4], [5]], r"^has a polygon of 4 numbers; must be x and y of at least three points"),
+        ([1, 2, 3, 4], r"^has a polygon of 4 numbers; must be x and y of at least three points"),
         ([[*TRIANGLE, 5]], r"^has a polygon of 7 numbers; .*, an even number of at least 6$"),
         ([[]], r"^has a polygon of 0 numbers"),
-        ([[*TRIANGLE[:5], "9"]], r"^has a polygon whose points are not all finite numbers$"),
+        ([[*TRIANGLE[:5], "9 px"]], r"^has a polygon whose points are not all finite numbers$"),
         ([[*TRIANGLE[:5], True]], r"^has a polygon whose points are not all finite numbers$"),
         ([[*TRIANGLE[:5], math.nan]], r"^has a polygon whose points are not all finite numbers$"),
         ([[*TRIANGLE[:5], 1e12]], r"^has a polygon with a point more than 100,000 pixels from its image$"),
@@ -126,6 +127,24 @@ FULL = reference.encode(np.ones(SIZE, dtype=np.uint8, order="F"))["counts"].deco
 def test_a_broken_mask_is_one_clause_that_says_what_is_allowed(segmentation, sentence):
     with pytest.raises(ValueError, match=sentence):
         read_mask(segmentation, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    "segmentation", [TRIANGLE, [[*TRIANGLE[:5], "9"]], [[str(value) for value in TRIANGLE]], [[1.0, 1, "9.0", 1, 9, 9]]]
+)
+def test_a_polygon_without_its_list_and_numbers_as_text_are_read_for_what_they_say(segmentation):
+    assert read_mask(segmentation, HEIGHT, WIDTH) == read_mask([TRIANGLE], HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("splinter", [[1, 2, 3, 4], [*TRIANGLE, 7], [], [1, 1, 2, 2, 3, math.nan], None])
+def test_an_invalid_polygon_beside_a_valid_one_is_left_out_and_reported(splinter):
+    left_out = []
+
+    mask = read_mask([splinter, TRIANGLE], HEIGHT, WIDTH, left_out)
+
+    assert mask == read_mask([TRIANGLE], HEIGHT, WIDTH)
+    assert len(left_out) == 1
+    assert left_out[0].startswith("has a ")
 
 
 @given(text=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12))

@@ -373,12 +373,21 @@ def masks_in_shares(planted):
         entry["segmentation"] = [[0.1, 0.1, 0.4, 0.1, 0.4, 0.4]]
 
 
+NO_MASK = "objects without a valid mask"
+
+
+def masks_missing(planted):
+    for entry in planted.splits["train"]["annotations"][:30]:
+        del entry["segmentation"]
+
+
 @pytest.mark.parametrize(
     ("fault", "check", "words"),
     [
-        (a_mask_missing, "masks", "train: boxes can be trained, masks cannot: .* has no segmentation"),
-        (a_broken_polygon, "masks", "annotation 6 in .*instances_train.json has a polygon of 4 numbers"),
-        (run_lengths_of_another_size, "masks", r"val: boxes can be trained, masks cannot.* has RLE of size \[8, 8\]"),
+        (masks_missing, "masks", r"train: boxes can be trained, masks cannot: .* has no segmentation.* \(.*: 30 of 48"),
+        (a_mask_missing, NO_MASK, "1 of 48 .* dropped, such as annotation .*instances_train.json has no segmentation"),
+        (a_broken_polygon, NO_MASK, "such as annotation 6 in .*instances_train.json has a polygon of 4 numbers"),
+        (run_lengths_of_another_size, NO_MASK, r"^val: 1 of 24 .* has RLE of size \[8, 8\]"),
         (an_empty_mask, "masks without a pixel", "1 of 48 .* masks without a pixel, such as train/02.png; redraw them"),
         (masks_in_shares, "masks without a pixel", "48 of 48 .*; are the polygons x and y in pixels"),
     ],

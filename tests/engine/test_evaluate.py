@@ -256,7 +256,7 @@ def test_no_found_masks_are_a_mask_ap_of_zero_and_boxes_alone_have_none(digits):
     assert not any(key.startswith("mask/") for key in coco_metrics(truth, as_detections(truth)))
 
 
-def test_found_masks_are_not_measured_on_a_truth_of_boxes_but_one_missing_mask_is_named(digits):
+def test_found_masks_are_not_measured_on_a_truth_of_boxes_and_objects_without_a_mask_are_left_out(digits):
     truth = CocoDataset(digits, "val").ground_truth()
     results = with_boxes(as_mask_results(truth))
     boxes = [{key: entry[key] for key in entry if key != "segmentation"} for entry in truth["annotations"]]
@@ -265,8 +265,40 @@ def test_found_masks_are_not_measured_on_a_truth_of_boxes_but_one_missing_mask_i
     assert metrics["AP"] == pytest.approx(1.0)
     assert "mask/AP" not in metrics
 
+    some = coco_metrics(truth | {"annotations": [*truth["annotations"][1:], boxes[0]]}, results)
+    assert 0.9 < some["mask/AR100"] == pytest.approx(some["AR100"])
     with pytest.raises(SpinetError, match=r"^an annotation of image \d+, \[.*\], has no segmentation; "):
-        coco_metrics(truth | {"annotations": [*truth["annotations"][1:], boxes[0]]}, results)
+        coco_metrics(truth | {"annotations": [*truth["annotations"][:1], *boxes[1:]]}, results)
+
+
+@pytest.mark.parametrize("ids", [(1, 2), (2**62 + 1, 2), (2**62, 2**62 + 1), (2**53 + 1, 2**53), (10**40 + 1, 10**40)])
+def test_ids_that_are_equal_as_doubles_are_no_confusion_in_the_metric(ids):
+    def entries(images, categories):
+        pairs = zip(images, categories, strict=True)
+        return [
+            {"image_id": image, "category_id": category, "bbox": [1, 1, 9, 9], "score": 1.0, "area": 81, "iscrowd": 0}
+            for image, category in pairs
+        ]
+
+    truth = {
+        "images": [{"id": id_, "width": 20, "height": 20} for id_ in ids],
+        "categories": [{"id": id_, "name": str(id_)} for id_ in ids],
+        "annotations": [entry | {"id": k} for k, entry in enumerate(entries(ids, ids), start=1)],
+    }
+
+    assert coco_metrics(truth, entries(ids, ids))["AP"] == pytest.approx(1.0)
+    assert coco_metrics(truth, entries(ids[::-1], ids))["AP"] == 0
+    assert coco_metrics(truth, entries(ids, ids[::-1]))["AP"] == 0
+
+
+def test_classes_of_one_name_are_told_apart_by_their_ids(digits):
+    truth = CocoDataset(digits, "val").ground_truth()
+    for category, name in zip(truth["categories"], ("part", "whole", "part"), strict=True):
+        category["name"] = name
+
+    metrics = coco_metrics(truth, as_detections(truth))
+
+    assert [name for name in metrics if name.startswith("AP/")] == ["AP/part (1)", "AP/whole", "AP/part (3)"]
 
 
 class MaskOracle(Oracle):

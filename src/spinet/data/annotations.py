@@ -1,18 +1,23 @@
 """Reading and validating a COCO annotation file; errors name the file and the entry."""
 
-import json
-import sys
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spinet.data.findings import Finding
+from spinet.data.findings import Finding, some
+from spinet.data.images import MAX_PIXELS
+from spinet.data.parsing import read_json
+from spinet.data.values import flag, integer, number, quote
 from spinet.errors import SpinetError
 
 Entry = dict[str, Any]
 
 # Names of the two splits, in files and folders of various tools.
 SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation")}
+# Boxes that reach further are clipped to it first, so that nothing overflows; pixels.
+FARTHEST = 1e9
+_PLAIN = frozenset({int, float})
 ROBOFLOW_FILE = "_annotations.coco.json"
 
 
@@ -25,6 +30,7 @@ class RawSplit(NamedTuple):
         raw: a COCO dict with images, categories and annotations, not validated.
         places: file and line of each annotation, in formats whose annotations have no ids.
         findings: about the files of the split; training prints the warnings, the doctor all.
+        format: "COCO", "YOLO" or "Pascal VOC".
     """
 
     file: Path
@@ -32,6 +38,7 @@ class RawSplit(NamedTuple):
     raw: dict[str, Any]
     places: Sequence[tuple[Path, int]] = ()
     findings: Sequence[Finding] = ()
+    format: str = "COCO"
 
     def annotation(self, index: int) -> str:
         """Return the name and position of an annotation for messages."""
@@ -43,15 +50,7 @@ class RawSplit(NamedTuple):
 
 def read_annotation_file(file: Path) -> dict[str, Any]:
     """Read a JSON file with COCO's three lists, without validating their entries."""
-    try:
-        raw = json.loads(file.read_bytes())
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise SpinetError(f"{file} is not valid JSON: {where}: {error.msg}") from error
-    except UnicodeDecodeError as error:
-        raise SpinetError(f"{file} is not valid JSON: byte {error.start:,} is not UTF-8 text") from error
-    except OSError as error:
-        raise SpinetError(f"could not read {file}: {error.strerror}") from error
+    raw = read_json(file)
     if not isinstance(raw, dict):
         raise SpinetError(
             f"{file} is not in COCO format: expected an object with images, annotations and categories,"
@@ -59,7 +58,7 @@ def read_annotation_file(file: Path) -> dict[str, Any]:
         )
     for key in ("images", "annotations", "categories"):
         if key not in raw:
-            content = ", ".join(raw) or "nothing"
+            content = some(raw, 10) or "nothing"
             raise SpinetError(f"{file} is not in COCO format: missing key {key!r}, found {content}")
         if not isinstance(raw[key], list) or not all(isinstance(entry, dict) for entry in raw[key]):
             raise SpinetError(f"{file} is not in COCO format: {key!r} is not a list of objects")
@@ -80,37 +79,88 @@ def category_names(raw: dict[str, Any], file: Path) -> dict[int, str]:
 
 
 def image_entries(raw: dict[str, Any], file: Path) -> dict[int, Entry]:
-    """Return the image entries by id, in the file's order."""
+    """Return the image entries by id, in the file's order; width and height are 0 where the file does not say them."""
     images: dict[int, Entry] = {}
     for position, image in enumerate(raw["images"], start=1):
         image_id = integer_of(image, "id", f"image number {position}", file)
-        name = f"image {image_id}"
         if image_id in images:
-            raise SpinetError(f"{file} has two images with id {image_id}; ids must be unique")
-        string_of(image, "file_name", name, file)
-        for side in ("width", "height"):
-            if integer_of(image, side, name, file) < 1:
-                raise SpinetError(f"{name} in {file} has {side} {image[side]}; must be at least 1")
+            raise SpinetError(f"{file} has two images with id {quote(image_id)}; ids must be unique")
+        image["file_name"] = string_of(image, "file_name", f"image {image_id}", file)
+        image["width"], image["height"] = _size_of(image, f"image {image_id}", file)
         images[image_id] = image
     if not images:
         raise SpinetError(f"{file} has no images; expected at least one")
     return images
 
 
+def _size_of(image: Entry, name: str, file: Path) -> tuple[int, int]:
+    """Return (width, height) in pixels; (0, 0) if one of them is missing or 0."""
+    sides = []
+    for side in ("width", "height"):
+        value = image.get(side)
+        length = 0 if value is None else integer(value)
+        if length is None or length < 0:
+            raise SpinetError(f"{name} in {file} has {side} {quote(value)}; must be an integer of at least 1")
+        sides.append(length)
+    width, height = sides
+    if width * height > MAX_PIXELS:
+        shown = f"{quote(width)} x {quote(height)}"
+        raise SpinetError(f"{name} in {file} has {shown} pixels; must be at most {MAX_PIXELS:,}")
+    return (width, height) if width and height else (0, 0)
+
+
 def check_annotations(raw: dict[str, Any], file: Path, images: dict[int, Entry], names: dict[int, str]) -> None:
-    """Check that each annotation has a box, a known image and a known category; the first invalid one is an error."""
+    """Check each annotation, and read its numbers and its flag for what they say; the first invalid one is an error.
+
+    Each gets ids that are in `images` and `names`, a box of four finite floats, and "iscrowd" 0 or 1.
+    """
     for position, annotation in enumerate(raw["annotations"], start=1):
+        annotation["bbox"] = _box_of(annotation, position, file)
+        image_id = annotation.get("image_id")
+        if type(image_id) is not int or image_id not in images:
+            image_id = integer_of(annotation, "image_id", annotation_name(annotation, position), file)
+            if image_id not in images:
+                name = annotation_name(annotation, position)
+                raise SpinetError(f"{name} in {file} has image_id {quote(image_id)}, but no image has that id")
+            annotation["image_id"] = image_id
+        category_id = annotation.get("category_id")
+        if type(category_id) is not int or category_id not in names:
+            category_id = integer_of(annotation, "category_id", annotation_name(annotation, position), file)
+            if category_id not in names:
+                name = annotation_name(annotation, position)
+                raise SpinetError(f"{name} in {file} has category_id {quote(category_id)}; {known_ids(names)}")
+            annotation["category_id"] = category_id
+        crowd = annotation.get("iscrowd", 0)
+        annotation["iscrowd"] = (
+            crowd if type(crowd) is int and crowd in (0, 1) else _crowd_of(annotation, position, file)
+        )
+
+
+def known_ids(names: Iterable[int]) -> str:
+    """Say which category ids there are."""
+    return f"the categories are {some(map(quote, names), 10)}"
+
+
+def _box_of(annotation: Entry, position: int, file: Path) -> list[float]:
+    box = annotation.get("bbox")
+    if type(box) is list and len(box) == 4 and _PLAIN.issuperset(map(type, box)):
+        total = sum(box)
+        if min(box) >= -FARTHEST and max(box) <= FARTHEST and not math.isnan(total):
+            return box
+    values = [number(value) for value in box] if isinstance(box, list) and len(box) == 4 else []
+    numbers = [max(min(value, FARTHEST), -FARTHEST) for value in values if value is not None]
+    if len(numbers) == 4:
+        return numbers
+    name = annotation_name(annotation, position)
+    raise SpinetError(f"{name} in {file} has bbox {quote(box)}; must be four finite numbers: x, y, width, height")
+
+
+def _crowd_of(annotation: Entry, position: int, file: Path) -> int:
+    crowd = flag(annotation.get("iscrowd"))
+    if crowd is None:
         name = annotation_name(annotation, position)
-        box = annotation.get("bbox")
-        if not isinstance(box, list) or len(box) != 4 or not all(_is_finite_number(value) for value in box):
-            raise SpinetError(f"{name} in {file} has bbox {box!r}; must be four finite numbers: x, y, width, height")
-        image_id = integer_of(annotation, "image_id", name, file)
-        if image_id not in images:
-            raise SpinetError(f"{name} in {file} has image_id {image_id}, but no image has that id")
-        category_id = integer_of(annotation, "category_id", name, file)
-        if category_id not in names:
-            known = ", ".join(map(str, names))
-            raise SpinetError(f"{name} in {file} has category_id {category_id}; the categories are {known}")
+        raise SpinetError(f"{name} in {file} has iscrowd {quote(annotation['iscrowd'])}; must be 0 or 1")
+    return int(crowd)
 
 
 def as_coco(images: Iterable[tuple[str, tuple[int, int], list[Entry]]], names: Iterable[str]) -> dict[str, Any]:
@@ -132,25 +182,31 @@ def as_coco(images: Iterable[tuple[str, tuple[int, int], list[Entry]]], names: I
 
 def annotation_name(annotation: Entry, position: int) -> str:
     """Return the name of an annotation for messages: its id, or else its position in the file, from 1."""
-    return f"annotation {annotation['id']}" if "id" in annotation else f"annotation number {position}"
-
-
-def _is_finite_number(value: object) -> bool:
-    # Not isinstance, which accepts bool. JSON integers may be larger than any float.
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
+    return f"annotation {quote(annotation['id'])}" if "id" in annotation else f"annotation number {position}"
 
 
 def integer_of(entry: Entry, key: str, name: str, file: Path) -> int:
     """Return an integer of an entry; `name` stands for the entry in errors."""
-    value = entry.get(key)
-    if type(value) is int or (type(value) is float and value.is_integer()):
-        return int(value)
-    raise SpinetError(f"{name} in {file} has {key} {value!r}; must be an integer")
+    value = integer(entry.get(key))
+    if value is None:
+        raise SpinetError(f"{name} in {file} has {key} {quote(entry.get(key))}; must be an integer")
+    return value
 
 
 def string_of(entry: Entry, key: str, name: str, file: Path) -> str:
     """Return a string of an entry that is not empty; `name` stands for the entry in errors."""
     value = entry.get(key)
-    if isinstance(value, str) and value:
+    if type(value) is int:
+        value = str(value)
+    if isinstance(value, str) and value and (value.isascii() or _is_text(value)):
         return value
-    raise SpinetError(f"{name} in {file} has {key} {value!r}; must be a string")
+    raise SpinetError(f"{name} in {file} has {key} {quote(value)}; must be a string")
+
+
+def _is_text(value: str) -> bool:
+    """Whether a string can be written; JSON may hold halves of surrogate pairs."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -16,7 +16,7 @@ class Item(NamedTuple):
         image: float32 `(3, S, S)`; where `transform` is given, uint8 `(3, H, W)` to apply it to.
         targets: for detectors "boxes" `(M, 4)`, "labels" `(M,)` and maybe "masks" `(M, B, B)`; for classifiers
             "labels" `()`.
-        image_id: the image's id in its dataset.
+        image_id: number of the image in its split, from 1; ids of files may be too large for tensors.
         size: (height, width) of the image file.
         scale: `(2,)`, see `Batch.scales`.
         transform: an augmentation that is still to be applied.
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
             int64 `(N, M)`, -1 where padded, and where masks are loaded "masks" uint8 `(N, M, B, B)`, each the object
             inside its box. M is the largest number of objects rounded up to a power of two, so that a compiled model
             meets few different shapes. For classifiers "labels" int64 `(N,)`.
-        image_ids: int64 `(N,)`.
+        image_ids: int64 `(N,)`, numbers of the images in their split, from 1.
         scales: float32 `(N, 2)`, (x, y): box in `images` divided by box in the file; 1 in training, where the crop
             cannot be undone.
         sizes: int64 `(N, 2)`, (height, width) of the image file.

@@ -12,6 +12,7 @@ from spinet.data.annotations import (
     annotation_name,
     category_names,
     integer_of,
+    known_ids,
     read_annotation_file,
     string_of,
 )
@@ -19,6 +20,7 @@ from spinet.data.findings import Finding, some, such_as
 from spinet.data.formats import class_folders, recognise
 from spinet.data.listing import Listing, list_images, skipped_findings
 from spinet.data.splits import WHOLE, already_divided, no_split
+from spinet.data.values import quote
 from spinet.errors import SpinetError, unknown_name
 
 LAYOUTS = (
@@ -34,11 +36,13 @@ class ClassSample(NamedTuple):
         image_id: the id in the JSON file, or in image folders the index among the sorted paths, from 1.
         path: the image file.
         label: index into `ClassDataset.class_names`.
+        number: of the image in its split, from 1: ids of files may be too large for tensors.
     """
 
     image_id: int
     path: Path
     label: int
+    number: int
 
 
 class ClassSplit(NamedTuple):
@@ -82,7 +86,7 @@ def read_class_split(root: Path, split: str) -> ClassSplit:
     elif present or len(class_folders(root)) > 1:
         raise no_split(root, split, f"{split}/CLASS/*.jpg or {split}.json")
     else:
-        content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
+        content = some(sorted(entry.name for entry in root.iterdir()), 10) or "nothing"
         raise SpinetError(f"{root} has no {split} images; expected {LAYOUTS}; found {content}")
     if len(result.names) < 2:
         raise SpinetError(
@@ -141,7 +145,8 @@ def _from_folders(folder: Path, classes: list[str], root: Path, split: str) -> C
         if not found.images:
             why = found.skipped_text() or "add some or remove it"
             raise SpinetError(f"the class folder {folder / name} has no images: {why}")
-        samples += [ClassSample(len(samples) + at, path, label_of[name]) for at, path in enumerate(found.images, 1)]
+        first = len(samples) + 1
+        samples += [ClassSample(at, path, label_of[name], at) for at, path in enumerate(found.images, first)]
         skipped += Listing(skipped=found.skipped)
     findings = [*_loose_findings(split, loose.images), *skipped_findings(split, skipped)]
     return ClassSplit(folder, dict(enumerate(known, start=1)), samples, findings)
@@ -176,7 +181,7 @@ def _from_json(file: Path, raw: dict[str, Any], root: Path, split: str) -> Class
         name = string_of(image, "file_name", f"image {image_id}", file)
         if image_id not in class_of:
             raise SpinetError(f"image {image_id} in {file} has no annotation; expected one class per image")
-        samples.append(ClassSample(image_id, root / name, label_of[class_of[image_id]]))
+        samples.append(ClassSample(image_id, root / name, label_of[class_of[image_id]], position))
     _check_samples(samples, class_of, file)
     return ClassSplit(file, names, samples)
 
@@ -186,10 +191,9 @@ def _classes_of_images(raw: dict[str, Any], file: Path, names: dict[int, str]) -
     class_of: dict[int, int] = {}
     for position, annotation in enumerate(raw["annotations"], start=1):
         name = annotation_name(annotation, position)
-        image_id, category_id = integer_of(annotation, "image_id", name, file), annotation.get("category_id")
-        if type(category_id) is not int or category_id not in names:
-            known = ", ".join(map(str, list(names)[:10])) + (", ..." if len(names) > 10 else "")
-            raise SpinetError(f"{name} in {file} has category_id {category_id!r}; the categories are {known}")
+        image_id, category_id = (integer_of(annotation, key, name, file) for key in ("image_id", "category_id"))
+        if category_id not in names:
+            raise SpinetError(f"{name} in {file} has category_id {quote(category_id)}; {known_ids(names)}")
         if class_of.setdefault(image_id, category_id) != category_id:
             raise SpinetError(
                 f"image {image_id} in {file} is of category {class_of[image_id]} and of category {category_id};"

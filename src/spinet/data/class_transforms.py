@@ -108,7 +108,7 @@ class ClassTrainTransform:
         """Draw the augmentation of an image; the image itself is still to be transformed."""
         sample, image = dataset.samples[index], dataset.image(index)
         size = (image.shape[-2], image.shape[-1])
-        return Item(image, {"labels": torch.tensor(sample.label)}, sample.image_id, size, transform=self.place(size))
+        return Item(image, {"labels": torch.tensor(sample.label)}, sample.number, size, transform=self.place(size))
 
     def place(self, size: tuple[int, int]) -> ClassPlacement:
         """Draw a transform for an image of (height, width)."""
@@ -145,7 +145,7 @@ class ClassEvalTransform:
         """Return a transformed image with its label."""
         sample, image = dataset.samples[index], dataset.image(index)
         targets = {"labels": torch.tensor(sample.label)}
-        return Item(self(image), targets, sample.image_id, (image.shape[-2], image.shape[-1]))
+        return Item(self(image), targets, sample.number, (image.shape[-2], image.shape[-1]))
 
 
 def center_window(height: int, width: int) -> Window:

@@ -1,7 +1,9 @@
 """Datasets in COCO format or converted to it: validated when opened, and read image by image."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -9,39 +11,15 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from spinet.data.annotations import Entry, RawSplit, category_names, check_annotations, image_entries
+from spinet.data.annotations import Entry, category_names, check_annotations, image_entries
 from spinet.data.dataset import ImageDataset
-from spinet.data.findings import of
+from spinet.data.findings import Finding, of, such_as
 from spinet.data.formats import read_split
-from spinet.data.masks import is_empty, read_mask
+from spinet.data.images import image_sizes
+from spinet.data.objects import ObjectTable, Problems, Sample, far_outside, object_table, read_masks
+from spinet.data.truth import ground_truth
+from spinet.data.values import quote
 from spinet.errors import SpinetError
-
-# Files round coordinates (COCO's own to 0.01 pixel), which moves box edges outside by at most this much.
-ROUNDING = 0.1
-NO_PIXEL = "masks without a pixel"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image and its objects; crowd regions are left out.
-
-    Attributes:
-        image_id: the image's id in the annotation file.
-        path: the image file.
-        width: in pixels, from the annotation file.
-        height: in pixels, from the annotation file.
-        boxes: float32 `(N, 4)`, XYXY in pixels, inside the image and not empty.
-        labels: int64 `(N,)`, indices into `CocoDataset.category_ids`.
-        masks: N masks of the whole image as COCO's compressed run lengths; `None` unless requested.
-    """
-
-    image_id: int
-    path: Path
-    width: int
-    height: int
-    boxes: Tensor
-    labels: Tensor
-    masks: tuple[bytes, ...] | None = None
 
 
 class CocoDataset(ImageDataset):
@@ -56,10 +34,13 @@ class CocoDataset(ImageDataset):
         samples: one `Sample` per image, in the file's order, including images without objects.
         class_names: name of each label.
         category_ids: COCO category id of each label, ascending.
-        problems: counts of what was dropped or clipped; empty for a clean dataset.
+        problems: counts of what was dropped, clipped or repaired; empty for a clean dataset.
         examples: an image for each problem.
+        details: a sentence about the first annotation with a problem, for some of them.
+        far_outside: number of boxes that lost more than a tenth of their area by clipping.
         annotated: number of annotations, including dropped ones and crowd regions.
         crowd_regions: number of annotations used by the metric only.
+        format: "COCO", "YOLO" or "Pascal VOC".
     """
 
     samples: list[Sample]
@@ -79,25 +60,33 @@ class CocoDataset(ImageDataset):
         super().__init__(root, split, cache_images)
         self.has_masks = masks
         read = read_split(self.root, split)
-        self.annotation_file, folder, raw, self.findings = read.file, read.folder, read.raw, read.findings
+        self.annotation_file, folder, raw, self.format = read.file, read.folder, read.raw, read.format
         self.outlined = any(entry.get("segmentation") for entry in raw["annotations"])
         names = category_names(raw, self.annotation_file)
         images = image_entries(raw, self.annotation_file)
         check_annotations(raw, self.annotation_file, images, names)
+        paths = [folder / image["file_name"] for image in images.values()]
+        _fill_in_sizes(images, paths)
+        self.findings = [*read.findings, *_repeated_files(split, paths)]
 
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
-        boxes, self._kept, problems = _clip_boxes(raw["annotations"], images)
+        self._table, problems = object_table(raw["annotations"], images, self.category_ids)
+        self.details: dict[str, str] = {}
         outlines: list[bytes] | None = None
         if masks:
-            outlines, problems[NO_PIXEL] = _read_masks(read, self._kept, images)
-        self.problems = {name: int(mask.sum()) for name, mask in problems.items() if mask.any()}
-        owners = {name: raw["annotations"][int(problems[name].int().argmax())]["image_id"] for name in self.problems}
-        self.examples = {name: folder / images[owner]["file_name"] for name, owner in owners.items()}
-        self.samples = _samples(raw["annotations"], boxes, self._kept, outlines, images, self.category_ids, folder)
-        self.annotated = len(self._kept)
-        self.crowd_regions = int(self._kept.sum()) - sum(len(sample.labels) for sample in self.samples)
+            outlines, kept, more, self.details = read_masks(read, self._table.kept, images)
+            self._table, problems = self._table._replace(kept=kept), problems | more
+        self._count(problems, paths)
+        self.samples = _samples(self._table, outlines, images, paths)
+        self.crowd_regions = int(self._table.kept.sum()) - sum(len(sample.labels) for sample in self.samples)
         self._keeps_truth = cache_images
         self._truth: dict[str, Any] | None = None
+
+    def _count(self, problems: Problems, paths: Sequence[Path]) -> None:
+        self.annotated, self.far_outside = len(self._table.kept), int(far_outside(self._table).sum())
+        self.problems = {name: int(mask.sum()) for name, mask in problems.items() if mask.any()}
+        first = {name: int(problems[name].int().argmax()) for name in self.problems}
+        self.examples = {name: paths[int(self._table.owners[index])] for name, index in first.items()}
 
     def image(self, index: int) -> Tensor:
         """Return the image of `samples[index]` as uint8 RGB `(3, H, W)`.
@@ -114,10 +103,26 @@ class CocoDataset(ImageDataset):
         view._keeps_truth, view._truth = True, None
         return view
 
+    def with_classes(self, category_ids: tuple[int, ...], class_names: tuple[str, ...]) -> Self:
+        """Return a view with the labels of these classes, which include all of this split's."""
+        if (category_ids, class_names) == (self.category_ids, self.class_names):
+            return self
+        label_of = {category_id: label for label, category_id in enumerate(category_ids)}
+        labels = torch.tensor([label_of[category_id] for category_id in self.category_ids])
+        view = copy(self)
+        view.category_ids, view.class_names, view._truth = category_ids, class_names, None
+        view.samples = [replace(sample, labels=labels[sample.labels]) for sample in self.samples]
+        view._table = self._table._replace(labels=labels[self._table.labels])
+        return view
+
     def ground_truth(self) -> dict[str, object]:
         """Return a COCO dict for the metric: boxes (XYWH), masks and crowd regions, without dropped annotations.
 
-        Unless images are cached, the file is read again: keeping it would cost gigabytes for COCO's train split.
+        Ids of images and categories are those of the file. Unless images are cached, masks are read again from the
+        file: keeping them would cost gigabytes for COCO's train split.
+
+        Raises:
+            SpinetError: the file has changed since the dataset was opened.
         """
         truth = self._truth or self._read_truth()
         if self._keeps_truth:
@@ -126,107 +131,64 @@ class CocoDataset(ImageDataset):
         return truth | {"annotations": [dict(entry) for entry in truth["annotations"]]}
 
     def _read_truth(self) -> dict[str, Any]:
-        sizes = {sample.path: (sample.width, sample.height) for sample in self.samples}
-        raw = read_split(self.root, self._read_as, sizes).raw
-        ids = {sample.image_id for sample in self.samples}
-        kept = (
-            entry
-            for entry, keep in zip(raw["annotations"], self._kept.tolist(), strict=True)
-            if keep and int(entry["image_id"]) in ids
-        )
-        return {
-            "info": raw.get("info", {}),
-            "images": [image for image in raw["images"] if int(image["id"]) in ids],
-            "categories": raw["categories"],
-            # Renumbered from 1, because COCO's metric counts an object with id 0 as missed.
-            "annotations": [_for_metric(entry, number) for number, entry in enumerate(kept, start=1)],
-        }
+        segmentations = None
+        if self.outlined:
+            sizes = {sample.path: (sample.width, sample.height) for sample in self.samples}
+            annotations = read_split(self.root, self._read_as, sizes).raw["annotations"]
+            if len(annotations) != self.annotated:
+                raise SpinetError(f"{self.annotation_file} has changed since it was opened; start again")
+            segmentations = [entry.get("segmentation") for entry in annotations]
+        classes = dict(zip(self.category_ids, self.class_names, strict=True))
+        return ground_truth(self._table, self.samples, classes, segmentations)
 
 
-def _clip_boxes(annotations: list[Entry], images: dict[int, Entry]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Return XYXY boxes `(A, 4)` clipped to their images, which to keep `(A,)`, and which have each problem `(A,)`."""
-    xywh = torch.tensor([entry["bbox"] for entry in annotations], dtype=torch.float64).view(-1, 4)
-    owners = [images[entry["image_id"]] for entry in annotations]
-    limits = torch.tensor([[image["width"], image["height"]] for image in owners]).view(-1, 2).repeat(1, 2)
-    corners = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1).float()
-    clipped = corners.clamp(min=0).minimum(limits)
-
-    has_area, kept = _has_area(corners), _has_area(clipped)
-    return (
-        clipped,
-        kept,
-        {
-            "boxes of zero area dropped": ~has_area,
-            "boxes outside their image dropped": has_area & ~kept,
-            "boxes clipped to their image": kept & ((clipped - corners).abs() > ROUNDING).any(dim=1),
-        },
-    )
-
-
-def _has_area(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-
-
-def _read_masks(read: RawSplit, kept: Tensor, images: dict[int, Entry]) -> tuple[list[bytes], Tensor]:
-    """Return masks `(A,)` of the kept annotations, empty bytes for others, and which have no pixel `(A,)`."""
-    annotations = read.raw["annotations"]
-    if kept.any() and not any(entry.get("segmentation") for entry in annotations):
-        raise SpinetError(
-            f"{read.file} has no masks; Mask R-CNN needs a segmentation (polygons or RLE) for each object, "
-            "other detectors need boxes only"
-        )
-    masks, empty = [b""] * len(annotations), torch.zeros(len(annotations), dtype=torch.bool)
-    faults: list[str] = []
-    for index in kept.nonzero().squeeze(1).tolist():
-        entry = annotations[index]
-        height, width = (int(images[entry["image_id"]][side]) for side in ("height", "width"))
-        try:
-            masks[index] = read_mask(entry.get("segmentation"), height, width)
-        except ValueError as error:
-            faults.append(f"{read.annotation(index)} {error}")
+def unknown_classes(train: CocoDataset, val: CocoDataset) -> str:
+    """Return a sentence that names a category of `val` that `train` lacks or names differently, or an empty string."""
+    known = dict(zip(train.category_ids, train.class_names, strict=True))
+    id_of = {name: category_id for category_id, name in known.items()}
+    for category_id, name in zip(val.category_ids, val.class_names, strict=True):
+        if known.get(category_id) == name:
             continue
-        empty[index] = is_empty(masks[index], height, width)
-    if faults:
-        more = f" (missing or invalid masks in total: {of(len(faults), int(kept.sum()))})" if len(faults) > 1 else ""
-        raise SpinetError(f"{faults[0]}{more}")
-    return masks, empty
+        if category_id in known:
+            there = f"but {quote(known[category_id])} in train"
+        elif name in id_of:
+            there = f"but its id is {quote(id_of[name])} in train"
+        else:
+            there = "which train does not have"
+        here = f"category {quote(category_id)} of {val.annotation_file} is {quote(name)}"
+        return f"train and val do not list the same categories: {here}, {there}"
+    return ""
+
+
+def _fill_in_sizes(images: Mapping[int, Entry], paths: Sequence[Path]) -> None:
+    """Read the sizes that the file does not say from the headers of the images."""
+    unknown = {path: image for path, image in zip(paths, images.values(), strict=True) if not image["width"]}
+    for path, (width, height) in image_sizes(list(unknown), {}).items():
+        unknown[path] |= {"width": width, "height": height}
+
+
+def _repeated_files(split: str, paths: Sequence[Path]) -> Iterator[Finding]:
+    """Warn of a file that is listed under several ids."""
+    if len(set(paths)) == len(paths):
+        return
+    repeated = [path for path, count in Counter(paths).items() if count > 1]
+    text = f"{split}: {of(len(repeated), len(set(paths)))} image files are listed twice or more, {such_as(repeated[0])}"
+    advice = "each entry makes background of the objects of the others: give each file one id"
+    yield Finding("warning", "listed twice", f"{text}; {advice}")
 
 
 def _samples(
-    annotations: list[Entry],
-    boxes: Tensor,
-    kept: Tensor,
-    outlines: list[bytes] | None,
-    images: dict[int, Entry],
-    category_ids: tuple[int, ...],
-    folder: Path,
+    table: ObjectTable, outlines: list[bytes] | None, images: Mapping[int, Entry], paths: Sequence[Path]
 ) -> list[Sample]:
-    """Group the kept objects by image."""
-    label_of = {category_id: label for label, category_id in enumerate(category_ids)}
-    position_of = {image_id: position for position, image_id in enumerate(images)}
-    labels = torch.tensor([label_of[entry["category_id"]] for entry in annotations], dtype=torch.int64)
-    owners = torch.tensor([position_of[entry["image_id"]] for entry in annotations], dtype=torch.int64)
-    crowd = torch.tensor([bool(entry.get("iscrowd")) for entry in annotations], dtype=torch.bool)
-
-    objects = (kept & ~crowd).nonzero().squeeze(1)
-    objects = objects[owners[objects].argsort(stable=True)]
-    counts = owners[objects].bincount(minlength=len(images)).tolist()
-    groups = zip(torch.split(boxes[objects], counts), torch.split(labels[objects], counts), strict=True)
+    """Group the objects to train on by image."""
+    objects = table.objects()
+    counts = table.owners[objects].bincount(minlength=len(images)).tolist()
+    groups = zip(torch.split(table.boxes[objects], counts), torch.split(table.labels[objects], counts), strict=True)
     samples = [
-        Sample(image_id, folder / image["file_name"], int(image["width"]), int(image["height"]), *group)
-        for (image_id, image), group in zip(images.items(), groups, strict=True)
+        Sample(image_id, path, image["width"], image["height"], *group, number=number)
+        for number, ((image_id, image), path, group) in enumerate(zip(images.items(), paths, groups, strict=True), 1)
     ]
     if outlines is None:
         return samples
     ordered = iter([outlines[index] for index in objects.tolist()])
     return [replace(sample, masks=tuple(islice(ordered, count))) for sample, count in zip(samples, counts, strict=True)]
-
-
-def _for_metric(annotation: Entry, number: int) -> dict[str, Any]:
-    _, _, width, height = annotation["bbox"]
-    area = annotation.get("area")
-    return {key: value for key, value in annotation.items() if key != "ignore"} | {
-        "id": number,
-        "iscrowd": int(bool(annotation.get("iscrowd"))),
-        "area": width * height if area is None else area,
-    }

@@ -8,6 +8,8 @@ from typing import Literal
 from spinet.errors import SpinetError
 
 Severity = Literal["error", "warning", "hint"]
+# Of a name in a message.
+LONG = 60
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "hint")
 
 
@@ -46,9 +48,12 @@ def of(count: int, total: int) -> str:
 
 
 def some(names: Iterable[object], limit: int = 4) -> str:
-    """List the first few of many names."""
+    """List the first few of many names, long ones cut, in about 120 characters."""
     listed = [str(name) for name in names]
-    return ", ".join(listed[:limit]) + (f" and {len(listed) - limit:,} more" if len(listed) > limit else "")
+    shown = [name if len(name) <= LONG else f"{name[: LONG - 3]}..." for name in listed[:limit]]
+    while len(shown) > 1 and len(", ".join(shown)) > 2 * LONG:
+        shown.pop()
+    return ", ".join(shown) + (f" and {len(listed) - len(shown):,} more" if len(listed) > len(shown) else "")
 
 
 def such_as(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +57,25 @@ def image_size(path: Path) -> tuple[int, int]:
     """Return the upright (width, height) of an image file; only its header is read."""
     with _opened(path) as image:
         return upright_size(image)
+
+
+def image_sizes(paths: Sequence[Path], known: Mapping[Path, tuple[int, int]]) -> dict[Path, tuple[int, int]]:
+    """Return the upright (width, height) of each image, from its header where it is not known.
+
+    Raises:
+        SpinetError: images cannot be read; it names the first and counts them.
+    """
+    sizes: dict[Path, tuple[int, int]] = {}
+    faults: list[str] = []
+    for path in paths:
+        try:
+            sizes[path] = known.get(path) or image_size(path)
+        except SpinetError as error:
+            faults.append(str(error))
+    if faults:
+        count = f"{len(faults):,} of {len(paths):,} images cannot be read, the first one: " if len(faults) > 1 else ""
+        raise SpinetError(f"{count}{faults[0]}")
+    return sizes
 
 
 @contextmanager

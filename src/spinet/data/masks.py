@@ -11,6 +11,8 @@ import faster_coco_eval.mask_api_new_cpp as mask_api
 import numpy as np
 from numpy.typing import NDArray
 
+from spinet.data.values import number, quote
+
 # Polygons that reach further outside are errors, and drawing them takes minutes.
 FARTHEST = 100_000
 
@@ -27,10 +29,12 @@ class Rle(TypedDict):
     counts: str
 
 
-def read_mask(segmentation: object, height: int, width: int) -> bytes:
+def read_mask(segmentation: object, height: int, width: int, left_out: list[str] | None = None) -> bytes:
     """Return the compressed run lengths of an object from its `segmentation` in any of COCO's forms.
 
     The forms are polygons, whose union is the object, drawn as by pycocotools, and plain or compressed run lengths.
+    One polygon may come without its outer list. Invalid polygons beside valid ones are left out: `left_out` gets the
+    fault of each, phrased like those of the error.
 
     Raises:
         ValueError: the fault, phrased to follow the name of the annotation.
@@ -41,7 +45,7 @@ def read_mask(segmentation: object, height: int, width: int) -> bytes:
             "other detectors need boxes only"
         )
     if isinstance(segmentation, list):
-        return _from_polygons(segmentation, height, width)
+        return _from_polygons(segmentation, height, width, left_out)
     if isinstance(segmentation, dict):
         return _from_run_lengths(segmentation, height, width)
     raise ValueError(f"has a {type(segmentation).__name__} as segmentation; must be a list of polygons or RLE")
@@ -50,6 +54,15 @@ def read_mask(segmentation: object, height: int, width: int) -> bytes:
 def is_empty(mask: bytes, height: int, width: int) -> bool:
     """Whether the object has no pixels."""
     return int(mask_api.area([{"size": [height, width], "counts": mask}])[0]) == 0
+
+
+def area_of(segmentation: object, height: int, width: int) -> int:
+    """Return the number of pixels of an object, 0 if its `segmentation` is invalid."""
+    try:
+        mask = read_mask(segmentation, height, width)
+    except ValueError:
+        return 0
+    return int(mask_api.area([{"size": [height, width], "counts": mask}])[0])
 
 
 def decode_columns(mask: bytes | str, height: int, width: int, first: int, last: int) -> NDArray[np.uint8]:
@@ -79,41 +92,65 @@ def as_rle(mask: bytes, height: int, width: int) -> Rle:
     return {"size": [height, width], "counts": mask.decode("ascii")}
 
 
-def _from_polygons(polygons: list[Any], height: int, width: int) -> bytes:
+def _from_polygons(polygons: list[Any], height: int, width: int, left_out: list[str] | None) -> bytes:
+    if not any(isinstance(polygon, list) for polygon in polygons):
+        polygons = [polygons]
+    valid, faults = [], []
     for polygon in polygons:
-        if not isinstance(polygon, list):
-            raise ValueError(
-                "has a segmentation that is not a list of polygons; expected [[x1, y1, x2, y2, x3, y3, ...], ...]"
-            )
-        if len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError(
-                f"has a polygon of {len(polygon)} numbers; must be x and y of at least three points, "
-                "an even number of at least 6"
-            )
-        if not all(map(_is_coordinate, polygon)):
-            raise ValueError("has a polygon whose points are not all finite numbers")
-        if max(polygon) > FARTHEST or min(polygon) < -FARTHEST:
-            raise ValueError(f"has a polygon with a point more than {FARTHEST:,} pixels from its image")
-    mask: bytes = mask_api.merge(mask_api.frPyObjects(polygons, height, width))["counts"]
+        points = _points(polygon)
+        fault = _fault(polygon, points)
+        if fault is None:
+            valid.append(points)
+        else:
+            faults.append(fault)
+    if not valid:
+        raise ValueError(faults[0])
+    if left_out is not None:
+        left_out += faults
+    mask: bytes = mask_api.merge(mask_api.frPyObjects(valid, height, width))["counts"]
     return mask
 
 
-def _is_coordinate(value: object) -> bool:
-    # Not isinstance, which accepts bool. An integer may be too large for a float.
-    return type(value) is int or (type(value) is float and math.isfinite(value))
+def _points(polygon: object) -> list[float]:
+    """Return the finite numbers of a polygon."""
+    if not isinstance(polygon, list):
+        return []
+    if all(type(value) is float and math.isfinite(value) for value in polygon):
+        return polygon
+    return [value for value in map(number, polygon) if value is not None]
+
+
+def _fault(polygon: object, points: list[float]) -> str | None:
+    if not isinstance(polygon, list):
+        return "has a segmentation that is not a list of polygons; expected [[x1, y1, x2, y2, x3, y3, ...], ...]"
+    if len(polygon) < 6 or len(polygon) % 2:
+        return (
+            f"has a polygon of {len(polygon)} numbers; must be x and y of at least three points, "
+            "an even number of at least 6"
+        )
+    if len(points) < len(polygon) and not any(map(_is_huge, polygon)):
+        return "has a polygon whose points are not all finite numbers"
+    if len(points) < len(polygon) or max(points) > FARTHEST or min(points) < -FARTHEST:
+        return f"has a polygon with a point more than {FARTHEST:,} pixels from its image"
+    return None
+
+
+def _is_huge(value: object) -> bool:
+    # Integers of JSON may be too large for a float.
+    return type(value) is int and abs(value) > FARTHEST
 
 
 def _from_run_lengths(rle: Mapping[str, Any], height: int, width: int) -> bytes:
     size, counts = rle.get("size"), rle.get("counts")
     if size != [height, width]:
         raise ValueError(
-            f"has RLE of size {size!r}, but its image has height {height} and width {width}; "
+            f"has RLE of size {quote(size)}, but its image has height {height} and width {width}; "
             f"must be [{height}, {width}]"
         )
     others = sorted({type(side).__name__ for side in size} - {"int"})
     if others:
         raise ValueError(
-            f"has RLE of size {size!r} containing {' and '.join(others)}; must be integers: [{height}, {width}]"
+            f"has RLE of size {quote(size)} containing {' and '.join(others)}; must be integers: [{height}, {width}]"
         )
     if isinstance(counts, list):
         if not all(type(count) is int and count >= 0 for count in counts):
@@ -132,9 +169,8 @@ def _from_run_lengths(rle: Mapping[str, Any], height: int, width: int) -> bytes:
 
 def _check_sum(counts: list[int], height: int, width: int) -> None:
     if sum(counts) != height * width:
-        raise ValueError(
-            f"has invalid RLE counts: they sum to {sum(counts):,} pixels, but its image has {height * width:,}"
-        )
+        total = min(sum(counts), 10**15)
+        raise ValueError(f"has invalid RLE counts: they sum to {total:,} pixels, but its image has {height * width:,}")
 
 
 def _compress(counts: list[int], height: int, width: int) -> bytes:

@@ -140,7 +140,7 @@ class TrainTransform:
         if sample.masks is not None:
             masks = list(compress(sample.masks, kept.tolist()))[:limit]
             targets["masks"] = placement.flip(crop_masks(masks, placement.back(boxes[:limit]), *size))
-        return Item(dataset.image(index), targets, sample.image_id, size, transform=placement)
+        return Item(dataset.image(index), targets, sample.number, size, transform=placement)
 
     def place(self, size: tuple[int, int], boxes: Tensor) -> tuple[Placement, Tensor, Tensor]:
         """Draw a transform for an image of (height, width) and its boxes, float32 `(N, 4)`, XYXY in pixels.
@@ -196,7 +196,7 @@ class EvalTransform:
         targets = {"boxes": sample.boxes * scale.repeat(2), "labels": sample.labels}
         if sample.masks is not None:
             targets["masks"] = crop_masks(sample.masks, sample.boxes, *size)
-        return Item(image, targets, sample.image_id, size, scale)
+        return Item(image, targets, sample.number, size, scale)
 
 
 def shape_of(image_size: int | tuple[int, int]) -> tuple[int, int]:

@@ -1,13 +1,14 @@
 """Datasets in Pascal VOC format: one XML file per image."""
 
 import math
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 from spinet.data.annotations import SPLIT_NAMES, RawSplit, as_coco
 from spinet.data.images import image_size
+from spinet.data.parsing import read_xml
 from spinet.data.splits import WHOLE
 from spinet.data.voc_files import has_split, voc_files
 from spinet.errors import SpinetError
@@ -53,7 +54,7 @@ def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> R
         )
         for path, image in pairs
     )
-    return RawSplit(listed, root, as_coco(images, names), findings=findings)
+    return RawSplit(listed, root, as_coco(images, names), findings=findings, format="Pascal VOC")
 
 
 def _read_annotation(file: Path) -> _Annotation:
@@ -63,15 +64,7 @@ def _read_annotation(file: Path) -> _Annotation:
         raise SpinetError(f"the annotation file {file} is missing; images without objects need one too") from None
     except OSError as error:
         raise SpinetError(f"could not read {file}: {error.strerror}") from error
-    # Against entity expansion; VOC files declare no document type. Expat limits it too, from 2.4.1.
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise SpinetError(f"{file} declares a document type or entities, which is not allowed in Pascal VOC files")
-    try:
-        tree = ElementTree.fromstring(content)
-    except ElementTree.ParseError as error:
-        line, column = error.position
-        reason = str(error).split(":")[0]
-        raise SpinetError(f"{file} is not valid XML: line {line}, column {column + 1}: {reason}") from error
+    tree = read_xml(file, content)
     objects = [
         _object(node, f"object number {number} in {file}") for number, node in enumerate(tree.findall("object"), 1)
     ]

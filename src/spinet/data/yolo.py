@@ -11,7 +11,10 @@ from typing import Any
 
 from spinet.data.annotations import RawSplit, as_coco
 from spinet.data.darknet import read_darknet
-from spinet.data.images import image_size
+from spinet.data.findings import some
+from spinet.data.images import image_sizes
+from spinet.data.parsing import read_yaml
+from spinet.data.values import quote
 from spinet.data.yolo_files import EXAMPLE, data_file, label_file, list_split
 from spinet.data.yolo_labels import LabelFiles
 from spinet.errors import SpinetError
@@ -33,28 +36,15 @@ def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> 
     labels = LabelFiles(classes=len(names), boxes_only="kpt_shape" in settings)
     images = (
         (Path(os.path.relpath(path, base)).as_posix(), size, labels.read(label_file(path), *size))
-        for path, size in _sizes(paths, sizes).items()
+        for path, size in image_sizes(paths, sizes).items()
     )
     raw = as_coco(images, names)
     labels.check(paths[0], label_file(paths[0]))
-    return RawSplit(file, base, raw, labels.places, findings)
+    return RawSplit(file, base, raw, labels.places, findings, "YOLO")
 
 
 def _read_settings(file: Path) -> dict[str, Any]:
-    try:
-        import yaml  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise SpinetError(f"reading {file} needs pyyaml, which is not installed: pip install pyyaml") from error
-    try:
-        settings = yaml.safe_load(file.read_bytes())
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f": line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise SpinetError(f"{file} is not valid YAML{where}: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise SpinetError(f"{file} is not valid YAML: {error}".splitlines()[0]) from error
-    except OSError as error:
-        raise SpinetError(f"could not read {file}: {error.strerror}") from error
+    settings = read_yaml(file)
     if settings is None:
         raise SpinetError(f"{file} is empty; expected a YAML file with {EXAMPLE}")
     if not isinstance(settings, dict):
@@ -69,29 +59,16 @@ def _class_names(settings: Mapping[str, Any], file: Path) -> list[str]:
     if isinstance(names, dict):
         numbered = {str(number): name for number, name in names.items()}
         if set(numbered) != set(map(str, range(len(names)))):
-            found = ", ".join(list(numbered)[:10])
+            found = some(numbered, 10)
             raise SpinetError(f"the names in {file} are numbered {found}; must be 0, 1, 2 ... without a gap")
         names = [numbered[str(index)] for index in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise SpinetError(f"{file} has names {names!r}; must be a list of class names, or a table numbered from 0")
+        raise SpinetError(f"{file} has names {quote(names)}; must be a list of class names, or a table numbered from 0")
     for index, name in enumerate(names):
         if isinstance(name, bool) or not isinstance(name, str | int | float) or name == "":
-            raise SpinetError(f"{file} has the name {name!r} for class {index}; must be a string, in quotes if need be")
+            raise SpinetError(
+                f"{file} has the name {quote(name)} for class {index}; must be a string, in quotes if need be"
+            )
     if count is not None and count != len(names):
-        raise SpinetError(f"{file} has nc {count!r} but {len(names)} names; nc must be the number of names")
+        raise SpinetError(f"{file} has nc {quote(count)} but {len(names)} names; nc must be the number of names")
     return [str(name) for name in names]
-
-
-def _sizes(paths: list[Path], known: Mapping[Path, tuple[int, int]]) -> dict[Path, tuple[int, int]]:
-    """Return the (width, height) of each image, by which labels are normalized."""
-    sizes: dict[Path, tuple[int, int]] = {}
-    faults: list[str] = []
-    for path in paths:
-        try:
-            sizes[path] = known.get(path) or image_size(path)
-        except SpinetError as error:
-            faults.append(str(error))
-    if faults:
-        count = f"{len(faults):,} of {len(paths):,} images cannot be read, the first one: " if len(faults) > 1 else ""
-        raise SpinetError(f"{count}{faults[0]}")
-    return sizes

@@ -7,12 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spinet.data.coco import NO_PIXEL, CocoDataset
+from spinet.data.coco import CocoDataset, unknown_classes
 from spinet.data.findings import Finding, Severity, of, some, such_as
+from spinet.data.objects import CLIPPED, FALSE_AREA, NO_AREA, NO_MASK, NO_PIXEL, OUTSIDE, SPLINTER, SYSTEMATIC
 from spinet.doctor.anchors import DetectorSettings, anchor_findings
 
-# A fault of more than this fraction of the boxes is no accident but another convention.
-SYSTEMATIC = 0.5
 # Fewest objects of a class, the severity of fewer, and advice.
 RARE: dict[str, tuple[int, Severity, str]] = {
     "train": (20, "warning", "collect more of them"),
@@ -20,13 +19,22 @@ RARE: dict[str, tuple[int, Severity, str]] = {
 }
 UNEVEN, VERY_UNEVEN = 10, 100
 ADVICE = {
-    "boxes of zero area dropped": "give them a width and a height, or delete them",
-    "boxes outside their image dropped": "delete them, or fix the image size",
-    "boxes clipped to their image": "fix them if the edges are far outside",
+    NO_AREA: "give them a width and a height, or delete them",
+    OUTSIDE: "delete them, or fix the image size",
+    CLIPPED: "fix them if the edges are far outside",
+    FALSE_AREA: "those of the masks, or else of the boxes, are used",
+    NO_MASK: "redraw them, or delete these objects",
     NO_PIXEL: "redraw them, or delete these objects",
+    SPLINTER: "delete these polygons",
 }
-BOX_ADVICE = "are they x, y, width, height in pixels of these images?"
+BOX_ADVICE = {
+    "COCO": "are they x, y, width, height in pixels of these images?",
+    "YOLO": "are they center x, center y, width, height, divided by the size of the image?",
+    "Pascal VOC": "are they xmin, ymin, xmax, ymax in pixels of these images?",
+}
 SYSTEMATIC_ADVICE = {NO_PIXEL: "are the polygons x and y in pixels of these images?"}
+# Fewer cut boxes may be large objects at the edge.
+MIN_CUT = 3
 
 
 class Objects(NamedTuple):
@@ -54,11 +62,12 @@ def quick_findings(train: CocoDataset, val: CocoDataset, settings: DetectorSetti
         *split_findings("train", train, train_objects, settings.max_objects),
         *split_findings("val", val, val_objects),
     ]
-    if (train.category_ids, train.class_names) == (val.category_ids, val.class_names):
-        findings += _class_findings(train.class_names, train_objects.labels, val_objects.labels)
+    difference = unknown_classes(train, val)
+    if difference:
+        findings.insert(0, Finding("error", "categories differ", difference))
     else:
-        text = f"{train.annotation_file} and {val.annotation_file} do not list the same categories"
-        findings.insert(0, Finding("error", "categories differ", text))
+        labels = objects_of(val.with_classes(train.category_ids, train.class_names)).labels
+        findings += _class_findings(train.class_names, train_objects.labels, labels)
     findings += category_findings(train)
     if len(train_objects.labels):
         findings += anchor_findings(train, train_objects.boxes, train_objects.images, settings)
@@ -101,11 +110,16 @@ def _box_findings(split: str, dataset: CocoDataset) -> Iterator[Finding]:
     """Report problems found when the dataset was opened."""
     total = dataset.annotated
     for name, count in dataset.problems.items():
-        systematic = count > SYSTEMATIC * total
-        severity: Severity = "error" if systematic and name.endswith("dropped") else "warning"
-        advice = SYSTEMATIC_ADVICE.get(name, BOX_ADVICE) if systematic else ADVICE[name]
-        text = f"{split}: {of(count, total)} {name}, {such_as(dataset.examples[name])}; {advice}"
-        yield Finding(severity, name.removesuffix(" dropped"), text)
+        cut = name == CLIPPED and dataset.far_outside >= MIN_CUT
+        systematic = (dataset.far_outside if cut else count) > SYSTEMATIC * total
+        severity: Severity = "error" if systematic and (cut or name.endswith("dropped")) else "warning"
+        advice = ADVICE[name]
+        if severity == "error" or (systematic and name in SYSTEMATIC_ADVICE):
+            advice = SYSTEMATIC_ADVICE.get(name, BOX_ADVICE[dataset.format])
+        example = f"such as {dataset.details[name]}" if name in dataset.details else such_as(dataset.examples[name])
+        yield Finding(
+            severity, name.removesuffix(" dropped"), f"{split}: {of(count, total)} {name}, {example}; {advice}"
+        )
 
 
 def _tiny_boxes(split: str, dataset: CocoDataset, objects: Objects) -> Iterator[Finding]:

@@ -31,8 +31,9 @@ def evaluate_classes(
     """
     if options.views != Views():
         raise SpinetError("test-time augmentation is for detectors")
-    ids = torch.tensor(category_ids or dataset.category_ids)
-    true_ids = torch.tensor(dataset.category_ids)
+    # Labels of the dataset, because ids may be too large for tensors.
+    label_of = {id_: label for label, id_ in enumerate(dataset.category_ids)}
+    known = torch.tensor([label_of.get(id_, OTHER) for id_ in category_ids or dataset.category_ids])
     training, device = model.training, torch.device(options.device)
     model.eval()
     ranks: list[tuple[int, int]] = []
@@ -40,7 +41,7 @@ def evaluate_classes(
         with options.autocast():
             predictions = model.predict(batch.images.to(device), top=TOP)
         labels = batch.targets["labels"]
-        correct = ids[predictions["labels"].cpu()] == true_ids[labels][:, None]
+        correct = known[predictions["labels"].cpu()] == labels[:, None]
         rank = torch.where(correct.any(dim=1), correct.int().argmax(dim=1), TOP)
         ranks += zip(labels.tolist(), rank.tolist(), strict=True)
     model.train(training)

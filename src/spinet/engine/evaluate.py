@@ -1,6 +1,7 @@
 """Running a detector over a dataset, and COCO's metrics of its detections."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
@@ -15,6 +16,7 @@ from spinet.data.findings import some
 from spinet.data.loader import DatasetT, ItemTransform, eval_loader
 from spinet.data.mask_crops import paste_masks
 from spinet.data.masks import Rle, as_rle, read_mask
+from spinet.data.objects import SYSTEMATIC
 from spinet.data.transforms import EvalTransform, shape_of
 from spinet.engine.build import AnyDetector, Detector, ModelInfo
 from spinet.engine.distributed import ProcessGroup
@@ -117,12 +119,14 @@ def detect(
     ]
     training = model.training
     model.eval()
+    image_ids = {sample.number: sample.image_id for sample in dataset.samples}
     results: list[CocoResult] = []
     for batches in zip(*loaders, strict=True):
         views = [view for batch in batches for view in _predict_views(model, batch, options)]
         first = batches[0]
-        for image_id, size, *seen in zip(first.image_ids.tolist(), first.sizes.tolist(), *views, strict=True):
-            results += _coco_results(_clip(merge(seen), *size), image_id, category_ids or dataset.category_ids)
+        for number, size, *seen in zip(first.image_ids.tolist(), first.sizes.tolist(), *views, strict=True):
+            found = _clip(merge(seen), *size)
+            results += _coco_results(found, image_ids[number], category_ids or dataset.category_ids)
     model.train(training)
     if category_ids:
         results = [result for result in results if result["category_id"] in dataset.category_ids]
@@ -193,7 +197,8 @@ def _any_masks(entries: list[dict[str, Any]], if_empty: bool) -> bool:
 def _coco_numbers(
     ground_truth: Mapping[str, Any], results: list[CocoResult], kind: Literal["bbox", "segm"]
 ) -> dict[str, float]:
-    truth = COCO(dict(ground_truth))
+    ground_truth, results, ids = _numbered(ground_truth, results)
+    truth = COCO(ground_truth)
     evaluation = COCOeval_faster(truth, truth.loadRes(results), iouType=kind)
     evaluation.evaluate()
     evaluation.accumulate()
@@ -203,24 +208,57 @@ def _coco_numbers(
     metrics = {name: math.nan if value < 0 else float(value) for name, value in stats}
     # Axes: overlap threshold, recall, class, object size, detections per image.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    twice = {name for name, count in Counter(entry["name"] for entry in truth.cats.values()).items() if count > 1}
     for column, category in enumerate(evaluation.params.catIds):
         values = precision[:, :, column]
-        name = f"AP/{truth.cats[category]['name']}"
+        name = truth.cats[category]["name"]
+        name = f"AP/{name} ({ids[category]})" if name in twice else f"AP/{name}"
         metrics[name] = float(values[values > -1].mean()) if (values > -1).any() else math.nan
     return metrics
+
+
+def _numbered(
+    ground_truth: Mapping[str, Any], results: list[CocoResult]
+) -> tuple[dict[str, Any], list[CocoResult], dict[int, int]]:
+    """Number images and categories from 1, in the order of their ids, and return the ids of the categories.
+
+    The metric keeps ids as doubles, in which those above 2^53 run into each other.
+    """
+    images, categories = (
+        {id_: number for number, id_ in enumerate(sorted(entry["id"] for entry in ground_truth[key]), start=1)}
+        for key in ("images", "categories")
+    )
+
+    def renumbered(entry: dict[str, Any]) -> dict[str, Any]:
+        numbers = {"image_id": images[entry["image_id"]], "category_id": categories[entry["category_id"]]}
+        return entry | numbers
+
+    truth = {
+        **ground_truth,
+        "images": [entry | {"id": images[entry["id"]]} for entry in ground_truth["images"]],
+        "categories": [entry | {"id": categories[entry["id"]]} for entry in ground_truth["categories"]],
+        "annotations": [renumbered(entry) for entry in ground_truth["annotations"]],
+    }
+    known = [renumbered(entry) for entry in results if entry["category_id"] in categories]
+    return truth, known, {number: id_ for id_, number in categories.items()}
 
 
 def _with_masks(ground_truth: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ground truth with all masks as validated RLE: the metric never returns on some invalid ones."""
     sizes = {image["id"]: (int(image["height"]), int(image["width"])) for image in ground_truth["images"]}
     annotations = []
+    faults = []
     for entry in ground_truth["annotations"]:
         size = sizes[entry["image_id"]]
         try:
             mask = as_rle(read_mask(entry.get("segmentation"), *size), *size)
         except ValueError as error:
-            raise SpinetError(f"an annotation of image {entry['image_id']}, {entry['bbox']}, {error}") from error
+            faults.append(f"an annotation of image {entry['image_id']}, {entry['bbox']}, {error}")
+            continue
         annotations.append(entry | {"segmentation": mask})
+    # As in training, where single objects without a valid mask are dropped.
+    if len(faults) > SYSTEMATIC * len(ground_truth["annotations"]):
+        raise SpinetError(faults[0])
     return {**ground_truth, "annotations": annotations}
 
 

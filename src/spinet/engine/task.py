@@ -44,6 +44,11 @@ class Task(ABC):
     def findings(self, config: TrainConfig, train: Any, val: Any) -> list[Finding]:
         """Check the annotations for problems; no image is opened."""
 
+    def aligned(self, train: Any, val: Any) -> Any:
+        """Return `val`, which may lack classes of `train`, with the labels of `train`."""
+        del train
+        return val
+
     @abstractmethod
     def transform(self, config: TrainConfig) -> ItemTransform[Any]:
         """Return the augmentation."""
@@ -84,6 +89,10 @@ class Detection(Task):
     def findings(self, config: TrainConfig, train: CocoDataset, val: CocoDataset) -> list[Finding]:
         """See `Task`."""
         return quick_findings(train, val, detector_settings(config))
+
+    def aligned(self, train: CocoDataset, val: CocoDataset) -> CocoDataset:
+        """See `Task`."""
+        return val.with_classes(train.category_ids, train.class_names)
 
     def transform(self, config: TrainConfig) -> TrainTransform:
         """See `Task`."""

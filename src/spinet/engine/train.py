@@ -87,6 +87,7 @@ def train(
         val_set = val_set or task.open(config, "val")
         findings = task.findings(config, train_set, val_set)
         refuse(findings)
+        val_set = task.aligned(train_set, val_set)
         torch.manual_seed(config.seed)
         info = info or model_info(config, train_set)
         _check_background(info)

@@ -1,0 +1,115 @@
+"""Text, JSON, YAML and XML of others: read in their encodings, and whatever is wrong becomes one sentence."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from encodings.aliases import aliases
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from spinet.data.values import quote
+from spinet.errors import SpinetError
+
+# Larger encodings that contain the one named, which programs write under its name (as in WHATWG's encoding standard).
+SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950"}
+_DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([^"'>]{1,80})["']""")
+
+
+@contextmanager
+def reading(file: Path, form: str) -> Iterator[None]:
+    """Turn whatever goes wrong inside into a SpinetError that names the file; `form` is such as "JSON"."""
+    try:
+        yield
+    except SpinetError:
+        raise
+    except OSError as error:
+        raise SpinetError(f"could not read {file}: {error.strerror or type(error).__name__}") from error
+    except RecursionError:
+        raise SpinetError(f"{file} is not valid {form}: it is nested too deeply") from None
+    except MemoryError:
+        raise SpinetError(f"{file} does not fit into memory") from None
+    except UnicodeDecodeError as error:
+        raise SpinetError(
+            f"{file} is not valid {form}: byte {error.start:,} is not {error.encoding.upper()} text"
+        ) from error
+    # Parsers raise nearly anything: ValueError for an integer of 5,000 digits, AttributeError, LookupError, ...
+    except Exception as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise SpinetError(f"{file} is not valid {form}: {reason}") from error
+
+
+def read_lines(file: Path) -> list[str]:
+    """Return the lines of a list, stripped and without empty ones; a byte order mark is no part of them."""
+    with reading(file, "text"):
+        text = file.read_bytes().decode("utf-8-sig", errors="replace")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read_json(file: Path) -> Any:
+    """Return the content of a JSON file in UTF-8, UTF-16 or UTF-32."""
+    with reading(file, "JSON"):
+        try:
+            return json.loads(file.read_bytes())
+        except json.JSONDecodeError as error:
+            where = f"line {error.lineno}, column {error.colno}"
+            raise SpinetError(f"{file} is not valid JSON: {where}: {error.msg}") from error
+
+
+def read_yaml(file: Path) -> Any:
+    """Return the content of a YAML file; tags that make objects are refused."""
+    try:
+        import yaml  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise SpinetError(f"reading {file} needs pyyaml, which is not installed: pip install pyyaml") from error
+    with reading(file, "YAML"):
+        try:
+            return yaml.safe_load(file.read_bytes())
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            where = f": line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            raise SpinetError(f"{file} is not valid YAML{where}: {str(error.problem)[:120]}") from error
+
+
+def read_xml(file: Path, content: bytes) -> ElementTree.Element:
+    """Return the root element of an XML file, in any encoding that Python knows."""
+    with reading(file, "XML"):
+        text = _decoded(content, file)
+        # Against entity expansion. Expat limits it too, from 2.4.1.
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+            raise SpinetError(f"{file} declares a document type or entities, which is not allowed in Pascal VOC files")
+        try:
+            return ElementTree.fromstring(text)
+        except ElementTree.ParseError as error:
+            line, column = error.position
+            reason = str(error).split(":")[0]
+            raise SpinetError(f"{file} is not valid XML: line {line}, column {column + 1}: {reason}") from error
+
+
+def _decoded(content: bytes, file: Path) -> str:
+    """Decode XML by its byte order mark or its declaration; expat itself knows no encoding of several bytes."""
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF32_LE, "utf-32"),
+        (codecs.BOM_UTF32_BE, "utf-32"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if content.startswith(mark):
+            return content.decode(encoding)
+    declared = _DECLARED.match(content)
+    name = declared[1].decode("ascii", errors="replace").strip() if declared else "utf-8"
+    try:
+        codec = codecs.lookup(name)
+        encoding = SUPERSETS.get(codec.name.replace("-", "_"), codec.name)
+        # .NET declares UTF-16 and writes UTF-8; the declaration itself could not be read otherwise.
+        return content.decode("utf-8" if encoding.startswith(("utf-16", "utf-32")) else encoding)
+    except (LookupError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise
+        near = get_close_matches(name.casefold().replace("-", "_"), [*aliases, *aliases.values()], n=1)
+        hint = f", did you mean {near[0].replace('_', '-')!r}?" if near else "; save it as UTF-8"
+        raise SpinetError(f"{file} declares the unknown encoding {quote(name)}{hint}") from None
