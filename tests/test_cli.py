@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from PIL import Image
+from small_models import tiny_weights
 
 from spinet import cli
 from spinet.arch.baseline import BASELINES
@@ -97,7 +98,7 @@ def test_show_says_that_a_baseline_has_no_graph(spinet):
 
 def test_show_refuses_an_image_without_pixels(spinet):
     code, _, err = spinet("show", "tiny", "--image-size", "0")
-    assert (code, "--image-size must be at least 1, not 0" in err) == (1, True)
+    assert (code, "--image-size must be at least 1 and at most 1,000,000, not 0" in err) == (1, True)
 
 
 def test_show_json_is_the_architecture_file(spinet):
@@ -267,9 +268,43 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_predicted(spin
     code, _, err = spinet("predict", tmp_path / "run", folder, "--out", tmp_path / "out", "--device", "cpu")
     assert code == 1
     assert "broken.jpg" in err
-    assert "could not read 1 image; all others were predicted" in err
+    assert "1 file failed, as said above; all others are done" in err
     assert (tmp_path / "out" / "good.jpg").is_file()
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 1
+
+
+def test_a_folder_of_images_and_videos_is_predicted_whole_and_a_bad_video_fails_alone(spinet, tmp_path):
+    av = pytest.importorskip("av")
+    tiny_weights(tmp_path / "w.safetensors")
+    (tmp_path / "mixed").mkdir()
+    Image.new("RGB", (90, 50), "red").save(tmp_path / "mixed" / "a.png")
+    with av.open(str(tmp_path / "mixed" / "walk.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        frame = av.VideoFrame.from_image(Image.new("RGB", (64, 48)))
+        container.mux([*stream.encode(frame), *stream.encode()])
+    (tmp_path / "mixed" / "bad.avi").write_text("no video")
+    (tmp_path / "mixed" / "c.heic").write_text("an image that Pillow does not read")
+
+    code, out, err = spinet(
+        "predict", tmp_path / "w.safetensors", tmp_path / "mixed", "-o", tmp_path / "out", "--device", "cpu"
+    )
+
+    assert code == 1
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["a.jpg", "predictions.json", "walk.jsonl", "walk.mp4"]
+    assert "could not open the video" in err
+    assert "1 file failed, as said above; all others are done" in err
+    assert "c.heic" in err
+    assert "walk.mp4" in out
+
+
+@pytest.mark.parametrize("command", [["predict", "x" * 300, "a.jpg"], ["evaluate", "x" * 300], ["doctor", "x" * 300]])
+def test_an_argument_too_long_for_a_name_is_one_sentence(spinet, command):
+    code, _, err = spinet(*command)
+
+    assert (code, err.count("\n")) == (1, 1)
+    assert len(err) < 300
 
 
 def test_predicting_nothing_is_one_sentence(spinet, tmp_path, digits):

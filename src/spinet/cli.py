@@ -1,5 +1,6 @@
 """The `spinet` command: runs a subcommand, and turns errors into one sentence and an exit code."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from spinet.commands.predict import predict_command
 from spinet.commands.search import search_command
 from spinet.commands.show import list_command, show_command
 from spinet.commands.train import demo_command, train_command
-from spinet.errors import SpinetError, unknown_name
+from spinet.errors import NotTrusted, SpinetError, unknown_name
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "list": list_command,
@@ -50,9 +51,14 @@ def main() -> None:
             raise unknown_name("command", args[0], COMMANDS)
         COMMANDS[args[0]](args[1:])
     except SpinetError as error:
-        warn(f"error: {error}")
+        warn(f"error: {error}{' (--trust)' if isinstance(error, NotTrusted) else ''}")
         raise SystemExit(1) from None
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            warn(f"error: a name is too long for this system: {str(error.filename)[:40]}...")
+            raise SystemExit(1) from None
+        if not isinstance(error, BrokenPipeError):
+            raise
         # The reader of the output has closed it, as `head` does; flushing it again at exit would fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None

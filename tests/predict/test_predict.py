@@ -189,6 +189,21 @@ def test_batches_change_neither_results_nor_order_and_a_corrupt_image_stops_noth
     assert [each.entry["width"] for each in found if each.entry] == [50, 51, 54]
 
 
+def test_names_as_long_as_the_file_system_allows_are_written_and_longer_ones_fail_alone(predictor, tmp_path):
+    # 252, 255 and 4 bytes; with .jpg the second one would have 256.
+    photos = [tmp_path / f"{stem}.bm" for stem in ("語" * 83, "a" * 252, "b")]
+    for path in photos:
+        Image.new("RGB", (50, 50)).save(path, "png")
+
+    found = list(predict_files(predictor, photos, tmp_path / "out"))
+
+    assert [each.failed for each in found] == [False, True, False]
+    assert found[1].visualization is None
+    assert "File name too long" in str(found[1])
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 3
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 2
+
+
 def test_a_batch_size_of_zero_and_an_unknown_precision_are_refused(predictor, tmp_path):
     with pytest.raises(SpinetError, match="batch_size is 0; must be at least 1"):
         list(predict_files(predictor, [photo(tmp_path / "a.png", (9, 9))], tmp_path / "out", batch_size=0))

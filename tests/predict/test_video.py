@@ -1,16 +1,20 @@
 import json
+import struct
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from spinet.arch.catalog import load_architecture
 from spinet.engine.build import ModelInfo
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
 from spinet.predict.predictor import Predictor
-from spinet.predict.video import check_outputs, device_of, is_video, predict_video
+from spinet.predict.video import predict_video, upright
+from spinet.predict.video_sources import device_of, find_sources, is_video, video_outputs
 
 av = pytest.importorskip("av")
 
@@ -24,6 +28,14 @@ class Finder(torch.nn.Module):
         corner = torch.tensor([[0.0, 0.0, 32.0, 16.0]])
         scores = images[:, :, :8, :8].mean(dim=(1, 2, 3)).sigmoid()
         return [{"boxes": corner, "scores": score[None], "labels": torch.tensor([1])} for score in scores]
+
+
+class Blind(torch.nn.Module):
+    """Finds nothing."""
+
+    def predict(self, images, score_threshold):
+        nothing = {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.int64)}
+        return [nothing for _ in images]
 
 
 @pytest.fixture
@@ -138,6 +150,146 @@ def test_a_video_is_not_replaced_by_its_annotated_one(predictor, tmp_path):
     assert source.read_bytes() == before
 
 
-def test_two_videos_of_one_name_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(SpinetError, match="would be written twice"):
-        check_outputs([tmp_path / "a" / "walk.avi", "camera:0", tmp_path / "b" / "walk.mp4"], tmp_path / "out")
+def test_two_videos_of_one_name_are_numbered(tmp_path):
+    found = video_outputs([tmp_path / "a" / "walk.avi", "camera:0", tmp_path / "b" / "walk.mp4"], tmp_path / "out")
+    assert [path.name for path in found] == ["walk.mp4", "camera-0.mp4", "walk-2.mp4"]
+
+
+# --- rotation, times, containers ---
+
+
+def turned(path, matrix):
+    """Write a display matrix into the header of an .mp4, as phones do; all of their files store lying frames."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value * 0x10000 for value in matrix)
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    path.write_bytes(bytes(content))
+    return path
+
+
+def marked(path, **options):
+    """A video of 64 x 48 whose upper left quarter is red."""
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[:24, :32, 0] = 255
+    return written(path, [pixels] * 3, [0, 0.1, 0.2], **options)
+
+
+def written(path, pictures, seconds, **options):
+    with av.open(str(path), "w", **options) as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for picture, second in zip(pictures, seconds, strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = round(1000 * second), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+# Display matrices, and the corner in which the upper left quarter of the stored frame is shown.
+TURNS = {
+    "not at all": ((1, 0, 0, 1), "upper left"),
+    "clockwise": ((0, 1, -1, 0), "upper right"),
+    "half": ((-1, 0, 0, -1), "lower right"),
+    "counterclockwise": ((0, -1, 1, 0), "lower left"),
+    "mirrored": ((-1, 0, 0, 1), "upper right"),
+    "upside down": ((1, 0, 0, -1), "lower left"),
+    "transposed": ((0, 1, 1, 0), "upper left"),
+    "transversed": ((0, -1, -1, 0), "lower right"),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_frames_are_turned_as_the_container_says_and_written_upright(tmp_path, turn):
+    matrix, corner = TURNS[turn]
+    source = turned(marked(tmp_path / "phone.mp4"), matrix)
+
+    list(predict_video(Predictor(Blind(), INFO), source, tmp_path / "out"))
+
+    with av.open(str(tmp_path / "out" / "phone.mp4")) as container:
+        frame = next(container.decode(video=0))
+        shown, again = frame.to_ndarray(format="rgb24"), frame.side_data.get("DISPLAYMATRIX")
+    assert again is None
+    assert shown.shape == ((64, 48, 3) if matrix[0] == 0 else (48, 64, 3))
+    height, width = (side // 2 for side in shown.shape[:2])
+    red = {
+        f"{vertical} {horizontal}": shown[rows, columns, 0].mean()
+        for vertical, rows in (("upper", slice(height)), ("lower", slice(height, None)))
+        for horizontal, columns in (("left", slice(width)), ("right", slice(width, None)))
+    }
+    assert max(red, key=red.__getitem__) == corner
+
+
+def test_a_turn_that_is_no_quarter_takes_the_nearest():
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)
+
+    assert upright(pixels, (9, 3, 0, -3, 9, 0, 0, 0, 1)).tolist() == pixels.tolist()
+    assert upright(pixels, (3, 9, 0, -9, 3, 0, 0, 0, 1)).shape == (3, 2, 1)
+    assert upright(pixels, (0,) * 9).tolist() == pixels.tolist()
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_frames_keep_their_own_times(predictor, tmp_path, suffix):
+    seconds = [0.0, 0.04, 0.5, 0.52, 1.3, 2.2]
+    pictures = [np.full((48, 64, 3), 30 * number, np.uint8) for number in range(6)]
+    source = written(tmp_path / f"vfr.{suffix}", pictures, seconds)
+
+    list(predict_video(predictor, source, tmp_path / "out"))
+
+    assert [entry["time"] for entry in lines(tmp_path / "out" / "vfr.jsonl")] == pytest.approx(seconds, abs=0.002)
+    with av.open(str(tmp_path / "out" / "vfr.mp4")) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times == pytest.approx(seconds, abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["clip.3gp", "clip.mts", "clip.flv", "clip.ogv", "clip", "clip.unheard", "CLIP.MOV"])
+def test_what_pyav_opens_is_a_video_whatever_it_is_called(predictor, tmp_path, name):
+    (tmp_path / name).write_bytes(film(tmp_path / "plain.mp4", frames=3).read_bytes())
+
+    assert is_video(tmp_path / name)
+    assert len(list(predict_video(predictor, tmp_path / name, tmp_path / "out"))) == 3
+
+
+def test_images_texts_and_music_are_no_videos(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "image", "png")
+    (tmp_path / "notes.txt").write_text("text")
+    (tmp_path / "empty.dat").write_bytes(b"")
+    with av.open(str(tmp_path / "tone.audio"), "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+    for name in ("image", "notes.txt", "empty.dat", "tone.audio", "gone", "gone.jpg"):
+        assert not is_video(tmp_path / name)
+
+
+def test_a_folder_is_sorted_into_images_and_videos_and_the_rest_is_said(tmp_path):
+    for name in ("a.jpg", "b.MP4", "c.mts", ".d.mp4", "e.raw", "notes.txt", "more/f.jpg", "more/g.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    found = find_sources([tmp_path, tmp_path / "b.MP4"])
+    assert found.images == [tmp_path]
+    assert [path.name for path in found.videos] == ["b.MP4", "c.mts", "b.MP4"]
+    files, folders = found.left_out
+    assert "1 file is skipped" in files
+    assert "e.raw" in files
+    assert f"1 folder in it is left out, such as {tmp_path.name}/more;" in folders
+
+    assert [path.name for path in find_sources([tmp_path], videos=False).videos] == []
+    assert "3 files are skipped" in find_sources([tmp_path], videos=False).left_out[0]
+    (tmp_path / "more" / "f.jpg").unlink()
+    assert find_sources([tmp_path / "more"]).images == []
+
+
+def test_a_name_as_long_as_the_file_system_allows_is_written(predictor, tmp_path):
+    source = film(tmp_path / f"{'語' * 83}.mp4", frames=2)  # 253 bytes
+
+    list(predict_video(predictor, source, tmp_path / "out"))
+
+    assert [len(path.name.encode()) for path in sorted((tmp_path / "out").iterdir())] == [255, 253]

@@ -26,12 +26,13 @@ def predict_command(args: list[str]) -> None:
         threads: int = 0,
         coco_results: Path | None = None,
         frames: int | None = None,
+        trust: bool = False,
     ) -> None:
         """Detect objects in images and videos, or classify images; write visualizations, videos and JSON.
 
         Args:
             run: Run folder, weights file, or exported file.
-            images: Images, folders of images, videos, and cameras (camera:0).
+            images: Images, videos, folders of both (without the folders in them), and cameras (camera:0).
             out: Output folder.
             score: Detectors: leave out objects with lower scores (default 0.3).
             top: Classifiers: classes per image (default 5).
@@ -44,42 +45,54 @@ def predict_command(args: list[str]) -> None:
             threads: Exported files: CPU threads; 0 leaves the number to the runtime.
             coco_results: Detectors: also write the objects found in images to this file, in COCO's results format.
             frames: Videos: stop after this many frames. Cameras run until Ctrl-C otherwise.
+            trust: Open a .pt2 file that was not exported on this machine by this user, which runs code inside it.
         """
         from spinet.predict.files import predict_files
         from spinet.predict.open import load
-        from spinet.predict.video import check_outputs, is_video, predict_video, video_outputs
+        from spinet.predict.video import predict_video
+        from spinet.predict.video_sources import find_sources, video_outputs
 
         if not images:
             raise SpinetError("no image given; name images, folders of images or videos after the run")
-        predictor = load(run, device=device, precision=precision, threads=threads, compile=compile)
+        predictor = load(run, device=device, precision=precision, threads=threads, compile=compile, trust=trust)
         if predictor.is_classifier:
             for_detectors = {"score": score, "batch-size": batch_size, "coco-results": coco_results, "frames": frames}
             _refuse(for_detectors, f"for detectors, and {run} holds a classifier")
         else:
             _refuse({"top": top}, f"for classifiers, and {run} holds a detector")
-        videos = [] if predictor.is_classifier else [path for path in images if is_video(path)]
-        files = [path for path in images if path not in videos]
+        sources = find_sources(images, videos=not predictor.is_classifier)
+        videos, files = sources.videos, sources.images
+        if videos and predictor.is_classifier:
+            raise SpinetError(f"{videos[0]} is a video; videos are for detectors, and {run} holds a classifier")
         _refuse({} if videos else {"frames": frames}, "for videos and cameras, and none is named")
         _refuse({} if files else {"coco-results": coco_results}, "for images, and none is named")
-        check_outputs(videos, out)
+        drawn = video_outputs(videos, out)
         options: dict[str, Any] = {
             "score_threshold": 0.3 if score is None else score,
             "batch_size": 1 if batch_size is None else batch_size,
         }
-        unreadable = 0
+        for sentence in sources.left_out:
+            warn(sentence)
+        failed = 0
         if files:
             top = 5 if top is None else top
             for prediction in predict_files(predictor, files, out, top=top, coco_results=coco_results, **options):
-                (warn if prediction.entry is None else say)(str(prediction))
-                unreadable += prediction.entry is None
+                (warn if prediction.failed else say)(str(prediction))
+                failed += prediction.failed
             say(f"{out / 'predictions.json'}")
-        for video in videos:
-            for frame in predict_video(predictor, video, out, frames=frames, **options):
-                say(f"{video}  frame {frame.number}  {frame.summary}")
-            say("  ".join(map(str, video_outputs(video, out))))
-        if unreadable:
+        for video, target in zip(videos, drawn, strict=True):
+            try:
+                for frame in predict_video(predictor, video, out, frames=frames, stem=target.stem, **options):
+                    say(f"{video}  frame {frame.number}  {frame.summary}")
+                say(f"{target}  {target.with_suffix('.jsonl')}")
+            except SpinetError as error:
+                if not files and len(videos) == 1:
+                    raise
+                warn(str(error))
+                failed += 1
+        if failed:
             raise SpinetError(
-                f"could not read {unreadable} {'image' if unreadable == 1 else 'images'}; all others were predicted"
+                f"{failed} {'file' if failed == 1 else 'files'} failed, as said above; all others are done"
             )
 
     tyro.cli(command, args=args, prog="spinet predict")

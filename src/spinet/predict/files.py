@@ -21,17 +21,19 @@ class FilePrediction:
     Attributes:
         path: the image.
         entry: what the JSON file says of it; None if the image could not be read.
-        summary: in one line what was found, or why the image could not be read.
-        visualization: the image with the objects drawn; None for classifiers.
+        summary: in one line what was found, or why the image could not be read or the visualization not be written.
+        visualization: the image with the objects drawn; None for classifiers, and where it could not be written.
+        failed: whether the image could not be read, or its visualization not be written.
     """
 
     path: Path
     entry: dict[str, Any] | None
     summary: str
     visualization: Path | None = None
+    failed: bool = False
 
     def __str__(self) -> str:
-        return f"{self.visualization or self.path}  {self.summary}" if self.entry else self.summary
+        return self.summary if self.failed else f"{self.visualization or self.path}  {self.summary}"
 
 
 def predict_files(
@@ -46,7 +48,8 @@ def predict_files(
 ) -> Iterator[FilePrediction]:
     """Predict image files; write the visualizations of a detector, and `predictions.json` at the end.
 
-    A thread reads ahead. An image that cannot be read is reported in its `FilePrediction` and left out.
+    A thread reads ahead. An image that cannot be read is reported in its `FilePrediction` and left out; so is a
+    visualization that cannot be written.
 
     Args:
         predictor: the model.
@@ -60,8 +63,8 @@ def predict_files(
             two are the same, the position in the list, from 1.
 
     Raises:
-        SpinetError: a path does not exist, an option is out of range, a visualization would replace an image, or the
-            output cannot be written.
+        SpinetError: a path does not exist, an option is out of range, a visualization would replace an image, or
+            `predictions.json` or `coco_results` cannot be written.
     """
     check_options(score_threshold, top, batch_size)
     files, out = find_images(paths), Path(out)
@@ -79,13 +82,17 @@ def predict_files(
         for path, image in batch:
             target, image_id = next(targets, None), next(image_ids)
             if isinstance(image, SpinetError):
-                yield FilePrediction(path, None, str(image))
+                yield FilePrediction(path, None, str(image), failed=True)
                 continue
             result = next(results)
             entries.append({"file": str(path), **result.to_dict()})
             if isinstance(result, DetectionResult) and target is not None:
                 coco += result.to_coco(image_id)
-                result.save(target)
+                try:
+                    result.save(target)
+                except SpinetError as error:
+                    yield FilePrediction(path, entries[-1], str(error), failed=True)
+                    continue
             yield FilePrediction(path, entries[-1], result.summary(), target)
     write_atomically(out / "predictions.json", json.dumps(entries, indent=1) + "\n")
     if coco_results is not None:

@@ -23,6 +23,7 @@ def load(
     threads: int = 0,
     fused: bool = True,
     compile: bool = False,
+    trust: bool = False,
 ) -> Predictor:
     """Load a trained model: `spinet.load("runs/mine").predict("cat.jpg").plot().show()`.
 
@@ -35,6 +36,7 @@ def load(
         fused: runs and weights files: fold batch norms and the like into the layers, which is faster and changes
             results by rounding only. Exported files are fused already.
         compile: runs and weights files: compile the network with torch.compile at the first image.
+        trust: .pt2 files: open one that was not exported on this machine by this user. Opening it runs code inside it.
 
     Raises:
         SpinetError: the file is missing, corrupt or not a model of Spinet, its runtime is not installed, or an option
@@ -47,9 +49,11 @@ def load(
         if compile:
             raise SpinetError(f"compile is for runs and weights files; {path} was compiled when it was exported")
         device = pick_device("cpu" if str(device) == "auto" and file.suffix != ".pt2" else str(device))
-        session = open_session(path, threads, None if precision == "auto" else precision, device)
+        session = open_session(path, threads, None if precision == "auto" else precision, device, trust)
         info = session.manifest.info
         return Predictor(ExportedClassifier(session) if info.kind == "classifier" else ExportedDetector(session), info)
+    if trust:
+        raise SpinetError(f"trust is for .pt2 files, which {path} is not")
     if threads:
         raise SpinetError(f"threads is for exported files, which {path} is not")
     if not fused and precision:

@@ -1,29 +1,25 @@
 """Videos and cameras in, annotated videos and one line of JSON per frame out, by PyAV (the extra `video`)."""
 
-import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+import struct
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
-from spinet.files import refuse_replacing
 from spinet.predict.ahead import ahead, batches
 from spinet.predict.predictor import Predictor, Prepared, check_options
 from spinet.predict.results import DetectionResult
+from spinet.predict.video_sources import device_of, video_outputs, video_stream
+from spinet.predict.video_writer import video_writer
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv")
-CAMERA = "camera:"
-# FFmpeg's input format for cameras on each system, and its name for one camera.
-DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 # Fraction of a video's stated length that may be missing at its end, because containers round it.
 MISSING = 0.02
 
@@ -37,43 +33,6 @@ class FramePrediction:
     summary: str
 
 
-def is_video(source: Path | str) -> bool:
-    """Whether a source is a camera, or a video by its name."""
-    return str(source).startswith(CAMERA) or Path(source).suffix.lower() in VIDEO_SUFFIXES
-
-
-def device_of(source: str, platform: str = sys.platform) -> tuple[str, str | None]:
-    """Return what FFmpeg opens for a file or `camera:0`, and the input format of a camera.
-
-    Raises:
-        SpinetError: a camera has no name, or cameras are not supported on this system.
-
-    >>> device_of("camera:0", "linux"), device_of("walk.mp4")
-    (('/dev/video0', 'v4l2'), ('walk.mp4', None))
-    """
-    if not source.startswith(CAMERA):
-        return source, None
-    name = source.removeprefix(CAMERA)
-    if not name or (platform != "win32" and not name.isdigit()):
-        raise SpinetError(f"{source!r} names no camera; expected {CAMERA} and its number, such as camera:0")
-    if platform not in DEVICES:
-        raise SpinetError(f"cameras are not supported on {platform!r}, only on {', '.join(sorted(DEVICES))}")
-    input_format, pattern = DEVICES[platform]
-    return pattern.format(name), input_format
-
-
-def video_outputs(source: Path | str, out: Path) -> tuple[Path, Path]:
-    """Return where the annotated video and the JSON lines of a source go."""
-    stem = str(source).replace(":", "-") if str(source).startswith(CAMERA) else Path(source).stem
-    return out / f"{stem}.mp4", out / f"{stem}.jsonl"
-
-
-def check_outputs(sources: Sequence[Path | str], out: Path) -> None:
-    """Raise a SpinetError if an annotated video would replace a source or another annotated video."""
-    files = [Path(source) for source in sources if not str(source).startswith(CAMERA)]
-    refuse_replacing([video_outputs(source, out)[0] for source in sources], files)
-
-
 def predict_video(
     predictor: Predictor,
     source: Path | str,
@@ -82,10 +41,12 @@ def predict_video(
     score_threshold: float = 0.3,
     batch_size: int = 1,
     frames: int | None = None,
+    stem: str | None = None,
 ) -> Iterator[FramePrediction]:
     """Detect objects in every frame; write `NAME.mp4` with them drawn and `NAME.jsonl` with one line per frame.
 
-    Both files get their names when the video ends or is interrupted, and hold all frames until then.
+    Frames are turned as the rotation in the container says, and each keeps its own time. Both files get their names
+    when the video ends or is interrupted, and hold all frames until then.
 
     Args:
         predictor: the detector.
@@ -94,6 +55,7 @@ def predict_video(
         score_threshold: objects with lower scores are left out.
         batch_size: frames that go through the network at once.
         frames: stop after this many.
+        stem: NAME of both files; that of the source if None.
 
     Raises:
         SpinetError: PyAV is not installed, an option is out of range, the video cannot be opened, is truncated, or
@@ -101,20 +63,21 @@ def predict_video(
     """
     check_options(score_threshold, batch_size=batch_size)
     av = import_extra("av", "video", "reading videos")
-    check_outputs([source], out)
+    (video,) = video_outputs([source], out, None if stem is None else [stem])
     try:
         name, input_format = device_of(str(source))
         container = av.open(name, format=input_format)
     except (av.error.FFmpegError, OSError) as error:
         raise SpinetError(f"could not open the video {source}: {error.strerror or error}") from None
     with container:
-        if not container.streams.video:
+        stream = video_stream(container)
+        if stream is None:
             raise SpinetError(f"{source} contains no video stream, only {len(container.streams)} of other kinds")
-        prepared = ahead(_prepared(av, container, predictor, str(source), frames), 2 * batch_size)
+        prepared = ahead(_prepared(av, container, stream, predictor, str(source), frames), 2 * batch_size)
         # The thread that decodes has to end before the container is closed.
         with (
             closing(prepared),
-            _outputs(av, *video_outputs(source, out), container.streams.video[0].average_rate) as write,
+            video_writer(av, video, video.with_suffix(".jsonl"), stream.average_rate) as write,
         ):
             for batch in batches(prepared, batch_size):
                 results = predictor.predict_batch([image for _, _, image in batch], score_threshold)
@@ -126,22 +89,28 @@ def predict_video(
 
 
 def _prepared(
-    av: Any, container: Any, predictor: Predictor, source: str, frames: int | None
+    av: Any, container: Any, stream: Any, predictor: Predictor, source: str, frames: int | None
 ) -> Iterator[tuple[int, float, Prepared]]:
     """Yield frames with their numbers and times; raise a SpinetError if they end before the video should."""
-    stream = container.streams.video[0]
     number, seconds, why = 0, 0.0, "no frames come after it"
+    rate = float(stream.average_rate or 25)
+    # Broadcasts and cameras count from anywhere; players show the first frame at 0.
+    start = container.start_time / av.time_base if container.start_time is not None else None
     try:
         for frame in islice(container.decode(stream), frames):
-            image = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-            seconds = round(float(frame.time or 0.0), 4)
+            pixels = upright(frame.to_ndarray(format="rgb24"), _display_matrix(frame))
+            image = torch.from_numpy(pixels).permute(2, 0, 1)
+            if frame.time is None:
+                seconds = number and round(seconds + 1 / rate, 4)
+            else:
+                start = float(frame.time) if start is None else start
+                seconds = round(max(float(frame.time) - start, 0.0), 4)
             yield number, seconds, predictor.prepare(image)
             number += 1
     except av.error.FFmpegError as error:
         why = str(error.strerror or error)
     else:
         length = float(container.duration / av.time_base) if container.duration else 0.0
-        rate = float(stream.average_rate or 25)
         # Some containers state the number of frames, some the length, some neither: then any end will do.
         complete = number >= stream.frames * (1 - MISSING) and seconds + 2 / rate >= length * (1 - MISSING)
         if number == frames or complete:
@@ -152,37 +121,24 @@ def _prepared(
     )
 
 
-@contextmanager
-def _outputs(av: Any, video: Path, lines: Path, rate: Fraction | None) -> Iterator[Callable[..., None]]:
-    """Yield what writes a frame to the annotated video and its JSON line; both get their names at the end."""
-    partial = video.with_name(f".{video.stem}.partial{video.suffix}")
-    partial_lines = lines.with_name(f".{lines.name}.partial")
-    container: Any = None
-    stream: Any = None
+def _display_matrix(frame: Any) -> tuple[int, ...]:
+    """Return the 3x3 matrix that turns a stored frame into the one that is shown; the identity if there is none."""
+    found = frame.side_data.get("DISPLAYMATRIX")
+    return struct.unpack("=9i", bytes(found)[:36]) if found is not None else (1, 0, 0, 0, 1, 0, 0, 0, 1)
 
-    def write(image: Image.Image, entry: dict[str, Any]) -> None:
-        nonlocal container, stream
-        if stream is None:
-            container = av.open(str(partial), "w")
-            stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=rate or 25)
-            # Most players support yuv420p only, whose colours are halved in both directions: sides must be even.
-            stream.width, stream.height = (max(side // 2 * 2, 2) for side in image.size)
-            stream.pix_fmt = "yuv420p"
-        frame = av.VideoFrame.from_image(image.crop((0, 0, stream.width, stream.height)))
-        container.mux(stream.encode(frame))
-        text.write(json.dumps(entry) + "\n")
 
-    try:
-        video.parent.mkdir(parents=True, exist_ok=True)
-        text = partial_lines.open("w")
-    except OSError as error:
-        raise SpinetError(f"could not write {lines}: {error.strerror}") from None
-    try:
-        yield write
-    finally:
-        text.close()
-        partial_lines.replace(lines)
-        if stream is not None:
-            container.mux(stream.encode())
-            container.close()
-            partial.replace(video)
+def upright(pixels: NDArray[np.uint8], matrix: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Turn and mirror an image `(H, W, 3)` by a display matrix, to the nearest quarter turn.
+
+    The matrix `(a, b, u, c, d, v, x, y, w)` shows the pixel (x, y) at (a x + c y, b x + d y)
+    (ISO/IEC 14496-12, section 6.2.2).
+
+    >>> upright(np.arange(6, dtype=np.uint8).reshape(2, 3, 1), (0, 1, 0, -1, 0, 0, 0, 0, 1))[..., 0].tolist()
+    [[3, 0], [4, 1], [5, 2]]
+    """
+    a, b, _, c, d = matrix[:5]
+    across, down = a, d
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels, across, down = pixels.transpose(1, 0, 2), c, b
+    turned = pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
+    return np.ascontiguousarray(turned)
