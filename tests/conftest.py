@@ -33,6 +33,12 @@ def _one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what outlives a command out of the home folder; subprocesses inherit the variable."""
+    os.environ["SPINET_STATE"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(scope="session")
 def real_photos():
     """Return a function from the name of a data set of real photos to its folder, or skip with a reason."""

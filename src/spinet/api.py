@@ -19,7 +19,8 @@ from spinet.engine.task import evaluate_folder
 from spinet.engine.train import TrainResult
 from spinet.engine.train import train as train_config
 from spinet.engine.tta import Views
-from spinet.errors import SpinetError, check_positive
+from spinet.errors import SpinetError, quoted
+from spinet.fields import check_image_size
 from spinet.fuse.formats import Precision
 from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
@@ -78,6 +79,7 @@ def evaluate(
     precision: Precision | None = None,
     threads: int = 0,
     fused: bool = False,
+    trust: bool = False,
 ) -> dict[str, float]:
     """Return COCO metrics of a detector, or top-1 and top-5 accuracy of a classifier.
 
@@ -95,21 +97,23 @@ def evaluate(
         precision: for a path: as for `load`; a run needs `fused` for it.
         threads: for a path: as for `load`.
         fused: for a run folder or weights file: evaluate the network as `load` runs it, with batch norms folded.
+        trust: for a path: as for `load`.
 
     Raises:
         SpinetError: the model or the data cannot be read, do not fit each other, or an option does not apply.
     """
     if isinstance(model, Predictor):
-        if (str(device), precision, threads, fused) != ("auto", None, 0, False):
-            raise SpinetError("device, precision, threads and fused are for paths; this model is loaded already")
+        if (str(device), precision, threads, fused, trust) != ("auto", None, 0, False, False):
+            raise SpinetError("device, precision, threads, fused and trust are for paths; this model is loaded already")
         opened, where = model, "the model"
     else:
-        opened, where = load(model, device=device, precision=precision, threads=threads, fused=fused), str(model)
+        opened = load(model, device=device, precision=precision, threads=threads, fused=fused, trust=trust)
+        where = str(model)
     views = Views(flip, scales)
     if image_size is not None:
         if not isinstance(image_size, int):
-            raise SpinetError(f"image_size must be an integer, the side of a square, not {image_size!r}")
-        check_positive(image_size=image_size)
+            raise SpinetError(f"image_size must be an integer, the side of a square, not {quoted(image_size)}")
+        check_image_size(image_size)
     if workers < 0:
         raise SpinetError(f"workers must be at least 0, not {workers}")
     if isinstance(opened.model, ExportedModel) and (
@@ -156,7 +160,7 @@ def _unknown_setting(name: str, known: list[str]) -> SpinetError:
     same_key = [full for full in known if full.rpartition(".")[2] == name]
     near = same_key or get_close_matches(name, known, n=1) or get_close_matches(f"model.{name}", known, n=1)
     hint = f", did you mean {near[0]!r}?" if near else "; `spinet.TrainConfig` lists all settings"
-    return SpinetError(f"unknown setting {name!r}{hint}")
+    return SpinetError(f"unknown setting {quoted(name)}{hint}")
 
 
 def _division(model: str | Path | Predictor, own: bool) -> Division | None:

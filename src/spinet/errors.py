@@ -1,11 +1,14 @@
 """The exception that the command line prints as one sentence without a traceback, and its subclasses."""
 
 import math
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 # More known names than a message lists.
 MANY = 16
+# Characters of a value that a message quotes: a foreign file may hold a megabyte where a number is expected.
+QUOTED = 45
 
 
 class SpinetError(ValueError):
@@ -24,6 +27,10 @@ class BuildError(SpinetError):
     """The network cannot be built."""
 
 
+class NotTrusted(SpinetError):  # noqa: N818
+    """A file that can run code was made elsewhere; `trust` opens it."""
+
+
 class WorkerLost(SpinetError):  # noqa: N818
     """The process of a trial died."""
 
@@ -32,19 +39,48 @@ class TrialTimeout(SpinetError):  # noqa: N818
     """A trial exceeded its time limit."""
 
 
-def unknown_name(what: str, name: str, known: Iterable[str]) -> SpinetError:
+def quoted(value: object) -> str:
+    """Return the repr of a value, cut where it is long.
+
+    >>> quoted("a" * 50)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
+    """
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # lists in lists in lists ..., integers of thousands of digits
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= QUOTED else f"{text[: QUOTED - 3]}..."
+
+
+def unknown_name(what: str, name: object, known: Iterable[str]) -> SpinetError:
     """Return the error for a name that is not in a table, with the nearest match and the known names, if they are few.
 
     >>> str(unknown_name("recipe", "dmeo", ["demo", "bccd"]))
     "unknown recipe 'dmeo', did you mean 'demo'? Known: bccd, demo."
     """
-    names = sorted(known)
-    near = get_close_matches(name, names, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else "."
+    name, names = name if isinstance(name, str) else quoted(name), sorted(known)
+    near = _nearest(name, names)
+    hint = f", did you mean {near!r}?" if near else "."
     if len(names) > MANY:  # nobody reads fifty names
-        closest = get_close_matches(name, names, n=5, cutoff=0) or names[:5]
+        closest = get_close_matches(name[:QUOTED], names, n=5, cutoff=0) or names[:5]
         names = [*sorted(closest), f"and {len(names) - len(closest)} more"]
-    return SpinetError(f"unknown {what} {name!r}{hint} Known: {', '.join(names)}.")
+    return SpinetError(f"unknown {what} {quoted(name)}{hint} Known: {', '.join(names)}.")
+
+
+def _nearest(name: str, names: list[str]) -> str | None:
+    """Return the name that was probably meant: one that differs in a number only, by little, else by spelling.
+
+    >>> _nearest("spinenet50", ["spinenet190", "spinenet49", "tiny"])
+    'spinenet49'
+    """
+    pattern, start = re.compile(r"\d{1,9}"), name[:QUOTED]
+    numbers = [int(found) for found in pattern.findall(start)]
+    alike = [other for other in names if numbers and pattern.sub("#", other) == pattern.sub("#", start)]
+    if alike:
+        return min(
+            alike, key=lambda other: sum(abs(int(a) - b) for a, b in zip(pattern.findall(other), numbers, strict=True))
+        )
+    return next(iter(get_close_matches(start, names, n=1)), None)
 
 
 def check_positive(**numbers: int) -> None:

@@ -15,6 +15,7 @@ from spinet.app.session import NOTHING, Visit, look, view
 from spinet.arch.catalog import load_architecture
 from spinet.arch.cost import total
 from spinet.deploy.export import export
+from spinet.deploy.trust import record_export
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import load_model
 from spinet.engine.config import DataConfig, ModelConfig, TrainConfig
@@ -225,26 +226,38 @@ def test_exported_files_in_a_run_folder_can_be_picked_and_are_opened_then(tmp_pa
 
 @pytest.mark.slow
 def test_an_exported_file_in_the_run_folder_predicts_what_the_run_predicts_and_says_what_it_is(tmp_path):
+    pytest.importorskip("onnxruntime")
     run = tmp_path / "run"
     tiny_weights(run / "best.safetensors", "classifier")
-    export(run, run / "model.pt2", format="pt2")
+    export(run, run / "model.onnx")
     found = Models([run], CPU)
 
-    first = look(found, ("run", "model.pt2"), photo(tmp_path / "a.png"), None)
+    first = look(found, ("run", "model.onnx"), photo(tmp_path / "a.png"), None)
 
     assert isinstance(first, Visit)
-    ours, theirs = (first.answers[name] for name in ("run", "model.pt2"))
+    ours, theirs = (first.answers[name] for name in ("run", "model.onnx"))
     assert answer_table(ours, 0.0) == answer_table(theirs, 0.0) != ""
     assert ", PyTorch; " in model_line(found["run"])
-    assert ", pt2 fp32; " in model_line(found["model.pt2"])
+    assert ", onnx fp32; " in model_line(found["model.onnx"])
+
+
+def test_programs_are_neither_listed_nor_opened_even_if_they_were_exported_here(tmp_path):
+    tiny_weights(tmp_path / "run" / "best.safetensors")
+    (tmp_path / "run" / "model.pt2").write_bytes(b"a program")
+    record_export(b"a program")
+
+    assert Models([tmp_path / "run"], CPU).names == ["run"]
+    with pytest.raises(SpinetError, match=r"the page opens no \.pt2 files, which can run code, such as .*model\.pt2"):
+        Models([tmp_path / "run", tmp_path / "run" / "model.pt2"], CPU)
 
 
 @pytest.mark.slow
 def test_a_file_for_strips_says_what_it_takes(tmp_path):
+    pytest.importorskip("onnxruntime")
     tiny_weights(tmp_path / "run" / "best.safetensors")
-    export(tmp_path / "run", tmp_path / "strip.pt2", format="pt2", image_size=(32, 64))
+    export(tmp_path / "run", tmp_path / "strip.onnx", image_size=(32, 64))
 
-    model = Models([tmp_path / "strip.pt2"], CPU)["strip.pt2"]
+    model = Models([tmp_path / "strip.onnx"], CPU)["strip.onnx"]
 
     assert "at 32 x 64 pixels" in model_line(model)
     assert "this file takes 32 x 64" in cost_table(model)

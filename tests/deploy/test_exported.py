@@ -164,6 +164,45 @@ def test_a_file_of_another_version_or_of_somebody_else_is_one_sentence(
     assert len(error.splitlines()) == 1
 
 
+def changed(exported, detector, tmp_path, change):
+    """Write an ONNX file with a changed manifest."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(exported("onnx", detector))
+    manifest = json.loads(model.metadata_props[0].value)
+    change(manifest)
+    onnx.helper.set_model_props(model, {"spinet": json.dumps(manifest)})
+    (tmp_path / "x.onnx").write_bytes(onnx_bytes(model))
+    return tmp_path / "x.onnx"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda manifest: manifest.update(shape=[8192, 8192]), "takes images of shape .* but its manifest says"),
+        (lambda manifest: manifest.update(shape=[10**9, 10**9]), "the manifest of .* is corrupt"),
+        (lambda manifest: manifest.update(batch_size=3), "takes images of shape .* but its manifest says"),
+        (lambda manifest: manifest.update(batch_size=0), "the manifest of .* is corrupt"),
+        (lambda manifest: manifest.update(outputs=["boxes", "heat"]), "has no output heat"),
+        (lambda manifest: manifest["model"].update(image_size="100000"), "image_size is 100000"),
+        (lambda manifest: manifest["model"].update(model="[" * 10**5), "JSON cannot be parsed"),
+    ],
+)
+def test_a_manifest_that_is_not_of_its_file_is_one_sentence(detector, exported, tmp_path, change, sentence):
+    with pytest.raises(SpinetError, match=sentence) as error:
+        open_session(changed(exported, detector, tmp_path, change))
+
+    assert len(str(error.value).replace(str(tmp_path), "")) < 300
+
+
+def test_an_onnx_file_has_the_lowest_ir_version_of_its_operators(detector, exported):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(exported("onnx", detector))
+
+    # onnxruntime 1.17 refuses 10.
+    assert (model.opset_import[0].version, model.ir_version) == (20, 9)
+    assert model.ir_version == onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
+
+
 def test_a_file_that_differs_leaves_the_one_before_untouched(detector, tmp_path, monkeypatch):
     path = tmp_path / "x.pt2"
     path.write_bytes(b"before")

@@ -22,6 +22,8 @@ from spinet.predict.results import Result
 # The lowest score that the slider reaches.
 LOWEST_SCORE = 0.05
 TOP_CLASSES = 5
+# Opening such a file runs code inside it, and whoever sees the page could pick it.
+PROGRAM = ".pt2"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ class Models:
         """Open the models; raise a SpinetError if there are none, or one of them cannot be opened."""
         if not paths:
             raise SpinetError("no model given; name one or more run folders or files")
+        for path in paths:
+            file = exported_file(path)
+            if file is not None and file.suffix == PROGRAM:
+                raise SpinetError(f"the page opens no .pt2 files, which can run code, such as {path}; name its run")
         given = {path.absolute() for path in paths}
         inside = [file for path in paths for file in _exported_files(path) if file.absolute() not in given]
         everything = [*paths, *inside]
@@ -78,7 +84,7 @@ class Models:
             if name not in self._opened:
                 path = self.paths[name]
                 file = exported_file(path)
-                device = self._device if file is None or file.suffix == ".pt2" else "cpu"
+                device = self._device if file is None else "cpu"
                 self._opened[name] = AppModel(name, path, load(path, device=device))
             return self._opened[name]
 
@@ -89,8 +95,10 @@ class Models:
 
 
 def _exported_files(path: Path) -> list[Path]:
-    """Return the exported files in a run folder."""
-    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if holds_weights(path) else []
+    """Return the exported files in a run folder that hold data only."""
+    if not holds_weights(path):
+        return []
+    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.suffix != PROGRAM)
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

@@ -57,7 +57,7 @@ def cases(name: str, options: BenchmarkOptions, device: torch.device) -> Iterato
             if backend in ("eager", "compile"):
                 yield peer_case(name, backend, precision, images, device, options)
     elif exported_file(Path(name)) is not None:
-        yield file_case(Path(name), options.image_size, options.threads)
+        yield file_case(Path(name), options)
     else:
         subject = Subject.load(name, options)
         exports: Exports | None = None

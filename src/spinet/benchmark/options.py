@@ -8,6 +8,7 @@ import tyro
 
 from spinet.arch.head_cost import ModelHead
 from spinet.errors import SpinetError, unknown_name
+from spinet.fields import check_image_size
 
 # Precisions that each backend supports.
 SUPPORTED = {
@@ -35,6 +36,7 @@ class BenchmarkOptions:
         warm_up: Runs of each model before that.
         calibration: Folder of images to calibrate int8 with.
         against: Model that the other times are divided by; the first one by default.
+        trust: Open .pt2 files that were not exported on this machine by this user, which runs code inside them.
         ceiling_side: Side of the matrices multiplied to find the hardware peak; depends on the device by default.
         ceiling_numbers: Length of the arrays copied to find the memory bandwidth; likewise.
 
@@ -55,11 +57,13 @@ class BenchmarkOptions:
     warm_up: int = 2
     calibration: Path | None = None
     against: str = ""
+    trust: bool = False
     ceiling_side: tyro.conf.Suppress[int | None] = None
     ceiling_numbers: tyro.conf.Suppress[int | None] = None
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(("image_size", "batch_size", "classes", "rounds"), 1) | {"threads": 0, "warm_up": 0}
+        check_image_size(self.image_size)
+        least = dict.fromkeys(("batch_size", "classes", "rounds"), 1) | {"threads": 0, "warm_up": 0}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise SpinetError(f"{name} is {getattr(self, name)}; it must be at least {minimum}")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from spinet.benchmark.cases import WHOLE, Case, Subject, synthetic_images
+from spinet.benchmark.options import BenchmarkOptions
 from spinet.benchmark.work import count_work
 from spinet.data.images import read_image
 from spinet.data.listing import find_images
@@ -84,17 +85,18 @@ class Exports:
         return quantise(model, [pixels(self.subject, [read_image(file)])[0] for file in files], manifest)
 
 
-def file_case(path: Path, image_size: int, threads: int) -> Case:
+def file_case(path: Path, options: BenchmarkOptions) -> Case:
     """Return an exported file, in the precision and batch size that it was exported with."""
-    session = open_session(path, threads)
+    image_size, trust = options.image_size, options.trust and path.suffix == ".pt2"
+    session = open_session(path, options.threads, trust=trust)
     manifest = session.manifest
     height, width = manifest.shape
     if height != width:
         raise SpinetError(f"{path} takes images of {height} x {width} pixels; only square inputs can be measured")
     if height != image_size:
         raise SpinetError(f"{path} takes images of {height} pixels; image_size is {image_size} and must be {height}")
-    torch.manual_seed(0)
-    subject = Subject(str(path), manifest.info.create_model().eval(), manifest.info)
+    with torch.device("meta"):  # the file computes; without values, whatever it says of itself takes no memory
+        subject = Subject(str(path), manifest.info.create_model().eval(), manifest.info)
     images = synthetic_images(manifest.batch_size, image_size)
     run = session_run(session, subject, images, None)
     backends = {OnnxSession: "onnxruntime", OpenVinoSession: "openvino"}

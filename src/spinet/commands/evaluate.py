@@ -24,6 +24,7 @@ def evaluate_command(args: list[str]) -> None:
         threads: int = 0,
         precision: Literal["fp32", "bf16", "auto"] | None = None,
         fused: bool = False,
+        trust: bool = False,
         json: bool = False,
     ) -> None:
         """Print COCO metrics of a detector, or top-1 and top-5 accuracy of a classifier.
@@ -42,6 +43,7 @@ def evaluate_command(args: list[str]) -> None:
             precision: Exported OpenVINO files: arithmetic; `auto`, the default, is what the file was exported for.
                 Runs with --fused: fp32 by default; `auto` measures which is fastest here.
             fused: Evaluate the network of a run as `spinet predict` runs it, with batch norms folded.
+            trust: Open a .pt2 file that was not exported on this machine by this user, which runs code inside it.
             json: Print one line of JSON instead of a table.
         """
         from spinet.api import evaluate
@@ -59,6 +61,7 @@ def evaluate_command(args: list[str]) -> None:
             threads=threads,
             precision=precision,
             fused=fused,
+            trust=trust,
         )
         print_metrics(metrics, json)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from spinet.commands.console import say
+from spinet.commands.console import say, warn
 from spinet.errors import SpinetError
 
 
@@ -42,6 +42,7 @@ def export_command(args: list[str]) -> None:
                 --precision bf16 is compared on some.
         """
         from spinet.deploy.export import export
+        from spinet.deploy.trust import was_exported_here
 
         if int8 and precision != "fp32":
             raise SpinetError("--int8 and --precision bf16 exclude each other")
@@ -58,6 +59,8 @@ def export_command(args: list[str]) -> None:
         parts += [f"raw outputs within {agreement.raw:.1e} of their range"] if agreement.raw else []
         nothing = "no objects were detected, so nothing was compared; check the file with `spinet evaluate`"
         say(f"compared with the network: {', '.join(parts) or nothing}")
+        if format == "pt2" and not was_exported_here(out.read_bytes()):
+            warn(f"the state folder cannot be written, so opening {out} will need --trust; see docs/export.md")
         say(f"{out}")
 
     tyro.cli(command, args=args, prog="spinet export")

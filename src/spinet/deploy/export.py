@@ -24,10 +24,19 @@ from spinet.deploy.formats import (
 )
 from spinet.deploy.graph import Graph, create_graph, letterbox, to_pixels
 from spinet.deploy.manifest import ExportFormat, ExportPrecision, Manifest, current_versions, require_packages
-from spinet.deploy.sessions import InferenceSession, OnnxSession, OpenVinoSession, ProgramSession, exported_file
+from spinet.deploy.sessions import (
+    SUFFIXES,
+    InferenceSession,
+    OnnxSession,
+    OpenVinoSession,
+    ProgramSession,
+    exported_file,
+)
+from spinet.deploy.trust import record_export
 from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import load_model
 from spinet.errors import SpinetError, check_positive, unknown_name
+from spinet.fields import check_image_size
 from spinet.fuse.fuse import fuse
 
 # Images that a file is compared on, and images that calibrate 8-bit value ranges.
@@ -49,8 +58,7 @@ class ExportOptions:
             if getattr(self, name) not in get_args(kind):
                 raise unknown_name(name, str(getattr(self, name)), get_args(kind))
         check_positive(batch_size=self.batch_size)
-        for size in self.shape or ():
-            check_positive(image_size=size)
+        check_image_size(*(self.shape or ()))
         if self.precision != "fp32" and self.format != "openvino":
             raise SpinetError(f"precision {self.precision} is for the format openvino; {self.format} is fp32 only")
         if self.precision == "int8" and self.calibration is None:
@@ -114,7 +122,7 @@ def export_model(model: Model, info: ModelInfo, target: Path, options: ExportOpt
     write = {"onnx": _onnx, "openvino": _openvino, "pt2": _program}[options.format]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
             job = _Job(graph, fast, manifest, Path(folder), target, images, calibration)
             agreement, files = write(job)
             for file in files:
@@ -144,7 +152,10 @@ class _Job:
 def _program(job: _Job) -> tuple[Agreement, list[Path]]:
     file = job.folder / job.target.name
     save_program(capture(job.fast, job.manifest), file, job.manifest)
-    return job.check(ProgramSession(file, str(job.target), raw_names=job.graph.raw_names)), [file]
+    content = file.read_bytes()
+    agreement = job.check(ProgramSession(content, str(job.target), raw_names=job.graph.raw_names))
+    record_export(content)
+    return agreement, [file]
 
 
 def _onnx(job: _Job) -> tuple[Agreement, list[Path]]:
@@ -178,7 +189,9 @@ def _target(out: Path, format: ExportFormat) -> Path:
     if format == "openvino" and (out.is_dir() or not out.suffix):
         return out / "model.xml"
     if out.is_dir() or out.suffix != suffix:
-        raise SpinetError(f"a file of the format {format} must end in {suffix}, not {out}")
+        other = SUFFIXES.get(out.suffix)
+        hint = f"; the format of {out.suffix} is {other}" if other else ""
+        raise SpinetError(f"a file of the format {format} must end in {suffix}, not {out}{hint}")
     return out
 
 

@@ -55,6 +55,8 @@ def to_onnx(graph: Graph, manifest: Manifest) -> Any:
         raise SpinetError(f"this network has an operation that ONNX does not support: {reason:.200}") from error
     assert exported is not None
     proto = exported.model_proto
+    # The lowest that the operator set needs, so that older runtimes take the file too.
+    proto.ir_version = onnx.helper.find_min_ir_version_for(list(proto.opset_import), ignore_unknown=True)
     onnx.helper.set_model_props(proto, {KEY: manifest.to_json()})
     return proto
 

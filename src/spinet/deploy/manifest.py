@@ -2,15 +2,20 @@
 
 import importlib.metadata
 import json
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 import torch
+from msgspec import Meta
 
 from spinet.engine.build import ModelInfo
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, quoted
 from spinet.extras import import_extra
+from spinet.fields import ImageSize
+from spinet.files import parse_json
 
 ExportPrecision = Literal["fp32", "bf16", "int8"]
 ExportFormat = Literal["onnx", "openvino", "pt2"]
@@ -18,7 +23,11 @@ ExportFormat = Literal["onnx", "openvino", "pt2"]
 # The manifest's key in the metadata of each format, and the version of its content.
 KEY = "spinet"
 FORMAT = "spinet-export-2"
-INPUT = "uint8 RGB (N, H, W, 3), detectors: image fitted into the upper left corner, (124, 116, 104) around it"
+# Pixels of a batch, which is prepared before a file itself can refuse it.
+MAX_PIXELS = 2**28
+# Name and content of the input.
+INPUT = "images"
+DESCRIPTION = "uint8 RGB (N, H, W, 3), detectors: image fitted into the upper left corner, (124, 116, 104) around it"
 
 
 @dataclass(frozen=True)
@@ -35,15 +44,32 @@ class Manifest:
     """
 
     info: ModelInfo
-    shape: tuple[int, int]
-    batch_size: int
+    shape: tuple[ImageSize, ImageSize]
+    batch_size: Annotated[int, Meta(ge=1, le=1000)]
     outputs: tuple[str, ...]
     precision: ExportPrecision
     versions: dict[str, str]
 
+    def check(self, inputs: Mapping[str, Sequence[object]], outputs: Collection[str], where: str) -> None:
+        """Raise a SpinetError if the network in the file has another input or lacks an output.
+
+        Args:
+            inputs: the shape of each input; what the file leaves open is not a number.
+            outputs: names of the outputs.
+            where: names the file in errors.
+        """
+        expected, shape = (self.batch_size, *self.shape, 3), inputs.get(INPUT, ())
+        if len(inputs) != 1 or len(shape) != 4:
+            raise SpinetError(f"{where} takes {quoted(dict(inputs))}; a file of Spinet takes {INPUT!r} of 4 dimensions")
+        if any(isinstance(a, int) and a != b for a, b in zip(shape, expected, strict=True)):
+            raise SpinetError(f"{where} takes images of shape {quoted(tuple(shape))}, but its manifest says {expected}")
+        needed = {"probabilities"} if self.info.kind == "classifier" else {"boxes", "scores", "labels"}
+        if missing := (needed | set(self.outputs)) - set(outputs):
+            raise SpinetError(f"{where} has no output {', '.join(sorted(missing)):.60}, which its manifest says it has")
+
     def to_json(self) -> str:
         """Return the manifest as a JSON string."""
-        content = {"format": FORMAT, "input": INPUT, "model": self.info.to_metadata(), **asdict(self)}
+        content = {"format": FORMAT, "input": DESCRIPTION, "model": self.info.to_metadata(), **asdict(self)}
         del content["info"]
         return json.dumps(content)
 
@@ -57,19 +83,22 @@ class Manifest:
         if not text:
             raise SpinetError(f"{where} contains no manifest of Spinet; only files that Spinet exported can be used")
         try:
-            content: dict[str, Any] = json.loads(text)
+            content: dict[str, Any] = parse_json(text, f"the manifest of {where}")
             if content["format"] != FORMAT:
                 raise SpinetError(
-                    f"{where} has the export version {content['format']!r}, but this Spinet reads {FORMAT!r}: "
+                    f"{where} has the export version {quoted(content['format'])}, but this Spinet reads {FORMAT!r}: "
                     "export it again"
                 )
             info = ModelInfo.from_metadata(content["model"], where)
-            kinds = get_type_hints(cls)
+            kinds = get_type_hints(cls, include_extras=True)
             del kinds["info"]
-            return cls(info, **{name: msgspec.convert(content[name], kind) for name, kind in kinds.items()})
+            manifest = cls(info, **{name: msgspec.convert(content[name], kind) for name, kind in kinds.items()})
+            if manifest.batch_size * math.prod(manifest.shape) > MAX_PIXELS:
+                raise ValueError(f"{manifest.batch_size} images of {manifest.shape} pixels")
+            return manifest
         except SpinetError:
             raise
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise SpinetError(f"the manifest of {where} is corrupt: {error!r:.100}") from None
 
 

@@ -1,6 +1,8 @@
 """Runs the files of each format: uint8 images in, named outputs out."""
 
 import contextlib
+import io
+import logging
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -10,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
-from spinet.deploy.manifest import KEY, ExportFormat, ExportPrecision, Manifest
+from spinet.deploy.manifest import INPUT, KEY, ExportFormat, ExportPrecision, Manifest
+from spinet.deploy.trust import read_program
 from spinet.engine.checkpoint import holds_weights
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
@@ -51,9 +54,13 @@ class OnnxSession:
         self.manifest = Manifest.from_json(self._session.get_modelmeta().custom_metadata_map.get(KEY), where)
         self._names = [output.name for output in self._session.get_outputs()]
 
+    def check(self, where: str) -> None:
+        """Raise a SpinetError if the file is not as its manifest says."""
+        self.manifest.check({found.name: found.shape for found in self._session.get_inputs()}, self._names, where)
+
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """See `InferenceSession`."""
-        values = self._session.run(None, {"images": images.numpy()})
+        values = self._session.run(None, {INPUT: images.numpy()})
         return {name: torch.from_numpy(value) for name, value in zip(self._names, values, strict=True)}
 
 
@@ -74,12 +81,17 @@ class OpenVinoSession:
         text = network.get_rt_info([KEY]).astype(str) if network.has_rt_info([KEY]) else None
         self.manifest = Manifest.from_json(text, where)
         settings = openvino_settings(precision or self.manifest.precision, threads)
+        self._inputs = {found.any_name: [_length(side) for side in found.partial_shape] for found in network.inputs}
         self._names = [output.any_name for output in network.outputs]
         self._request = core.compile_model(network, "CPU", settings).create_infer_request()
 
+    def check(self, where: str) -> None:
+        """Raise a SpinetError if the file is not as its manifest says."""
+        self.manifest.check(self._inputs, self._names, where)
+
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """See `InferenceSession`."""
-        values = self._request.infer({"images": images.numpy()})
+        values = self._request.infer({INPUT: images.numpy()})
         # Copies, because the runtime reuses its buffers for the next images.
         return {name: torch.from_numpy(value.copy()) for name, value in zip(self._names, values.values(), strict=True)}
 
@@ -107,14 +119,15 @@ def openvino_settings(precision: ExportPrecision, threads: int) -> dict[str, Any
 
 
 class ProgramSession:
-    """A program of `torch.export`, on any device of PyTorch, whatever it was exported on.
+    """A program of `torch.export`, as bytes, on any device of PyTorch, whatever it was exported on.
 
-    `raw_names` are the outputs that follow those of the manifest. `threads` apply to the whole process.
+    Opening it runs code inside it: the bytes come from `read_program`, or were just exported. `raw_names` are the
+    outputs that follow those of the manifest. `threads` apply to the whole process.
     """
 
     def __init__(
         self,
-        path: Path,
+        content: bytes,
         where: str,
         threads: int = 0,
         raw_names: Sequence[str] = (),
@@ -125,10 +138,14 @@ class ProgramSession:
         if threads:
             torch.set_num_threads(threads)
         extra = {KEY: ""}
+        log = logging.getLogger("torch.export")
+        silent, log.disabled = log.disabled, True  # it logs the traceback of an error before it raises another one
         try:
-            program = torch.export.load(path, extra_files=extra)
+            program = torch.export.load(io.BytesIO(content), extra_files=extra)
         except Exception as error:  # any error raised by a corrupt archive
             raise SpinetError(f"PyTorch could not read {where}: {_first_line(error)}") from None
+        finally:
+            log.disabled = silent
         self.manifest = Manifest.from_json(extra[KEY], where)
         self._names = (*self.manifest.outputs, *raw_names)
         self._device = device
@@ -162,12 +179,13 @@ def open_session(
     threads: int = 0,
     precision: Literal["fp32", "bf16"] | None = None,
     device: torch.device = CPU,
+    trust: bool = False,
 ) -> InferenceSession:
-    """Open an exported file of any format.
+    """Open an exported file of any format; `trust` opens a .pt2 file that was not exported here (`deploy.trust`).
 
     Raises:
         SpinetError: it is missing, corrupt, not written by Spinet or of another version, its runtime is not installed,
-            or does not support `precision`, `threads` or `device`.
+            or does not support `precision`, `threads`, `device` or `trust`; or a .pt2 file is not trusted.
     """
     file = exported_file(path)
     if file is None:
@@ -179,15 +197,26 @@ def open_session(
     kind = SUFFIXES[file.suffix]
     if kind != "pt2" and device.type != "cpu":
         raise SpinetError(f"{path} runs on the CPU only; the device {device} is for .pt2 files")
+    if kind != "pt2" and trust:
+        raise SpinetError(f"trust is for .pt2 files, which {path} is not")
     if kind == "openvino":
         if not file.with_suffix(".bin").is_file():
             raise SpinetError(f"{file} has no weights: {file.with_suffix('.bin').name} must be beside it")
-        return OpenVinoSession(file, str(path), threads, precision)
+        return _checked(OpenVinoSession(file, str(path), threads, precision), str(path))
     if precision == "bf16":
         raise SpinetError(f"{path} computes in fp32; bf16 is for OpenVINO files")
     if kind == "onnx":
-        return OnnxSession(file, str(path), threads)
-    return ProgramSession(file, str(path), threads, device=device)
+        return _checked(OnnxSession(file, str(path), threads), str(path))
+    return ProgramSession(read_program(file, trust), str(path), threads, device=device)
+
+
+def _checked(session: OnnxSession | OpenVinoSession, where: str) -> InferenceSession:
+    session.check(where)
+    return session
+
+
+def _length(side: Any) -> int | None:
+    return side.get_length() if side.is_static else None
 
 
 def _first_line(error: Exception) -> str:

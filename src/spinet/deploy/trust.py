@@ -1,0 +1,92 @@
+"""Which .pt2 files were exported here by this user, and so may be opened without asking.
+
+`torch.export.load` unpickles, which runs code, before anything in the file can be checked. So each export is recorded:
+the HMAC-SHA256 of the file, with a random key that only this user can read, names an empty file in the state folder.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from spinet.errors import NotTrusted, SpinetError
+
+KEY_BYTES = 32
+
+
+def read_program(path: Path, trust: bool = False) -> bytes:
+    """Return the content of a .pt2 file that was exported here, or of any one with `trust`.
+
+    Raises:
+        SpinetError: the file cannot be read, or was exported by somebody else, elsewhere, or changed since.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SpinetError(f"could not read {path}: {error.strerror}") from None
+    if not trust and not was_exported_here(content):
+        raise NotTrusted(
+            f"{path} was not exported on this machine by this user, and opening a .pt2 file runs code inside it; ask "
+            "for an ONNX file, which is only data, or turn on trust if you trust the source of this one"
+        )
+    return content
+
+
+def record_export(content: bytes) -> None:
+    """Record a .pt2 file as exported here; where the state folder cannot be written, the file will need `trust`."""
+    with suppress(OSError, RuntimeError):
+        folder = state_folder()
+        records = folder / "exported"
+        records.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = _read_key(folder) or _create_key(folder)
+        (records / _digest(key, content)).touch(mode=0o600)
+
+
+def was_exported_here(content: bytes) -> bool:
+    """Whether `record_export` was given the same bytes, with the key that is there now."""
+    with suppress(OSError, RuntimeError):
+        folder = state_folder()
+        key = _read_key(folder)
+        return key is not None and (folder / "exported" / _digest(key, content)).is_file()
+    return False
+
+
+def state_folder() -> Path:
+    """Return the folder for what outlives a command: `$SPINET_STATE`, else `spinet` in the user's XDG state folder.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    if given := os.environ.get("SPINET_STATE"):
+        return Path(given)
+    base = os.environ.get("XDG_STATE_HOME", "")  # the specification ignores relative paths
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "state") / "spinet"
+
+
+def _digest(key: bytes, content: bytes) -> str:
+    return hmac.new(key, content, hashlib.sha256).hexdigest()
+
+
+def _read_key(folder: Path) -> bytes | None:
+    file = folder / "key"
+    content = file.read_bytes() if file.is_file() else b""
+    return content if len(content) == KEY_BYTES else None
+
+
+def _create_key(folder: Path) -> bytes:
+    """Create the key, readable by its owner only; of two processes at once, the first one's counts."""
+    descriptor, temporary = tempfile.mkstemp(prefix=".key.", dir=folder)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+        with suppress(FileExistsError):
+            os.link(temporary, folder / "key")
+    finally:
+        Path(temporary).unlink()
+    key = _read_key(folder)
+    if key is None:
+        raise OSError(f"the key in {folder} is corrupt")
+    return key
