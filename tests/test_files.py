@@ -90,3 +90,23 @@ def test_an_output_may_take_the_place_of_no_source_by_whatever_name(tmp_path):
 def test_two_outputs_of_one_name_are_refused(tmp_path):
     with pytest.raises(SpinetError, match="would be written twice"):
         refuse_replacing([tmp_path / "b", tmp_path / "b"], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("spinenet50", "spinenet49"),
+        ("spinenet100", "spinenet96"),
+        ("spinnet49", "spinenet49"),
+        ("tinny", "tiny"),
+    ],
+)
+def test_the_name_with_the_nearest_number_is_suggested_before_one_of_alike_letters(name, nearest):
+    known = ["spinenet49", "spinenet49s", "spinenet96", "spinenet143", "spinenet190", "tiny"]
+    assert f"did you mean '{nearest}'?" in str(unknown_name("architecture", name, known))
+
+
+@pytest.mark.parametrize("name", ["x" * 10**6, ["x"] * 10**6, 10**5000], ids=["text", "list", "digits"])
+def test_a_long_unknown_name_is_quoted_in_part_and_soon(name):
+    message = str(unknown_name("architecture", name, [f"name {index}" for index in range(100)]))
+    assert len(message) < 200

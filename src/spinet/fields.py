@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from spinet.errors import SpinetError, unknown_name
+from spinet.errors import SpinetError, quoted, unknown_name
 
 Count = Annotated[int, Meta(ge=1, le=10**6)]
 Natural = Annotated[int, Meta(ge=0, le=2**62)]
@@ -17,6 +17,9 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 Rate = Annotated[float, Meta(ge=0, le=0.99)]
 # Batch norm needs two.
 Regions = Annotated[int, Meta(ge=2, le=10**5)]
+# Pixels. Networks halve an image five times and more; the largest published one is trained at 1536.
+SMALLEST_IMAGE, LARGEST_IMAGE = 16, 8192
+ImageSize = Annotated[int, Meta(ge=SMALLEST_IMAGE, le=LARGEST_IMAGE)]
 Name = Annotated[str, Meta(min_length=1)]
 
 # How msgspec calls the types in its messages, and what a user calls them.
@@ -46,11 +49,13 @@ def check_fields(what: str, value: Any) -> None:
             continue
         try:
             object.__setattr__(value, name, msgspec.convert(given, kind))
+        except OverflowError:
+            raise SpinetError(f"{what}{what and '.'}{name} must be a smaller number, got {quoted(given)}") from None
         except msgspec.ValidationError as error:
             dotted = f"{what}.{name}".replace(": ", ".") if re.fullmatch(r"\w+(: \w+)*", what) else ""
             if get_origin(kind) is Literal:
                 label = dotted or (f"{name} in {what}" if what else name)
-                raise unknown_name(label, str(given), get_args(kind)) from None
+                raise unknown_name(label, given, get_args(kind)) from None
             label = dotted or (f"{what}: {name}" if what else name)
             expected, _, item = str(error).removeprefix("Expected ").partition(" - at `$")
             expected = re.sub(
@@ -58,4 +63,11 @@ def check_fields(what: str, value: Any) -> None:
             )
             expected = re.sub(r"\.0\b", "", expected.replace("`", ""))
             at = f" at {item[:-1]}" if item else ""
-            raise SpinetError(f"{label} must be {expected}{at}, got {given!r:.60}") from None
+            raise SpinetError(f"{label} must be {expected}{at}, got {quoted(given)}") from None
+
+
+def check_image_size(*sizes: int, name: str = "image_size") -> None:
+    """Raise a SpinetError for a side of an image that no network is made for, in pixels."""
+    for size in sizes:
+        if not SMALLEST_IMAGE <= size <= LARGEST_IMAGE:
+            raise SpinetError(f"{name} is {quoted(size)}; must be from {SMALLEST_IMAGE} to {LARGEST_IMAGE} pixels")

@@ -15,7 +15,8 @@ T = TypeVar("T")
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write `content` to a temporary file beside `path`, flush it to disk and rename it into place.
 
-    Whatever happens, `path` holds either its old content or all of the new one.
+    Whatever happens, `path` holds either its old content or all of the new one. The temporary name is short: that of
+    `path` may be as long as the file system allows.
 
     Raises:
         SpinetError: the file could not be written (a full disk, a missing permission).
@@ -24,7 +25,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -36,7 +37,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             Path(temporary).unlink(missing_ok=True)
         raise SpinetError(
             f"could not write {path} ({len(data):,} bytes): {error.strerror}"
-            + ("; the file there before is untouched" if path.is_file() else "")
+            + ("; the file there before is untouched" if _identity(path) else "")
         ) from error
 
 
@@ -79,13 +80,32 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def parse_json(text: str | bytes, where: str) -> Any:
+    """Return what a JSON text holds; `where` names it in errors.
+
+    Raises:
+        SpinetError: it is not JSON, or beyond what Python reads: thousands of brackets, or of digits.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SpinetError(f"{where}, line {error.lineno}: not JSON ({error.msg})") from None
+    except UnicodeDecodeError:
+        raise SpinetError(f"{where} is not JSON: it is not UTF-8 text") from None
+    except RecursionError:
+        raise SpinetError(f"{where}: JSON cannot be parsed (lists or objects are nested too deeply)") from None
+    except ValueError:
+        raise SpinetError(f"{where}: JSON cannot be parsed (an integer has thousands of digits)") from None
+
+
 def read_json(path: Path, what: str, build: Callable[[Any], T]) -> T:
     """Return what `build` makes of the JSON in a file; errors call it `what`."""
     try:
-        return build(json.loads(path.read_text()))
+        content = path.read_bytes()
     except OSError as error:
         raise SpinetError(f"could not read the {what} {path}: {error.strerror}") from None
+    tree = parse_json(content, str(path))
+    try:
+        return build(tree)
     except SpinetError as error:
         raise SpinetError(f"{path}: {error}") from None
-    except ValueError as error:
-        raise SpinetError(f"{path}: not JSON ({error})") from None

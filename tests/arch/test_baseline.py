@@ -51,12 +51,12 @@ def test_an_unknown_name_is_refused_with_the_nearest_match(name, sentence):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"body": "resnet20"}, "unknown body 'resnet20', did you mean 'resnet50'?"),
+        ({"body": "resnet20"}, "unknown body 'resnet20', did you mean 'resnet18'?"),
         ({"body": 3}, "unknown body '3'"),
         ({"neck": "bifpn"}, "unknown neck 'bifpn', did you mean 'fpn'? Known: fpn, nas-fpn, none."),
-        ({"channels": 0}, "baseline: channels must be an integer of at least 1, not 0"),
-        ({"head_convs": -1}, "baseline: head_convs must be an integer of at least 0, not -1"),
-        ({"repeats": True}, "baseline: repeats must be an integer of at least 1, not True"),
+        ({"channels": 0}, "baseline: channels must be an integer from 1 to 16384, not 0"),
+        ({"head_convs": -1}, "baseline: head_convs must be an integer from 0 to 100, not -1"),
+        ({"repeats": True}, "baseline: repeats must be an integer from 1 to 100, not True"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_name(changes, sentence):

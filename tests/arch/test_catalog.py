@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_genotypes import genotypes
 
-from spinet.arch.catalog import Architecture, load_architecture, names
+from spinet.arch.catalog import Architecture, load_architecture, names, network_from_json
 from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError
 
@@ -120,9 +120,22 @@ def test_json_that_is_no_architecture_is_refused_in_a_sentence(tree):
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"stem": ' + "1" * 5000 + "}"], ids=["brackets", "digits"])
-def test_json_beyond_the_limits_of_the_reader_is_refused_in_a_sentence(text):
+@pytest.mark.parametrize("read", [Architecture.from_json, network_from_json])
+def test_json_beyond_the_limits_of_the_reader_is_refused_in_a_sentence(read, text):
     with pytest.raises(SpinetError, match=r"mine\.json: JSON cannot be parsed"):
-        Architecture.from_json(text, "mine.json")
+        read(text, "mine.json")
+
+
+def test_blocks_times_repeats_are_bounded_too():
+    found = load_architecture("spinenet49")
+    blocks = len(found.genotype.all_blocks)
+    most = 1000 // blocks
+
+    assert replace(found, scaling=replace(found.scaling, repeats=most)).scaling.repeats == most
+    with pytest.raises(
+        SpinetError, match=f"{blocks} blocks with {most + 1} repeats are 1,0.. in all; at most 1,000 are"
+    ):
+        replace(found, scaling=replace(found.scaling, repeats=most + 1))
 
 
 def test_broken_json_is_refused_with_file_and_line(tmp_path):

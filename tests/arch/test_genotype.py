@@ -52,6 +52,37 @@ def test_a_level_that_is_not_an_integer_from_1_to_7_is_refused_with_block_and_va
     assert refusal(changed("blocks", 1, level=level)) == f"block 3: level must be an integer from 1 to 7, not {level!r}"
 
 
+@pytest.mark.parametrize("level", ["9" * 10**6, [0] * 10**6, 10**5000], ids=["text", "list", "digits"])
+def test_a_long_value_is_quoted_in_part(level):
+    message = refusal(changed("blocks", 1, level=level))
+
+    assert message.startswith("block 3: level must be an integer from 1 to 7, not ")
+    assert len(message) < 100
+
+
+def many_blocks(count: int, **last: object) -> dict:
+    """The valid graph with blocks of level 4 in front of its endpoints."""
+    data = copy.deepcopy(VALID)
+    more = [{"level": 4, "kind": "residual", "parents": [index, index + 1]} for index in range(count)]
+    data["blocks"][:1] = more
+    data["blocks"][-1].update(last)
+    return data
+
+
+def test_a_graph_has_at_most_a_thousand_blocks():
+    assert len(Genotype.from_dict(many_blocks(996)).all_blocks) == 1000
+    for count in (997, 100_000):
+        assert "at most 1,000" in refusal(many_blocks(count))
+
+
+def test_all_merges_of_a_graph_together_are_at_most_a_thousand():
+    data = {**many_blocks(60), "dangling": "none"}
+    for index, block in enumerate(data["blocks"][:60], start=2):
+        block["merges"] = list(range(2, index - 2))
+
+    assert refusal(data) == "the genotype has 64 blocks and 1,653 merges; at most 1,000 of each are supported"
+
+
 def test_an_unknown_kind_is_refused_with_block_nearest_match_and_known_kinds():
     message = refusal(changed("blocks", 0, kind="bottelneck"))
 

@@ -257,7 +257,7 @@ def test_settings_that_no_weights_file_may_have_are_refused_before_writing(tmp_p
     path = write_published(tmp_path / "m", *tpu, "tpu")
     with pytest.raises(SpinetError, match="model.bn_eps must be a number >= 0, got -1.0"):
         convert(path, bn_eps=-1.0)
-    with pytest.raises(SpinetError, match="data.image_size must be an integer >= 1, got 0"):
+    with pytest.raises(SpinetError, match="data.image_size must be an integer >= 16, got 0"):
         convert(path, image_size=0)
 
 

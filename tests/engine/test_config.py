@@ -47,8 +47,15 @@ def test_settings_left_out_take_their_defaults():
         ('{"epochs": 20}', r"optim.drops are \(30.0, 10.0\) epochs before the end of 20, so before training starts"),
         ('{"model": {"octaves": 0}}', "model.octaves must be an integer >= 1, got 0"),
         ('{"model": {"aspect_ratios": []}}', r"model.aspect_ratios must be .*length >= 1, got \[\]"),
-        ('{"model": {"aspect_ratios": [1, 0]}}', r"model.aspect_ratios must be a number > 0 at \[1\], got \[1, 0\]"),
+        (
+            '{"model": {"aspect_ratios": [1, 0]}}',
+            r"model.aspect_ratios must be a number >= 0.01 at \[1\], got \[1, 0\]",
+        ),
         ('{"model": []}', r"model: must be an object of settings, got \[\]"),
+        ('{"model": {"octaves": 11}}', "model.octaves must be an integer <= 10, got 11"),
+        ('{"model": {"aspect_ratios": [1000]}}', r"model.aspect_ratios must be a number <= 100 at \[0\], got \[1000\]"),
+        ('{"data": {"image_size": 10}}', "data.image_size must be an integer >= 16, got 10"),
+        ('{"data": {"image_size": 100000}}', "data.image_size must be an integer <= 8192, got 100000"),
         ("[]", r"settings: must be an object of settings, got \[\]"),
         ('{"epochs": 3,\n}', "config.json, line 2: not JSON"),
     ],
@@ -56,6 +63,32 @@ def test_settings_left_out_take_their_defaults():
 def test_a_wrong_setting_is_refused_by_name(text, sentence):
     with pytest.raises(SpinetError, match=sentence):
         TrainConfig.from_json(text, "config.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"epochs": ' + "9" * 5000 + "}",
+        '{"epochs": 1' + "0" * 400 + "}",
+        '{"optim": {"drops": [1' + "0" * 400 + "]}}",
+        '{"seed": 1' + "0" * 400 + "}",
+        '{"batch_size": "' + "x" * 10**6 + '"}',
+        '{"model": {"head": "' + "x" * 10**6 + '"}}',
+        '{"model": {"head": ' + "[" * 900 + "]" * 900 + "}}",
+        '{"model": {"aspect_ratios": [' + "1, " * 10**5 + "1]}}",
+        '{"optim": {"drops": [' + "999, " * 50 + "999]}}",
+        '{"' + "x" * 10**6 + '": 1}',
+        '{"epochs": NaN}',
+    ],
+    ids=lambda text: f"{text[:24]} ... of {len(text)}",
+)
+def test_absurd_settings_are_refused_in_a_short_sentence(text):
+    with pytest.raises(SpinetError) as error:
+        TrainConfig.from_json(text, "config.json")
+
+    assert str(error.value).startswith("config.json")
+    assert len(str(error.value)) < 300
 
 
 def test_a_missing_settings_file_is_named(tmp_path):

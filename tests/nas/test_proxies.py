@@ -53,7 +53,7 @@ def test_an_unknown_proxy_is_rejected_with_the_nearest_match():
         ({"width": float("nan")}, "proxy.width must be a number > 0, got nan"),
         ({"batch_size": 2.5}, "proxy: batch_size must be an integer, got 2.5"),
         ({"octaves": True}, "proxy: model.octaves must be an integer, got True"),
-        ({"image_size": 0}, "proxy: data.image_size must be an integer >= 1, got 0"),
+        ({"image_size": 0}, "proxy: data.image_size must be an integer >= 16, got 0"),
         ({"held_out": 1}, "proxy.held_out must be a number < 1, got 1"),
         ({"data_fraction": 0.0}, "proxy.data_fraction must be a number > 0, got 0.0"),
         ({"rungs": ()}, r"proxy.rungs must be a list of length >= 1, got \(\)"),

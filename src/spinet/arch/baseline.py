@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 from spinet.arch.genotype import check_keys
-from spinet.errors import SpinetError, unknown_name
+from spinet.arch.scaling import COUNTS, check_count
+from spinet.errors import unknown_name
 
 Neck = Literal["fpn", "nas-fpn", "none"]
 
@@ -19,7 +20,12 @@ LEVELS = (3, 4, 5, 6, 7)
 LAST_LEVEL = 5
 
 _NAME = re.compile(r"(?P<body>.+?)-(?P<neck>nas-fpn|fpn)")
-_COUNTS = {"channels": 1, "repeats": 1, "head_channels": 1, "head_convs": 0}
+_COUNTS = {
+    "channels": COUNTS["endpoint_channels"],
+    "repeats": COUNTS["repeats"],
+    "head_channels": COUNTS["head_channels"],
+    "head_convs": COUNTS["head_convs"],
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +55,11 @@ class Baseline:
 
     def __post_init__(self) -> None:
         if self.neck not in (*NECKS, NO_NECK):
-            raise unknown_name("neck", str(self.neck), (*NECKS, NO_NECK))
+            raise unknown_name("neck", self.neck, (*NECKS, NO_NECK))
         if not isinstance(self.body, str) or (self.body not in RESNETS and not self.body.startswith(TIMM)):
-            raise unknown_name("body", str(self.body), (*RESNETS, f"{TIMM}NAME"))
-        for name, least in _COUNTS.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise SpinetError(f"baseline: {name} must be an integer of at least {least}, not {value!r}")
+            raise unknown_name("body", self.body, (*RESNETS, f"{TIMM}NAME"))
+        for name, bounds in _COUNTS.items():
+            check_count(f"baseline: {name}", getattr(self, name), *bounds)
 
     @property
     def name(self) -> str:

@@ -1,19 +1,23 @@
 """From a name or a file path to an architecture, and from an architecture to its file."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from spinet.arch.baseline import BASELINES, NECKS, TIMM, Baseline, is_baseline
-from spinet.arch.genotype import Genotype, check_keys
+from spinet.arch.genotype import MAX_BLOCKS, Genotype, check_keys
 from spinet.arch.published import PUBLISHED, SMALL
 from spinet.arch.scaling import Scaling
 from spinet.arch.variants import with_kind
-from spinet.errors import SpinetError, unknown_name
-from spinet.files import write_atomically
+from spinet.errors import SpinetError, quoted, unknown_name
+from spinet.files import parse_json, write_atomically
 
+T = TypeVar("T")
+# Characters of a name or source.
+MAX_TEXT = 1000
 _FILES = resources.files("spinet.arch") / "genotypes"
 
 
@@ -25,6 +29,14 @@ class Architecture:
     scaling: Scaling
     name: str = field(default="unnamed", compare=False)
     source: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        built = len(self.genotype.all_blocks) * self.scaling.repeats
+        if built > MAX_BLOCKS:
+            raise SpinetError(
+                f"architecture: {len(self.genotype.all_blocks):,} blocks with {self.scaling.repeats} repeats are "
+                f"{built:,} in all; at most {MAX_BLOCKS:,} are supported"
+            )
 
     def to_json(self) -> str:
         """Return the architecture as a JSON string, one block per line."""
@@ -44,22 +56,24 @@ class Architecture:
         Raises:
             SpinetError: the string is not JSON or not a valid architecture.
         """
-        try:
-            return cls._from_dict(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise SpinetError(f"{where}, line {error.lineno}: not JSON ({error.msg})") from None
-        except SpinetError as error:
-            raise SpinetError(f"{where}: {error}") from None
-        except (ValueError, RecursionError) as error:  # numbers with thousands of digits, thousands of brackets
-            raise SpinetError(f"{where}: JSON cannot be parsed ({error})") from None
+        return _from_tree(cls.from_dict, parse_json(text, where), where)
 
     @classmethod
-    def _from_dict(cls, data: Any) -> "Architecture":
+    def from_dict(cls, data: Any) -> "Architecture":
+        """Build an architecture from the content of its file.
+
+        Raises:
+            SpinetError: a key is missing or unknown, or a value is invalid.
+        """
         optional = ("name", "source", "scaling", "dangling", "damage")
         check_keys("architecture", data, required=("stem", "blocks"), optional=optional)
         for key in ("name", "source"):
             if not isinstance(data.get(key, ""), str):
-                raise SpinetError(f"architecture: {key} must be a string, not {data[key]!r:.60}")
+                raise SpinetError(f"architecture: {key} must be a string, not {quoted(data[key])}")
+            if len(data.get(key, "")) > MAX_TEXT:
+                raise SpinetError(
+                    f"architecture: {key} must have at most {MAX_TEXT:,} characters, not {len(data[key]):,}"
+                )
         graph = {key: data[key] for key in ("stem", "blocks", "dangling", "damage") if key in data}
         scaling = Scaling.from_dict(data.get("scaling", {}))
         return cls(Genotype.from_dict(graph), scaling, data.get("name", "unnamed"), data.get("source", ""))
@@ -107,15 +121,21 @@ def network_from_json(text: str, where: str) -> Network:
     Raises:
         SpinetError: the string is not JSON or not a valid network.
     """
+    data = parse_json(text, where)
+    build: Callable[[Any], Network] = Architecture.from_dict
+    if isinstance(data, dict) and "baseline" in data:
+        build = _baseline
+    return _from_tree(build, data, where)
+
+
+def _baseline(data: Any) -> Baseline:
+    check_keys("network", data, required=("baseline",))
+    return Baseline.from_dict(data["baseline"])
+
+
+def _from_tree(build: Callable[[Any], T], data: Any, where: str) -> T:
     try:
-        data: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        data = None  # Architecture.from_json raises the error
-    if not isinstance(data, dict) or "baseline" not in data:
-        return Architecture.from_json(text, where)
-    try:
-        check_keys("network", data, required=("baseline",))
-        return Baseline.from_dict(data["baseline"])
+        return build(data)
     except SpinetError as error:
         raise SpinetError(f"{where}: {error}") from None
 

@@ -11,11 +11,14 @@ from typing import Any, Literal, get_args
 
 from spinet.arch.block_spec import EXPANSION, MAX_LEVEL, MIN_LEVEL, BlockSpec
 from spinet.arch.dangling import merges_paper, merges_tf
-from spinet.errors import SpinetError, unknown_name
+from spinet.errors import SpinetError, quoted, unknown_name
 
 Dangling = Literal["tf", "paper", "none"]
 Damage = Literal["none", "short", "long", "sequential"]
 
+# Blocks of a graph, connections that are only added, and blocks that are built with their repeats: far beyond any
+# published network, and soon built.
+MAX_BLOCKS = 1000
 # Level of the first stem block: after the first convolution, or after the max-pool that follows it.
 STEM_LEVELS = (1, 2)
 
@@ -49,11 +52,12 @@ class Genotype:
         object.__setattr__(self, "stem", tuple(self.stem))
         object.__setattr__(self, "blocks", tuple(self.blocks))
         if self.dangling not in get_args(Dangling):
-            raise unknown_name("dangling rule", str(self.dangling), get_args(Dangling))
+            raise unknown_name("dangling rule", self.dangling, get_args(Dangling))
         if self.damage not in get_args(Damage):
-            raise unknown_name("damage", str(self.damage), get_args(Damage))
+            raise unknown_name("damage", self.damage, get_args(Damage))
         if not self.stem:
             raise SpinetError("the genotype has no stem block, but needs at least one to feed the others")
+        _check_size(self.all_blocks)
         for index, block in enumerate(self.all_blocks):
             _check_block(index, block)
         _check_stem(self.stem)
@@ -120,31 +124,40 @@ class Genotype:
 def check_keys(what: str, data: Any, required: Sequence[str], optional: Sequence[str] = ()) -> None:
     """Raise unless `data` is a mapping with all keys in `required` and none besides `required` and `optional`."""
     if not isinstance(data, Mapping):
-        raise SpinetError(f"{what}: expected an object with {', '.join(required)}, found {data!r:.60}")
+        raise SpinetError(f"{what}: expected an object with {', '.join(required)}, found {quoted(data)}")
     for key in required:
         if key not in data:
             raise SpinetError(f"{what}: {key!r} is missing; required are {', '.join(required)}")
     for key in data:
         if key not in (*required, *optional):
-            raise unknown_name(f"key in {what}", str(key), (*required, *optional))
+            raise unknown_name(f"key in {what}", key, (*required, *optional))
+
+
+def _check_size(blocks: tuple[BlockSpec, ...]) -> None:
+    merges = sum(len(block.merges) for block in blocks)
+    if len(blocks) > MAX_BLOCKS or merges > MAX_BLOCKS:
+        raise SpinetError(
+            f"the genotype has {len(blocks):,} blocks and {merges:,} merges; at most {MAX_BLOCKS:,} of each are "
+            "supported"
+        )
 
 
 def _check_block(index: int, block: BlockSpec) -> None:
     if not _is_int(block.level) or not MIN_LEVEL <= block.level <= MAX_LEVEL:
         raise SpinetError(
-            f"block {index}: level must be an integer from {MIN_LEVEL} to {MAX_LEVEL}, not {block.level!r}"
+            f"block {index}: level must be an integer from {MIN_LEVEL} to {MAX_LEVEL}, not {quoted(block.level)}"
         )
     if not isinstance(block.kind, str) or block.kind not in EXPANSION:
-        raise unknown_name(f"kind of block {index}", str(block.kind), EXPANSION)
+        raise unknown_name(f"kind of block {index}", block.kind, EXPANSION)
     if not isinstance(block.endpoint, bool):
-        raise SpinetError(f"block {index}: endpoint must be true or false, not {block.endpoint!r}")
+        raise SpinetError(f"block {index}: endpoint must be true or false, not {quoted(block.endpoint)}")
 
 
 def _check_stem(stem: tuple[BlockSpec, ...]) -> None:
     for index, block in enumerate(stem):
         if block.parents or block.merges:
             raise SpinetError(
-                f"block {index}: a stem block has no parents and no merges, not {block.parents or block.merges}"
+                f"block {index}: a stem block has no parents and no merges, not {quoted(block.parents or block.merges)}"
             )
         before = stem[index - 1].level
         allowed = (before, before + 1) if index else STEM_LEVELS
@@ -161,17 +174,22 @@ def _check_parents(index: int, block: BlockSpec, damage: Damage) -> None:
     count, allowed = (2, "two different earlier blocks") if damage == "none" else (1, "one earlier block")
     if not earlier or len(parents) != count or len(set(parents)) != count:
         where = "" if damage == "none" else f" with graph damage {damage!r}"
-        raise SpinetError(f"block {index}: parents must be {allowed} (0 to {index - 1}){where}, not {tuple(parents)}")
+        raise SpinetError(
+            f"block {index}: parents must be {allowed} (0 to {index - 1}){where}, not {quoted(tuple(parents))}"
+        )
 
 
 def _check_merges(index: int, blocks: tuple[BlockSpec, ...], dangling: Dangling) -> None:
     block = blocks[index]
     if block.merges and dangling != "none":
-        raise SpinetError(f"block {index}: merges {block.merges} need the dangling rule 'none', not {dangling!r}")
+        raise SpinetError(
+            f"block {index}: merges {quoted(block.merges)} need the dangling rule 'none', not {dangling!r}"
+        )
     for merged in block.merges:
         if not _is_int(merged) or not 0 <= merged < index or merged in block.parents or block.merges.count(merged) > 1:
             raise SpinetError(
-                f"block {index}: merges must be different earlier blocks other than its parents, not {block.merges}"
+                f"block {index}: merges must be different earlier blocks other than its parents, "
+                f"not {quoted(block.merges)}"
             )
         if blocks[merged].level != block.level:
             raise SpinetError(
@@ -210,7 +228,9 @@ def _block_from(item: Any, index: int) -> BlockSpec:
 
 def _tuple_from(items: Any, rule: str) -> tuple[Any, ...]:
     if not isinstance(items, Sequence) or isinstance(items, str):
-        raise SpinetError(f"{rule}, not {items!r:.60}")
+        raise SpinetError(f"{rule}, not {quoted(items)}")
+    if len(items) > MAX_BLOCKS:
+        raise SpinetError(f"{rule}, at most {MAX_BLOCKS:,} of them, not {len(items):,}")
     return tuple(items)
 
 

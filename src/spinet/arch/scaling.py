@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from spinet.arch.block_spec import BlockSpec
 from spinet.arch.genotype import check_keys
-from spinet.errors import SpinetError, unknown_name
+from spinet.errors import SpinetError, quoted, unknown_name
 
 Family = Literal["spinenet", "mobile"]
 AlphaRule = Literal["all", "v1"]
@@ -17,8 +17,16 @@ LEVEL_CHANNELS = {
     "mobile": {1: 16, 2: 24, 3: 40, 4: 80, 5: 112, 6: 112, 7: 112},
 }
 
-# Far beyond any real network; keeps the channel counts finite.
-MAX_FACTOR = 1000
+# Far beyond any published network, and soon computed: descriptions of networks come from files of others.
+MAX_FACTOR = 100
+_CHANNELS, _DEPTH = 2**14, 100
+COUNTS = {
+    "repeats": (1, _DEPTH),
+    "endpoint_channels": (1, _CHANNELS),
+    "stem_channels": (1, _CHANNELS),
+    "head_channels": (1, _CHANNELS),
+    "head_convs": (0, _DEPTH),
+}
 
 _FACTORS = ("width", "alpha")
 _CHOICES = {"family": get_args(Family), "alpha_rule": get_args(AlphaRule)}
@@ -73,17 +81,15 @@ class Scaling:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if name in _CHOICES:
             if not isinstance(value, str) or value not in _CHOICES[name]:
-                raise unknown_name(f"{name} in scaling", str(value), _CHOICES[name])
+                raise unknown_name(f"{name} in scaling", value, _CHOICES[name])
         elif name in _SWITCHES:
             if not isinstance(value, bool):
-                raise SpinetError(f"scaling: {name} must be true or false, not {value!r:.60}")
+                raise SpinetError(f"scaling: {name} must be true or false, not {quoted(value)}")
         elif name in _FACTORS:
             if not number or not 0 < value <= MAX_FACTOR:
-                raise SpinetError(f"scaling: {name} must be above 0 and at most {MAX_FACTOR}, not {value!r:.60}")
+                raise SpinetError(f"scaling: {name} must be above 0 and at most {MAX_FACTOR}, not {quoted(value)}")
         else:
-            least = 0 if name == "head_convs" else 1
-            if not number or not isinstance(value, int) or value < least:
-                raise SpinetError(f"scaling: {name} must be an integer of at least {least}, not {value!r}")
+            check_count(f"scaling: {name}", value, *COUNTS[name])
 
     def channels(self, level: int) -> int:
         """Channels inside the blocks of a level."""
@@ -118,3 +124,9 @@ class Scaling:
         """
         check_keys("scaling", data, required=(), optional=[field.name for field in fields(cls)])
         return cls(**data)
+
+
+def check_count(what: str, value: object, least: int, most: int) -> None:
+    """Raise a SpinetError unless `value` is an integer from `least` to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise SpinetError(f"{what} must be an integer from {least} to {most}, not {quoted(value)}")

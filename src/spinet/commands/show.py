@@ -12,7 +12,7 @@ from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.cost import Part, total
 from spinet.arch.head_cost import Head, model_parts
 from spinet.commands.console import say
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, quoted
 
 
 def list_command(args: list[str]) -> None:
@@ -66,8 +66,8 @@ def show_command(args: list[str]) -> None:
             raise SpinetError(f"{arch} is a baseline without a graph to show; train it with --model.arch {arch}")
         architecture = load_architecture(arch)
         for option, value in (("--image-size", image_size), ("--num-classes", num_classes)):
-            if value < 1:
-                raise SpinetError(f"{option} must be at least 1, not {value}")
+            if not 1 <= value <= 10**6:
+                raise SpinetError(f"{option} must be at least 1 and at most 1,000,000, not {quoted(value)}")
         parts = model_parts(architecture, image_size, head, num_classes)
         if json:
             costs = _costs_json(architecture, parts, image_size, head)

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
@@ -30,14 +30,9 @@ class _Names:
 
     def __init__(self, paths: Iterable[Path], base: Path) -> None:
         self.whole: dict[str, Path] = {}
-        # Files of which another differs only in the suffix.
-        self.twice: dict[str, Path] = {}
         self.last: dict[str, list[Path]] = defaultdict(list)
         for path in paths:
-            name = path.relative_to(base).with_suffix("").as_posix()
-            if name in self.whole:
-                self.twice[name] = path
-            self.whole[name] = path
+            self.whole[path.relative_to(base).with_suffix("").as_posix()] = path
             self.last[path.stem].append(path)
 
     def find(self, name: str) -> Path | None:
@@ -110,7 +105,7 @@ def _beside(folder: Path, split: str) -> VocFiles:
         if stem not in xml.whole:
             raise SpinetError(f"the image {image} has no XML file; images without objects need one too")
     pairs = [(file, _image_of(file, stem, images, folder)) for stem, file in sorted(xml.whole.items())]
-    return VocFiles(folder, pairs, [*skipped_findings(split, listing), *_shared_findings(split, images, pairs)])
+    return VocFiles(folder, pairs, skipped_findings(split, listing))
 
 
 def _listed(file: Path, root: Path, split: str) -> VocFiles:
@@ -123,15 +118,7 @@ def _listed(file: Path, root: Path, split: str) -> VocFiles:
     for name in sorted(name for name in names if name and not is_hidden(name.rpartition("/")[2])):
         found = xml.find(name) or xml_folder / f"{name}.xml"
         pairs.append((found, _image_of(found, name, images, images_folder, file)))
-    return VocFiles(file, pairs, [*skipped_findings(split, listing), *_shared_findings(split, images, pairs)])
-
-
-def _shared_findings(split: str, images: _Names, pairs: Iterable[tuple[Path, Path]]) -> Iterator[Finding]:
-    used = {image for _, image in pairs}
-    shared = [path for path in images.twice.values() if path in used]
-    if shared:
-        text = f"{split}: {len(shared):,} images share an XML file with one of another suffix, {such_as(shared[0])}"
-        yield Finding("warning", "shared labels", f"{text}, and only one of them is read; give them different names")
+    return VocFiles(file, pairs, skipped_findings(split, listing))
 
 
 def _all_files(root: Path) -> VocFiles:

@@ -2,13 +2,17 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
+import msgspec
+from msgspec import Meta
 from torch import Tensor
 
 from spinet.arch.catalog import Network, network_from_json
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.errors import SpinetError
+from spinet.fields import check_image_size
+from spinet.files import parse_json
 from spinet.models.backbone import Backbone
 from spinet.models.classifier import Classifier, ClassPredictions
 from spinet.models.detections import Detections
@@ -20,9 +24,11 @@ Detector = RetinaNet | RCNN
 Model = Detector | Classifier
 ModelKind = Literal["detector", "classifier", "backbone"]
 
-# Heads with masks, and what they are without.
 # Heads with masks, and what each is without them.
 WITHOUT_MASKS = {"mask-rcnn": "faster-rcnn", "cascade-mask-rcnn": "cascade-rcnn"}
+# Far beyond any published dataset.
+MAX_CLASSES = 100_000
+ClassNames = Annotated[tuple[Annotated[str, Meta(max_length=1000)], ...], Meta(max_length=MAX_CLASSES)]
 # Format of weights files and checkpoints.
 FORMAT = "spinet-1"
 
@@ -113,16 +119,16 @@ class ModelInfo:
             raise SpinetError(f"{where} is not a Spinet weights file: its metadata does not say format {FORMAT!r}")
         try:
             settings = TrainConfig.from_json(f'{{"model": {metadata["model"]}}}', where)
-            return cls(
-                network_from_json(metadata["architecture"], where),
-                settings.model,
-                tuple(json.loads(metadata["class_names"])),
-                tuple(json.loads(metadata["category_ids"])),
-                int(metadata["image_size"]),
-            )
+            network = network_from_json(metadata["architecture"], where)
+            names = msgspec.convert(parse_json(metadata["class_names"], where), ClassNames)
+            ids = msgspec.convert(parse_json(metadata["category_ids"], where), tuple[int, ...])
+            if names and len(names) != len(ids):
+                raise ValueError(f"{len(names)} class names for {len(ids)} category ids")
+            check_image_size(size := int(metadata["image_size"]), name=f"{where}: image_size")
+            return cls(network, settings.model, names, ids, size)
         except SpinetError:
             raise
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise SpinetError(f"the metadata of {where} is corrupt: {error!r:.100}") from None
 
     def create_model(self) -> Model:

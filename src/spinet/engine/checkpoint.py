@@ -8,7 +8,7 @@ working detector, classifier or backbone. A checkpoint is a file of tensors and 
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -62,19 +62,36 @@ def weights_file(path: str | Path) -> Path:
     raise SpinetError(f"there is no weights file or run folder {path}")
 
 
-def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelInfo]:
+def read_weights(
+    path: str | Path, build: Callable[[ModelInfo], nn.Module] | None = None
+) -> tuple[dict[str, Tensor], ModelInfo]:
     """Read the tensors and the description in a weights file or run folder.
 
+    Args:
+        path: the file or folder.
+        build: the network that the tensors are for; it is built without values and compared with the header of the
+            file, so that a description of an absurd network takes no memory.
+
     Raises:
-        SpinetError: the file is missing, corrupt, or not one of ours.
+        SpinetError: the file is missing, corrupt, or not one of ours, or its tensors do not match the network.
     """
     file = weights_file(path)
     try:
         with safe_open(file, framework="pt") as content:
             info = ModelInfo.from_metadata(content.metadata(), str(file))
-            return {current_name(name): content.get_tensor(name) for name in content.keys()}, info  # noqa: SIM118
+            names = {current_name(name): name for name in content.keys()}  # noqa: SIM118
+            if build is not None:
+                with torch.device("meta"):
+                    expected = build(info).state_dict()
+                _check_shapes(
+                    expected, {new: tuple(content.get_slice(old).get_shape()) for new, old in names.items()}, path
+                )
+            return {new: content.get_tensor(old) for new, old in names.items()}, info
     except (SafetensorError, OSError) as error:
-        raise SpinetError(f"could not read the weights file {file}: {error}") from None
+        raise SpinetError(
+            f"could not read the weights file {file}: {error!s:.60}; expected an intact .safetensors file or a run "
+            "folder"
+        ) from None
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Model, ModelInfo]:
@@ -103,34 +120,44 @@ def load_backbone(path: str | Path, device: torch.device | str = "cpu") -> tuple
         SpinetError: the file is missing or corrupt, or its tensors do not match its description.
     """
     tensors, info = read_weights(path)
-    backbone = info.create_backbone()
     weights = {name.removeprefix(BACKBONE): value for name, value in tensors.items() if name.startswith(BACKBONE)}
-    load_tensors(backbone, weights, str(path))
+    with torch.device("meta"):
+        expected = info.create_backbone().state_dict()
+    _check_shapes(expected, {name: tuple(value.shape) for name, value in weights.items()}, path)
+    backbone = info.create_backbone()
+    backbone.load_state_dict(weights)
     return backbone.to(device).eval(), info
 
 
 def _load(path: str | Path, device: torch.device | str, kind: ModelKind | None = None) -> tuple[Model, ModelInfo]:
-    tensors, info = read_weights(path)
-    if kind and info.kind != kind:
-        raise SpinetError(f"{path} holds a {info.kind}, not a {kind}; load it with `load_{info.kind}`")
-    if info.kind == "backbone":
-        raise SpinetError(
-            f"{path} holds a backbone without a head: load it with `load_backbone`, or train from it with model.weights"
-        )
+    def build(info: ModelInfo) -> Model:
+        if kind and info.kind != kind:
+            raise SpinetError(f"{path} holds a {info.kind}, not a {kind}; load it with `load_{info.kind}`")
+        if info.kind == "backbone":
+            raise SpinetError(
+                f"{path} holds a backbone without a head: load it with `load_backbone`, or train from it with "
+                "model.weights"
+            )
+        return info.create_model()
+
+    tensors, info = read_weights(path, build)
     model = info.create_model()
-    load_tensors(model, tensors, str(path))
+    model.load_state_dict(tensors)
     return model.to(device).eval(), info
 
 
 def load_tensors(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
     """Copy `tensors` into `model`; errors name the first three that are missing, unexpected or of another shape."""
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    actual = {name: tuple(value.shape) for name, value in tensors.items()}
+    _check_shapes(model.state_dict(), {name: tuple(value.shape) for name, value in tensors.items()}, where)
+    model.load_state_dict(tensors)
+
+
+def _check_shapes(network: Mapping[str, Tensor], actual: Mapping[str, tuple[int, ...]], where: str | Path) -> None:
+    expected = {name: tuple(value.shape) for name, value in network.items()}
     wrong = sorted(name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name))
     if wrong:
         shown = "; ".join(f"{name} is {actual.get(name)}, not {expected.get(name)}" for name in wrong[:3])
-        raise SpinetError(f"{where} does not match this network in {len(wrong)} tensors, for example {shown}")
-    model.load_state_dict(tensors)
+        raise SpinetError(f"{where} does not match this network in {len(wrong)} tensors, for example {shown:.160}")
 
 
 def load_pretrained(model: Model, info: ModelInfo) -> str:
@@ -147,7 +174,8 @@ def load_pretrained(model: Model, info: ModelInfo) -> str:
     tensors, source = read_weights(path)
     if source.architecture != info.architecture:
         raise SpinetError(
-            f"{path} holds weights of another architecture ({source.architecture.name}, not {info.architecture.name})"
+            f"{path} holds weights of another architecture ({source.architecture.name:.60}, not "
+            f"{info.architecture.name:.60}); set model.arch to {source.model.arch:.60}"
         )
     _check_conventions(source.model, info.model, path)
     initial, old_head, head = model.state_dict(), source.model.head, info.model.head

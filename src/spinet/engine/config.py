@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from spinet.data.division import Division
-from spinet.errors import SpinetError, check_range, unknown_name
-from spinet.fields import Count, Fraction, NonNegative, Positive, Rate, check_fields
+from spinet.errors import SpinetError, check_range, quoted, unknown_name
+from spinet.fields import Count, Fraction, ImageSize, NonNegative, Positive, Rate, check_fields
+from spinet.files import parse_json
 from spinet.models.options import DetectorOptions
 
 
@@ -55,7 +56,7 @@ class DataConfig:
     """Fraction of the images of a dataset without a val split that is taken for val; 0 for datasets that have one."""
     val_seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     """Seed of that division; a training with another `seed` has the same val images."""
-    image_size: Annotated[int, Meta(ge=1, le=10**5)] = 640
+    image_size: ImageSize = 640
     """Side of the square that images are fitted into, in pixels."""
     scale_jitter: tuple[float, float] = (0.5, 2.0)
     """Range of the random scale of training images."""
@@ -100,7 +101,7 @@ class OptimConfig:
     predictors (tensorflow/models)."""
     schedule: Literal["step", "cosine"] = "step"
     """Learning rate schedule after the warm-up."""
-    drops: tuple[float, ...] = (30.0, 10.0)
+    drops: Annotated[tuple[float, ...], Meta(max_length=100)] = (30.0, 10.0)
     """Step schedule: epochs before the end at which the learning rate is divided by ten."""
     warmup_epochs: NonNegative = 5.0
     """Epochs of linear warm-up."""
@@ -166,8 +167,8 @@ class TrainConfig:
             raise SpinetError("model.new_classes needs model.weights")
         if self.optim.schedule == "step" and max(self.optim.drops, default=0) >= self.epochs:
             raise SpinetError(
-                f"optim.drops are {self.optim.drops} epochs before the end of {self.epochs:g}, so before training "
-                "starts; use smaller ones or optim.schedule 'cosine'"
+                f"optim.drops are {quoted(self.optim.drops)} epochs before the end of {self.epochs:g}, so before "
+                "training starts; use smaller ones or optim.schedule 'cosine'"
             )
         check_range("data.crop_area", self.data.crop_area, most=1)
         check_range("data.scale_jitter", self.data.scale_jitter)
@@ -183,23 +184,22 @@ class TrainConfig:
     @classmethod
     def from_json(cls, text: str, where: str) -> "TrainConfig":
         """Read settings from a JSON string, `where` in errors; missing ones take their defaults."""
+        tree = parse_json(text, where)
         try:
-            plain = _renamed(json.loads(text))
+            plain = _renamed(tree)
             _check_names(cls, plain, "settings")
             parts = {"model": ModelConfig, "data": DataConfig, "optim": OptimConfig}
             for name in parts.keys() & plain.keys():
                 _check_names(parts[name], plain[name], name)
                 plain[name] = parts[name](**plain[name])
             return cls(**plain)
-        except json.JSONDecodeError as error:
-            raise SpinetError(f"{where}, line {error.lineno}: not JSON ({error.msg})") from None
         except SpinetError as error:
             raise SpinetError(f"{where}: {error}") from None
 
 
 def _check_names(kind: type[Any], plain: Any, name: str) -> None:
     if not isinstance(plain, Mapping):
-        raise SpinetError(f"{name}: must be an object of settings, got {plain!r:.60}")
+        raise SpinetError(f"{name}: must be an object of settings, got {quoted(plain)}")
     prefix = "" if kind is TrainConfig else f"{name}."
     known = [prefix + item.name for item in fields(kind)]
     for key in plain:

@@ -1,7 +1,6 @@
 """The scale-permuted backbone of a genotype (paper section 3)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,7 @@ from spinet.arch.scaling import Scaling
 from spinet.errors import SpinetError
 from spinet.models.blocks import ACTIVATIONS, ConvBN, bottleneck_block, residual_block
 from spinet.models.mbconv import MBConv
-from spinet.models.options import BACKBONE_DEFAULTS, Activation, BackboneOptions
+from spinet.models.options import BACKBONE_DEFAULTS, Activation, BackboneOptions, change_options
 from spinet.models.resample import Resample, SeparableResample, Size, level_size, max_pool
 
 # A block of each kind from (in_channels, channels=, options=, stride=, stochastic_depth=, dropblock=).
@@ -139,7 +138,7 @@ class SpineNet(Backbone):
     ) -> None:
         super().__init__()
         self.genotype, self.scaling = genotype, scaling
-        self.options = options = replace(options, **settings)
+        self.options = options = change_options(options, settings)
         self.levels = choose_levels(levels, tuple(genotype.endpoints))
         self.out_channels = scaling.endpoint_channels
         self.stem = Stem(in_channels, scaling, options, pool=genotype.stem[0].level == 2)

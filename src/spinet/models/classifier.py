@@ -33,7 +33,7 @@ class Classifier(nn.Module):
         label_smoothing: of the loss; 0.1 in the published protocol.
 
     Raises:
-        SpinetError: the aggregation is unknown, or `num_classes` is below 1.
+        SpinetError: the aggregation is unknown, or `num_classes` or `label_smoothing` is out of range.
     """
 
     loss_names = ("class",)
@@ -50,9 +50,11 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         if aggregation not in get_args(Aggregation):
-            raise unknown_name("aggregation", str(aggregation), get_args(Aggregation))
+            raise unknown_name("aggregation", aggregation, get_args(Aggregation))
         if num_classes < 1:
             raise SpinetError(f"num_classes must be at least 1, not {num_classes}")
+        if not 0 <= label_smoothing < 1:
+            raise SpinetError(f"label_smoothing is {label_smoothing}; it must be at least 0 and below 1")
         self.backbone = backbone
         self.num_classes = num_classes
         self.aggregation: Aggregation = aggregation

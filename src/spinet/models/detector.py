@@ -1,6 +1,5 @@
 """What RetinaNet and the R-CNNs have in common: a backbone, padding and anchors."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from spinet.errors import SpinetError
 from spinet.models.anchors import pyramid_anchors
 from spinet.models.backbone import Backbone, pad_to_multiple
-from spinet.models.options import DetectorOptions
+from spinet.models.options import DetectorOptions, change_options
 
 
 class AnchorDetector(nn.Module):
@@ -21,7 +20,7 @@ class AnchorDetector(nn.Module):
         super().__init__()
         if num_classes < 1:
             raise SpinetError(f"num_classes must be at least 1, not {num_classes}")
-        self.options = replace(options, **settings)
+        self.options = change_options(options, settings)
         self.backbone = backbone
         self.num_classes = num_classes
         self.size_multiple = 2 ** max(backbone.levels)

@@ -4,7 +4,7 @@ Every function takes its options whole, as `options`, or single fields of them a
 """
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from spinet.errors import SpinetError
 from spinet.models.backbone import Backbone, SpineNet, choose_levels
 from spinet.models.baselines import BaselineBackbone
 from spinet.models.classifier import Aggregation, Classifier
-from spinet.models.options import BACKBONE_DEFAULTS, DETECTOR_DEFAULTS, BackboneOptions, DetectorOptions
+from spinet.models.options import BACKBONE_DEFAULTS, DETECTOR_DEFAULTS, BackboneOptions, DetectorOptions, change_options
 from spinet.models.rcnn import CASCADE_OVERLAPS, RCNN
 from spinet.models.retinanet import RetinaNet
 
@@ -47,7 +47,7 @@ def create_backbone(
     >>> create_backbone("tiny", levels=(3, 5), activation="swish").levels
     (3, 4, 5)
     """
-    network, options = _network(architecture), replace(options, **settings)
+    network, options = _network(architecture), change_options(options, settings)
     available = available_levels(network)
     if levels is not None and levels[0] > levels[1]:
         known = ", ".join(map(str, available))
@@ -80,7 +80,7 @@ def create_retinanet(
     >>> create_retinanet("tiny", num_classes=3, anchor_scale=4.0).backbone.levels
     (3, 4, 5)
     """
-    network, options = _pyramid(architecture), replace(options, **settings)
+    network, options = _pyramid(architecture), change_options(options, settings)
     scaling = network if isinstance(network, Baseline) else network.scaling
     return RetinaNet(
         create_backbone(network, None, options=options),
@@ -123,7 +123,7 @@ def create_rcnn(
     >>> create_rcnn("tiny", num_classes=3, masks=False).backbone.levels
     (3, 4, 5)
     """
-    network, options = _pyramid(architecture), replace(options, **settings)
+    network, options = _pyramid(architecture), change_options(options, settings)
     scaling = network if isinstance(network, Baseline) else network.scaling
     channels, fc_channels = region_head_channels(scaling.head_channels)
     return RCNN(

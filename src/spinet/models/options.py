@@ -1,11 +1,13 @@
 """Settings of networks, each held once: configurations inherit them, networks take them whole. No torch here."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta
 
-from spinet.fields import Fraction, Positive, Rate, Regions, check_fields
+from spinet.errors import unknown_name
+from spinet.fields import Fraction, Rate, Regions, check_fields
 
 Activation = Literal["relu", "swish", "hard_swish"]
 PadMode = Literal["symmetric", "same"]
@@ -13,6 +15,7 @@ PoolMode = Literal["symmetric", "mg", "tpu", "mmdet"]
 DepthRule = Literal["tpu", "mg"]
 DropBlockPlaces = Literal["v1", "tpu"]
 SqueezeMode = Literal["tpu", "mg"]
+AspectRatio = Annotated[float, Meta(ge=0.01, le=100)]
 BoxCoding = Literal["exact", "tpu", "mmdet"]
 
 
@@ -60,9 +63,9 @@ class DetectorOptions(BackboneOptions):
 
     anchor_scale: Annotated[float, Meta(ge=0.1, le=100)] = 3.0
     """Side of the smallest anchor in strides; published: 3 for SpineNet-49S, 49 and 96, 4 for 143 and 190."""
-    octaves: Annotated[int, Meta(ge=1, le=100)] = 3
+    octaves: Annotated[int, Meta(ge=1, le=10)] = 3
     """Anchor sizes per level, evenly spaced up to the next level's."""
-    aspect_ratios: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (0.5, 1.0, 2.0)
+    aspect_ratios: Annotated[tuple[AspectRatio, ...], Meta(min_length=1, max_length=20)] = (0.5, 1.0, 2.0)
     """Width / height of the anchors of each size."""
     box_coding: BoxCoding = "exact"
     """RetinaNet: how anchors count pixels: exactly, one pixel larger while decoding (tpu, tensorflow/tpu), or rounded
@@ -77,6 +80,22 @@ class DetectorOptions(BackboneOptions):
     """Mask R-CNN: RoIs sampled per image to train the mask head."""
     rpn_convs: Annotated[int, Meta(ge=0, le=100)] = 0
     """R-CNN: 3x3 convolutions of the region proposal network; 0 takes the released number, 1, and 2 in a cascade."""
+
+
+Options = TypeVar("Options", bound=BackboneOptions)
+
+
+def change_options(options: Options, settings: Mapping[str, Any]) -> Options:
+    """Return options with single fields changed.
+
+    Raises:
+        SpinetError: a field is unknown, or a value is out of range.
+    """
+    known = [field.name for field in fields(options)]
+    for name in settings:
+        if name not in known:
+            raise unknown_name("option", name, known)
+    return replace(options, **settings)
 
 
 BACKBONE_DEFAULTS = BackboneOptions()

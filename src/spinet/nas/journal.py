@@ -178,7 +178,7 @@ def _locked(file: int, *, shared: bool) -> bool:
 def _event(path: str | Path, number: int, line: bytes) -> Event:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise corrupt_line(path, number, "it is not JSON") from None
     if not isinstance(event, dict) or event.get("event") not in EVENTS:
         raise corrupt_line(path, number, f"its event must be one of {', '.join(EVENTS)}")

@@ -186,13 +186,16 @@ def replay(state: SearchState, path: Path) -> None:
     for number, event in enumerate(read_journal(path), start=1):
         try:
             state.apply(event)
-        except (LookupError, TypeError, ValueError) as error:  # of msgspec, and of strategies that miss a note
-            raise corrupt_line(path, number, f"its event {event['event']} is not valid: {error}") from None
+        # Of msgspec, and of strategies that miss a note, or whose sums overflow.
+        except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+            raise corrupt_line(path, number, f"its event {event['event']} is not valid: {error!s:.100}") from None
 
 
 def load_search(run: str | Path) -> SearchState:
     """Read the journal of a run, which may be being written; raise a SpinetError if it is missing, empty or corrupt."""
     path, state = Path(run) / NAME, SearchState()
+    if not path.is_file() and (Path(run) / "config.json").is_file():
+        raise SpinetError(f"could not read the journal {path}: {run} is the run of a training, not of a search")
     replay(state, path)
     if not state.header:
         raise SpinetError(f"{path} is empty: the search has not begun")
