@@ -17,6 +17,7 @@ from spinet.commands.export import export_command
 from spinet.commands.predict import predict_command
 from spinet.commands.search import search_command
 from spinet.commands.show import list_command, show_command
+from spinet.commands.split import split_command
 from spinet.commands.train import demo_command, train_command
 from spinet.errors import NotTrusted, SpinetError, unknown_name
 
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "export": export_command,
     "benchmark": benchmark_command,
     "doctor": doctor_command,
+    "split": split_command,
     "crop-boxes": crop_boxes_command,
     "convert": convert_command,
     "demo": demo_command,

@@ -1,10 +1,11 @@
 """Class names and image lists of YOLO datasets without a YAML file: obj.data and obj.names, or only classes.txt."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from spinet.data.parsing import read_lines
+from spinet.data.values import quote
 from spinet.errors import SpinetError
 
 # Label Studio's, LabelImg's and CVAT's; Roboflow writes its own into the folder of a split.
@@ -26,8 +27,8 @@ def names_or_data_file(root: Path) -> Path | None:
 def read_darknet(file: Path, root: Path) -> dict[str, Any]:
     """Return the settings of such a file as those of a YAML file: names, nc, and the lists of train and valid."""
     if file.suffix.lower() != ".data":
-        return {"names": list(_names(file))}
-    pairs = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", _text(file), re.MULTILINE))
+        return {"names": read_lines(file)}
+    pairs = dict(re.findall(r"^(\w+)\s*=\s*(.*)$", "\n".join(read_lines(file)), re.MULTILINE))
     settings: dict[str, Any] = {key: pairs[key] for key in ("train", "valid", "val") if pairs.get(key)}
     if pairs.get("classes", "").isdecimal():
         settings["nc"] = int(pairs["classes"][:9])
@@ -38,18 +39,6 @@ def read_darknet(file: Path, root: Path) -> dict[str, Any]:
     ]
     if not names:
         raise SpinetError(
-            f"{file} has names = {last[:40]}, but there is no such file; expected one class name per line"
+            f"{file} has names = {quote(last)}, but there is no such file; expected one class name per line"
         )
-    return settings | {"names": list(_names(names[0]))}
-
-
-def _names(file: Path) -> Iterator[str]:
-    yield from (line.strip() for line in _text(file).rstrip().splitlines())
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SpinetError(f"could not read {file}: {reason}") from error
+    return settings | {"names": read_lines(names[0])}

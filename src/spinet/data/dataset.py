@@ -18,6 +18,7 @@ class ImageDataset:
     findings: Sequence[Finding] = ()
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
+    annotation_file: Path
 
     def __init__(self, root: str | Path, split: str, cache_images: bool) -> None:
         self.root, self.split = Path(root), split

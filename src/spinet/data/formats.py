@@ -48,9 +48,7 @@ def recognise(root: Path) -> str:
         return "YOLO"
     if not root.is_dir():
         raise SpinetError(f"there is no dataset folder {root}")
-    found = _found(root, {"COCO": _coco_sign, "YOLO": yolo_sign, "Pascal VOC": voc_sign})
-    # Files that may also lie in datasets of another format.
-    found = found or _found(root, {"COCO": _coco_trace, "YOLO": yolo_trace, "Pascal VOC": voc_trace})
+    found = formats_in(root)
     if not found:
         _refuse_classes(root)
         content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
@@ -59,6 +57,13 @@ def recognise(root: Path) -> str:
         both = " and of ".join(f"{name} ({sign.relative_to(root)})" for name, sign in found.items())
         raise SpinetError(f"{root} holds files of {both}; expected one format: move the others' files elsewhere")
     return next(iter(found))
+
+
+def formats_in(root: Path) -> dict[str, Path]:
+    """Return the formats of a folder, each with a file that shows it."""
+    found = _found(root, {"COCO": _coco_sign, "YOLO": yolo_sign, "Pascal VOC": voc_sign})
+    # Files that may also lie in datasets of another format.
+    return found or _found(root, {"COCO": _coco_trace, "YOLO": yolo_trace, "Pascal VOC": voc_trace})
 
 
 def _refuse_classes(root: Path) -> None:

@@ -9,12 +9,14 @@ from typing import NamedTuple
 from spinet.data.annotations import SPLIT_NAMES
 from spinet.data.findings import Finding, such_as
 from spinet.data.listing import image_suffixes, is_hidden, list_images, skipped_findings, suffix_of
+from spinet.data.parsing import read_lines
 from spinet.data.splits import WHOLE, already_divided, no_split
 from spinet.errors import SpinetError
 
 # The official datasets have all four lists: val belongs to train, and test to trainval.
 LISTS = (("train", "val"), ("train", "valid"), ("train", "validation"), ("trainval", "test"), ("train", "test"))
-XML_FOLDERS = ("Annotations", "annotations")
+XML_FOLDERS = ("Annotations", "annotations", "labels", "xml")
+IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "data")
 
 
 class VocFiles(NamedTuple):
@@ -43,7 +45,13 @@ class _Names:
 def voc_sign(root: Path) -> Path | None:
     """Return a file or folder that only datasets in Pascal VOC format have."""
     splits = [name for names in SPLIT_NAMES.values() for name in names]
-    patterns = ("Annotations/*.xml", "Annotations/*/*.xml", "ImageSets/Main", *(f"{name}/*.xml" for name in splits))
+    folders = [f"{name}{inside}" for name in splits for inside in ("", *(f"/{folder}" for folder in XML_FOLDERS))]
+    patterns = (
+        "Annotations/*.xml",
+        "Annotations/*/*.xml",
+        "ImageSets/Main",
+        *(f"{folder}/*.xml" for folder in folders),
+    )
     return next((path for pattern in patterns for path in root.glob(pattern) if not is_hidden(path.name)), None)
 
 
@@ -72,7 +80,7 @@ def voc_files(root: Path, split: str) -> VocFiles:
         present = [name for name in SPLIT_NAMES if has_split(root, name)]
         if len(present) == 2:
             raise already_divided(root, _list_of(root, "val") or _folder_of(root, "val"))
-        return voc_files(root, present[0]) if present else _all_files(root)
+        return voc_files(root, present[0]) if present else _all_files(root, WHOLE)
     folder, file = _folder_of(root, split), _list_of(root, split)
     if folder:
         return _beside(folder, split)
@@ -84,7 +92,9 @@ def voc_files(root: Path, split: str) -> VocFiles:
 def _folder_of(root: Path, split: str) -> Path | None:
     """Return the folder with both images and XML files, if that is the layout."""
     folders = (root / name for name in SPLIT_NAMES[split])
-    return next((folder for folder in folders if _xml_files(folder, below=False)), None)
+    return next(
+        (folder for folder in folders if any(_xml_files(folder / name, False) for name in ("", *XML_FOLDERS))), None
+    )
 
 
 def _list_of(root: Path, split: str) -> Path | None:
@@ -98,14 +108,12 @@ def _list_of(root: Path, split: str) -> Path | None:
 
 
 def _beside(folder: Path, split: str) -> VocFiles:
-    listing = list_images(folder, below=False)
-    xml = _Names(_xml_files(folder, below=False), folder)
-    images = _Names(listing.images, folder)
-    for stem, image in images.whole.items():
-        if stem not in xml.whole:
-            raise SpinetError(f"the image {image} has no XML file; images without objects need one too")
-    pairs = [(file, _image_of(file, stem, images, folder)) for stem, file in sorted(xml.whole.items())]
-    return VocFiles(folder, pairs, skipped_findings(split, listing))
+    found = _all_files(folder, split)
+    used = {image for _, image in found.pairs}
+    lonely = next((image for image in list_images(_folders(folder)[1]).images if image not in used), None)
+    if lonely:
+        raise SpinetError(f"the image {lonely} has no XML file; images without objects need one too")
+    return found._replace(listed=folder)
 
 
 def _listed(file: Path, root: Path, split: str) -> VocFiles:
@@ -113,7 +121,7 @@ def _listed(file: Path, root: Path, split: str) -> VocFiles:
     listing = list_images(images_folder)
     xml = _Names(_xml_files(xml_folder), xml_folder)
     images = _Names(listing.images, images_folder)
-    names = {_name(line, xml) for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()}
+    names = {_name(line, xml) for line in read_lines(file)}
     pairs = []
     for name in sorted(name for name in names if name and not is_hidden(name.rpartition("/")[2])):
         found = xml.find(name) or xml_folder / f"{name}.xml"
@@ -121,7 +129,7 @@ def _listed(file: Path, root: Path, split: str) -> VocFiles:
     return VocFiles(file, pairs, skipped_findings(split, listing))
 
 
-def _all_files(root: Path) -> VocFiles:
+def _all_files(root: Path, split: str) -> VocFiles:
     xml_folder, images_folder = _folders(root)
     listing = list_images(images_folder)
     xml = _Names(_xml_files(xml_folder), xml_folder)
@@ -129,7 +137,7 @@ def _all_files(root: Path) -> VocFiles:
     pairs = [(file, _image_of(file, name, images, images_folder)) for name, file in sorted(xml.whole.items())]
     used = {image for _, image in pairs}
     without = [path for path in listing.images if path not in used]
-    findings = skipped_findings(WHOLE, listing)
+    findings = skipped_findings(split, listing)
     if without:
         text = f"{len(without):,} images have no XML file and are left out, {such_as(without[0])}"
         findings.append(
@@ -141,7 +149,7 @@ def _all_files(root: Path) -> VocFiles:
 def _folders(root: Path) -> tuple[Path, Path]:
     """Return the folders of the XML files and of the images; both are the dataset where it has no such folders."""
     xml = next((root / name for name in XML_FOLDERS if _xml_files(root / name)), root)
-    images = next((root / name for name in ("JPEGImages", "images", "Images") if (root / name).is_dir()), root)
+    images = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), root)
     return xml, images
 
 

@@ -11,6 +11,7 @@ from spinet.data.darknet import names_or_data_file
 from spinet.data.file_names import find_files
 from spinet.data.findings import Finding
 from spinet.data.listing import Listing, is_hidden, list_images, skipped_findings
+from spinet.data.parsing import read_lines
 from spinet.data.splits import WHOLE, already_divided, no_split
 from spinet.errors import SpinetError
 
@@ -165,9 +166,7 @@ def _exists(path: Path) -> bool:
 def _images_of(source: Path, root: Path, split: str) -> tuple[Listing, list[Finding]]:
     if source.is_dir():
         return list_images(source), []
-    text = source.read_text(encoding="utf-8-sig", errors="replace")
-    names = [line.strip() for line in text.splitlines() if line.strip()]
-    names = [name for name in names if not is_hidden(PureWindowsPath(name).name)]
+    names = [name for name in read_lines(source) if not is_hidden(PureWindowsPath(name).name)]
     found = find_files(names, [source.parent, root], root, split, source)
     return Listing([Path(os.path.normpath(found.folder / name)) for name in found.names]), found.findings
 
