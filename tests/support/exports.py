@@ -21,10 +21,8 @@ class Picture(NamedTuple):
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(int(self.name[-2:])).integers(
-            0, 256, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8
-        )
-        image = pixels.repeat(8, 0).repeat(8, 1)
+        rng = np.random.default_rng(int(self.name[-2:]))
+        image = rng.integers(0, 256, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
         for label, x, y, w, h in self.objects:
             image[y : y + h, x : x + w] = COLOURS[label]
         Image.fromarray(image).save(path, quality=95)
@@ -41,7 +39,7 @@ def pictures(count: int = 10) -> list[Picture]:
     return found
 
 
-def _coco(found: Sequence[Picture], file_name: str = "{}.jpg", first: int = 1, **changes: object) -> dict[str, Any]:
+def _coco(found: Sequence[Picture], file_name: str = "{}.jpg", first: int = 1) -> dict[str, Any]:
     images, annotations = [], list[dict[str, Any]]()
     for number, picture in enumerate(found, start=first):
         name = file_name.format(picture.name)
@@ -49,9 +47,7 @@ def _coco(found: Sequence[Picture], file_name: str = "{}.jpg", first: int = 1, *
         for label, x, y, w, h in picture.objects:
             outline = [[x, y, x + w, y, x + w, y + h, x, y + h]]
             box = {"bbox": [x, y, w, h], "area": w * h, "iscrowd": 0, "segmentation": outline}
-            annotations.append(
-                {"id": len(annotations) + 1, "image_id": number, "category_id": label + first} | box | changes
-            )
+            annotations.append({"id": len(annotations) + 1, "image_id": number, "category_id": label + first} | box)
     categories = [{"id": label + first, "name": name} for label, name in enumerate(NAMES)]
     return {"info": {}, "licenses": [], "categories": categories, "images": images, "annotations": annotations}
 
@@ -78,8 +74,9 @@ def _labels(folder: Path, found: Iterable[Picture]) -> None:
 def _xml(folder: Path, found: Iterable[Picture], size: bool = True) -> None:
     for picture in found:
         objects = "".join(
-            f"<object><name>{NAMES[label]}</name><pose>Unspecified</pose><truncated>0</truncated><difficult>0</difficult>"
-            f"<bndbox><xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + w}</xmax><ymax>{y + h}</ymax></bndbox></object>"
+            f"<object><name>{NAMES[label]}</name><pose>Unspecified</pose><truncated>0</truncated>"
+            f"<difficult>0</difficult><bndbox><xmin>{x + 1}</xmin><ymin>{y + 1}</ymin>"
+            f"<xmax>{x + w}</xmax><ymax>{y + h}</ymax></bndbox></object>"
             for label, x, y, w, h in picture.objects
         )
         sizes = f"<size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>" if size else ""
@@ -197,11 +194,8 @@ def roboflow_yolo(root: Path, found: Sequence[Picture]) -> None:
     for name, part in _parts(found, ("train", "valid")):
         _save(root / name / "images", part)
         _labels(root / name / "labels", part)
-    names = json.dumps(NAMES)
-    _write(
-        root / "data.yaml",
-        f"train: ../train/images\nval: ../valid/images\ntest: ../test/images\n\nnc: 2\nnames: {names}\n",
-    )
+    folders = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n"
+    _write(root / "data.yaml", f"{folders}\nnc: 2\nnames: {json.dumps(NAMES)}\n")
 
 
 def roboflow_voc(root: Path, found: Sequence[Picture]) -> None:
