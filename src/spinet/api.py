@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from spinet.data.dataset import ImageDataset
-from spinet.data.division import Division
+from spinet.data.splits import Division
 from spinet.deploy.exported import ExportedModel
 from spinet.engine.build import ModelInfo
 from spinet.engine.config import TrainConfig, flatten, read_config

@@ -350,7 +350,7 @@ CATEGORY = {"id": 3, "name": "dog"}
         ({"images": [IMAGE | {"file_name": ""}]}, "image 10 in .* has file_name ''"),
         ({"categories": [{"id": 3}]}, "category 3 in .* has name None"),
         ({"categories": None}, "missing key 'categories', found images, annotations"),
-        ({"annotations": {}}, "'annotations' is not a list of objects"),
+        ({"annotations": {"a": 1}}, "'annotations' is not a list of objects"),
         ({"annotations": [1]}, "'annotations' is not a list of objects"),
     ],
 )

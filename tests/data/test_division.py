@@ -11,8 +11,9 @@ from three_formats import WRITERS, small_splits
 
 from spinet.data.class_data import ClassDataset
 from spinet.data.coco import CocoDataset
-from spinet.data.division import Division, divide, open_split
+from spinet.data.division import divide, open_split
 from spinet.data.near import near_groups
+from spinet.data.splits import Division
 from spinet.errors import SpinetError
 
 

@@ -5,8 +5,9 @@ from exports import DIVIDED, HEIGHT, NAMES, WHOLE, WIDTH, Picture, pictures
 from spinet.cli import main
 from spinet.data.class_data import ClassDataset
 from spinet.data.coco import CocoDataset
-from spinet.data.division import Division, open_split
+from spinet.data.division import open_split
 from spinet.data.split_lists import split_dataset
+from spinet.data.splits import Division
 from spinet.errors import SpinetError
 
 PICTURES = pictures()

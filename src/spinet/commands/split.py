@@ -26,8 +26,8 @@ def split_command(args: list[str]) -> None:
             val_share: Fraction of the images for val.
             seed: Seed of the choice.
         """
-        from spinet.data.division import Division
         from spinet.data.split_lists import split_dataset
+        from spinet.data.splits import Division
         from spinet.errors import SpinetError
 
         if not 0 < val_share < 1:

@@ -13,8 +13,6 @@ from spinet.errors import SpinetError
 
 Entry = dict[str, Any]
 
-# Names of the two splits, in files and folders of various tools.
-SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation")}
 # Boxes that reach further are clipped to it first, so that nothing overflows; pixels.
 FARTHEST = 1e9
 _PLAIN = frozenset({int, float})
@@ -60,6 +58,8 @@ def read_annotation_file(file: Path) -> dict[str, Any]:
         if key not in raw:
             content = some(raw, 10) or "nothing"
             raise SpinetError(f"{file} is not in COCO format: missing key {key!r}, found {content}")
+        if isinstance(raw[key], dict):
+            raw[key] = list(raw[key].values())  # LIVECell's, by id
         if not isinstance(raw[key], list) or not all(isinstance(entry, dict) for entry in raw[key]):
             raise SpinetError(f"{file} is not in COCO format: {key!r} is not a list of objects")
     return raw

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spinet.data.annotations import (
-    SPLIT_NAMES,
     annotation_name,
     category_names,
     integer_of,
@@ -19,7 +18,7 @@ from spinet.data.annotations import (
 from spinet.data.findings import Finding, some, such_as
 from spinet.data.formats import class_folders, recognise
 from spinet.data.listing import Listing, list_images, skipped_findings
-from spinet.data.splits import WHOLE, already_divided, no_split
+from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
 from spinet.data.values import quote
 from spinet.errors import SpinetError, unknown_name
 

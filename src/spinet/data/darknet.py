@@ -4,7 +4,7 @@ import re
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from spinet.data.parsing import read_lines
+from spinet.data.parsing import read_lines, reading
 from spinet.data.values import quote
 from spinet.errors import SpinetError
 
@@ -27,7 +27,7 @@ def names_or_data_file(root: Path) -> Path | None:
 def read_darknet(file: Path, root: Path) -> dict[str, Any]:
     """Return the settings of such a file as those of a YAML file: names, nc, and the lists of train and valid."""
     if file.suffix.lower() != ".data":
-        return {"names": read_lines(file)}
+        return {"names": _names(file)}
     pairs = dict(re.findall(r"^(\w+)\s*=\s*(.*)$", "\n".join(read_lines(file)), re.MULTILINE))
     settings: dict[str, Any] = {key: pairs[key] for key in ("train", "valid", "val") if pairs.get(key)}
     if pairs.get("classes", "").isdecimal():
@@ -41,4 +41,10 @@ def read_darknet(file: Path, root: Path) -> dict[str, Any]:
         raise SpinetError(
             f"{file} has names = {quote(last)}, but there is no such file; expected one class name per line"
         )
-    return settings | {"names": read_lines(names[0])}
+    return settings | {"names": _names(names[0])}
+
+
+def _names(file: Path) -> list[str]:
+    # An empty line between others stays, to be refused: leaving it out would shift the classes.
+    with reading(file, "text"):
+        return [line.strip() for line in file.read_bytes().decode("utf-8-sig").rstrip().splitlines()]

@@ -10,26 +10,12 @@ from typing import NamedTuple, TypeVar
 from spinet.data.dataset import ImageDataset
 from spinet.data.findings import Finding, Severity
 from spinet.data.near import near_groups
-from spinet.data.splits import WHOLE, AlreadyDividedError
+from spinet.data.splits import WHOLE, AlreadyDividedError, Division
 from spinet.errors import SpinetError
 
 Dataset = TypeVar("Dataset", bound=ImageDataset)
 # An image without objects counts as one of this class.
 NO_CLASS = -1
-
-
-class Division(NamedTuple):
-    """How to divide a dataset.
-
-    Attributes:
-        share: fraction of the images that is val, above 0 and below 1.
-        seed: of the choice.
-        required: refuse a dataset that has its own val split, rather than take that.
-    """
-
-    share: float
-    seed: int = 0
-    required: bool = True
 
 
 class Divided(NamedTuple):

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from spinet.data.annotations import SPLIT_NAMES
 from spinet.data.findings import Finding, of
 from spinet.data.listing import list_images
-from spinet.data.splits import split_of_name
+from spinet.data.splits import SPLIT_NAMES, split_of_name
 from spinet.errors import SpinetError
 
 # Names longer than this are cut in messages.

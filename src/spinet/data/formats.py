@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 
-from spinet.data.annotations import SPLIT_NAMES, RawSplit
+from spinet.data.annotations import RawSplit
 from spinet.data.coco_files import coco_files, read_coco
 from spinet.data.listing import has_image, is_hidden
-from spinet.data.splits import WHOLE
+from spinet.data.splits import SPLIT_NAMES, WHOLE
 from spinet.data.voc import read_voc
 from spinet.data.voc_files import voc_sign, voc_trace
 from spinet.data.yolo import read_yolo

@@ -11,11 +11,11 @@ from spinet.data.class_data import ClassDataset
 from spinet.data.coco import CocoDataset
 from spinet.data.coco_files import IMAGE_FOLDERS
 from spinet.data.dataset import ImageDataset
-from spinet.data.division import Division, divide, division_finding
+from spinet.data.division import divide, division_finding
 from spinet.data.findings import Finding
 from spinet.data.formats import class_folders, formats_in, recognise
 from spinet.data.parsing import read_yaml
-from spinet.data.splits import WHOLE
+from spinet.data.splits import WHOLE, Division
 from spinet.data.values import integer
 from spinet.data.voc_files import IMAGE_FOLDERS as VOC_FOLDERS
 from spinet.errors import SpinetError
@@ -90,7 +90,7 @@ def _all_inside(whole: ImageDataset, folder: Path) -> bool:
 
 
 def _yolo(whole: ImageDataset, root: Path, parts: Mapping[str, list[int]]) -> dict[Path, str]:
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     result = {}
     for split, indices in parts.items():

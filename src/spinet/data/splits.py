@@ -1,14 +1,30 @@
-"""Errors about datasets that are not divided into train and val, or are divided already."""
+"""Names of splits, and datasets that are not divided into train and val, or are divided already."""
 
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
-from spinet.data.annotations import SPLIT_NAMES
 from spinet.errors import SpinetError
 
+# Names of the two splits, in files and folders of various tools.
+SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation")}
 # A dataset as it is exported by annotation tools, which do not divide it.
 WHOLE = "all"
+
+
+class Division(NamedTuple):
+    """How to divide a dataset.
+
+    Attributes:
+        share: fraction of the images that is val, above 0 and below 1.
+        seed: of the choice.
+        required: refuse a dataset that has its own val split, rather than take that.
+    """
+
+    share: float
+    seed: int = 0
+    required: bool = True
 
 
 @lru_cache

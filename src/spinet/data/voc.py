@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from spinet.data.annotations import SPLIT_NAMES, RawSplit, as_coco
+from spinet.data.annotations import RawSplit, as_coco
 from spinet.data.images import image_size
 from spinet.data.parsing import read_xml
-from spinet.data.splits import WHOLE
+from spinet.data.splits import SPLIT_NAMES, WHOLE
 from spinet.data.voc_files import has_split, voc_files
 from spinet.errors import SpinetError
 

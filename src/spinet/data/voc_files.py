@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from spinet.data.annotations import SPLIT_NAMES
 from spinet.data.findings import Finding, such_as
 from spinet.data.listing import image_suffixes, is_hidden, list_images, skipped_findings, suffix_of
 from spinet.data.parsing import read_lines
-from spinet.data.splits import WHOLE, already_divided, no_split
+from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
 from spinet.errors import SpinetError
 
 # The official datasets have all four lists: val belongs to train, and test to trainval.

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from spinet.data.annotations import SPLIT_NAMES
 from spinet.data.darknet import names_or_data_file
 from spinet.data.file_names import find_files
 from spinet.data.findings import Finding
 from spinet.data.listing import Listing, is_hidden, list_images, skipped_findings
 from spinet.data.parsing import read_lines
-from spinet.data.splits import WHOLE, already_divided, no_split
+from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
 from spinet.errors import SpinetError
 
 DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from spinet.data.division import Division
+from spinet.data.splits import Division
 from spinet.errors import SpinetError, check_range, quoted, unknown_name
 from spinet.fields import Count, Fraction, ImageSize, NonNegative, Positive, Rate, check_fields
 from spinet.files import parse_json

@@ -11,9 +11,10 @@ from spinet.data.class_data import ClassDataset
 from spinet.data.class_transforms import ClassTrainTransform
 from spinet.data.coco import CocoDataset
 from spinet.data.dataset import ImageDataset
-from spinet.data.division import Division, open_split
+from spinet.data.division import open_split
 from spinet.data.findings import Finding
 from spinet.data.loader import ItemTransform, train_loader
+from spinet.data.splits import Division
 from spinet.data.transforms import TrainTransform
 from spinet.doctor.anchors import AnchorShapes, DetectorSettings
 from spinet.doctor.annotations import quick_findings
