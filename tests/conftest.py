@@ -1,4 +1,4 @@
-"""What every test shares: one thread, the command line, and the optional photos and reference outputs."""
+"""What every test shares: the number of threads, the command line, and the optional photos and reference outputs."""
 
 import os
 import sys
@@ -26,11 +26,16 @@ pytest_plugins = [
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--threads", type=int, default=1, help="CPU threads of torch, also in subprocesses (default: 1)")
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    # On a busy two-core machine two threads were ten times slower for tiny models; subprocesses inherit the variable.
-    torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
+def _threads(pytestconfig: pytest.Config) -> None:
+    # One by default: on a busy two-core machine two threads were ten times slower for tiny models.
+    threads = pytestconfig.getoption("threads")
+    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 @pytest.fixture(autouse=True, scope="session")
