@@ -54,6 +54,7 @@ def same(one, other) -> bool:
 # --- images ---
 
 
+@pytest.mark.slow
 def test_every_kind_of_image_gives_what_the_command_predicts(weights, image_file, tmp_path, request):
     command = request.getfixturevalue("spinet")
     code, _, error = command("predict", weights, image_file, "-o", tmp_path / "out", "--device", "cpu")
@@ -195,6 +196,7 @@ def test_masks_are_boolean_arrays_and_coco_run_lengths(tmp_path):
         result.save(tmp_path / "a.xyz")
 
 
+@pytest.mark.slow
 def test_a_result_becomes_supervision_detections(monkeypatch):
     pytest.importorskip("supervision")
     result = finder(masks=True).predict(np.full((100, 200, 3), 90, np.uint8))
@@ -211,6 +213,7 @@ def test_a_result_becomes_supervision_detections(monkeypatch):
         result.to_supervision()
 
 
+@pytest.mark.slow
 def test_a_classifier_gives_its_best_classes_and_no_boxes(tmp_path):
     path = tiny_weights(tmp_path / "c.safetensors", "classifier", ("ant", "cat", "dog"))
 
@@ -273,6 +276,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
 # --- training and evaluation ---
 
 
+@pytest.mark.slow
 def test_training_from_a_recipe_with_strings_and_settings_writes_a_run_to_load(digits, tmp_path):
     settings = {"model.arch": "tiny", "data.image_size": 64, "optim": {"warmup_epochs": 0}, "data__workers": 0}
 
@@ -288,6 +292,7 @@ def test_training_from_a_recipe_with_strings_and_settings_writes_a_run_to_load(d
     assert spinet.evaluate(spinet.load(tmp_path / "run"), str(digits), "train")["AR100"] >= 0
 
 
+@pytest.mark.slow
 def test_a_config_and_a_path_train_as_before(digits, tmp_path):
     config = spinet.load_recipe("demo")
     config = replace(config, epochs=0.5, device="cpu", data=replace(config.data, root=str(digits), image_size=64))

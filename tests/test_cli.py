@@ -40,6 +40,7 @@ def test_an_unknown_command_is_refused_with_the_nearest(spinet):
     assert err.startswith("spinet: error: unknown command 'trian', did you mean 'train'?")
 
 
+@pytest.mark.slow
 def test_help_list_and_show_never_import_torch():
     program = (
         "import sys; sys.argv = ['spinet', *{args!r}]\n"
@@ -221,6 +222,7 @@ def test_spoilt_data_is_one_sentence_and_leaves_no_weights(spinet, tmp_path, dig
     assert not list(tmp_path.glob("run/*.pt"))
 
 
+@pytest.mark.slow
 def test_boxes_that_are_dropped_are_counted_in_a_warning(spinet, tmp_path, digits):
     def spoil(_, content):
         content["annotations"][0]["bbox"] = [1000, 1000, 5, 5]
@@ -238,6 +240,7 @@ def test_a_missing_data_folder_is_one_sentence(spinet, tmp_path):
     assert f"there is no dataset folder {tmp_path / 'nowhere'}" in err
 
 
+@pytest.mark.slow
 def test_evaluating_on_data_of_other_classes_is_one_sentence(spinet, tmp_path, digits):
     spinet(*small(digits, tmp_path / "run"))
 
@@ -307,6 +310,7 @@ def test_an_argument_too_long_for_a_name_is_one_sentence(spinet, command):
     assert len(err) < 300
 
 
+@pytest.mark.slow
 def test_predicting_nothing_is_one_sentence(spinet, tmp_path, digits):
     spinet(*small(digits, tmp_path / "run"))
     code, _, err = spinet("predict", tmp_path / "run", "--device", "cpu")

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 # Third-party packages may import what they like: they are installed for the platform they run on.
 PROGRAM = """
 import builtins, importlib, pkgutil
@@ -24,6 +26,7 @@ for module in pkgutil.walk_packages(spinet.__path__, "spinet."):
 """
 
 
+@pytest.mark.slow
 def test_every_module_imports_without_the_unix_only_modules():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -13,6 +13,7 @@ SIZES = ("49s", "49", "96", "143", "190")
 NETWORKS = {(recipe.config.model.head, recipe.config.model.arch): name for name, recipe in RECIPES.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS.values())
 def test_every_recipe_names_a_network_that_can_be_built_and_takes_its_images(name):
     config = RECIPES[name].config

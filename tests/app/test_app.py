@@ -148,6 +148,7 @@ def test_the_box_head_is_counted_for_the_regions_of_the_model():
     assert many.parameters == few.parameters
 
 
+@pytest.mark.slow
 def test_one_model_is_drawn_alone_and_two_with_their_differences(tmp_path):
     files = [tiny_weights(tmp_path / f"{arch}.safetensors", arch=arch) for arch in ("tiny", "spinenet49-quarter")]
     one, other = (Models(files, CPU)[file.name] for file in files)
@@ -157,6 +158,7 @@ def test_one_model_is_drawn_alone_and_two_with_their_differences(tmp_path):
     assert "both models have the same graph" in drawing([one, one])
 
 
+@pytest.mark.slow
 def test_a_baseline_has_no_drawing_and_no_costs_but_says_so(tmp_path):
     file = tiny_weights(tmp_path / "a.safetensors", arch="resnet18-fpn")
     model = Models([file], CPU)["a.safetensors"]
@@ -166,6 +168,7 @@ def test_a_baseline_has_no_drawing_and_no_costs_but_says_so(tmp_path):
     assert "baseline" in cost_table(model)
 
 
+@pytest.mark.slow
 def test_a_second_model_runs_on_the_same_image_and_the_first_not_again(models, tmp_path):
     path = photo(tmp_path / "a.png")
     alone = look(models, ("a.safetensors", NOTHING), path, None)
@@ -181,6 +184,7 @@ def test_a_second_model_runs_on_the_same_image_and_the_first_not_again(models, t
     assert "%" in table
 
 
+@pytest.mark.slow
 def test_another_image_discards_the_predictions_for_the_last(models, tmp_path):
     first = look(models, ("a.safetensors", "b.safetensors"), photo(tmp_path / "a.png"), None)
 
@@ -189,6 +193,7 @@ def test_another_image_discards_the_predictions_for_the_last(models, tmp_path):
     assert list(second.answers) == ["a.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_corrupt_image_is_a_sentence_on_the_page(models, tmp_path):
     (tmp_path / "notes.jpg").write_text("<i>no picture")
 
@@ -263,6 +268,7 @@ def test_a_file_for_strips_says_what_it_takes(tmp_path):
     assert "this file takes 32 x 64" in cost_table(model)
 
 
+@pytest.mark.slow
 def test_examples_are_images_of_the_val_split_of_the_run(tmp_path, digits):
     tiny_weights(tmp_path / "run" / "best.safetensors")
     config = TrainConfig(model=ModelConfig(arch="tiny"), data=DataConfig(root=str(digits)))

@@ -85,6 +85,7 @@ def test_architectures_of_different_names_are_equal_when_they_build_the_same():
     assert replace(TINY, scaling=replace(TINY.scaling, repeats=2)) != TINY
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.data())
 def test_an_architecture_with_one_value_replaced_is_accepted_or_refused_in_a_sentence(data):

@@ -46,6 +46,7 @@ def test_detectors_of_the_catalogue_cost_exactly_what_pytorch_counts(name):
     assert model_cost(architecture, 640) == counted_by_torch(model, 640, 640)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", "spinenet49s-mobile"])
 def test_detectors_cost_what_pytorch_counts_after_padding_the_image(name):
     architecture = load_architecture(name)

@@ -238,6 +238,7 @@ def test_the_released_rule_is_the_default():
     assert Genotype.from_dict(VALID).dangling == "tf"
 
 
+@pytest.mark.slow
 @given(genotypes())
 def test_every_valid_genotype_survives_its_dictionary(genotype):
     assert Genotype.from_dict(genotype.to_dict()) == genotype

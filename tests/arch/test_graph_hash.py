@@ -42,6 +42,7 @@ def test_renumbering_blocks_keeps_the_hash(name):
         assert graph_hash(renumbered(genotype, random)) == graph_hash(genotype)
 
 
+@pytest.mark.slow
 def test_different_graphs_of_a_space_have_different_hashes():
     space, random = SPACES["spinenet49"], Random(0)
 

@@ -84,6 +84,7 @@ def test_what_a_run_allocates_is_its_peak_memory():
     assert peak is None or 0.8 * 2**26 < peak < 2 * 2**26
 
 
+@pytest.mark.slow
 def test_a_fused_network_executes_no_more_than_the_architecture_counts(report):
     for line in report.lines:
         assert line.work_macs is not None
@@ -124,6 +125,7 @@ def test_threads_are_as_before_after_a_benchmark(report):
     assert describe_machine(CPU)["threads"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["faster-rcnn", "classifier"])
 def test_other_heads_are_measured_too(head):
     report = benchmark(["tiny"], BenchmarkOptions(**SMALL | {"head": head, "rounds": 1}), CPU)
@@ -178,6 +180,7 @@ def test_synthetic_images_are_larger_than_what_the_network_sees():
     assert subject.batch(images, CPU).shape == (2, 3, 64, 64)
 
 
+@pytest.mark.slow
 def test_a_training_step_has_three_stages_and_loading_stands_beside_decoding(digits):
     options = BenchmarkOptions(**SMALL | {"batch_size": 2})
     step, decoding, batches = benchmark_training(["tiny"], options, CPU, str(digits)).lines
@@ -273,6 +276,7 @@ def test_peers_are_detectors_whose_images_may_be_of_any_size():
         create_peer("torchvision/ssd300_vgg16", 3, 64)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_or_json_and_writes_a_file(spinet, tmp_path, monkeypatch):
     monkeypatch.setattr("spinet.benchmark.ceilings.SIDES", {"cpu": 32})
     monkeypatch.setattr("spinet.benchmark.ceilings.NUMBERS", {"cpu": 4096})
@@ -301,6 +305,7 @@ def test_blocks_are_measured_as_the_table_that_a_search_reads(spinet, tmp_path):
     assert LatencyTable.load(file).image_size == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["retinanet", "mask-rcnn", "classifier"])
 def test_a_run_is_trained_on_its_own_head_and_classes_whatever_the_options_are(tmp_path, head):
     run = tiny_weights(tmp_path / "run" / "best.safetensors", head).parent

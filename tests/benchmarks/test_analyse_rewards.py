@@ -57,6 +57,7 @@ def test_the_fraction_below_a_reward():
     assert analyse_rewards.percent(analyse_rewards.fraction_below(0.5, others, math.nan)) == "50% (one seed)"
 
 
+@pytest.mark.slow
 def test_seeds_rungs_and_baselines_are_correlated_over_uniform_draws(table):
     rows = cells(analyse_rewards.correlations(table, repeats=50))
 

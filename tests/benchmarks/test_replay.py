@@ -65,6 +65,7 @@ def test_an_architecture_of_the_pool_is_its_own_nearest(fitted):
     assert seen.true == pytest.approx(fitted.rewards[table_graph])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_can_be_replayed_and_replays_alike(fitted, name):
     one, again = (
@@ -75,6 +76,7 @@ def test_every_strategy_can_be_replayed_and_replays_alike(fitted, name):
     assert one == again
 
 
+@pytest.mark.slow
 def test_evolution_climbs_a_landscape_that_random_search_does_not(tmp_path):
     clear = fit_landscape(load_table(write_table(tmp_path / "table.jsonl", count=60, noise=0.001)))
     ends = {

@@ -19,6 +19,7 @@ def planted(count=80, noise=0.1, seed=0):
     return x, x[:, 0] - 0.2 * x[:, 1] + noise * random.normal(size=count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ridge", "neighbours"])
 def test_what_is_in_the_features_is_found(kind):
     x, y = planted()
@@ -26,6 +27,7 @@ def test_what_is_in_the_features_is_found(kind):
     assert skill(kind, x, y).low > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ridge", "neighbours"])
 def test_nothing_is_found_where_there_is_nothing(kind):
     x, _ = planted()

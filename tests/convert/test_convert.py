@@ -137,6 +137,7 @@ def test_a_scaling_outside_the_catalogue_is_put_together_from_the_shapes(scaling
     assert model_shapes(found, 5) == shapes
 
 
+@pytest.mark.slow
 def test_channels_of_no_width_are_refused():
     shapes = model_shapes(narrow("tpu"), 5)
     shapes["backbone.blocks.4.body.0.convs.0.conv.weight"] = (5, 24, 1, 1)
@@ -150,6 +151,7 @@ def tpu():
     return random_detector(architecture, "tpu"), architecture
 
 
+@pytest.mark.slow
 def test_missing_and_unexpected_variables_are_listed(tmp_path, tpu):
     extra = {"spinenet/conv2d_99/kernel": np.zeros(3, "float32")}
     drop = ("retinanet/box_net/box-1/bias", "spinenet/sub_policy3/scale_permuted_block_5/conv2d_1/kernel")
@@ -170,6 +172,7 @@ def test_variables_of_another_shape_are_listed(tmp_path, tpu):
         convert(path)
 
 
+@pytest.mark.slow
 def test_what_is_no_weight_is_named_as_left_out(tmp_path, tpu):
     value = np.zeros(3, "float32")
     extra = {
@@ -187,6 +190,7 @@ def test_what_is_no_weight_is_named_as_left_out(tmp_path, tpu):
     }
 
 
+@pytest.mark.slow
 def test_a_backbone_without_head_converts_to_a_file_that_says_so(tmp_path, tpu):
     model, architecture = tpu
     path = write_published(tmp_path / "m", model, architecture, "tpu", head=False)
@@ -201,6 +205,7 @@ def test_a_backbone_without_head_converts_to_a_file_that_says_so(tmp_path, tpu):
         torch.testing.assert_close(features, expected[level])
 
 
+@pytest.mark.slow
 def test_other_layers_between_the_numbered_ones_are_refused(tmp_path, monkeypatch):
     architecture = narrow("garden")
     monkeypatch.setattr("published.object_graph", lambda layers: b"")

@@ -41,6 +41,7 @@ def converted(published, tmp_path_factory):
     return file
 
 
+@pytest.mark.slow
 def test_a_published_classifier_gives_the_same_logits_and_features_here(published, converted):
     model, (loaded, info) = published[0], load_classifier(converted)
     images = torch.rand(1, 3, 224, 224)
@@ -63,6 +64,7 @@ def test_its_conventions_and_classes_are_those_of_tensorflow_tpu(converted):
     assert info.category_ids == tuple(range(1001))
 
 
+@pytest.mark.slow
 def test_what_training_left_is_named(published):
     assert convert(published[1]).left_out == {
         "optimizer state": ("classification_head/dense/kernel/Momentum",),
@@ -102,6 +104,7 @@ def test_missing_and_unexpected_variables_are_listed(tmp_path, published):
     )
 
 
+@pytest.mark.slow
 def test_a_dense_layer_of_another_width_is_refused(tmp_path, published):
     extra = {"classification_head/dense/kernel": np.zeros((30, 1001), "float32")}
     path = write_published(tmp_path / "m", published[0], NARROW, "tpu", extra=extra)
@@ -124,6 +127,7 @@ def test_a_classifier_is_neither_a_detector_nor_the_other_way_round(converted, t
         load_classifier(tmp_path / "b.safetensors")
 
 
+@pytest.mark.slow
 def test_a_detector_starts_from_the_backbone_of_a_classifier(published, converted):
     _, info = load_classifier(converted)
     model = create_retinanet(info.architecture, 2, pool_mode="tpu")

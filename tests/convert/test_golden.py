@@ -82,6 +82,7 @@ def mobile_retinanet(golden, tmp_path):
     return load_model(tmp_path / "w.safetensors")[0], np.load(folder / "golden.npz")
 
 
+@pytest.mark.slow
 def test_outputs_of_the_mobile_retinanet_are_equal(mobile_retinanet):
     model, expected = mobile_retinanet
     inputs = images(expected["input"])
@@ -95,6 +96,7 @@ def test_outputs_of_the_mobile_retinanet_are_equal(mobile_retinanet):
     assert distance(model.anchors(256, 256, inputs.device), anchors) < 1e-6
 
 
+@pytest.mark.slow
 def test_detections_of_the_mobile_retinanet_are_equal(mobile_retinanet):
     model, expected = mobile_retinanet
     found = model.predict(images(expected["input"]))[0]

@@ -56,6 +56,7 @@ def backbone(tmp_path_factory):
     return load_backbone(folder / "w.safetensors")
 
 
+@pytest.mark.slow
 def test_features_of_the_main_network_are_equal_in_double_and_in_single_precision(backbone):
     model, info = backbone
     expected = np.load(GOLDEN / "main.npz")
@@ -80,6 +81,7 @@ def detector(tmp_path_factory):
     return load_model(folder / "w.safetensors")[0], np.load(GOLDEN / "mobile-retinanet.npz")
 
 
+@pytest.mark.slow
 def test_features_and_raw_outputs_of_the_mobile_retinanet_are_equal(detector):
     model, expected = detector
 

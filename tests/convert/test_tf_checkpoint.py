@@ -126,6 +126,7 @@ class Anything:
     __hash__ = None
 
 
+@pytest.mark.slow
 def test_no_corruption_behind_a_valid_checksum_raises_anything_but_a_spinet_error(folder, monkeypatch):
     monkeypatch.setattr(tf_checkpoint, "masked_crc32c", lambda data: Anything())
     file = folder / "model.ckpt.index"

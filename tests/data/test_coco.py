@@ -484,6 +484,7 @@ def many_objects(images: int, objects: int) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 def test_objects_of_many_images_in_mixed_order_come_to_their_images_in_the_files_order(tmp_path, write_coco):
     content = many_objects(images=1009, objects=7000)
 

@@ -80,6 +80,7 @@ def test_the_metric_reads_its_ground_truth(made):
         assert mask.toBbox(rle).tolist() == entry["bbox"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(made, tmp_path):
     again = make_demo_dataset(tmp_path, **SMALL)
     other = make_demo_dataset(tmp_path, **SMALL, seed=1)

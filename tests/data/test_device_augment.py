@@ -29,6 +29,7 @@ def view_of(kind: str, size: tuple[int, int], **options: object) -> DrawnTransfo
     return ClassTrainTransform(24, **options).place(size)
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(
     sizes=st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=4),

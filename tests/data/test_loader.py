@@ -136,6 +136,7 @@ def test_one_image_looks_different_in_every_epoch(kind):
     assert not torch.equal(looks[0], looks[1])
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=st.integers(0, 12), size=st.integers(1, 7), seed=st.integers(0, 2**40))
 def test_a_stream_from_any_batch_is_the_tail_of_the_whole_stream(kind, first, size, seed):
@@ -342,6 +343,7 @@ def test_an_object_of_whose_mask_the_crop_shows_nothing_stays_with_an_empty_mask
     assert max(shares) > 0.5
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), vertical=st.booleans())
 def test_masks_are_flipped_and_cropped_as_the_image_is(seed, vertical):

@@ -126,6 +126,7 @@ def test_the_same_seed_gives_the_same_result():
     assert all(torch.equal(first, second) for first, second in zip(*results, strict=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     height=st.integers(1, 200),

@@ -194,6 +194,7 @@ def run_file(detector, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_calibration_folder_without_images_is_refused_before_anything_is_computed(run_file, tmp_path, spinet):
     (tmp_path / "photos").mkdir()
 

@@ -22,6 +22,7 @@ def real_anchors(image_size: int, scale: float, shapes: AnchorShapes) -> torch.T
     return torch.cat(levels)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(
     corners=st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 4), min_size=1, max_size=20),

@@ -508,6 +508,7 @@ def test_the_quick_part_opens_no_image_and_writes_no_picture(tmp_path):
     assert [finding.check for finding in report.findings] == ["duplicate boxes"]
 
 
+@pytest.mark.slow
 def test_each_class_gets_a_picture_of_its_boxes(tmp_path):
     planted = Planted(tmp_path / "data")
     for split in planted.splits.values():
@@ -547,6 +548,7 @@ def test_the_same_seed_draws_the_same_pictures(tmp_path):
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_verdict_and_ends_with_one_for_errors(tmp_path, spinet):
     planted = Planted(tmp_path / "data")
     leak(planted)

@@ -23,6 +23,7 @@ def config(classifier_config: TrainConfig) -> TrainConfig:
     return replace(classifier_config, optim=replace(classifier_config.optim, lr=1.0), epochs=16)
 
 
+@pytest.mark.slow
 def test_a_classifier_learns_colours_and_its_run_folder_holds_it(config, tmp_path):
     result = train(config, tmp_path / "run", quiet=True)
 

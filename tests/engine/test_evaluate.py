@@ -92,6 +92,7 @@ def test_every_number_equals_pycocotools_on_generated_photos(digits, seed):
     assert_equal(coco_metrics(truth, results), oracle(truth, results))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bccd", "cocomini", "aquarium"])
 def test_every_number_equals_pycocotools_on_real_photos_with_crowds(real_photos, name):
     dataset = CocoDataset(real_photos(name), "val")
@@ -312,6 +313,7 @@ class MaskOracle(Oracle):
             found["masks"] = torch.nn.functional.avg_pool2d(batch.targets["masks"][real].float()[:, None], 4)[:, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "least"), [("nuclei", 0.97), ("cocomini", 0.97)])
 def test_masks_come_back_to_the_original_photos(real_photos, name, least):
     dataset = CocoDataset(real_photos(name), "val", masks=True).subset(range(20))

@@ -46,6 +46,7 @@ def old_keys(state: dict[str, torch.Tensor], head: str) -> dict[str, torch.Tenso
     return renamed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", OLD)
 def test_weights_files_with_the_old_keys_load_with_equal_outputs(tmp_path, head):
     info, images, path = info_of(head), torch.rand(2, 3, 64, 64), tmp_path / "old.safetensors"

@@ -115,6 +115,7 @@ def test_the_command_line_measures_views_and_writes_outlines(spinet, config, tmp
     assert all(found["segmentation"]["size"] == [64, 64] for found in entry["detections"])
 
 
+@pytest.mark.slow
 def test_views_that_make_no_sense_are_one_sentence(spinet, config, tmp_path):
     run = tmp_path / "run"
     train(replace(config, epochs=0.5, eval_epochs=0), run, quiet=True)

@@ -136,6 +136,7 @@ def test_augmenting_on_the_device_ends_bit_equal_also_when_stopped_and_started_a
     assert_same_end(tmp_path / "workers", tmp_path / "device")
 
 
+@pytest.mark.slow
 def test_a_run_keeps_to_where_it_augments(short, tmp_path):
     # On a GPU resizing rounds differently.
     train(short, tmp_path, quiet=True)
@@ -144,6 +145,7 @@ def test_a_run_keeps_to_where_it_augments(short, tmp_path):
         train(replace(short, data=replace(short.data, augment_on="device")), tmp_path, quiet=True)
 
 
+@pytest.mark.slow
 def test_training_in_process_leaves_the_callers_random_numbers_alone(short, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -168,6 +170,7 @@ def stop_at(monkeypatch):
     return stop_after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 5])
 def test_a_run_stopped_and_started_again_ends_bit_equal(config, tmp_path, stop_at, step):
     train(config, tmp_path / "whole", quiet=True)
@@ -198,6 +201,7 @@ def test_a_run_resumed_from_an_old_checkpoint_rewrites_what_came_after(config, t
     assert "99.0" not in (run / "metrics.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(short, tmp_path):
     first = train(short, tmp_path, quiet=True)
     before = (tmp_path / "state.pt").stat().st_mtime_ns
@@ -257,6 +261,7 @@ def test_two_processes_train_one_model_and_agree(config, tmp_path):
     assert "has already finished" in again.stdout
 
 
+@pytest.mark.slow
 def test_accumulating_two_parts_averages_their_gradients(short, tmp_path):
     # Without batch statistics and with equal numbers of objects, parts would equal the whole; here only the
     # bookkeeping is checked: twice the forward passes, half the size each, the same number of steps.
@@ -272,6 +277,7 @@ def test_a_batch_that_cannot_be_split_is_refused(short, tmp_path):
         train(replace(short, accumulate=3), tmp_path, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_folder_of_other_settings_is_refused_by_the_settings_that_differ(short, tmp_path):
     train(short, tmp_path, quiet=True)
     before = (tmp_path / "config.json").read_text()
@@ -286,6 +292,7 @@ def test_settings_that_change_only_speed_may_differ(short, tmp_path):
     train(replace(short, log_steps=7, data=replace(short.data, workers=1)), tmp_path, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint(config, tmp_path, monkeypatch):
     calls = itertools.count(1)
     losses = RetinaNet.losses
@@ -346,6 +353,7 @@ def test_train_and_val_of_different_classes_are_refused(digits, short, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_gradient_that_overflows_never_reaches_a_checkpoint(config, tmp_path):
     wild = replace(config, epochs=8, optim=replace(config.optim, lr=1e6, clip_norm=0.0))
     with pytest.raises(NotFinite, match="not finite"):
@@ -378,6 +386,7 @@ def test_going_on_needs_no_weights_that_the_run_started_from(short, tmp_path):
     train(again, tmp_path / "second", quiet=True)
 
 
+@pytest.mark.slow
 def test_a_start_that_failed_may_be_corrected_in_its_folder(short, tmp_path):
     (tmp_path / "config.json").write_text(replace(short, batch_size=2).to_json())
     assert train(short, tmp_path, quiet=True).steps == 2
@@ -409,6 +418,7 @@ def test_boxes_that_are_shares_of_the_image_are_refused_before_training(digits, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_quick_check_warns_of_what_costs_accuracy(short, tmp_path, capsys):
     train(replace(short, data=replace(short.data, max_objects=1)), tmp_path)
     assert re.search(r"warning: train: \d+ of 16 images have more than 1 objects, .*; raise", capsys.readouterr().out)

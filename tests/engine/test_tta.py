@@ -98,6 +98,7 @@ def test_one_plain_view_gives_exactly_what_the_network_predicts(digits):
     assert [result["bbox"] for result in results] == corners.tolist()
 
 
+@pytest.mark.slow
 def test_more_views_of_a_real_network_change_what_is_found(digits):
     torch.manual_seed(0)
     model = create_retinanet(load_architecture("tiny"), 3)

@@ -92,6 +92,7 @@ def test_a_fused_baseline_gives_the_features_of_the_baseline(name):
     assert_same(model, fuse(model), torch.randn(1, 3, 70, 45).double(), 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 @pytest.mark.parametrize("name", ["tiny", "spinenet49-mobile"])
 def test_fused_detectors_agree_within_the_stated_tolerance(name, dtype):
@@ -124,6 +125,7 @@ def test_a_fused_mask_detector_finds_the_same(cascade):
             torch.testing.assert_close(mine[name], theirs[name], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_mask_detector_in_bfloat16_gives_the_boxes_and_masks_of_float32():
     model, images = trained(create_rcnn(load_architecture("tiny"), 3, proposals=30)), torch.randn(2, 3, 64, 64)
@@ -141,6 +143,7 @@ def test_a_mask_detector_in_bfloat16_gives_the_boxes_and_masks_of_float32():
         torch.testing.assert_close(masks[labels >= 0][same], other[3][match[same]].float(), rtol=0, atol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", "spinenet49", "spinenet49-mobile"])
 def test_no_batch_norm_is_left(name):
     fused = fuse(create_backbone(narrow(name), None).eval())
@@ -168,6 +171,7 @@ def test_fusing_what_is_fused_changes_nothing_more(tiny_detector):
     assert_same(once, fuse(once), torch.randn(1, 3, 64, 64), 0)
 
 
+@pytest.mark.slow
 def test_the_outputs_of_a_block_are_not_overwritten_by_its_children():
     # Dangling blocks are added as they are, and so are parents in the mobile networks of the paper's first version.
     for name in ("spinenet49-mobile-v1", "r0-sp53-plus-v1", "hourglass"):

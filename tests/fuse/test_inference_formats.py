@@ -1,9 +1,11 @@
+import pytest
 import torch
 
 from spinet.fuse.formats import EXACT, HALF, PLAIN, best_format
 from spinet.fuse.fuse import fuse
 
 
+@pytest.mark.slow
 def test_the_format_of_a_cpu_is_one_that_the_network_computes_in(tiny_detector):
     model, cpu = tiny_detector.eval(), torch.device("cpu")
 

@@ -158,6 +158,7 @@ def test_offsets_are_relative_to_the_anchor_and_sizes_logarithmic():
     torch.testing.assert_close(decode_boxes(offsets, anchor), box)
 
 
+@pytest.mark.slow
 @given(box_strategy(), box_strategy())
 def test_decoding_inverts_encoding_for_growth_within_the_limit(box, anchor):
     widest = max((box[2] - box[0]) / (anchor[2] - anchor[0]), (box[3] - box[1]) / (anchor[3] - anchor[1]))

@@ -64,6 +64,7 @@ def in_every_mode(narrow):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     name=st.sampled_from(["tiny", "narrow"]),
@@ -97,6 +98,7 @@ def test_odd_sizes_also_compute_with_real_numbers(narrow, pool, pad, size):
         assert flow.std() > 0
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_every_valid_graph_builds_and_computes_features_of_its_endpoint_levels(data):
@@ -312,6 +314,7 @@ def test_images_of_another_number_of_channels_are_accepted():
     assert backbone(torch.randn(2, 1, 32, 32))[3].shape == (2, 4, 4, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_the_drop_rate_grows_block_by_block_to_the_full_one(name):
     found = load_architecture(name)

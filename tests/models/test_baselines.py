@@ -27,6 +27,7 @@ def counted(baseline: Baseline, size: int, classes: int) -> tuple[float, float]:
     return count_parameters(model) / 1e6, counter.get_total_flops() / 2e9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("baseline", "size", "million", "giga"),
     [
@@ -42,6 +43,7 @@ def test_detectors_have_the_published_parameters_and_multiply_adds(baseline, siz
     assert counted(baseline, size, 90) == (pytest.approx(million, rel=6e-3), pytest.approx(giga, rel=5e-3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_gives_levels_3_to_7_of_one_width(name):
     with torch.device("meta"):
@@ -55,6 +57,7 @@ def test_every_baseline_gives_levels_3_to_7_of_one_width(name):
     assert (backbone.levels, backbone.out_channels) == ((3, 4, 5, 6, 7), 256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("neck", ["fpn", "nas-fpn"])
 def test_a_baseline_learns_and_predicts_like_any_detector(neck):
     torch.manual_seed(0)
@@ -190,6 +193,7 @@ def test_without_timm_its_bodies_are_refused_with_how_to_get_it(monkeypatch):
         create_backbone("timm/hrnet_w18-fpn")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [1000, 5089])
 @pytest.mark.parametrize(
     ("name", "width", "body"),

@@ -117,6 +117,7 @@ def test_every_parameter_learns_from_the_loss(classifier):
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in classifier.parameters())
 
 
+@pytest.mark.slow
 def test_predictions_come_best_first_and_sum_to_at_most_one(classifier):
     found = classifier.predict(torch.rand(3, 3, 64, 64), top=4)
 

@@ -99,6 +99,7 @@ def test_torchvisions_own_detectors_train_and_predict_on_it(narrow, kind):
     assert set(found[0]) >= {"boxes", "labels", "scores"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["RetinaNet", "FasterRCNN", "MaskRCNN"])
 def test_state_dicts_of_torchvisions_detectors_go_there_and_back(narrow, kind):
     first, second = detectors(narrow)[kind].eval(), detectors(narrow)[kind].eval()

@@ -84,6 +84,7 @@ def test_every_published_name_has_its_count_here():
     assert set(DETECTOR_PARAMETERS) | set(V1_PARAMETERS) == set(PUBLISHED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "expected"), DETECTOR_PARAMETERS.items())
 def test_detectors_of_91_classes_have_the_published_parameters(name, expected):
     with torch.device("meta"):
@@ -101,6 +102,7 @@ def test_detectors_of_90_classes_have_the_parameters_of_the_papers_first_version
     assert expected == pytest.approx(printed * 1e6, rel=6e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "expected"), BACKBONE_PARAMETERS.items())
 def test_backbones_have_the_published_parameters_and_statistics(name, expected):
     backbone = meta_backbone(name)

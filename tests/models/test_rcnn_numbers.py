@@ -37,12 +37,14 @@ def multiply_adds(model: RCNN, size: int) -> int:
     return counter.get_total_flops() // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", SETTINGS)
 @pytest.mark.parametrize("name", ["spinenet49s", "spinenet49", "spinenet96", "spinenet143", "spinenet190", "tiny"])
 def test_models_have_as_many_parameters_as_head_cost_counts(name, head: Head):
     assert count_parameters(meta_detector(name, head)) == model_cost(load_architecture(name), 640, head).parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "million"),
     [

@@ -165,6 +165,7 @@ def test_the_losses_reach_every_parameter(activation):
     assert all(weight.grad.isfinite().all() for weight in model.parameters())
 
 
+@pytest.mark.slow
 def test_the_losses_and_their_gradients_never_wait_for_a_value_from_the_device(tiny_detector):
     targets = {"boxes": torch.tensor([[[8.0, 8, 40, 40]]]), "labels": torch.tensor([[1]])}
     tiny_detector.losses(torch.zeros(1, 3, 64, 64), targets)
@@ -178,6 +179,7 @@ def test_the_losses_and_their_gradients_never_wait_for_a_value_from_the_device(t
             targets["labels"].sum().item()
 
 
+@pytest.mark.slow
 def test_a_few_steps_of_plain_descent_lower_both_losses(tiny_detector):
     images, targets = batch()
     before = tiny_detector.losses(images, targets)
@@ -401,6 +403,7 @@ def test_boxes_are_clipped_to_the_image_and_not_to_its_padding(planted):
     torch.testing.assert_close(detections["boxes"], torch.tensor([[0.0, 0, 60, 50]]))
 
 
+@pytest.mark.slow
 def test_prediction_builds_no_graph_for_gradients(tiny_detector):
     (detections,) = tiny_detector.eval().predict(torch.randn(1, 3, 32, 32), score_threshold=0.0)
 

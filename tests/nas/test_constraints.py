@@ -146,6 +146,7 @@ def test_a_file_that_is_not_a_latency_table_is_one_sentence(tmp_path, text):
         LatencyTable.load(tmp_path / "nowhere.json")
 
 
+@pytest.mark.slow
 def test_every_network_of_a_space_consists_of_measured_parts(tmp_path):
     scaling = replace(SMALL.scaling, width=0.125, endpoint_channels=8, head_channels=8, head_convs=1, stem_channels=8)
     space = replace(SMALL, intermediates=(2, 3), outputs=(3, 4), offsets=(0,), scaling=scaling)

@@ -69,6 +69,7 @@ def test_before_any_reward_every_point_has_the_same_probability(network):
     torch.testing.assert_close(log_probs.sum(1), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("space", [TINY, EVERY_PHASE], ids=lambda space: space.name)
 @torch.no_grad()
@@ -121,6 +122,7 @@ def test_notes_are_small_and_survive_the_journal_to_the_bit():
     assert [float(f"{each:.9g}") for each in in_float32.tolist()] == notes["log_probs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_masked_options_are_never_drawn_however_much_the_network_wants_them(network):
     space = SPACES["spinenet49"]
@@ -151,6 +153,7 @@ def batch_of(policy, count=6):
     return points, (torch.tensor(points), policy._weights.whole(points), behaviour, advantages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("clip", [None, 0.2])
 def test_fresh_samples_give_the_gradient_of_reinforce(network, clip):
@@ -264,6 +267,7 @@ def test_the_moving_baseline_follows_the_rewards():
     assert gains == [0.0, 2.0, 1.0]  # above baselines of 1 (the first), 1, 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_it_neither_reads_nor_advances_the_global_generators(network):
     torch.manual_seed(1)

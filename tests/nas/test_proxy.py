@@ -49,6 +49,7 @@ def measured(task, *, genotype=TINY, rung=0, seed=1, accumulate=1):
     return {name: value for name, value in metrics.items() if name != "seconds"}
 
 
+@pytest.mark.slow
 def test_a_trial_gives_its_reward_and_all_that_was_measured(task):
     metrics = task(TINY, base=BASE, rung=0, seed=1)
 
@@ -69,6 +70,7 @@ def test_a_trial_gives_its_reward_and_all_that_was_measured(task):
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
+@pytest.mark.slow
 def test_macs_and_parameters_are_those_of_the_network_that_was_trained(task):
     metrics = measured(task)
 
@@ -76,12 +78,14 @@ def test_macs_and_parameters_are_those_of_the_network_that_was_trained(task):
     assert (metrics["parameters"], metrics["macs"]) == model_cost(architecture, 64, num_classes=3, anchors=1)
 
 
+@pytest.mark.slow
 def test_the_reward_can_be_minus_the_loss(task):
     metrics = measured(replace(task, proxy=QUICK.with_settings(reward="loss")))
 
     assert metrics["reward"] == -metrics["loss"]
 
 
+@pytest.mark.slow
 def test_one_seed_gives_the_same_numbers_again_and_another_seed_others(task):
     first, again, other = measured(task), measured(task), measured(task, seed=2)
 
@@ -89,6 +93,7 @@ def test_one_seed_gives_the_same_numbers_again_and_another_seed_others(task):
     assert first["loss"] != other["loss"]
 
 
+@pytest.mark.slow
 def test_the_seed_of_a_trial_may_have_63_bits(task):
     assert measured(task, seed=2**63 - 1)["loss"] != measured(task, seed=2**63 - 2)["loss"]
 
@@ -129,10 +134,12 @@ def test_a_batch_is_split_into_equal_parts_as_many_as_asked_or_more_down_to_one_
     assert config.accumulate >= min(asked, batch_size)
 
 
+@pytest.mark.slow
 def test_a_step_can_be_split_into_parts(task):
     assert math.isfinite(measured(task, accumulate=2)["reward"])
 
 
+@pytest.mark.slow
 def test_the_val_split_is_never_read(task, digits, tmp_path):
     for name in ("train", "annotations"):
         shutil.copytree(digits / name, tmp_path / name)
@@ -152,6 +159,7 @@ def test_held_out_images_are_not_trained_on_and_none_is_lost(digits):
     assert {entry["image_id"] for entry in truth["annotations"]} <= held
 
 
+@pytest.mark.slow
 def test_images_stay_in_memory_from_trial_to_trial(task, digits):
     measured(task)
 
@@ -162,6 +170,7 @@ def test_a_task_can_be_pickled(task):
     assert pickle.loads(pickle.dumps(task)) == task
 
 
+@pytest.mark.slow
 def test_threads_and_random_state_are_as_before(task):
     before, state = torch.get_num_threads(), torch.get_rng_state()
     torch.set_num_threads(2)
@@ -174,6 +183,7 @@ def test_threads_and_random_state_are_as_before(task):
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_scores_of_the_untrained_network_can_be_left_out_and_change_nothing(task):
     with_scores, without = measured(task), measured(replace(task, zero_cost=False))
 

@@ -78,6 +78,7 @@ search(SMALL, mean_level, sys.argv[1], trials=40, **SETTINGS)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_same_call_ends_like_an_uninterrupted_search(tmp_path, pytestconfig):
     search(SMALL, mean_level, tmp_path / "whole", trials=40, **SETTINGS)
     run = tmp_path / "run"

@@ -27,6 +27,7 @@ def test_every_strategy_proposes_points_of_every_space(settings, space):
         space.decode(strategy.ask(ask_random(0, number)).choices)  # raises if it is none
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", ALL.values(), ids=ALL)
 def test_proposals_depend_on_events_and_number_alone(settings):
     one, two = (Search(create_strategy(settings, SMALL)).go(60) for _ in range(2))

@@ -30,6 +30,7 @@ def first_images(dataset, count):
     return batch
 
 
+@pytest.mark.slow
 def test_scores_depend_on_the_seed_alone(info, dataset):
     one, again, other = (zero_cost_scores(info, dataset, seed=seed, device=CPU) for seed in (0, 0, 1))
 

@@ -242,6 +242,7 @@ def test_images_without_numbers_are_counted_in_coco_results(predictor, tmp_path)
     assert [each["image_id"] for each in json.loads((tmp_path / "results.json").read_text())] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_fused_predictor_finds_what_the_network_finds(tmp_path, digits):
     torch.manual_seed(0)
     model = INFO.create_detector().eval()

@@ -44,6 +44,7 @@ def test_top_is_refused_for_a_detector(tmp_path, photo, spinet):
     assert error == f"spinet: error: --top is for classifiers, and {path} holds a detector\n"
 
 
+@pytest.mark.slow
 def test_frames_are_refused_where_no_video_is_named(tmp_path, photo, spinet):
     path = tiny_weights(tmp_path / "d.safetensors")
 
@@ -53,6 +54,7 @@ def test_frames_are_refused_where_no_video_is_named(tmp_path, photo, spinet):
     assert error == "spinet: error: --frames is for videos and cameras, and none is named\n"
 
 
+@pytest.mark.slow
 def test_without_options_both_kinds_do_their_work(tmp_path, photo, spinet):
     for head in ("retinanet", "classifier"):
         path = tiny_weights(tmp_path / f"{head}.safetensors", head)
@@ -92,6 +94,7 @@ def test_what_predict_runs_scores_as_the_network_that_was_trained(learnt, spinet
     assert half["AP50"] == pytest.approx(ours["AP50"], abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_classifier_is_measured_fused_too(tmp_path, spinet):
     root = tmp_path / "animals"
     for name, colour in {"ant": (200, 20, 20), "cat": (20, 20, 200)}.items():

@@ -99,6 +99,7 @@ def test_lower_rungs_are_intermediate_values(tmp_path, url):
     assert high.intermediate_values == {0: low.value, 1: high.value}
 
 
+@pytest.mark.slow
 def test_times_are_those_of_the_journal(tmp_path, url):
     run = JournalMaker().run(1).write(tmp_path / "run")
 
@@ -108,6 +109,7 @@ def test_times_are_those_of_the_journal(tmp_path, url):
     assert trial.duration.total_seconds() == pytest.approx(record.seconds, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_study_of_another_search_is_not_changed(tmp_path, url):
     export_optuna(JournalMaker(0).run(2).write(tmp_path / "one" / "run"), url)
     other = JournalMaker(1).run(2).write(tmp_path / "two" / "run")

@@ -231,6 +231,7 @@ def test_latency_gets_a_front_where_it_was_recorded(tmp_path):
     assert names == ["front-macs", "front-parameters", "front-latency"]
 
 
+@pytest.mark.slow
 def test_rungs_and_seeds_are_correlated_over_graphs_that_have_both(tmp_path):
     maker = JournalMaker(5).run(20)
     first = [(maker.told[k]["reward"], choices) for k, (_, choices) in enumerate(maker.ranking)]

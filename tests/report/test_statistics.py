@@ -25,6 +25,7 @@ from spinet.report.statistics import (
 COLUMN = st.lists(st.integers(0, 6), min_size=3, max_size=12)
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_rank_correlations_agree_with_scipy_ties_included(data):
     x = data.draw(COLUMN)
