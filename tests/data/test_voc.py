@@ -47,6 +47,86 @@ def test_difficult_objects_are_not_learnt_from_and_crowd_in_the_metric(root):
     assert [entry["iscrowd"] for entry in dataset.ground_truth()["annotations"][:2]] == [1, 0]
 
 
+@pytest.mark.parametrize(
+    ("text", "crowd"),
+    [
+        *[(text, 1) for text in ("1", " true ", "True", "1.0", "yes")],
+        *[(text, 0) for text in ("0", "false", "", "no", "0.0")],
+    ],
+)
+def test_difficult_is_read_for_what_it_says(root, text, crowd):
+    annotate(root, voc_object("cat", [1, 1, 5, 5], f"<difficult>{text}</difficult>"))
+
+    assert CocoDataset(root, "train").ground_truth()["annotations"][0]["iscrowd"] == crowd
+
+
+@pytest.mark.parametrize(
+    ("declared", "codec", "name"),
+    [
+        ("GBK", "gbk", "\u7ea2\u7ef3"),
+        ("gb2312", "gbk", "\u9555"),
+        ("Shift_JIS", "shift_jis", "\u732b"),
+        ("shift-jis", "cp932", "\u2460"),
+        ("EUC-KR", "cp949", "\uac1c\uace0\uc591\uc774"),
+        ("Big5", "big5", "\u72d7"),
+        ("EUC-JP", "euc_jp", "\u72ac"),
+        ("windows-1251", "cp1251", "\u043a\u043e\u0442"),
+        ("KOI8-R", "koi8_r", "\u043a\u043e\u0442"),
+        ("ISO-8859-15", "iso8859-15", "\u20ac"),
+        ("cp437", "cp437", "\u00e9"),
+        ("UTF-16", "utf-16", "\u732b"),
+        ("utf-16", "utf-8", "\u732b"),
+        ("UTF-8", "utf-8-sig", "\u732b"),
+        ("utf8", "utf-8", "\u732b"),
+    ],
+)
+def test_xml_in_any_encoding_of_python_is_read(root, declared, codec, name):
+    text = f"<?xml version='1.0' encoding='{declared}' ?>\n<annotation>{voc_object(name, [1, 1, 5, 5])}</annotation>"
+    (root / "Annotations" / "train_0.xml").write_bytes(text.encode(codec))
+
+    assert name in CocoDataset(root, "train").class_names
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "sentence"),
+    [
+        ("utf-8x", b"", r"train_0.xml declares the unknown encoding 'utf-8x', did you mean 'utf-?8'\?$"),
+        ("GB2313", b"", "unknown encoding 'GB2313', did you mean 'gb2312'"),
+        ("klingon", b"", "unknown encoding 'klingon'"),
+        ("rot13", b"", "unknown encoding 'rot13'"),
+        ("hex", b"", "unknown encoding 'hex'"),
+        ("undefined", b"", "unknown encoding 'undefined'"),
+        ("x" * 79, b"", "unknown encoding 'xxx"),
+        ("utf-8", b"\xff\xfe", "train_0.xml is not valid XML: byte .* is not UTF-8 text"),
+        ("Shift_JIS", b"\x81", "train_0.xml is not valid XML: byte .* is not CP932 text"),
+        ("utf-8", b"\0", "train_0.xml is not valid XML: line 1"),
+    ],
+)
+def test_xml_that_is_not_in_its_encoding_is_named(root, head, body, sentence):
+    content = f"<?xml version='1.0' encoding='{head}'?>".encode() + b"<annotation>" + body + b"</annotation>"
+    (root / "Annotations" / "train_0.xml").write_bytes(content)
+
+    with pytest.raises(SpinetError, match=sentence) as caught:
+        CocoDataset(root, "train")
+    assert len(str(caught.value)) < 300
+
+
+def test_entities_in_utf_16_are_refused_as_well(root):
+    text = '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'
+    (root / "Annotations" / "train_0.xml").write_bytes(text.encode("utf-16"))
+
+    with pytest.raises(SpinetError, match=r"train_0.xml declares a document type or entities"):
+        CocoDataset(root, "train")
+
+
+def test_two_images_with_one_xml_file_are_a_warning(root):
+    shutil.copy(root / "JPEGImages" / "train_0.png", root / "JPEGImages" / "train_0.tif")
+
+    [finding] = CocoDataset(root, "train").findings
+
+    assert finding.text.startswith("train: 1 images share an XML file with one of another suffix, such as JPEGImages/")
+
+
 def test_classes_are_those_of_both_splits_so_that_their_ids_agree(root):
     annotate(root, voc_object("ant", [1, 1, 5, 5]))
 
@@ -126,6 +206,23 @@ def test_roboflows_layout_has_xml_files_beside_the_images(root, tmp_path):
             "<annotation><size><width>wide</width><height>1</height></size></annotation>",
             "train_0.xml has the size wide x 1; must be two integers",
         ),
+        (
+            "<annotation><size><width>1e300</width><height>9</height></size></annotation>",
+            "train_0.xml has the size 1e300 x 9; must be at most 500,000,000 pixels",
+        ),
+        (
+            f"<annotation><size><width>{'9' * 6000}</width><height>9</height></size></annotation>",
+            "train_0.xml has the size 9{40} x 9; must be",
+        ),
+        (
+            "<annotation>" + voc_object("cat", [1, 1, 2, 2], "<difficult>maybe</difficult>") + "</annotation>",
+            "object number 1 in .*train_0.xml has difficult 'maybe'; must be 0 or 1",
+        ),
+        (
+            "<annotation>" + voc_object("cat", [1, 1, 2, 1e300]) + "</annotation>",
+            r"object number 1 in .*train_0.xml has the box 2, 2, 3, 1e\+300; must be numbers",
+        ),
+        ("<a>" * 100_000, "train_0.xml is not valid XML"),
     ],
 )
 def test_a_faulty_xml_file_is_named_with_its_fault(root, text, sentence):

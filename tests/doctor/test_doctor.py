@@ -472,16 +472,13 @@ def test_labels_whose_image_has_another_name_are_named(tmp_path):
     root = WRITERS["YOLO"](
         tmp_path / "data", planted.splits, {split: planted.folder / split for split in planted.splits}
     )
-    (root / "labels" / "train" / "00.txt").rename(root / "labels" / "train" / "00.png.txt")
+    (root / "labels" / "train" / "00.txt").rename(root / "labels" / "train" / "00 new.txt")
     (root / "labels" / "train" / "classes.txt").write_text("cat\ndog\n")
 
     found = {finding.check: finding.text for finding in checked(root).findings}
 
-    assert found.keys() == {"images without objects", "unused files"}
-    assert (
-        "1 of 37 (2.7 %) label files have no image with the same name, such as train/00.png.txt"
-        in found["unused files"]
-    )
+    assert found.keys() == {"images without objects", "label names"}
+    assert "1 of 24 (4.2 %) label files have no image of their name, such as train/00 new.txt" in found["label names"]
 
 
 def test_val_that_is_train_is_an_error(tmp_path):

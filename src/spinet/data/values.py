@@ -26,7 +26,7 @@ def integer(value: object) -> int | None:
 
 
 def number(value: object) -> float | None:
-    """Return a finite number, also from a string such as "1.5"; None for anything else."""
+    """Return a finite number, also from a string such as "1.5"; None for anything else, also for None."""
     if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):

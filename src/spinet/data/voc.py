@@ -1,15 +1,15 @@
 """Datasets in Pascal VOC format: one XML file per image."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from spinet.data.annotations import RawSplit, as_coco
-from spinet.data.images import image_size
+from spinet.data.annotations import FARTHEST, RawSplit, as_coco
+from spinet.data.images import MAX_PIXELS, image_sizes
 from spinet.data.parsing import read_xml
 from spinet.data.splits import SPLIT_NAMES, WHOLE
+from spinet.data.values import flag, number, quote
 from spinet.data.voc_files import has_split, voc_files
 from spinet.errors import SpinetError
 
@@ -43,10 +43,11 @@ def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> R
     if not names:
         raise SpinetError(f"the {len(annotated):,} XML files of {root} have no objects; expected at least one")
     ids = {name: number for number, name in enumerate(names, start=1)}
+    headers = image_sizes([image for path, image in pairs if annotated[path].size is None], sizes)
     images = (
         (
             image.relative_to(root).as_posix(),
-            annotated[path].size or sizes.get(image) or image_size(image),
+            annotated[path].size or headers[image],
             [
                 {"category_id": ids[item.name], "bbox": item.xywh, "iscrowd": int(item.difficult)}
                 for item in annotated[path].objects
@@ -73,10 +74,13 @@ def _read_annotation(file: Path) -> _Annotation:
 
 def _size(tree: ElementTree.Element, file: Path) -> tuple[int, int] | None:
     texts = [tree.findtext(f"size/{side}") for side in ("width", "height")]
-    try:
-        width, height = (int(float(text or 0)) for text in texts)
-    except (ValueError, OverflowError):
-        raise SpinetError(f"{file} has the size {texts[0]} x {texts[1]}; must be two integers") from None
+    sides = [0.0 if text is None or not text.strip() else number(text) for text in texts]
+    shown = " x ".join(str(text)[:40] for text in texts)
+    if None in sides:
+        raise SpinetError(f"{file} has the size {shown}; must be two integers")
+    width, height = (int(side or 0) for side in sides)
+    if width * height > MAX_PIXELS:
+        raise SpinetError(f"{file} has the size {shown}; must be at most {MAX_PIXELS:,} pixels")
     return (width, height) if width > 0 and height > 0 else None
 
 
@@ -85,18 +89,14 @@ def _object(node: ElementTree.Element, name: str) -> _Object:
     if not label:
         raise SpinetError(f"{name} has no name; expected the name of its class")
     texts = [node.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
-    box = [_number(text) for text in texts]
-    if not all(map(math.isfinite, box)):
-        shown = ", ".join(str(text) for text in texts)
+    box = [value for value in map(number, texts) if value is not None and abs(value) <= FARTHEST]
+    if len(box) < 4:
+        shown = ", ".join(str(text)[:40] for text in texts)
         raise SpinetError(f"{name} has the box {shown}; must be numbers: xmin, ymin, xmax, ymax")
-    return _Object(label, _xywh(*box), (node.findtext("difficult") or "").strip() == "1")
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text or "")
-    except ValueError:
-        return math.nan
+    difficult = flag(node.findtext("difficult"))
+    if difficult is None:
+        raise SpinetError(f"{name} has difficult {quote(node.findtext('difficult'))}; must be 0 or 1")
+    return _Object(label, _xywh(*box), difficult)
 
 
 def _xywh(left: float, top: float, right: float, bottom: float) -> list[float]:

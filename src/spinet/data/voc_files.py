@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
@@ -31,9 +31,14 @@ class _Names:
 
     def __init__(self, paths: Iterable[Path], base: Path) -> None:
         self.whole: dict[str, Path] = {}
+        # Files of which another differs only in the suffix.
+        self.twice: dict[str, Path] = {}
         self.last: dict[str, list[Path]] = defaultdict(list)
         for path in paths:
-            self.whole[path.relative_to(base).with_suffix("").as_posix()] = path
+            name = path.relative_to(base).with_suffix("").as_posix()
+            if name in self.whole:
+                self.twice[name] = path
+            self.whole[name] = path
             self.last[path.stem].append(path)
 
     def find(self, name: str) -> Path | None:
@@ -125,7 +130,15 @@ def _listed(file: Path, root: Path, split: str) -> VocFiles:
     for name in sorted(name for name in names if name and not is_hidden(name.rpartition("/")[2])):
         found = xml.find(name) or xml_folder / f"{name}.xml"
         pairs.append((found, _image_of(found, name, images, images_folder, file)))
-    return VocFiles(file, pairs, skipped_findings(split, listing))
+    return VocFiles(file, pairs, [*skipped_findings(split, listing), *_shared_findings(split, images, pairs)])
+
+
+def _shared_findings(split: str, images: _Names, pairs: Iterable[tuple[Path, Path]]) -> Iterator[Finding]:
+    used = {image for _, image in pairs}
+    shared = [path for path in images.twice.values() if path in used]
+    if shared:
+        text = f"{split}: {len(shared):,} images share an XML file with one of another suffix, {such_as(shared[0])}"
+        yield Finding("warning", "shared labels", f"{text}, and only one of them is read; give them different names")
 
 
 def _all_files(root: Path, split: str) -> VocFiles:

@@ -15,8 +15,9 @@ from spinet.data.findings import some
 from spinet.data.images import image_sizes
 from spinet.data.parsing import read_yaml
 from spinet.data.values import quote
-from spinet.data.yolo_files import EXAMPLE, data_file, label_file, list_split
+from spinet.data.yolo_files import EXAMPLE, data_file, list_split
 from spinet.data.yolo_labels import LabelFiles
+from spinet.data.yolo_pairs import expected_label, pair_labels
 from spinet.errors import SpinetError
 
 
@@ -33,14 +34,15 @@ def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> 
     settings = _read_settings(file) if file.suffix.lower() in (".yaml", ".yml") else read_darknet(file, base)
     names = _class_names(settings, file)
     paths, findings = list_split(settings, file, base, split)
+    pairs = pair_labels(paths, split)
     labels = LabelFiles(classes=len(names), boxes_only="kpt_shape" in settings)
     images = (
-        (Path(os.path.relpath(path, base)).as_posix(), size, labels.read(label_file(path), *size))
+        (Path(os.path.relpath(path, base)).as_posix(), size, labels.read(pairs.labels.get(path), *size))
         for path, size in image_sizes(paths, sizes).items()
     )
     raw = as_coco(images, names)
-    labels.check(paths[0], label_file(paths[0]))
-    return RawSplit(file, base, raw, labels.places, findings, "YOLO")
+    labels.check(paths[0], expected_label(paths[0]), pairs.findings)
+    return RawSplit(file, base, raw, labels.places, [*findings, *pairs.findings], "YOLO")
 
 
 def _read_settings(file: Path) -> dict[str, Any]:

@@ -170,17 +170,14 @@ def _images_of(source: Path, root: Path, split: str) -> tuple[Listing, list[Find
     return Listing([Path(os.path.normpath(found.folder / name)) for name in found.names]), found.findings
 
 
-def label_file(image: Path) -> Path:
-    """Return the label file of an image.
+def label_folders(images: Path) -> list[Path]:
+    """Return where the labels of a folder of images may be, the likeliest first.
 
-    The last folder called images becomes labels; where there is no such file it may be an earlier one of that name, or
-    the file may be beside the image.
+    The last folder called images becomes labels, or an earlier one of that name; or the labels are beside the images.
     """
-    parts = image.with_suffix(".txt").parts
-    places = [position for position in range(len(parts) - 2, -1, -1) if parts[position].casefold() == "images"]
-    beside = Path(*parts)
-    mirrored = [Path(*parts[:at], _like(parts[at]), *parts[at + 1 :]) for at in places]
-    return next((path for path in (*mirrored, beside) if path.is_file()), (*mirrored, beside)[0])
+    parts = images.parts
+    places = [position for position in range(len(parts) - 1, -1, -1) if parts[position].casefold() == "images"]
+    return [*(Path(*parts[:at], _like(parts[at]), *parts[at + 1 :]) for at in places), images]
 
 
 def _like(name: str) -> str:

@@ -1,9 +1,11 @@
 """YOLO's label files: one object per line, in normalized coordinates."""
 
-import math
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
+from spinet.data.findings import Finding
+from spinet.data.values import number, quote
 from spinet.errors import SpinetError
 
 # Coordinates are rounded to hundredths of a pixel, as in COCO's own files. With the usual six digits the error stays
@@ -23,51 +25,56 @@ class LabelFiles:
         # File and line of each object read.
         self.places: list[tuple[Path, int]] = []
 
-    def read(self, file: Path, width: int, height: int) -> list[dict[str, Any]]:
+    def read(self, file: Path | None, width: int, height: int) -> list[dict[str, Any]]:
         """Return the objects in a file as COCO annotations without ids; no file means no objects.
 
         A line is `class cx cy width height` or a polygon, `class x1 y1 x2 y2 x3 y3 ...`, which also becomes the
         `segmentation`.
         """
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        if file is None:
             return []
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise SpinetError(f"could not read the labels in {file}: {reason}") from error
         self.files += 1
         objects = []
-        for number, line in enumerate(lines, start=1):
+        for position, line in enumerate(lines, start=1):
             try:
                 if line.strip():
                     objects.append(_annotation(*self._numbers(line), width, height))
-                    self.places.append((file, number))
+                    self.places.append((file, position))
             except ValueError as error:
                 self.faults += 1
-                self.first_fault = self.first_fault or f"{file}, line {number}: {error}"
+                self.first_fault = self.first_fault or f"{file}, line {position}: {error}"
         return objects
 
-    def check(self, image: Path, file: Path) -> None:
-        """Raise a SpinetError if a line was invalid, or if no image had a label file, such as `file` for `image`."""
+    def check(self, image: Path, file: PurePath, findings: Sequence[Finding] = ()) -> None:
+        """Raise a SpinetError if a line was invalid, or if no image had a label file, such as `file` for `image`.
+
+        `findings` are about label files without an image.
+        """
         if self.faults:
             more = f" (invalid lines in total: {self.faults:,})" if self.faults > 1 else ""
             raise SpinetError(f"{self.first_fault}{more}")
         if not self.files:
-            raise SpinetError(f"no image has a label file; expected {file} for {image}")
+            there = f"; {findings[0].text}" if findings else ""
+            raise SpinetError(f"no image has a label file; expected {file} for {image}{there}")
 
     def _numbers(self, line: str) -> tuple[int, list[float]]:
         words = line.split()
         numbers = [_number(word) for word in words]
         if not numbers[0].is_integer() or not 0 <= numbers[0] < self.classes:
             raise ValueError(
-                f"class {words[0]} is not one of the {self.classes} in the YAML file, 0 to {self.classes - 1}"
+                f"class {words[0][:40]} is not one of the {self.classes} in the YAML file, 0 to {self.classes - 1}"
             )
         coords = numbers[1:5] if self.boxes_only else numbers[1:]
         if len(coords) != 4 and (len(coords) < 6 or len(coords) % 2):
+            confidence = "; is the last one a confidence?" if len(coords) == 5 else ""
             raise ValueError(
                 f"{len(words)} numbers; must be 5 (class, center x, center y, width, height)"
-                " or a class and at least three pairs (a polygon)"
+                f" or a class and at least three pairs (a polygon){confidence}"
             )
         for value in coords:
             if not LIMITS[0] <= value <= LIMITS[1]:
@@ -76,12 +83,10 @@ class LabelFiles:
 
 
 def _number(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        raise ValueError(f"{word[:40]!r} is not a number") from None
-    if not math.isfinite(value):
-        raise ValueError(f"{word!r} is not a finite number")
+    value = number(word)
+    if value is None:
+        finite = "finite " if word.casefold().lstrip("+-") in ("nan", "inf", "infinity") else ""
+        raise ValueError(f"{quote(word)} is not a {finite}number")
     return value
 
 

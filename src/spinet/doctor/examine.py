@@ -95,7 +95,7 @@ def examine(
             findings += split_findings(dataset.split, dataset, objects_of(dataset), settings.max_objects)
     for dataset in opened.values():
         _count(report, dataset, settings)
-    findings += file_findings(report.format, list(opened.values()))
+    findings += file_findings(list(opened.values()))
     if not quick:
         findings += _examine_images(list(opened.values()), workers, progress)
     if pictures and "train" in opened:
