@@ -177,6 +177,13 @@ def turned(planted):
     Image.open(path).save(path, exif=exif)
 
 
+def half_turned(planted):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = planted.photo("train", 17)
+    Image.open(path).save(path, exif=exif)
+
+
 def transparent(planted):
     planted.save_as(18, "RGBA")
     photo = Image.open(planted.photo("train", 18))
@@ -278,7 +285,8 @@ FAULTS = {
         "crowded images",
         "have more than 100 objects, such as train/16.png with 132; raise data.max_obj",
     ),
-    turned: ("hint", "turned images", "such as train/17.png, and 1 of them are annotated in unrotated coordinates"),
+    turned: ("warning", "unrotated annotations", "annotated as if they were not, such as train/17.png; prediction"),
+    half_turned: ("hint", "turned images", "1 of 24 (4.2 %) images are rotated by EXIF, such as train/17.png"),
     transparent: ("hint", "transparent images", "train/18.png"),
     grey: (
         "hint",
@@ -479,6 +487,82 @@ def test_labels_whose_image_has_another_name_are_named(tmp_path):
 
     assert found.keys() == {"images without objects", "label names"}
     assert "1 of 24 (4.2 %) label files have no image of their name, such as train/00 new.txt" in found["label names"]
+
+
+def lying(planted):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    for number, entry in enumerate(planted.splits["train"]["images"]):
+        path = planted.photo("train", number)
+        photo = Image.open(path).transpose(Image.Transpose.ROTATE_90)
+        photo.save(path, exif=exif)
+        entry["width"], entry["height"] = photo.size
+
+
+def test_images_annotated_as_if_they_were_not_rotated_are_a_warning_with_two_ways_out(tmp_path):
+    planted = Planted(tmp_path / "data")
+    lying(planted)
+
+    found = {finding.check: finding for finding in checked(planted.write()).findings}
+
+    assert found["unrotated annotations"].severity == "warning"
+    assert "train: 24 of 24 (100.0 %) images are rotated by EXIF, but annotated" in found["unrotated annotations"].text
+    assert "correct sizes and boxes" in found["unrotated annotations"].text
+    assert "remove the EXIF rotation" in found["unrotated annotations"].text
+
+
+def corners_for_sizes(planted):
+    for entry in planted.splits["train"]["annotations"]:
+        x, y, w, h = entry["bbox"]
+        entry["bbox"] = [x, y, x + w + 60, y + h + 60]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("COCO", "are they x, y, width, height in pixels of these images?"),
+        ("YOLO", "are they center x, center y, width, height, divided by the size of the image?"),
+        ("Pascal VOC", "are they xmin, ymin, xmax, ymax in pixels of these images?"),
+    ],
+)
+def test_boxes_that_are_mostly_cut_are_an_error_in_the_words_of_the_format(tmp_path, name, words):
+    planted = Planted(tmp_path / "source")
+    corners_for_sizes(planted)
+    images = {split: planted.folder / split for split in planted.splits}
+    root = WRITERS[name](tmp_path / "data", planted.splits, images)
+
+    found = {finding.check: finding for finding in checked(root, quick=True).findings}
+
+    assert found["boxes clipped to their image"].severity == "error"
+    assert found["boxes clipped to their image"].text.endswith(words)
+
+
+def test_boxes_that_are_cut_by_a_pixel_are_no_error_however_many(tmp_path):
+    planted = Planted(tmp_path / "data")
+    for entry in planted.splits["train"]["annotations"]:
+        entry["bbox"] = [-1, 10, 40, 30 + entry["id"] / 100]
+
+    found = {finding.check: finding for finding in checked(planted.write(), quick=True).findings}
+
+    assert found["boxes clipped to their image"].severity == "warning"
+
+
+def test_a_file_listed_twice_is_an_error(tmp_path):
+    planted = Planted(tmp_path / "data")
+    planted.splits["train"]["images"].append(planted.splits["train"]["images"][0] | {"id": 900})
+
+    found = {finding.check: finding for finding in checked(planted.write()).findings}
+
+    assert found["listed twice"].severity == "error"
+
+
+def test_areas_that_are_none_are_counted(tmp_path):
+    planted = Planted(tmp_path / "data")
+    planted.splits["train"]["annotations"][3]["area"] = -4
+
+    [finding] = checked(planted.write(), quick=True).findings
+
+    assert finding.text.startswith("train: 1 of 48 (2.1 %) areas replaced that are not above 0, such as train/01.png;")
 
 
 def test_val_that_is_train_is_an_error(tmp_path):

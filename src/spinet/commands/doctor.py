@@ -35,7 +35,7 @@ def doctor_command(args: list[str]) -> None:
         The exit code is 1 if there are errors.
 
         Args:
-            root: Dataset folder in COCO, YOLO or Pascal VOC format.
+            root: Dataset folder in COCO, YOLO or Pascal VOC format, or of image classes.
             out: Folder for one contact sheet of sampled boxes per class.
             recipe: Recipe or config.json whose image size, anchors and objects per image are checked.
             image_size: Side of the square that images are fitted into, in pixels; by default the recipe's.
@@ -73,10 +73,11 @@ def doctor_command(args: list[str]) -> None:
 
 
 def _print(report: "DatasetReport") -> None:
-    say(f"{report.root}: {report.format} format\n")
-    splits = Table("split", "images", "objects", "without objects", "median long side", box=None)
+    say(f"{report.root}: {report.format} format\n" if report.boxes else f"{report.root}: {report.format}\n")
+    columns = ("objects", "without objects", "median long side") if report.boxes else ()
+    splits = Table("split", "images", *columns, box=None)
     for name, split in report.splits.items():
-        row = (split.images, split.objects, split.empty, split.median_side)
+        row = (split.images, split.objects, split.empty, split.median_side)[: 1 + len(columns)]
         splits.add_row(name, *(f"{number:,}" for number in row))
     say(splits)
     say(_class_table(report))
@@ -92,7 +93,8 @@ def _print(report: "DatasetReport") -> None:
 
 def _class_table(report: "DatasetReport", rows: int = 20) -> Table:
     """Return a table of the most frequent classes, with the rest summed up."""
-    table = Table("class", *(f"{split} objects" for split in report.splits), box=None)
+    noun = "objects" if report.boxes else "images"
+    table = Table("class", *(f"{split} {noun}" for split in report.splits), box=None)
     ordered = sorted(report.classes.items(), key=lambda item: -sum(item[1].values()))
     for name, counts in ordered[:rows]:
         table.add_row(name, *(f"{counts.get(split, 0):,}" for split in report.splits))

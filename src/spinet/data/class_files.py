@@ -15,9 +15,9 @@ from spinet.data.annotations import (
     read_annotation_file,
     string_of,
 )
-from spinet.data.findings import Finding, some, such_as
+from spinet.data.findings import Finding, repeated_files, some, such_as
 from spinet.data.formats import class_folders, recognise
-from spinet.data.listing import Listing, list_images, skipped_findings
+from spinet.data.listing import Listing, has_image, list_images, skipped_findings
 from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
 from spinet.data.values import quote
 from spinet.errors import SpinetError, unknown_name
@@ -92,6 +92,30 @@ def read_class_split(root: Path, split: str) -> ClassSplit:
             f"{result.place} has only one class ({some(result.names.values(), 3)}); expected at least two"
         )
     return result
+
+
+def class_format(root: Path) -> str:
+    """Return "image folders" or "JSON of classes" for a classification dataset, else an empty string."""
+    if not root.is_dir():
+        return ""
+    try:
+        files = [file for split in SPLIT_NAMES if (file := _json_file(root, split))]
+        # Boxes are looked for first, because parsing COCO's file takes ten seconds.
+        if files and b'"bbox"' in files[0].read_bytes():
+            return ""
+        raw = read_annotation_file(files[0]) if files else None
+        folders = [folder for split in SPLIT_NAMES if (folder := _split_folder(root, split))]
+    except (OSError, SpinetError):
+        return ""
+    if raw is not None:
+        is_boxes = any("bbox" in entry or "segmentation" in entry for entry in raw["annotations"])
+        return "" if is_boxes or not raw["annotations"] else "JSON of classes"
+    try:
+        recognise(root)
+    except SpinetError:
+        found = any(has_image(folder / name) for folder in folders for name in class_folders(folder))
+        return "image folders" if found else ""
+    return ""
 
 
 def _json_file(root: Path, split: str) -> Path | None:
@@ -182,7 +206,8 @@ def _from_json(file: Path, raw: dict[str, Any], root: Path, split: str) -> Class
             raise SpinetError(f"image {image_id} in {file} has no annotation; expected one class per image")
         samples.append(ClassSample(image_id, root / name, label_of[class_of[image_id]], position))
     _check_samples(samples, class_of, file)
-    return ClassSplit(file, names, samples)
+    findings = repeated_files(split, [sample.path for sample in samples], "the image counts several times")
+    return ClassSplit(file, names, samples, list(findings))
 
 
 def _classes_of_images(raw: dict[str, Any], file: Path, names: dict[int, str]) -> dict[int, int]:

@@ -1,7 +1,6 @@
 """Datasets in COCO format or converted to it: validated when opened, and read image by image."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import islice
@@ -13,13 +12,15 @@ from torch import Tensor
 
 from spinet.data.annotations import Entry, category_names, check_annotations, image_entries
 from spinet.data.dataset import ImageDataset
-from spinet.data.findings import Finding, of, such_as
+from spinet.data.findings import repeated_files
 from spinet.data.formats import read_split
 from spinet.data.images import image_sizes
 from spinet.data.objects import ObjectTable, Problems, Sample, far_outside, object_table, read_masks
 from spinet.data.truth import ground_truth
 from spinet.data.values import quote
 from spinet.errors import SpinetError
+
+REPEATED = "each entry makes background of the objects of the others"
 
 
 class CocoDataset(ImageDataset):
@@ -67,7 +68,7 @@ class CocoDataset(ImageDataset):
         check_annotations(raw, self.annotation_file, images, names)
         paths = [folder / image["file_name"] for image in images.values()]
         _fill_in_sizes(images, paths)
-        self.findings = [*read.findings, *_repeated_files(split, paths)]
+        self.findings = [*read.findings, *repeated_files(split, paths, REPEATED)]
 
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
         self._table, problems = object_table(raw["annotations"], images, self.category_ids)
@@ -165,16 +166,6 @@ def _fill_in_sizes(images: Mapping[int, Entry], paths: Sequence[Path]) -> None:
     unknown = {path: image for path, image in zip(paths, images.values(), strict=True) if not image["width"]}
     for path, (width, height) in image_sizes(list(unknown), {}).items():
         unknown[path] |= {"width": width, "height": height}
-
-
-def _repeated_files(split: str, paths: Sequence[Path]) -> Iterator[Finding]:
-    """Warn of a file that is listed under several ids."""
-    if len(set(paths)) == len(paths):
-        return
-    repeated = [path for path, count in Counter(paths).items() if count > 1]
-    text = f"{split}: {of(len(repeated), len(set(paths)))} image files are listed twice or more, {such_as(repeated[0])}"
-    advice = "each entry makes background of the objects of the others: give each file one id"
-    yield Finding("warning", "listed twice", f"{text}; {advice}")
 
 
 def _samples(

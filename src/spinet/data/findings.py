@@ -1,6 +1,7 @@
 """Findings of the dataset doctor: one sentence each, with a count and an example."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -58,4 +59,12 @@ def some(names: Iterable[object], limit: int = 4) -> str:
 
 def such_as(path: Path) -> str:
     """Name an example file."""
-    return f"such as {path.parent.name}/{path.name}"
+    return f"such as {some([path.parent.name])}/{some([path.name])}"
+
+
+def repeated_files(split: str, paths: Sequence[Path], harm: str) -> Iterator[Finding]:
+    """Warn of files that are listed under several ids."""
+    if len(set(paths)) < len(paths):
+        repeated = [path for path, count in Counter(paths).items() if count > 1]
+        text = f"{split}: {of(len(repeated), len(set(paths)))} image files are listed twice or more,"
+        yield Finding("warning", "listed twice", f"{text} {such_as(repeated[0])}; {harm}: give each file one id")

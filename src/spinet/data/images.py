@@ -53,10 +53,15 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> torch.T
         return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
 
 
+def header_of(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the stored and the upright (width, height) of an image file; only its header is read."""
+    with _opened(path) as image:
+        return image.size, upright_size(image)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Return the upright (width, height) of an image file; only its header is read."""
-    with _opened(path) as image:
-        return upright_size(image)
+    return header_of(path)[1]
 
 
 def image_sizes(paths: Sequence[Path], known: Mapping[Path, tuple[int, int]]) -> dict[Path, tuple[int, int]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spinet.data.coco import CocoDataset, unknown_classes
 from spinet.data.findings import Finding, Severity, of, some, such_as
 from spinet.data.objects import CLIPPED, FALSE_AREA, NO_AREA, NO_MASK, NO_PIXEL, OUTSIDE, SPLINTER, SYSTEMATIC
+from spinet.data.values import quote
 from spinet.doctor.anchors import DetectorSettings, anchor_findings
 
 # Fewest objects of a class, the severity of fewer, and advice.
@@ -17,6 +18,7 @@ RARE: dict[str, tuple[int, Severity, str]] = {
     "train": (20, "warning", "collect more of them"),
     "val": (10, "hint", "their AP will be noisy"),
 }
+MORE_IMAGES = {"train": "collect more of them", "val": "their accuracy will be noisy"}
 UNEVEN, VERY_UNEVEN = 10, 100
 ADVICE = {
     NO_AREA: "give them a width and a height, or delete them",
@@ -67,7 +69,7 @@ def quick_findings(train: CocoDataset, val: CocoDataset, settings: DetectorSetti
         findings.insert(0, Finding("error", "categories differ", difference))
     else:
         labels = objects_of(val.with_classes(train.category_ids, train.class_names)).labels
-        findings += _class_findings(train.class_names, train_objects.labels, labels)
+        findings += class_findings(train.class_names, train_objects.labels, labels)
     findings += category_findings(train)
     if len(train_objects.labels):
         findings += anchor_findings(train, train_objects.boxes, train_objects.images, settings)
@@ -153,15 +155,18 @@ def _repeated_boxes(split: str, dataset: CocoDataset, objects: Objects) -> Itera
             yield Finding("warning", check, text)
 
 
-def _class_findings(names: tuple[str, ...], train: NDArray[np.int64], val: NDArray[np.int64]) -> Iterator[Finding]:
+def class_findings(
+    names: tuple[str, ...], train: NDArray[np.int64], val: NDArray[np.int64], noun: str = "object"
+) -> Iterator[Finding]:
+    """Report classes with no or few of what `noun` names, from the labels of both splits."""
     counts = {name: np.bincount(labels, minlength=len(names)) for name, labels in (("train", train), ("val", val))}
     in_train, in_val = counts["train"] > 0, counts["val"] > 0
     if not in_train.any() or not in_val.any():
         return
     cases: tuple[tuple[NDArray[np.bool_], Severity, str, str], ...] = (
-        (~in_train & ~in_val, "warning", "classes without objects", "have no object in either split; delete them"),
-        (~in_train & in_val, "warning", "split without a class", "have objects in val but none in train: not trained"),
-        (in_train & ~in_val, "hint", "split without a class", "have objects in train but none in val: not evaluated"),
+        (~in_train & ~in_val, "warning", f"classes without {noun}s", f"have no {noun} in either split; delete them"),
+        (~in_train & in_val, "warning", "split without a class", f"have {noun}s in val but none in train: not trained"),
+        (in_train & ~in_val, "hint", "split without a class", f"have {noun}s in train but none in val: not evaluated"),
     )
     for chosen, severity, check, text in cases:
         if chosen.any():
@@ -171,16 +176,16 @@ def _class_findings(names: tuple[str, ...], train: NDArray[np.int64], val: NDArr
         rare = np.flatnonzero((counts[split] > 0) & (counts[split] < least))
         if len(rare):
             which = some(f"{names[label]}: {counts[split][label]}" for label in rare)
-            text = f"{of(len(rare), len(names))} classes have fewer than {least} objects in {split} ({which})"
-            yield Finding(few, "few objects", f"{text}; {advice}")
-    yield from _imbalance(names, counts["train"])
+            text = f"{of(len(rare), len(names))} classes have fewer than {least} {noun}s in {split} ({which})"
+            yield Finding(few, f"few {noun}s", f"{text}; {advice if noun == 'object' else MORE_IMAGES[split]}")
+    yield from _imbalance(names, counts["train"], noun)
 
 
-def _imbalance(names: tuple[str, ...], counts: NDArray[np.int64]) -> Iterator[Finding]:
+def _imbalance(names: tuple[str, ...], counts: NDArray[np.int64], noun: str) -> Iterator[Finding]:
     most, least = counts.argmax(), np.where(counts > 0, counts, counts.max()).argmin()
     ratio = counts[most] / counts[least]
     if ratio >= UNEVEN:
-        text = f"train has {counts[most]:,} objects of {names[most]} and {counts[least]:,} of {names[least]}"
+        text = f"train has {counts[most]:,} {noun}s of {names[most]} and {counts[least]:,} of {names[least]}"
         text += f", {ratio:.0f} times fewer; collect or oversample images of the rare classes"
         yield Finding("warning" if ratio >= VERY_UNEVEN else "hint", "class imbalance", text)
 
@@ -190,8 +195,13 @@ def category_findings(dataset: CocoDataset) -> Iterator[Finding]:
     ids, names = dataset.category_ids, dataset.class_names
     gaps = [number for number in range(ids[0], ids[-1]) if number not in set(ids)] if ids[-1] - ids[0] < 1e6 else []
     if gaps:
-        text = f"the {len(ids)} category ids from {ids[0]} to {ids[-1]} skip {some(gaps)}"
+        text = f"the {len(ids)} category ids from {quote(ids[0])} to {quote(ids[-1])} skip {some(map(quote, gaps))}"
         yield Finding("hint", "gaps in category ids", f"{text}; other programs may not accept that")
+    yield from same_names(names)
+
+
+def same_names(names: tuple[str, ...]) -> Iterator[Finding]:
+    """Report names of classes that differ only in case or spaces."""
     folded = [" ".join(name.lower().split()) for name in names]
     twice = sorted({name for name, key in zip(names, folded, strict=True) if folded.count(key) > 1})
     if twice:

@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image
 
 from spinet.data.coco import CocoDataset
+from spinet.data.dataset import ImageDataset
 from spinet.data.findings import Finding, Severity, of, such_as
 from spinet.data.images import fault_of, orientation, to_rgb, upright_size, without_pillow_limit
 from spinet.data.near import Thumbnail, near_blocks, thumbnail
+from spinet.doctor.headers import size_findings
 
 # Below this difference of grey levels an image is blank.
 BLANK = 4
@@ -69,10 +71,20 @@ def inspect_images(paths: Sequence[Path], workers: int = 2) -> Iterator[ImageFac
         yield from pool.map(_inspect, paths)
 
 
-def image_findings(dataset: CocoDataset, images: list[ImageFacts]) -> Iterator[Finding]:
+def image_findings(dataset: ImageDataset, images: list[ImageFacts]) -> Iterator[Finding]:
     """Report problems of the images of a split."""
-    yield from _file_findings(dataset, images)
-    yield from _kind_findings(dataset.split, images)
+    split, total = dataset.split, len(images)
+    broken = [fact for fact in images if fact.fault]
+    if broken:
+        text = f"{split}: {of(len(broken), total)} images cannot be read, {such_as(broken[0].path)}: {broken[0].fault}"
+        yield Finding("error", "broken images", f"{text}; replace or delete them")
+    if isinstance(dataset, CocoDataset):
+        yield from _size_findings(dataset, images)
+    blank = [fact for fact in images if not fact.fault and fact.contrast < BLANK]
+    if blank:
+        text = f"{split}: {of(len(blank), total)} images are a single color, {such_as(blank[0].path)}"
+        yield Finding("warning", "blank images", f"{text}; delete them")
+    yield from _kind_findings(split, images)
 
 
 def _inspect(path: Path) -> ImageFacts:
@@ -106,30 +118,14 @@ def _kind(image: Image.Image) -> str:
     return {"L": "grey", "1": "grey", "CMYK": "CMYK"}.get(image.mode, "")
 
 
-def _file_findings(dataset: CocoDataset, images: list[ImageFacts]) -> Iterator[Finding]:
-    split, total = dataset.split, len(images)
-    broken = [fact for fact in images if fact.fault]
-    if broken:
-        text = f"{split}: {of(len(broken), total)} images cannot be read, {such_as(broken[0].path)}: {broken[0].fault}"
-        yield Finding("error", "broken images", f"{text}; replace or delete them")
-    whole = [(fact, (sample.width, sample.height)) for fact, sample in zip(images, dataset.samples, strict=True)]
-    whole = [(fact, size) for fact, size in whole if not fact.fault]
-    wrong = [(fact, size) for fact, size in whole if size not in (fact.upright, fact.stored)]
-    if wrong:
-        fact, (width, height) = wrong[0]
-        text = f"{split}: {of(len(wrong), total)} images do not have the annotated size, {such_as(fact.path)}"
-        text += f" with {fact.upright[0]} x {fact.upright[1]} pixels instead of {width} x {height}"
-        yield Finding("error", "wrong size", f"{text}; fix the size (and rescale the boxes if the image was resized)")
-    turned = [(fact, size) for fact, size in whole if fact.turned and size in (fact.upright, fact.stored)]
+def _size_findings(dataset: CocoDataset, images: list[ImageFacts]) -> Iterator[Finding]:
+    whole = [(fact, sample) for fact, sample in zip(images, dataset.samples, strict=True) if not fact.fault]
+    sizes = [(fact.path, fact.stored, fact.upright, (sample.width, sample.height)) for fact, sample in whole]
+    yield from size_findings(dataset.split, sizes)
+    turned = [fact.path for fact, sample in whole if fact.turned and (sample.width, sample.height) == fact.upright]
     if turned:
-        lying = sum(size != fact.upright for fact, size in turned)
-        text = f"{split}: {of(len(turned), total)} images are rotated by EXIF, {such_as(turned[0][0].path)}"
-        text += f", and {lying} of them are annotated in unrotated coordinates" if lying else ""
+        text = f"{dataset.split}: {of(len(turned), len(images))} images are rotated by EXIF, {such_as(turned[0])}"
         yield Finding("hint", "turned images", f"{text}; check the class pictures for misplaced boxes")
-    blank = [fact for fact, _ in whole if fact.contrast < BLANK]
-    if blank:
-        text = f"{split}: {of(len(blank), total)} images are a single color, {such_as(blank[0].path)}"
-        yield Finding("warning", "blank images", f"{text}; delete them")
 
 
 def _kind_findings(split: str, images: list[ImageFacts]) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from spinet.data.splits import Division
 from spinet.data.transforms import TrainTransform
 from spinet.doctor.anchors import AnchorShapes, DetectorSettings
 from spinet.doctor.annotations import quick_findings
+from spinet.doctor.headers import header_findings
 from spinet.engine.build import WITHOUT_MASKS, ModelInfo
 from spinet.engine.classify import evaluate_classes, label_ids
 from spinet.engine.config import ModelConfig, TrainConfig
@@ -43,7 +44,7 @@ class Task(ABC):
 
     @abstractmethod
     def findings(self, config: TrainConfig, train: Any, val: Any) -> list[Finding]:
-        """Check the annotations for problems; no image is opened."""
+        """Check the annotations for problems; of images at most some headers are read."""
 
     def aligned(self, train: Any, val: Any) -> Any:
         """Return `val`, which may lack classes of `train`, with the labels of `train`."""
@@ -89,7 +90,8 @@ class Detection(Task):
 
     def findings(self, config: TrainConfig, train: CocoDataset, val: CocoDataset) -> list[Finding]:
         """See `Task`."""
-        return quick_findings(train, val, detector_settings(config))
+        quick = quick_findings(train, val, detector_settings(config))
+        return [*quick, *header_findings(train), *header_findings(val)]
 
     def aligned(self, train: CocoDataset, val: CocoDataset) -> CocoDataset:
         """See `Task`."""

@@ -1,0 +1,51 @@
+"""Sizes and EXIF rotations in the headers of images, compared with the annotations."""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from spinet.data.coco import CocoDataset
+from spinet.data.findings import Finding, of, such_as
+from spinet.data.images import header_of
+from spinet.errors import SpinetError
+
+# Images of a split whose headers are read before training, evenly spaced: a convention shows in any of them.
+SAMPLED = 256
+
+Size = tuple[int, int]
+
+
+def header_findings(dataset: CocoDataset) -> Iterator[Finding]:
+    """Check the sizes of some images, all of a small split; images that cannot be read are left to training."""
+    samples = dataset.samples[:: max(math.ceil(len(dataset) / SAMPLED), 1)]
+    headers = zip(_headers(tuple(sample.path for sample in samples)), samples, strict=True)
+    known = [(sample.path, *header, (sample.width, sample.height)) for header, sample in headers if header]
+    yield from size_findings(dataset.split, known)
+
+
+def size_findings(split: str, images: Sequence[tuple[Path, Size, Size, Size]]) -> Iterator[Finding]:
+    """Report images, (path, stored size, upright size, annotated size), that do not agree with their annotations."""
+    wrong = [image for image in images if image[3] not in image[1:3]]
+    if wrong:
+        path, _, upright, (width, height) = wrong[0]
+        text = f"{split}: {of(len(wrong), len(images))} images do not have the annotated size, {such_as(path)}"
+        text += f" with {upright[0]} x {upright[1]} pixels instead of {width} x {height}"
+        yield Finding("error", "wrong size", f"{text}; fix the size (and rescale the boxes if the image was resized)")
+    lying = [path for path, stored, upright, size in images if size == stored != upright]
+    if lying:
+        text = f"{split}: {of(len(lying), len(images))} images are rotated by EXIF, but annotated as if they were not,"
+        text += f" {such_as(lying[0])}; prediction turns images upright: correct sizes and boxes if these were drawn on"
+        yield Finding("warning", "unrotated annotations", f"{text} upright images, or else remove the EXIF rotation")
+
+
+@lru_cache(maxsize=8)
+def _headers(paths: tuple[Path, ...]) -> list[tuple[Size, Size] | None]:
+    return [_header(path) for path in paths]
+
+
+def _header(path: Path) -> tuple[Size, Size] | None:
+    try:
+        return header_of(path)
+    except SpinetError:
+        return None
