@@ -1,6 +1,7 @@
 """What every test shares: the number of threads, the command line, and the optional photos and reference outputs."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def _threads(pytestconfig: pytest.Config) -> None:
     threads = pytestconfig.getoption("threads")
     torch.set_num_threads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    # Shell scripts have what they start in the background ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

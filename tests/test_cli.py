@@ -328,4 +328,6 @@ def test_an_interrupted_command_says_how_to_go_on(spinet, monkeypatch):
     monkeypatch.setitem(cli.COMMANDS, "list", interrupted)
     code, _, err = spinet("list")
     assert code == 130
-    assert "run the same command again to resume a training from its last checkpoint" in err
+    assert err == (
+        "spinet: stopped by Ctrl-C; run the same command again to resume a training from its last checkpoint\n"
+    )

@@ -181,6 +181,12 @@ def _trained_on(model: str | Path | Predictor) -> Path:
     """Return the dataset folder that a run was trained on."""
     config = _config(model)
     if config:
-        return Path(config.data.root)
+        root = Path(config.data.root)
+        if not root.exists():
+            raise SpinetError(
+                f"{model} was trained on {root}, which is not there any more; name the dataset folder as data "
+                "(data.root)"
+            )
+        return root
     where = "the model" if isinstance(model, Predictor) else model
     raise SpinetError(f"{where} does not contain the path of its dataset; name the dataset folder as data (data.root)")

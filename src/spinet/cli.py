@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -19,7 +20,9 @@ from spinet.commands.search import search_command
 from spinet.commands.show import list_command, show_command
 from spinet.commands.split import split_command
 from spinet.commands.train import demo_command, train_command
-from spinet.errors import NotTrusted, SpinetError, unknown_name
+from spinet.errors import NotTrusted, SpinetError, is_out_of_memory, unknown_name
+from spinet.stop import stopped_by_sigterm
+from spinet.threads import bound_spinning
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "list": list_command,
@@ -51,19 +54,33 @@ def main() -> None:
     try:
         if args[0] not in COMMANDS:
             raise unknown_name("command", args[0], COMMANDS)
-        COMMANDS[args[0]](args[1:])
+        bound_spinning()  # before torch is imported
+        with stopped_by_sigterm():
+            COMMANDS[args[0]](args[1:])
     except SpinetError as error:
         warn(f"error: {error}{' (--trust)' if isinstance(error, NotTrusted) else ''}")
         raise SystemExit(1) from None
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            warn(f"error: a name is too long for this system: {str(error.filename)[:40]}...")
-            raise SystemExit(1) from None
-        if not isinstance(error, BrokenPipeError):
-            raise
+    except BrokenPipeError:
         # The reader of the output has closed it, as `head` does; flushing it again at exit would fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        warn("interrupted; run the same command again to resume a training from its last checkpoint")
-        raise SystemExit(130) from None
+    except (MemoryError, RuntimeError, OSError) as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        warn(f"error: {sentence}")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt as error:
+        resume = "run the same command again to resume a training from its last checkpoint"
+        text = str(error) or "stopped by Ctrl-C"
+        warn(text if "resume" in text else f"{text}; {resume}")
+        raise SystemExit(128 + getattr(error, "number", signal.SIGINT)) from None
+
+
+def _sentence(error: Exception) -> str | None:
+    """Explain an error of the system that a user can do something about, wherever it comes from."""
+    if is_out_of_memory(error):
+        return "memory is too small for this; lower the batch size, the image size or the number of workers"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"a name is too long for this system: {str(error.filename)[:40]}..."
+    return None

@@ -1,7 +1,9 @@
 """The exception that the command line prints as one sentence without a traceback, and its subclasses."""
 
+import errno
 import math
 import re
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -50,6 +52,33 @@ def quoted(value: object) -> str:
     except (RecursionError, ValueError):  # lists in lists in lists ..., integers of thousands of digits
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= QUOTED else f"{text[: QUOTED - 3]}..."
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the work after it was saved; the message says what was saved and how to resume.
+
+    Attributes:
+        number: the signal, SIGINT (Ctrl-C) or SIGTERM.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+# How errors without a class of their own say that main memory is short.
+_NO_MEMORY = re.compile(
+    "allocate (shared )?memory|not enough memory|out of memory|bad_alloc|start new thread|unable to mmap", re.I
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short, that of a GPU or of the machine."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:  # PyTorch's own, without importing it
+        return True
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> SpinetError:

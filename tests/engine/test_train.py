@@ -154,22 +154,6 @@ def test_training_in_process_leaves_the_callers_random_numbers_alone(short, tmp_
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.fixture
-def stop_at(monkeypatch):
-    """Return a function that has trainings stop after they save at a step, or go on to their end again."""
-    save = TrainState.save
-
-    def stop_after(step):
-        def saved(state, run):
-            save(state, run)
-            if state.step == step:
-                raise KeyboardInterrupt
-
-        monkeypatch.setattr(TrainState, "save", saved)
-
-    return stop_after
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 5])
 def test_a_run_stopped_and_started_again_ends_bit_equal(config, tmp_path, stop_at, step):
@@ -314,7 +298,7 @@ def test_a_step_that_does_not_fit_into_memory_is_an_error_of_its_own_kind(short,
 
     monkeypatch.setattr(RetinaNet, "losses", too_much)
     with pytest.raises(
-        OutOfMemory, match="2 images of 64 px do not fit into the memory of cpu; split steps with a larger accumulate"
+        OutOfMemory, match="2 images of 64 px do not fit into the memory of cpu; use a smaller batch_size .*accumulate"
     ):
         train(replace(short, accumulate=2), tmp_path, quiet=True)
 
@@ -373,7 +357,7 @@ def test_a_run_does_not_go_on_with_other_classes(digits, config, tmp_path):
         content = json.loads(file.read_text())
         content["categories"].append({"id": 99, "name": "extra"})
         file.write_text(json.dumps(content))
-    with pytest.raises(SpinetError, match="was trained on 3 classes .* but the dataset has 4 now"):
+    with pytest.raises(SpinetError, match=r"was trained on 3 classes, but the dataset has 4 now \('extra' is new\)"):
         train(config, tmp_path / "run", quiet=True)
 
 

@@ -61,7 +61,7 @@ def test_an_interrupted_search_is_no_result(tmp_path):
             time.sleep(60)
         return mean_level(architecture)
 
-    with pytest.raises(KeyboardInterrupt, match="3 of 8 trials are finished"):
+    with pytest.raises(KeyboardInterrupt, match="stopped by Ctrl-C after 3 of 8 trials"):
         search(SMALL, interrupted, tmp_path, trials=8, **SETTINGS)
 
     assert search(SMALL, interrupted, tmp_path, trials=8, **SETTINGS).finished == 8

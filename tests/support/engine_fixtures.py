@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+from spinet.engine.state import TrainState
 
 
 @pytest.fixture
@@ -28,3 +29,27 @@ def config(digits: Path) -> TrainConfig:
 def short(config: TrainConfig) -> TrainConfig:
     """Two steps, evaluated once."""
     return replace(config, epochs=0.5, eval_epochs=0)
+
+
+def _interrupt(run: Path) -> None:
+    del run
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Return a function that has trainings stop after they save at a step, or go on to their end again.
+
+    Its second argument is another thing to do at that step, with the run folder.
+    """
+    save = TrainState.save
+
+    def stop_after(step, action=_interrupt):
+        def saved(state, run):
+            save(state, run)
+            if state.step == step:
+                action(run)
+
+        monkeypatch.setattr(TrainState, "save", saved)
+
+    return stop_after

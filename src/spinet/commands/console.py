@@ -21,6 +21,14 @@ def warn(text: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"spinet: {text}", markup=False)
 
 
+def say_divided(threads: int) -> None:
+    """Say which CPU cores are used, if the machine is divided and no number of threads was asked for."""
+    from spinet.engine.machine import divided
+
+    if not threads and divided():
+        say(divided())
+
+
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error if that is a terminal; call what it returns with (done, total)."""

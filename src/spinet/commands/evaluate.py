@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from spinet.commands.console import print_metrics
+from spinet.commands.console import print_metrics, say_divided
 
 
 def evaluate_command(args: list[str]) -> None:
@@ -39,7 +39,7 @@ def evaluate_command(args: list[str]) -> None:
             image_size: Side of the square that images are fitted into, in pixels; by default that of the training.
             flip: Detectors: test-time augmentation with the mirror image of each image.
             scales: Detectors: test-time augmentation at these multiples of the image size.
-            threads: Exported files: number of threads; 0 lets the runtime choose.
+            threads: CPU threads; 0 leaves the number to PyTorch or the file's runtime, within the cores it may use.
             precision: Exported OpenVINO files: arithmetic; `auto`, the default, is what the file was exported for.
                 Runs with --fused: fp32 by default; `auto` measures which is fastest here.
             fused: Evaluate the network of a run as `spinet predict` runs it, with batch norms folded.
@@ -63,6 +63,8 @@ def evaluate_command(args: list[str]) -> None:
             fused=fused,
             trust=trust,
         )
+        if not json:
+            say_divided(threads)
         print_metrics(metrics, json)
 
     tyro.cli(command, args=args, prog="spinet evaluate")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from spinet.commands.console import say, warn
+from spinet.commands.console import say, say_divided, warn
 from spinet.errors import SpinetError
 
 
@@ -42,7 +42,7 @@ def predict_command(args: list[str]) -> None:
                 files: default what the file was exported for.
             compile: Runs and weights files: compile the network with torch.compile, on GPUs as a CUDA graph. The first
                 image takes a minute, and so does every new batch size.
-            threads: Exported files: CPU threads; 0 leaves the number to the runtime.
+            threads: CPU threads; 0 leaves the number to PyTorch or the file's runtime, within the cores it may use.
             coco_results: Detectors: also write the objects found in images to this file, in COCO's results format.
             frames: Videos: stop after this many frames. Cameras run until Ctrl-C otherwise.
             trust: Open a .pt2 file that was not exported on this machine by this user, which runs code inside it.
@@ -67,6 +67,7 @@ def predict_command(args: list[str]) -> None:
         _refuse({} if videos else {"frames": frames}, "for videos and cameras, and none is named")
         _refuse({} if files else {"coco-results": coco_results}, "for images, and none is named")
         drawn = video_outputs(videos, out)
+        say_divided(threads)
         options: dict[str, Any] = {
             "score_threshold": 0.3 if score is None else score,
             "batch_size": 1 if batch_size is None else batch_size,

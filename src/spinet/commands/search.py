@@ -109,10 +109,9 @@ def _search(name: str, options: _Options) -> None:
 
     space, proxy = _space(name, options.scaling, options.window), load_proxy(options.proxy)
     settings = _settings(options, proxy)
-    limits = _constraints(space, options)
-    numbers = (options.seed, options.replicates, options.trials)
-    config = SearchConfig(space, settings.to_dict(), proxy.to_dict(), options.root, limits, *numbers)
+    numbers = (_constraints(space, options), options.seed, options.replicates, options.trials)
     data = open_data(options.root, proxy)
+    config = SearchConfig(space, settings.to_dict(), proxy.to_dict(), options.root, *numbers, data.digest)
     say(f"{len(data.train)} images to train on, {len(data.held_out)} held out of {data.train.annotation_file}")
     # The proxy is a narrow copy of the space's own networks, whatever size the result will have.
     base = load_space(name).scaling
@@ -128,10 +127,12 @@ def _search(name: str, options: _Options) -> None:
         threads = "" if device == "cpu" else f", {options.threads} CPU threads each"
         say(f"workers: {executor.workers} ({executor.name}), on {executor.device}{threads}")
         result = run_search(config, options.run, create_strategy(settings, space), evaluate, executor)
-    say(f"{result.ended} after {result.finished} trials")
+    say(f"{result.finished} trials are finished")
     if result.best_trial:
         say(f"best: trial {result.best_trial.number}, reward {result.best_reward:.4f} at rung {result.best_trial.rung}")
         say(f"{options.run / 'best.json'}")
+    if result.ended == "interrupted":
+        raise result.stopped(options.run, options.trials)
 
 
 def _space(name: str, scaling: str, window: int | None) -> "Space":

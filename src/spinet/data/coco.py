@@ -116,6 +116,12 @@ class CocoDataset(ImageDataset):
         view._table = self._table._replace(labels=labels[self._table.labels])
         return view
 
+    def for_metric(self) -> tuple[Tensor, Tensor]:
+        """Return what only the metric uses, as float64: crowds `(C, 6)` of image, label and XYWH, and areas `(A,)`."""
+        table = self._table
+        regions = torch.cat([torch.stack([table.owners, table.labels], dim=1), table.xywh], dim=1)
+        return regions[table.kept & table.crowd], table.areas[table.kept]
+
     def ground_truth(self) -> dict[str, object]:
         """Return a COCO dict for the metric: boxes (XYWH), masks and crowd regions, without dropped annotations.
 

@@ -6,6 +6,7 @@ resuming at any batch change nothing.
 
 import hashlib
 import itertools
+import signal
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -14,7 +15,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from spinet.data.batch import Batch, Item, collate
-from spinet.errors import SpinetError, check_positive
+from spinet.errors import OutOfMemory, SpinetError, check_positive, is_out_of_memory
+from spinet.threads import available_cores
 
 # (epoch, index) of an image.
 Position = tuple[int, int]
@@ -135,6 +137,13 @@ class _BatchReader(Dataset[Batch | SpinetError]):
             return collate([self._item(*position) for position in positions], self.transform.max_objects)
         except SpinetError as error:
             return error
+        except (MemoryError, RuntimeError, OSError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return OutOfMemory(
+                f"the process that loads {len(positions)} images has too little main memory; use a smaller batch_size "
+                "or image_size, fewer workers or no cache_images; earlier checkpoints are intact"
+            )
 
     def _item(self, epoch: int, index: int) -> Item:
         with _seeded(self.seed, epoch, index):
@@ -157,10 +166,11 @@ class _Loader:
             batch_size=None,
             sampler=batches,
             collate_fn=_identity,
-            num_workers=workers,
+            num_workers=_affordable(workers),
             # Persistent workers would keep the process from exiting after an error.
             persistent_workers=False,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_outlive_signals,
             # Without a generator of its own the DataLoader draws a seed from torch's global one.
             generator=torch.Generator(),
         )
@@ -170,6 +180,22 @@ class _Loader:
             if isinstance(batch, SpinetError):
                 raise batch
             yield batch
+
+
+def _affordable(workers: int) -> int:
+    """Return the number of loader processes: on a divided machine no more than this process has cores."""
+    cores = available_cores(environment={})
+    return min(workers, cores.number) if cores.limit else workers
+
+
+def _outlive_signals(_: int) -> None:
+    """Leave signals to the process that trains, in its loader processes: they reach the whole process group.
+
+    It finishes its step, which needs images, and then ends them; SIGALRM ends what it cannot.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(30))
 
 
 def _identity(batch: Any) -> Any:

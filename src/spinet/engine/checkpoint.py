@@ -28,6 +28,8 @@ from spinet.models.classifier import Classifier
 
 BACKBONE = "backbone."
 MASK_HEAD = "mask_head."
+# Of the metadata in the header of a safetensors file.
+KEY = "__metadata__"
 # In a run folder, the better ones first.
 WEIGHTS = ("best.safetensors", "last.safetensors")
 
@@ -39,7 +41,17 @@ def save_weights(path: Path, weights: dict[str, Tensor], info: ModelInfo, notes:
     """Write a weights file; finite `notes` (the step, the metrics) go into its metadata as JSON."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     finite = {name: value for name, value in notes.items() if math.isfinite(value)}
-    write_atomically(path, save(tensors, {**info.to_metadata(), "notes": json.dumps(finite)}))
+    write_atomically(path, _ordered(save(tensors, {**info.to_metadata(), "notes": json.dumps(finite)})))
+
+
+def _ordered(content: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, whose order is random: equal weights are to be equal files."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header = {KEY: dict(sorted(header.pop(KEY).items())), **header}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors stay aligned
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[8 + size :]])
 
 
 def holds_weights(path: Path) -> bool:

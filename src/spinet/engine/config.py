@@ -143,6 +143,8 @@ class TrainConfig:
     """Seconds between checkpoints; every evaluation also writes one."""
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     """Seed of weights, order and augmentation."""
+    threads: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """CPU threads; 0 uses as many as this process may. Results depend on it in their last bits."""
     device: str = "auto"
     """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1` ..."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

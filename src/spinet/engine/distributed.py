@@ -3,14 +3,16 @@
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from spinet.engine.build import Model
 from spinet.errors import SpinetError
 
 T = TypeVar("T")
@@ -82,6 +84,33 @@ def process_group(device: torch.device) -> Iterator[ProcessGroup]:
         # A network in a reference cycle keeps the group alive, whose threads must end before the process does.
         gc.collect()
         dist.destroy_process_group()
+
+
+def shared_losses(model: Model, group: ProcessGroup, device: torch.device) -> nn.Module:
+    """Return a module that computes the losses of `model`, with all processes of the group if there are several."""
+    network: nn.Module = _Losses(model)
+    if group.count == 1:
+        return network
+    return DistributedDataParallel(synchronise_batch_norm(network, device), broadcast_buffers=False)
+
+
+def gradient_sync(network: nn.Module, now: bool) -> AbstractContextManager[None]:
+    """Return the context of a backward pass: processes exchange gradients in it, or not yet."""
+    if now or not isinstance(network, DistributedDataParallel):
+        return nullcontext()
+    no_sync: AbstractContextManager[None] = network.no_sync()
+    return no_sync
+
+
+class _Losses(nn.Module):
+    """Makes `losses` the forward method, which DistributedDataParallel hooks into."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.model.losses(images, targets)
 
 
 def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:

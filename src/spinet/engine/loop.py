@@ -1,30 +1,31 @@
 """The training loop: steps, lines of metrics, evaluations, checkpoints. All that it changes is in `TrainState`."""
 
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from spinet.data.batch import Batch
 from spinet.data.dataset import ImageDataset
-from spinet.data.findings import Finding
-from spinet.engine.build import Model
 from spinet.engine.checkpoint import save_weights
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import TrainConfig
-from spinet.engine.distributed import ProcessGroup, synchronise_batch_norm
+from spinet.engine.distributed import ProcessGroup, gradient_sync, shared_losses
 from spinet.engine.evaluate import EvalOptions
 from spinet.engine.optim import clip_gradients, learning_rate
 from spinet.engine.progress import Display, RunLog, memory_gib
+from spinet.engine.run_folder import check_present
 from spinet.engine.state import TrainState
 from spinet.engine.task import Task
-from spinet.errors import OutOfMemory, SpinetError
+from spinet.errors import Stopped
 from spinet.models.blocks import count_parameters
+from spinet.stop import Interrupted, Stop, how
 
 
 @dataclass
@@ -37,10 +38,11 @@ class TrainRun:
     state: TrainState
     train_set: ImageDataset
     val_set: ImageDataset
-    findings: list[Finding]
+    remarks: list[str]
     group: ProcessGroup
     device: torch.device
     quiet: bool
+    stop: Stop
 
     def __post_init__(self) -> None:
         config, state, group = self.config, self.state, self.group
@@ -48,41 +50,54 @@ class TrainRun:
         self.steps = max(1, round(config.epochs * self.epoch_steps))
         self.part_size = config.batch_size // (group.count * config.accumulate)
         self.display = Display(self.steps, state.step, quiet=self.quiet or not group.is_main)
-        self.log = RunLog(self.folder, state.step) if self.folder is not None and group.is_main else None
+        writes = self.folder is not None and group.is_main
+        self.log = RunLog(self.folder, state.step, state.pending) if self.folder and writes else None
         self.saved = self.logged = time.monotonic()
         self.logged_step = state.step
         self.losses: list[tuple[int, float]] = []
         if config.compile:
             compile_for_training(state.model)
-        self.network: nn.Module = _Losses(state.model)
-        if group.count > 1:
-            self.network = synchronise_batch_norm(self.network, self.device)
-            self.network = DistributedDataParallel(self.network, broadcast_buffers=False)
+        self.network = shared_losses(state.model, group, self.device)
 
     def loop(self) -> None:
-        """Train to the end."""
-        config, state = self.config, self.state
+        """Train to the end, or until a signal: then a checkpoint is written and `Stopped` raised."""
         self._announce()
         try:
-            first = state.step * config.accumulate
-            batches = self.task.batches(
-                config, self.train_set, part_size=self.part_size, first_batch=first, group=self.group
-            )
-            while state.step < self.steps:
-                self.step(batches)
-                self.display.advance(state.step)
-                done = state.step == self.steps
-                line_due = done or state.step % config.log_steps == 0
-                if line_due:
-                    self._log()
-                if done or self._evaluation_due():
-                    self._evaluate()
-                elif line_due and self._save_due():
-                    self._save()
+            self._train()
         finally:
             self.display.close()
             if self.log:
                 self.log.close()
+
+    def _train(self) -> None:
+        config, state = self.config, self.state
+        first = state.step * config.accumulate
+        batches = self.task.batches(
+            config, self.train_set, part_size=self.part_size, first_batch=first, group=self.group
+        )
+        self._finish_step()
+        while state.step < self.steps:
+            self.step(batches)
+            self.display.advance(state.step)
+            state.pending = "line"
+            if self._asked_to_stop():
+                self._stop()
+            self._finish_step()
+
+    def _finish_step(self) -> None:
+        """Log, evaluate and save as far as it is due after a step."""
+        state = self.state
+        done = state.step == self.steps
+        line_due = state.pending == "line" and (done or state.step % self.config.log_steps == 0)
+        if line_due:
+            self._log()
+        if state.pending and (done or self._evaluation_due()):
+            state.pending = "evaluation"
+            self._evaluate()
+        elif line_due and self._save_due():
+            state.pending = ""
+            self._save()
+        state.pending = ""
 
     def step(self, batches: Iterator[Batch]) -> None:
         """Run one optimizer step on the next `accumulate` batches."""
@@ -97,26 +112,17 @@ class TrainRun:
         state.optimizer.zero_grad(set_to_none=True)
         for part in range(config.accumulate):
             batch = next(batches)
-            try:
-                # Processes exchange gradients once per step, with the last part.
-                with self._gradient_sync(part == config.accumulate - 1):
-                    losses = self._losses(batch)
-                    loss = torch.stack(list(losses.values())).sum() / config.accumulate
-                    loss.backward()  # type: ignore[no-untyped-call]
-            except (torch.OutOfMemoryError, ValueError) as error:
-                raise self._explained(error) from None
+            # Processes exchange gradients once per step, with the last part.
+            with gradient_sync(self.network, part == config.accumulate - 1):
+                losses = self._losses(batch)
+                loss = torch.stack(list(losses.values())).sum() / config.accumulate
+                loss.backward()  # type: ignore[no-untyped-call]
             state.add_losses(losses)
         clip_gradients(state.model.parameters(), config.optim.clip_norm)
         state.optimizer.step()
         if state.average:
             state.average.update(state.model, state.step)
         state.step += 1
-
-    def _gradient_sync(self, now: bool) -> AbstractContextManager[None]:
-        if now or not isinstance(self.network, DistributedDataParallel):
-            return nullcontext()
-        no_sync: AbstractContextManager[None] = self.network.no_sync()
-        return no_sync
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         images = batch.images.to(self.device, non_blocking=True)
@@ -127,21 +133,6 @@ class TrainRun:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             losses: dict[str, Tensor] = self.network(images, targets)
         return losses
-
-    def _explained(self, error: Exception) -> Exception:
-        """Return the error, or a better one if the cause is known."""
-        size = self.config.data.image_size
-        if isinstance(error, torch.OutOfMemoryError):
-            return OutOfMemory(
-                f"{self.part_size} images of {size} px do not fit into the memory of {self.device}; "
-                "split steps with a larger accumulate, or use a smaller batch_size"
-            )
-        if "more than 1 value per channel" in str(error):
-            return SpinetError(
-                "batch norm needs more than one value per channel, but a batch has "
-                f"{self.part_size} image of {size} px; use a larger batch_size or data.image_size"
-            )
-        return error
 
     def _log(self) -> None:
         state = self.state
@@ -181,7 +172,13 @@ class TrainRun:
             bf16=config.uses_bf16(self.device.type),
             group=self.group,
         )
-        state.last = self.task.measure(state.evaluated(self.device), self.val_set, options)
+        try:
+            # Several processes evaluate together: none of them may leave alone.
+            with self.stop.interruptible() if self.group.count == 1 else nullcontext():
+                last = self.task.measure(state.evaluated(self.device), self.val_set, options)
+        except Interrupted:
+            self._stop()
+        state.last, state.pending = last, ""
         shown = "  ".join(f"{name} {state.last[name]:.3f}" for name in self.task.shown)
         self.display.say(f"step {state.step}/{self.steps}  val: {shown}")
         if self.log:
@@ -194,6 +191,21 @@ class TrainRun:
         self._save()
         self._restart_clock()
 
+    def _asked_to_stop(self) -> bool:
+        if self.group.count == 1:
+            return bool(self.stop.requested)
+        # Processes agree, when they exchange something anyway.
+        return self.state.step % self.config.log_steps == 0 and any(self.group.gather([self.stop.requested]))
+
+    def _stop(self) -> NoReturn:
+        self._save()
+        number = self.stop.requested or signal.SIGTERM  # another process got the signal
+        raise Stopped(
+            f"stopped by {how(number)} after step {self.state.step} of {self.steps}, with a checkpoint in "
+            f"{self.folder}; run the same command again to resume",
+            number,
+        )
+
     def _save_due(self) -> bool:
         return self.group.broadcast(time.monotonic() - self.saved >= self.config.save_seconds)
 
@@ -202,6 +214,7 @@ class TrainRun:
             return
         self.state.check_finite()
         if self.group.is_main:
+            check_present(self.folder)
             self.state.save(self.folder)
         self.saved = time.monotonic()
 
@@ -209,9 +222,8 @@ class TrainRun:
         config, say = self.config, self.display.say
         for dataset in (self.train_set, self.val_set):
             say(f"{dataset.split}: {len(dataset)} images, {len(dataset.class_names)} classes, from {dataset.root}")
-        for finding in self.findings:
-            if finding.severity == "warning":
-                say(f"warning: {finding.text}")
+        for remark in self.remarks:
+            say(remark)
         parameters = count_parameters(self.state.model)
         say(f"model: {config.model.head} on {config.model.arch}, {parameters:,} parameters, on {self.device}")
         if self.state.started:
@@ -221,21 +233,10 @@ class TrainRun:
             f"learning rate: {rate:.4g} ({config.optim.lr:g} per {config.optim.lr_batch} images, scaled to batch size "
             f"{config.batch_size} = {self.group.count} processes x {config.accumulate} parts x {self.part_size})"
         )
-        if self.folder is not None and self.state.step == self.steps:
+        if self.folder is not None and self.state.step == self.steps and not self.state.pending:
             say(f"{self.folder} has already finished; see {self.folder / 'metrics.jsonl'}")
         elif self.state.step:
             say(f"resuming {self.folder} at step {self.state.step} of {self.steps}")
-
-
-class _Losses(nn.Module):
-    """Makes `losses` the forward method, which DistributedDataParallel hooks into."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.model.losses(images, targets)
 
 
 def _mix(*numbers: int) -> int:

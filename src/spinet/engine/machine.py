@@ -11,6 +11,10 @@ from typing import Any
 
 import torch
 
+from spinet.errors import SpinetError
+from spinet.threads import available_cores
+
+MAX_THREADS = 1000
 # Packages whose version changes how long something takes.
 PACKAGES = ("spinet", "torch", "torchvision", "onnxruntime", "openvino", "nncf")
 
@@ -24,6 +28,35 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def choose_threads(asked: int = 0) -> int:
+    """Return the number of CPU threads to use: what was asked for, else PyTorch's choice within `available_cores`.
+
+    Raises:
+        SpinetError: the number is out of range.
+    """
+    if not 0 <= asked <= MAX_THREADS:
+        raise SpinetError(f"threads is {asked}; must be 1 to {MAX_THREADS}, or 0 for as many as this process may use")
+    return asked or min(torch.get_num_threads(), available_cores().number)
+
+
+def use_threads(asked: int = 0) -> None:
+    """Set the number of CPU threads of this whole process; see `choose_threads`."""
+    number = choose_threads(asked)
+    if number != torch.get_num_threads():
+        torch.set_num_threads(number)
+
+
+def divided() -> str:
+    """Say which cores this process may use, if the machine is divided; else return an empty string.
+
+    OMP_NUM_THREADS is not mentioned: whoever set it knows.
+    """
+    cores = available_cores(environment={})
+    if not cores.limit:
+        return ""
+    return f"using {cores.number} of {os.cpu_count()} CPU cores ({cores.limit}); threads overrides it"
 
 
 def processor() -> str:

@@ -12,19 +12,23 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from spinet.engine.run_folder import check_present
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 
 
 class RunLog:
-    """Writes the metrics of a run, and first drops the lines after `first_step`, from which it is resumed."""
+    """Writes the metrics of a run, and first drops the lines that will be written again, from `first_step` on.
 
-    def __init__(self, run: Path, first_step: int) -> None:
+    `pending` is what is still to be done after that step, see `TrainState`.
+    """
+
+    def __init__(self, run: Path, first_step: int, pending: str = "") -> None:
         # Imported late: it takes a second, and a run without a folder does not need it.
         from torch.utils.tensorboard import SummaryWriter
 
         self._file = run / "metrics.jsonl"
-        kept = [line for line in _whole_lines(self._file) if _step_of(line) <= first_step]
+        kept = [line for line in _whole_lines(self._file) if _is_kept(line, first_step, pending)]
         write_atomically(self._file, "".join(f"{line}\n" for line in kept))
         try:
             self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1)
@@ -33,6 +37,7 @@ class RunLog:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line, without values that are not finite: JSON has no NaN."""
+        check_present(self._file.parent)
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         try:
             with self._file.open("a") as file:
@@ -106,12 +111,15 @@ def memory_gib(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def _step_of(line: str) -> float:
-    """Return the step of a line of metrics; infinity for an invalid line, which is dropped."""
+def _is_kept(text: str, first_step: int, pending: str) -> bool:
+    """Whether a line of metrics stays when a run is resumed; invalid ones are dropped."""
     try:
-        return int(json.loads(line)["step"])
+        line = json.loads(text)
+        step = int(line["step"])
     except (ValueError, KeyError, TypeError):
-        return math.inf
+        return False
+    is_again = pending == "line" or (pending == "evaluation" and any(name.startswith("val/") for name in line))
+    return step < first_step or (step == first_step and not is_again)
 
 
 def _whole_lines(file: Path) -> list[str]:

@@ -12,6 +12,7 @@ from spinet.engine.checkpoint import load_pretrained, save_state, save_weights
 from spinet.engine.config import TrainConfig
 from spinet.engine.key_names import rename_keys
 from spinet.engine.optim import MovingAverage, create_optimizer
+from spinet.engine.resume import Origin
 from spinet.errors import BuildError, NotFinite, SpinetError
 
 
@@ -20,9 +21,12 @@ class TrainState:
 
     Attributes:
         step: optimizer steps done.
+        pending: what is still to be done after that step: its "line" of metrics and all that follows, its "evaluation",
+            or "", nothing. A run that is stopped by a signal does not wait for them.
         best: metrics of the best evaluation so far; `last`: those of the latest.
         window: since the last line of metrics, on the device: the sum of each loss of `model.loss_names`, their count,
             and the first step at which each was not finite (-1: none).
+        origin: the data, threads and versions of the run.
         started: message about the pretrained weights that were loaded; empty without any.
     """
 
@@ -39,7 +43,8 @@ class TrainState:
         self.optimizer = create_optimizer(self.model, config.optim)
         decay = config.optim.ema_decay
         self.average = MovingAverage(self.model, decay) if decay > 0 else None
-        self.step = 0
+        self.origin = Origin()
+        self.step, self.pending = 0, ""
         self.best: dict[str, float] = {}
         self.last: dict[str, float] = {}
         self.losses = len(self.model.loss_names)
@@ -54,9 +59,11 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state if self.average else None,
             "step": self.step,
+            "pending": self.pending,
             "best": self.best,
             "last": self.last,
             "window": self.window,
+            "origin": self.origin.to_dict(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -65,8 +72,9 @@ class TrainState:
         now = dict(zip(self.info.category_ids, self.info.class_names, strict=True))
         if classes != now:
             raise SpinetError(
-                f"the run was trained on {len(classes)} classes {classes}, but the dataset has {len(now)} now, {now}; "
-                "use another run folder, starting from these weights with model.weights and model.new_classes"
+                f"the run was trained on {len(classes)} classes, but the dataset has {len(now)} now "
+                f"({_first_change(classes, now)}); use another run folder, starting from these weights with "
+                "model.weights and model.new_classes"
             )
         self.model.load_state_dict(rename_keys(state["model"]))
         self.optimizer.load_state_dict(state["optimizer"])
@@ -74,6 +82,7 @@ class TrainState:
             for name, value in rename_keys(state["average"]).items():
                 self.average.state[name].copy_(value)
         self.step, self.best, self.last = state["step"], state["best"], state["last"]
+        self.pending = state.get("pending", "")
         self.window.copy_(state["window"])
 
     def weights(self) -> dict[str, Tensor]:
@@ -138,3 +147,10 @@ class TrainState:
         """Write `last.safetensors`, then `state.pt`, which makes the checkpoint valid."""
         save_weights(run / "last.safetensors", self.weights(), self.info, {"step": self.step, **self.last})
         save_state(run / "state.pt", self.to_dict(), self.info.architecture)
+
+
+def _first_change(before: dict[int, str], now: dict[int, str]) -> str:
+    key = next(key for key in sorted({*before, *now}) if before.get(key) != now.get(key))
+    if key not in before:
+        return f"{now[key]!r:.40} is new"
+    return f"{before[key]!r:.40} is " + (f"{now[key]!r:.40} now" if key in now else "gone")

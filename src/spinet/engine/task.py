@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
+
 from spinet.arch.catalog import load_network
 from spinet.data.batch import Batch
 from spinet.data.class_data import ClassDataset
@@ -24,6 +26,7 @@ from spinet.engine.classify import evaluate_classes, label_ids
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup
 from spinet.engine.evaluate import EvalOptions, check_classes, evaluate
+from spinet.engine.faults import explained
 from spinet.models.factory import available_levels
 
 
@@ -164,12 +167,13 @@ def evaluate_folder(
     division: Division | None = None,
 ) -> dict[str, float]:
     """Return the metrics of a detector or classifier, also an exported one, on a split of a dataset folder."""
-    if info.kind == "classifier":
-        classes = open_split(lambda part: ClassDataset(root, part), split, division)
-        return evaluate_classes(model, classes, options, label_ids(info, classes, where))
-    dataset = open_split(lambda part: CocoDataset(root, part), split, division)
-    check_classes(info, dataset, where)
-    return evaluate(model, dataset, options, info.category_ids)
+    with explained(options.batch_size, options.image_size, torch.device(options.device), training=False):
+        if info.kind == "classifier":
+            classes = open_split(lambda part: ClassDataset(root, part), split, division)
+            return evaluate_classes(model, classes, options, label_ids(info, classes, where))
+        dataset = open_split(lambda part: CocoDataset(root, part), split, division)
+        check_classes(info, dataset, where)
+        return evaluate(model, dataset, options, info.category_ids)
 
 
 def detector_settings(config: TrainConfig) -> DetectorSettings:

@@ -12,17 +12,18 @@ from spinet.data.dataset import ImageDataset
 from spinet.data.findings import refuse
 from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import read_state
-from spinet.engine.config import TrainConfig, differences, read_config
+from spinet.engine.config import TrainConfig
 from spinet.engine.distributed import ProcessGroup, pick_device, process_group
+from spinet.engine.faults import explained
 from spinet.engine.loop import TrainRun
+from spinet.engine.machine import choose_threads, divided, threads
+from spinet.engine.resume import Origin, check_data, check_settings, notes
+from spinet.engine.run_folder import exclusive
 from spinet.engine.state import TrainState
 from spinet.engine.task import task_of
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
-
-# Settings that may differ when a run is resumed, because they do not change the result. `data.augment_on` does, because
-# GPUs round differently when resizing.
-RESUME_MAY_CHANGE = ("data.workers", "data.cache_images", "log_steps", "save_seconds", "device")
+from spinet.stop import Stop, stop_on_signals
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,28 @@ def train(
         The metrics, also of a run that had already finished.
 
     Raises:
-        SpinetError: the settings or data are invalid, the folder has different settings, or a file cannot be written.
-            Its subclasses: the network cannot be built (`BuildError`), a step does not fit into memory (`OutOfMemory`),
-            or a loss is not finite (`NotFinite`).
+        SpinetError: the settings or data are invalid, the folder has different settings or data or another process
+            trains there, or a file cannot be written. Its subclasses: the network cannot be built (`BuildError`), a
+            step does not fit into memory (`OutOfMemory`), a process that loads images was killed (`WorkerLost`), or a
+            loss is not finite (`NotFinite`).
+        Stopped: Ctrl-C or SIGTERM, a KeyboardInterrupt; the step that was running was finished and saved. A second
+            signal does not wait for that.
     """
     device = pick_device(config.device)
     with ExitStack() as stack:
+        stack.enter_context(threads(choose_threads(config.threads)))
         group = stack.enter_context(process_group(device))
         if device.type == "cuda" and group.count > 1:
             device = torch.device("cuda", group.local)
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         _check_batch(config, group)
-        _check_run(config, run)
+        _check_root(config)
+        images = config.batch_size // (group.count * config.accumulate)
+        stack.enter_context(explained(images, config.data.image_size, device))
+        if run is not None and group.is_main:
+            stack.enter_context(exclusive(run))
+        if run is not None:
+            check_settings(config, run)
         task = task_of(config.model)
         train_set = train_set or task.open(config, "train")
         val_set = val_set or task.open(config, "val")
@@ -93,15 +104,30 @@ def train(
         _check_background(info)
         resumed = run is not None and (run / "state.pt").is_file()
         state = TrainState(info, config, device, resumed)
-        if run is not None and resumed:
-            state.load(read_state(run / "state.pt", info.architecture))
+        remarks = [f"warning: {finding.text}" for finding in findings if finding.severity == "warning"]
+        remarks += [] if config.threads or not divided() else [divided()]
+        if run is not None:
+            state.origin = Origin.of(train_set, val_set)
+            remarks += _resume(config, run, state, device) if resumed else []
         if run is not None and group.is_main:
             write_atomically(run / "config.json", config.to_json())
-        training = TrainRun(config, run, task, state, train_set, val_set, findings, group, device, quiet)
+        # Without a folder there is nothing to save, and the signals are those of the search.
+        stop = Stop() if run is None else stack.enter_context(stop_on_signals(second_at_once=True))
+        data = (train_set, val_set, remarks)
+        training = TrainRun(config, run, task, state, *data, group, device, quiet, stop)
         started = time.monotonic()
         training.loop()
         seconds, losses = time.monotonic() - started, tuple(training.losses)
         return TrainResult(state.last, state.best, training.steps, seconds, losses, state.evaluated(device).eval())
+
+
+def _resume(config: TrainConfig, run: Path, state: TrainState, device: torch.device) -> list[str]:
+    """Restore the state of a run, if its data are the same; return what is to be said of it."""
+    saved = read_state(run / "state.pt", state.info.architecture)
+    state.load(saved)
+    before = Origin.from_dict(saved.get("origin", {}))
+    check_data(config, run, before, state.origin)
+    return notes(before, state.origin, device)
 
 
 def model_info(config: TrainConfig, dataset: ImageDataset) -> ModelInfo:
@@ -134,19 +160,7 @@ def _check_batch(config: TrainConfig, group: ProcessGroup) -> None:
         )
 
 
-def _check_run(config: TrainConfig, run: Path | None) -> None:
-    """Refuse a folder that was trained with different settings."""
+def _check_root(config: TrainConfig) -> None:
     if not config.data.root:
         folder = "image folders" if config.model.head == "classifier" else "a folder in COCO, YOLO or Pascal VOC format"
         raise SpinetError(f"data.root is not set; it must be {folder}")
-    # Without a state nothing has been trained, so settings may be corrected after a failed start.
-    if run is None or not (run / "state.pt").is_file() or not (run / "config.json").is_file():
-        return
-    before = read_config(run / "config.json")
-    changed = differences(before, config)
-    if Path(before.data.root).resolve() == Path(config.data.root).resolve():
-        changed.pop("data.root", None)
-    harmful = [name for name in changed if name not in RESUME_MAY_CHANGE]
-    if harmful:
-        shown = ", ".join(f"{name} was {changed[name][0]!r}, now {changed[name][1]!r}" for name in harmful[:4])
-        raise SpinetError(f"{run} was trained with different settings ({shown}); use another run folder")

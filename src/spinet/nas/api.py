@@ -79,7 +79,7 @@ def search(
     with ProcessExecutor(workers, timeout) if workers != 1 else InProcess(timeout) as executor:
         result = run_search(config, run, create_strategy(settings, space), evaluate, executor, quiet=quiet)
     if result.ended == "interrupted":  # a script must not take half a search for a whole one
-        raise KeyboardInterrupt(f"{run}: {result.finished} of {trials} trials are finished; the same call resumes")
+        raise result.stopped(run, trials)
     return result
 
 

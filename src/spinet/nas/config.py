@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from spinet.data.digest import differences
 from spinet.errors import SpinetError
 from spinet.nas.constraints import Constraint, constraint_text
 from spinet.nas.journal import Event
@@ -27,6 +28,7 @@ class SearchConfig:
     seed: int = 0  # of everything random
     replicates: int = 1  # times that a graph is trained at a rung; further trials of it are duplicates
     trials: int = 100  # in all, duplicates included; may change on resuming
+    digest: Mapping[str, Any] | None = None  # of the dataset's train split, see `spinet.data.digest`
 
     def __post_init__(self) -> None:
         for name in ("replicates", "trials"):
@@ -42,6 +44,7 @@ class SearchConfig:
             "strategy": dict(self.strategy),
             "proxy": None if self.proxy is None else dict(self.proxy),
             "data": self.data,
+            **({} if self.digest is None else {"digest": dict(self.digest)}),
             "constraints": [constraint.to_dict() for constraint in self.constraints],
             "seed": self.seed,
             "replicates": self.replicates,
@@ -58,10 +61,24 @@ def spinet_version() -> str:
 
 def check_header(path: Path, header: Event, config: SearchConfig) -> None:
     """Raise a SpinetError that names what differs, unless the journal with this header is of the search `config`."""
-    for key, value in json.loads(json.dumps(config.header())).items():
+    expected = json.loads(json.dumps(config.header()))
+    now, before = expected.pop("digest", None), header.get("digest")  # neither older journals nor objectives have one
+    is_known = isinstance(before, dict) and now is not None
+    found = differences({"train": before}, {"train": now}) if is_known else []
+    if found:
+        raise SpinetError(
+            f"the data of {path} have changed: {found[0]}; restore them, or start another search in another run folder"
+        )
+    if is_known or _same_folder(header.get("data"), config.data):
+        del expected["data"]
+    for key, value in expected.items():
         if header.get(key) != value:
             difference = _difference(key, header.get(key), value)
             raise SpinetError(f"{path} was written with {difference}: use another run folder, or the same settings")
+
+
+def _same_folder(one: Any, other: str | None) -> bool:
+    return isinstance(one, str) and other is not None and Path(one).resolve() == Path(other).resolve()
 
 
 def _difference(key: str, before: Any, value: Any) -> str:

@@ -12,7 +12,6 @@ Whatever depends on the clock or the machine is in `session` and `time`, so that
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from spinet.errors import SpinetError
+from spinet.locks import try_lock
 
 NAME = "journal.jsonl"
 EVENTS = ("search", "session", "ask", "retry", "tell", "time")
@@ -28,8 +28,6 @@ REPRODUCIBLE = ("search", "ask", "retry", "tell")
 
 # A reader that checks whether a journal is being written holds its lock for a moment; a driver waits that long.
 _LOCK_SECONDS = 0.5
-# Windows locks bytes, and nobody else can read a locked one: lock one far behind the end.
-_LOCK_BYTE = 1 << 40
 
 Event = dict[str, Any]
 
@@ -113,7 +111,7 @@ class Journal:
 
     def _lock(self) -> None:
         until = time.monotonic() + _LOCK_SECONDS
-        while not _locked(self._file.fileno(), shared=False):
+        while not try_lock(self._file):
             if time.monotonic() > until:
                 raise SpinetError(f"another search is writing {self.path}; stop it first, or use another run folder")
             time.sleep(_LOCK_SECONDS / 10)
@@ -152,27 +150,10 @@ def read_journal(path: str | Path) -> Iterator[Event]:
 def is_written(path: str | Path) -> bool:
     """Whether a driver is writing a journal."""
     try:
-        with Path(path).open("rb") as file:
-            return not _locked(file.fileno(), shared=True)
+        with Path(path).open("rb", buffering=0) as file:
+            return not try_lock(file, shared=True)
     except OSError:
         return False
-
-
-def _locked(file: int, *, shared: bool) -> bool:
-    """Try to lock an open file. The lock belongs to the file descriptor: it goes when the process dies."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(file, _LOCK_BYTE, os.SEEK_SET)
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
 
 
 def _event(path: str | Path, number: int, line: bytes) -> Event:

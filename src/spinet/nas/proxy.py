@@ -9,19 +9,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from spinet.arch.catalog import Architecture
 from spinet.arch.genotype import Genotype
 from spinet.arch.head_cost import model_cost
 from spinet.arch.scaling import Scaling
 from spinet.data.coco import CocoDataset
+from spinet.data.digest import Digest, digest
 from spinet.engine.build import ModelInfo
 from spinet.engine.config import TrainConfig
 from spinet.engine.evaluate import EvalOptions, mean_loss
 from spinet.engine.machine import threads
 from spinet.engine.train import TrainResult, train
-from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError
+from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError, is_out_of_memory
 from spinet.models.classifier import Classifier
 from spinet.nas.proxies import Proxy
 from spinet.nas.zero_cost import zero_cost_scores
@@ -106,6 +105,7 @@ class ProxyTask:
             log_steps=max(1, steps // (10 * CURVE_POINTS)),
             seed=seed,
             device=self.device,
+            threads=self.threads,
         )
 
     def _info(self, genotype: Genotype, base: Scaling, dataset: CocoDataset) -> ModelInfo:
@@ -147,10 +147,11 @@ def parts_of(batch_size: int, least: int) -> int:
 
 @dataclass(frozen=True)
 class ProxyData:
-    """The two parts of a training split."""
+    """The two parts of a training split, and the digest of the whole."""
 
     train: CocoDataset
     held_out: CocoDataset
+    digest: Digest
 
 
 @lru_cache(maxsize=2)
@@ -162,7 +163,7 @@ def open_data(root: str, proxy: Proxy) -> ProxyData:
     """
     whole = _dataset(root, proxy.train.data.cache_images)
     train, held_out = proxy.split([sample.image_id for sample in whole.samples])
-    data = ProxyData(whole.subset(train), whole.subset(held_out))
+    data = ProxyData(whole.subset(train), whole.subset(held_out), digest(whole, ids=True))
     for setting, part, what in (
         ("held_out", data.held_out, "held out for the reward"),
         ("data_fraction", data.train, "left to train on"),
@@ -207,9 +208,8 @@ def _memory_errors() -> Iterator[None]:
     """Name what the check of a step does not see: no memory for the weights, or for the evaluation."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        # PyTorch has a class of its own for a GPU's memory only.
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not is_out_of_memory(error):
             raise
         reason = (str(error) or "no memory left").splitlines()[0]
-        raise OutOfMemory(f"the trial does not fit into memory: {reason}") from None
+        raise OutOfMemory(f"the trial does not fit into memory: {reason:.200}") from None

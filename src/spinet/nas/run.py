@@ -1,20 +1,20 @@
 """The loop of every search: ask, evaluate, tell, whatever the strategy, the evaluation and the machines."""
 
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
 from typing import Literal
 
 from spinet.arch.catalog import Architecture
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, Stopped
 from spinet.nas.config import SearchConfig
 from spinet.nas.driver import Driver
 from spinet.nas.evaluation import STATUS, AttemptResult, Evaluate, attempt, failure
-from spinet.nas.journal import Journal
+from spinet.nas.journal import NAME, Journal
 from spinet.nas.progress import SearchDisplay
-from spinet.nas.stop import Interrupted, stop_on_signals
 from spinet.nas.trial import Record, Strategy
+from spinet.stop import Interrupted, how, stop_on_signals
 from spinet.workers.executors import TrialExecutor
 
 
@@ -29,6 +29,7 @@ class SearchResult:
         best: the best architecture, at full size; None while no trial is done.
         best_reward: its mean reward.
         best_trial: the first trial that measured it.
+        stopped_by: the signal that asked the search to stop; 0 if none did.
     """
 
     ended: Literal["finished", "interrupted"]
@@ -37,6 +38,15 @@ class SearchResult:
     best: Architecture | None = None
     best_reward: float | None = None
     best_trial: Record | None = None
+    stopped_by: int = 0
+
+    def stopped(self, run: str | Path, trials: int) -> Stopped:
+        """Return the exception for a search of so many trials that was interrupted."""
+        return Stopped(
+            f"stopped by {how(self.stopped_by)} after {self.finished} of {trials} trials, which {Path(run) / NAME} "
+            "keeps; run the same command again to resume",
+            self.stopped_by,
+        )
 
 
 def run_search(
@@ -98,8 +108,10 @@ def run_search(
                 ended = "interrupted"
                 _conclude(driver, running)
         state = driver.state
-        best = (driver.best(), state.best.reward, state.best.first) if state.best else ()
-        return SearchResult(ended, state.finished, state.records, *best)
+        result = SearchResult(ended, state.finished, state.records, stopped_by=stop.requested)
+        if state.best is None:
+            return result
+        return replace(result, best=driver.best(), best_reward=state.best.reward, best_trial=state.best.first)
 
 
 def _conclude(driver: Driver, running: dict[Future[AttemptResult], Record]) -> None:

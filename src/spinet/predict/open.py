@@ -10,9 +10,11 @@ from spinet.deploy.sessions import exported_file, open_session
 from spinet.engine.checkpoint import load_model
 from spinet.engine.compiling import compile_for_inference
 from spinet.engine.distributed import pick_device
+from spinet.engine.machine import use_threads
 from spinet.errors import SpinetError
 from spinet.fuse.formats import Precision, check_precision, fuse_in
 from spinet.predict.predictor import Predictor
+from spinet.threads import available_cores
 
 
 def load(
@@ -32,7 +34,8 @@ def load(
         device: `"auto"`, `"cpu"`, `"cuda"` ...; ONNX and OpenVINO files run on the CPU.
         precision: runs and weights files: `"fp32"` if None, `"bf16"`, or `"auto"`, the fastest after a few measured
             runs. OpenVINO files: `"fp32"` or `"bf16"`; what the file was exported for if None or `"auto"`.
-        threads: exported files: CPU threads; 0 leaves the number to the runtime.
+        threads: CPU threads; 0 leaves the number to the runtime, within the cores that this process may use. For runs,
+            weights files and .pt2 files it applies to PyTorch in this whole process.
         fused: runs and weights files: fold batch norms and the like into the layers, which is faster and changes
             results by rounding only. Exported files are fused already.
         compile: runs and weights files: compile the network with torch.compile at the first image.
@@ -49,13 +52,12 @@ def load(
         if compile:
             raise SpinetError(f"compile is for runs and weights files; {path} was compiled when it was exported")
         device = pick_device("cpu" if str(device) == "auto" and file.suffix != ".pt2" else str(device))
-        session = open_session(path, threads, None if precision == "auto" else precision, device, trust)
+        session = open_session(path, threads or _limit(), None if precision == "auto" else precision, device, trust)
         info = session.manifest.info
         return Predictor(ExportedClassifier(session) if info.kind == "classifier" else ExportedDetector(session), info)
     if trust:
         raise SpinetError(f"trust is for .pt2 files, which {path} is not")
-    if threads:
-        raise SpinetError(f"threads is for exported files, which {path} is not")
+    use_threads(threads)
     if not fused and precision:
         raise SpinetError(f"precision is for exported files, which {path} is not, or for runs with fused")
     device = pick_device(str(device))
@@ -65,3 +67,9 @@ def load(
     if compile:
         compile_for_inference(model, device)
     return Predictor(model, info, device)
+
+
+def _limit() -> int:
+    """Return the cores that this process may use, for runtimes that know no quotas; 0 if it may use all of them."""
+    cores = available_cores()
+    return cores.number if cores.limit else 0

@@ -14,6 +14,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from spinet.errors import WorkerLost
+from spinet.threads import available_cores
 from spinet.workers.executors import check_executor, too_long
 from spinet.workers.slots import Call, JobResult, SlotExecutor, run_job
 
@@ -161,10 +162,9 @@ def limit_torch(threads: int, gpu_fraction: float) -> None:
 
 
 def threads_each(workers: int) -> int:
-    """Threads per worker: an equal part of the cores, or fewer if OMP_NUM_THREADS says so."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(cores // workers, int(asked) if asked.isdigit() and int(asked) else cores))
+    """Threads per worker: an equal part of the cores that this process may use, OMP_NUM_THREADS at most."""
+    cores, allowed = available_cores(environment={}).number, available_cores().number
+    return max(1, min(cores // workers, allowed))
 
 
 def visible_gpus() -> list[str]:
