@@ -1,6 +1,7 @@
 """The public functions of `spinet`: every kind of image and model, and errors from Python."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -30,6 +31,16 @@ def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     save_weights(path, model.state_dict(), info, {})
     return path
+
+
+def test_evaluating_a_run_whose_data_have_moved_says_to_name_the_folder(weights, tmp_path):
+    shutil.copy(weights, tmp_path / "best.safetensors")
+    config = change_settings(spinet.TrainConfig(), {"data.root": str(tmp_path / "gone")})
+    (tmp_path / "config.json").write_text(config.to_json())
+    with pytest.raises(
+        spinet.SpinetError, match=r"was trained on .*gone, which is not there any more; name the dataset"
+    ):
+        spinet.evaluate(tmp_path)
 
 
 @pytest.fixture(scope="module")

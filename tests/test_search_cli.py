@@ -113,6 +113,9 @@ def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, t
     assert "workers: 1 (in-process), on cpu, 1 threads each" in out
     assert load_architecture(str(run / "best.json")).genotype.blocks
 
+    # The dataset may have another path; a link stands for a copy here.
+    (tmp_path / "moved").symlink_to(digits)
+    start[start.index(digits)] = tmp_path / "moved"
     code, out, _ = spinet(*start, "--trials", "3", "--no-zero-cost")
     assert code == 0
     assert "finished after 3 trials" in out

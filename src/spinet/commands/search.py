@@ -127,7 +127,7 @@ def _search(name: str, options: _Options) -> None:
         threads = "" if device == "cpu" else f", {options.threads} CPU threads each"
         say(f"workers: {executor.workers} ({executor.name}), on {executor.device}{threads}")
         result = run_search(config, options.run, create_strategy(settings, space), evaluate, executor)
-    say(f"{result.finished} trials are finished")
+    say(f"{result.ended} after {result.finished} trials")
     if result.best_trial:
         say(f"best: trial {result.best_trial.number}, reward {result.best_reward:.4f} at rung {result.best_trial.rung}")
         say(f"{options.run / 'best.json'}")
