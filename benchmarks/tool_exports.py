@@ -19,7 +19,7 @@ from PIL import Image
 
 from spinet.data.coco import CocoDataset
 from spinet.data.division import open_split
-from spinet.data.splits import Division
+from spinet.data.splits import AlreadyDividedError, Division
 from spinet.engine.evaluate import coco_metrics
 from spinet.errors import SpinetError
 from tool_writers import WRITERS
@@ -37,6 +37,7 @@ FIRST = {
     "imantics": "0.1.12",
 }
 SECOND = {
+    "numpy": "1.26.4",
     "bboxconverter": "0.1.9",
     "pascal-voc-writer": "0.1.4",
     "labelImg": "1.8.6",
@@ -119,11 +120,11 @@ def _write_source(root: Path) -> dict[str, list[tuple[str, list[int]]]]:
 
 def _open(root: Path) -> tuple[list[CocoDataset], str]:
     """Open both splits; what is not divided is divided."""
+    opener: Callable[[str], CocoDataset] = lambda part: CocoDataset(root, part)  # noqa: E731
     try:
-        return [CocoDataset(root, split) for split in ("train", "val")], "train and val"
-    except SpinetError:
-        opener: Callable[[str], CocoDataset] = lambda part: CocoDataset(root, part)  # noqa: E731
         return [open_split(opener, split, Division(0.2)) for split in ("train", "val")], "one export, divided"
+    except AlreadyDividedError:
+        return [CocoDataset(root, split) for split in ("train", "val")], "train and val"
 
 
 def _same(datasets: list[CocoDataset], truth: dict[str, list[tuple[str, list[int]]]]) -> bool:

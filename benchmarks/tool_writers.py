@@ -32,10 +32,18 @@ def _datumaro(form: str) -> Callable[[Path, Path], None]:
     def write(source: Path, out: Path) -> None:
         import datumaro
 
-        root, subset = out.parent / "datumaro-source", "train" if form == "yolo_ultralytics" else "default"
-        _copy_images(source, root / "images" / subset)
-        (root / "annotations").mkdir()
-        shutil.copy(source / "truth.json", root / "annotations" / f"instances_{subset}.json")
+        root, raw = out.parent / "datumaro-source", _truth(source)
+        (root / "annotations").mkdir(parents=True)
+        # This format needs both splits.
+        for subset, start in {"train": 0, "val": 1}.items() if form == "yolo_ultralytics" else [("default", None)]:
+            images = raw["images"] if start is None else raw["images"][start::2]
+            ids = {image["id"] for image in images}
+            kept = [entry for entry in raw["annotations"] if entry["image_id"] in ids]
+            content = json.dumps(raw | {"images": images, "annotations": kept})
+            (root / "annotations" / f"instances_{subset}.json").write_text(content)
+            (root / "images" / subset).mkdir(parents=True)
+            for image in images:
+                shutil.copy(source / "images" / image["file_name"], root / "images" / subset)
         datumaro.Dataset.import_from(str(root), "coco_instances").export(str(out), form, save_media=True)
 
     return write
