@@ -9,6 +9,8 @@ from difflib import get_close_matches
 
 # More known names than a message lists.
 MANY = 16
+# Characters of known names that a message lists.
+LISTED = 150
 # Characters of a value that a message quotes: a foreign file may hold a megabyte where a number is expected.
 QUOTED = 45
 
@@ -54,6 +56,15 @@ def quoted(value: object) -> str:
     return text if len(text) <= QUOTED else f"{text[: QUOTED - 3]}..."
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a string can be encoded: JSON may hold halves of characters, such as U+D800."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Stopped(KeyboardInterrupt):
     """A signal ended the work after it was saved; the message says what was saved and how to resume.
 
@@ -90,7 +101,7 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> SpinetError:
     name, names = name if isinstance(name, str) else quoted(name), sorted(known)
     near = _nearest(name, names)
     hint = f", did you mean {near!r}?" if near else "."
-    if len(names) > MANY:  # nobody reads fifty names
+    if len(names) > MANY or sum(map(len, names)) > LISTED:  # nobody reads fifty names
         closest = get_close_matches(name[:QUOTED], names, n=5, cutoff=0) or names[:5]
         names = [*sorted(closest), f"and {len(names) - len(closest)} more"]
     return SpinetError(f"unknown {what} {quoted(name)}{hint} Known: {', '.join(names)}.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from spinet.errors import SpinetError, quoted, unknown_name
+from spinet.errors import SpinetError, is_unicode, quoted, unknown_name
 
 Count = Annotated[int, Meta(ge=1, le=10**6)]
 Natural = Annotated[int, Meta(ge=0, le=2**62)]
@@ -47,6 +47,8 @@ def check_fields(what: str, value: Any) -> None:
         given = getattr(value, name)
         if isinstance(kind, type) and is_dataclass(given) and isinstance(given, kind):  # `convert` refuses subclasses
             continue
+        if isinstance(given, str) and not is_unicode(given):
+            raise SpinetError(f"{what}{what and '.'}{name} must be valid Unicode, got {quoted(given)}")
         try:
             object.__setattr__(value, name, msgspec.convert(given, kind))
         except OverflowError:

@@ -11,6 +11,9 @@ from spinet.errors import SpinetError
 
 T = TypeVar("T")
 
+# Of JSON that is read whole and holds no dataset.
+MAX_BYTES = 32 * 2**20
+
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write `content` to a temporary file beside `path`, flush it to disk and rename it into place.
@@ -98,10 +101,22 @@ def parse_json(text: str | bytes, where: str) -> Any:
         raise SpinetError(f"{where}: JSON cannot be parsed (an integer has thousands of digits)") from None
 
 
+def read_content(path: Path) -> bytes:
+    """Return the content of a small file, of settings or of an architecture.
+
+    Raises:
+        OSError: the file cannot be read.
+        SpinetError: it is far larger than such files are.
+    """
+    if path.is_file() and (size := path.stat().st_size) > MAX_BYTES:
+        raise SpinetError(f"{path} has {size / 2**20:,.0f} MB; at most {MAX_BYTES / 2**20:,.0f} MB are expected")
+    return path.read_bytes()
+
+
 def read_json(path: Path, what: str, build: Callable[[Any], T]) -> T:
     """Return what `build` makes of the JSON in a file; errors call it `what`."""
     try:
-        content = path.read_bytes()
+        content = read_content(path)
     except OSError as error:
         raise SpinetError(f"could not read the {what} {path}: {error.strerror}") from None
     tree = parse_json(content, str(path))

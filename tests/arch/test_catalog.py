@@ -159,6 +159,17 @@ def test_a_refused_graph_is_named_by_its_file(tmp_path):
     assert str(error.value) == f"{path}: block 0: stem level must be 1 or 2 for the first block, not 3"
 
 
+@pytest.mark.parametrize("value", ["\ud800", "x" * 1001, "x" * 10**6])
+@pytest.mark.parametrize("key", ["name", "source"])
+def test_a_name_or_source_that_cannot_be_shown_is_refused(key, value):
+    tree = json.loads(TINY.to_json()) | {key: value}
+
+    with pytest.raises(SpinetError, match=f"architecture: {key} must") as error:
+        Architecture.from_json(json.dumps(tree), "mine.json")
+
+    assert len(str(error.value)) < 150
+
+
 @pytest.mark.parametrize("key", ["name", "source"])
 def test_a_name_or_source_that_is_not_text_is_refused(key):
     tree = json.loads(TINY.to_json()) | {key: 3}

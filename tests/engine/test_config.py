@@ -80,6 +80,8 @@ def test_a_wrong_setting_is_refused_by_name(text, sentence):
         '{"optim": {"drops": [' + "999, " * 50 + "999]}}",
         '{"' + "x" * 10**6 + '": 1}',
         '{"epochs": NaN}',
+        '{"device": "\\ud800"}',
+        '{"data": {"image_sizes": 64}}',
     ],
     ids=lambda text: f"{text[:24]} ... of {len(text)}",
 )
@@ -89,6 +91,15 @@ def test_absurd_settings_are_refused_in_a_short_sentence(text):
 
     assert str(error.value).startswith("config.json")
     assert len(str(error.value)) < 300
+
+
+def test_a_file_far_larger_than_settings_is_not_read(tmp_path):
+    file = tmp_path / "config.json"
+    with file.open("wb") as sparse:
+        sparse.truncate(2**40)
+
+    with pytest.raises(SpinetError, match=r"config\.json has 1,048,576 MB; at most 32 MB are expected"):
+        read_config(file)
 
 
 def test_a_missing_settings_file_is_named(tmp_path):

@@ -12,8 +12,8 @@ from spinet.arch.genotype import MAX_BLOCKS, Genotype, check_keys
 from spinet.arch.published import PUBLISHED, SMALL
 from spinet.arch.scaling import Scaling
 from spinet.arch.variants import with_kind
-from spinet.errors import SpinetError, quoted, unknown_name
-from spinet.files import parse_json, write_atomically
+from spinet.errors import SpinetError, is_unicode, quoted, unknown_name
+from spinet.files import parse_json, read_content, write_atomically
 
 T = TypeVar("T")
 # Characters of a name or source.
@@ -70,6 +70,8 @@ class Architecture:
         for key in ("name", "source"):
             if not isinstance(data.get(key, ""), str):
                 raise SpinetError(f"architecture: {key} must be a string, not {quoted(data[key])}")
+            if not is_unicode(data.get(key, "")):
+                raise SpinetError(f"architecture: {key} must be valid Unicode, not {quoted(data[key])}")
             if len(data.get(key, "")) > MAX_TEXT:
                 raise SpinetError(
                     f"architecture: {key} must have at most {MAX_TEXT:,} characters, not {len(data[key]):,}"
@@ -145,7 +147,7 @@ def _content(file: str) -> str:
     try:
         if path.suffix != ".json" and not path.is_file():
             raise unknown_name("architecture", file, names())
-        return path.read_text(encoding="utf-8")
+        return read_content(path).decode("utf-8-sig")
     except OSError as error:
         raise SpinetError(f"could not read the architecture file {file}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -11,7 +11,7 @@ from msgspec import Meta
 from spinet.data.splits import Division
 from spinet.errors import SpinetError, check_range, quoted, unknown_name
 from spinet.fields import Count, Fraction, ImageSize, NonNegative, Positive, Rate, check_fields
-from spinet.files import parse_json
+from spinet.files import parse_json, read_content
 from spinet.models.options import DetectorOptions
 
 
@@ -212,7 +212,7 @@ def _check_names(kind: type[Any], plain: Any, name: str) -> None:
 def read_config(path: Path) -> TrainConfig:
     """Read the settings in a JSON file."""
     try:
-        return TrainConfig.from_json(path.read_text(), str(path))
+        return TrainConfig.from_json(read_content(path).decode("utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise SpinetError(f"could not read the settings in {path}: {reason}") from None
