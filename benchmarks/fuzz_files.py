@@ -43,6 +43,8 @@ from spinet.recipes import RECIPES
 from spinet.report.report import write_report
 
 SECONDS, BYTES, LONGEST = 20, 2 << 30, 300
+# Values in a file that is not changed further.
+LARGEST = 10**5
 # Every how many journals the report is written too, which takes a second.
 REPORTED = 15
 
@@ -85,6 +87,8 @@ def mutate(tree: Any, random: Random) -> Any:
     tree = copy.deepcopy(tree)
     for _ in range(random.choice([1, 1, 1, 2, 3])):
         everything = places(tree)
+        if len(everything) > LARGEST:
+            return tree
         if not everything:
             return random.choice(AWKWARD)(random)
         node, key = random.choice(everything)
@@ -208,17 +212,18 @@ def journal_kind(folder: Path) -> Kind:
         originals.append([json.loads(line) for line in (run / NAME).read_bytes().splitlines()])
 
     def write(folder: Path, random: Random) -> None:
-        events = list(random.choice(originals))
+        events = random.choice(originals)
+        lines = [json.dumps(event).encode() for event in events]
         for _ in range(random.choice([1, 1, 2])):
-            index = random.choice([0, random.randrange(len(events))])
+            index = random.choice([0, random.randrange(len(events) - 1)])
             how = random.randrange(8)
             if how == 0:
-                del events[index]
+                del lines[index]
             elif how == 1:
-                events.insert(index, events[random.randrange(len(events))])
+                lines.insert(index, random.choice(lines))
             else:
-                events[index] = mutate(events[index], random)
-        (folder / NAME).write_bytes(b"".join(to_text(event, random) + b"\n" for event in events))
+                lines[index] = to_text(mutate(events[index], random), random)
+        (folder / NAME).write_bytes(b"\n".join(lines) + b"\n")
 
     def read(folder: Path, number: int) -> None:
         status_text(summary(folder))
@@ -280,13 +285,16 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for the files that led to a fault")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    usual = sys.getrecursionlimit()
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         kind = KINDS[chosen.kind](Path(name))
         folder = Path(name) / "mutated"
         folder.mkdir()
         for number in range(chosen.first, chosen.first + chosen.mutations):
+            sys.setrecursionlimit(30_000)  # to write deeper than what is read as usual
             kind.write(folder, Random(f"{chosen.kind} {chosen.seed} {number}"))
+            sys.setrecursionlimit(usual)
             said = read_in_child(kind, folder, number)
             counts[said if said in ("ok", "sentence") else "fault"] += 1
             if said not in ("ok", "sentence"):
