@@ -112,6 +112,16 @@ def test_an_export_that_is_not_divided_is_read_whole_and_the_ways_to_divide_it_a
             CocoDataset(root, split)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-16-le"])
+def test_files_in_other_encodings_are_recognised(usual, tmp_path, encoding):
+    for split in ("train", "val"):
+        text = (usual / "annotations" / f"instances_{split}.json").read_text()
+        (usual / f"{split}.json").write_text(text, encoding=encoding)
+    shutil.rmtree(usual / "annotations")
+
+    assert len(CocoDataset(usual, "train")) == 3
+
+
 def test_a_dataset_with_both_splits_is_not_read_whole(usual):
     with pytest.raises(SpinetError, match=r"has its own val split \(annotations/instances_val.json\); leave"):
         CocoDataset(usual, "all")

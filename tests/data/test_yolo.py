@@ -235,3 +235,75 @@ def test_a_missing_yaml_library_is_named(root, monkeypatch):
         SpinetError, match=r"reading .*data.yaml needs pyyaml, which is not installed: pip install pyyaml"
     ):
         CocoDataset(root, "train")
+
+
+def test_a_val_split_that_is_the_train_split_is_said_and_can_be_divided(root):
+    settings(root, "names: [cat, dog]\ntrain: images/train\nval: ./images/train\n")
+
+    findings = CocoDataset(root, "val").findings
+    assert [finding.severity for finding in findings if "the same images for train and val" in finding.text] == [
+        "warning"
+    ]
+    assert len(CocoDataset(root, "all")) == 3
+
+
+def test_a_val_folder_that_the_export_does_not_have_names_the_ways_to_divide(root):
+    settings(root, "names: [cat, dog]\ntrain: ../images/train\nval: ../valid/images\n")
+    shutil.rmtree(root / "images" / "val")
+
+    with pytest.raises(SpinetError, match=r"expected '../valid/images', which data.yaml names; .*spinet split DIR"):
+        CocoDataset(root, "val")
+    assert len(CocoDataset(root, "all")) == 3
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["/content/drive/mine/images/train", "C:\\data\\images\\train", "images\\train", "D:/x/train", "/a/b/pictures"],
+)
+def test_paths_of_another_machine_mean_the_folder_of_that_name_or_the_usual_one(root, entry):
+    settings(root, f"names: [cat, dog]\ntrain: '{entry}'\nval: images/val\n")
+
+    assert [len(found) for found in boxes(root, "train")] == [1, 0, 2]
+
+
+def test_lists_with_other_leading_folders_are_read(root):
+    (root / "train.txt").write_text("\ufeffdata/images/train/0.png\n.\\images\\train\\2.png\n", encoding="utf-8")
+    settings(root, "names: [cat, dog]\ntrain: train.txt\nval: images/val\n")
+
+    assert [len(found) for found in boxes(root, "train")] == [1, 2]
+
+
+def test_labels_are_found_beside_the_images_and_below_folders_called_images_twice(root):
+    for name in ("0", "2"):
+        (root / "labels" / "train" / f"{name}.txt").rename(root / "images" / "train" / f"{name}.txt")
+    assert [len(found) for found in boxes(root)] == [1, 0, 2]
+
+    (root / "images").rename(root / "moved")
+    (root / "images").mkdir()
+    (root / "moved").rename(root / "images" / "images")
+    settings(root, "names: [cat, dog]\ntrain: images/images/train\nval: images/images/val\n")
+    assert [len(found) for found in boxes(root)] == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("classes.txt", "cat\n\ndog\n", "has the name '' for class 1"),
+        ("classes.txt", "", "must be a list of class names"),
+        ("classes.txt", b"\xff\xfe\xff", "classes.txt is not valid text"),
+        (
+            "obj.data",
+            "classes = 2\nnames = data/none.names\n",
+            "obj.data has names = 'none.names', but there is no such",
+        ),
+        ("obj.data", "classes = 3\nnames = data/obj.names\n", "obj.data has nc 3 but 2 names"),
+    ],
+)
+def test_faulty_files_of_class_names_are_named(root, name, text, sentence):
+    (root / "data.yaml").unlink()
+    if "obj.names" in str(text):
+        (root / "obj.names").write_text("cat\ndog\n")
+    (root / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    with pytest.raises(SpinetError, match=sentence):
+        CocoDataset(root, "train")

@@ -19,6 +19,7 @@ OTHER_TASKS = frozenset({"captions", "keypoints", "panoptic", "stuff"})
 FILE_FOLDERS = frozenset({"annotations", "annotation", "labels", "images"})
 # Folders of images that belong to no split: CVAT's and datumaro's, FiftyOne's, and those of converters from VOC.
 IMAGE_FOLDERS = ("images", "images/default", "data", "jpegimages")
+KEYS = ("images", "annotations", "categories", "bbox")
 # More JSON files than this in a folder are one for each image, as LabelMe writes them.
 FEW = 24
 
@@ -114,11 +115,11 @@ def _is_coco(file: Path) -> bool:
     """Whether a JSON file seems to hold boxes in COCO format; the keys are looked for without parsing the file."""
     try:
         with file.open("rb") as content, mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            if b"\0" in text[:4]:
-                return True  # UTF-16, which JSON files may be in
-            keys = (b'"images"', b'"annotations"', b'"categories"')
+            # JSON files may be in UTF-16 too.
+            encoding = "utf-16-be" if text[:1] in b"\0\xfe" else "utf-16-le" if b"\0" in text[:4] else "utf-8"
+            found = {key: text.find(f'"{key}"'.encode(encoding)) >= 0 for key in KEYS}
             empty = re.search(rb'"annotations"\s*:\s*(\[\s*\]|\{\s*\})', text)
-            return all(text.find(key) >= 0 for key in keys) and bool(text.find(b'"bbox"') >= 0 or empty)
+            return all(found.values()) or bool(empty and all(found[key] for key in KEYS if key != "bbox"))
     except (OSError, ValueError):
         return False
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spinet.data.annotations import RawSplit
 from spinet.data.coco_files import coco_files, read_coco
+from spinet.data.foreign import foreign_format
 from spinet.data.listing import has_image, is_hidden
 from spinet.data.splits import SPLIT_NAMES, WHOLE
 from spinet.data.voc import read_voc
@@ -51,6 +52,8 @@ def recognise(root: Path) -> str:
     found = formats_in(root)
     if not found:
         _refuse_classes(root)
+        if foreign := foreign_format(root):
+            raise SpinetError(foreign)
         content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
         raise SpinetError(f"{root} is not a dataset folder; expected {LAYOUTS}; found {content}")
     if len(found) > 1:

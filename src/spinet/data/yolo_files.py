@@ -12,6 +12,7 @@ from spinet.data.findings import Finding
 from spinet.data.listing import Listing, is_hidden, list_images, skipped_findings
 from spinet.data.parsing import read_lines
 from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
+from spinet.data.values import quote
 from spinet.errors import SpinetError
 
 DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -88,7 +89,12 @@ def list_split(settings: Mapping[str, Any], file: Path, root: Path, split: str) 
     if not found.images:
         why = found.skipped_text()
         raise SpinetError(f"{file} has no {split} images in {', '.join(entries)[:80]}" + (f": {why}" if why else ""))
-    return YoloImages(sorted(set(found.images)), [*findings, *skipped_findings(split, found)])
+    findings += skipped_findings(split, found)
+    if split == "val" and _sources(settings, file, root, "train") == _sources(settings, file, root, "val"):
+        text = f"val: {file.name} names the same images for train and val; metrics are those of training images"
+        advice = "divide them with data.val_share or `spinet split`"
+        findings.append(Finding("warning", "val is train", f"{text}; {advice}"))
+    return YoloImages(sorted(set(found.images)), findings)
 
 
 def _entries(settings: Mapping[str, Any], file: Path, root: Path, split: str) -> tuple[list[str], str]:
@@ -109,19 +115,22 @@ def _entries(settings: Mapping[str, Any], file: Path, root: Path, split: str) ->
 
 def _whole(settings: Mapping[str, Any], file: Path, root: Path) -> tuple[list[str], str]:
     """Return the only folders or lists of a dataset that is not divided."""
-    there: dict[str, tuple[list[str], str]] = {}
-    for split in SPLIT_NAMES:
-        try:
-            entries, key = _entries(settings, file, root, split)
-            for entry in entries:
-                _resolve(entry, settings, file, root, key)
-        except SpinetError:
-            continue  # Roboflow and CVAT name folders that an export does not have.
-        there[split] = entries, key
-    if len(there) == 2:
-        raise already_divided(root, ", ".join(there["val"][0])[:60])
-    folder = next(name for name in WHOLE_FOLDERS if (root / name).is_dir())
-    return next(iter(there.values()), ([folder], WHOLE))
+    train, val = (_sources(settings, file, root, split) for split in ("train", "val"))
+    # pylabel names the folder of all images for both.
+    if train and val and train != val:
+        raise already_divided(root, val[0].name)
+    if train or val:
+        return _entries(settings, file, root, "train" if train else "val")
+    return [next(name for name in WHOLE_FOLDERS if (root / name).is_dir())], WHOLE
+
+
+def _sources(settings: Mapping[str, Any], file: Path, root: Path, split: str) -> list[Path]:
+    """Return the folders and lists of a split; none if one is missing: Roboflow and CVAT name more than they write."""
+    try:
+        entries, key = _entries(settings, file, root, split)
+        return sorted(_resolve(entry, settings, file, root, key) for entry in entries)
+    except SpinetError:
+        return []
 
 
 def _usual_folder(root: Path, split: str) -> str | None:
@@ -138,6 +147,8 @@ def _resolve(entry: str, settings: Mapping[str, Any], file: Path, root: Path, ke
     for candidate in (*first, *candidates, *_elsewhere(entry, root, key)):
         if _exists(candidate):
             return Path(os.path.normpath(candidate))
+    if key in SPLIT_NAMES["val"]:
+        raise no_split(root, "val", f"{quote(entry)}, which {file.name} names")
     where = " and no ".join(str(path)[:80] for path in dict.fromkeys(candidates))
     raise SpinetError(f"{file} has {key}: {entry[:40]}, but there is no {where}; expected a folder of images or a list")
 
