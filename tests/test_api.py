@@ -33,6 +33,17 @@ def weights(tmp_path_factory):
     return path
 
 
+def test_threads_of_a_run_are_those_of_torch(weights):
+    before = torch.get_num_threads()
+    try:
+        spinet.load(weights, threads=3)
+        assert torch.get_num_threads() == 3
+        spinet.load(weights)
+        assert torch.get_num_threads() <= 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_evaluating_a_run_whose_data_have_moved_says_to_name_the_folder(weights, tmp_path):
     shutil.copy(weights, tmp_path / "best.safetensors")
     config = change_settings(spinet.TrainConfig(), {"data.root": str(tmp_path / "gone")})

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from spinet.threads import Cores, available_cores, bound_spinning
+from spinet.threads import Cores, affordable, available_cores, bound_spinning
 
 MACHINE = os.cpu_count()
 
@@ -110,6 +110,14 @@ def test_a_system_without_proc_has_no_quota(tmp_path):
 )
 def test_the_variable_of_openmp_limits_the_cores(tmp_path, text, cores):
     assert available_cores(tmp_path, {"OMP_NUM_THREADS": text}) == cores
+
+
+def test_a_divided_machine_gets_no_more_processes_than_cores_and_another_one_all(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    assert [affordable(number) for number in (0, 2, 9)] == [0, 2, 9]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
+    assert [affordable(number) for number in (0, 2, 9)] == [0, 1, 1]
 
 
 PROGRAM = "from spinet.threads import available_cores; print(*available_cores(environment={}), sep=', ')"

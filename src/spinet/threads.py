@@ -47,6 +47,12 @@ def available_cores(process: Path = Path("/proc/self"), environment: Mapping[str
     return Cores(max(1, int(limits[limit])), limit)
 
 
+def affordable(processes: int) -> int:
+    """Return how many of so many processes to start: on a divided machine no more than this one has cores."""
+    cores = available_cores(environment={})
+    return min(processes, cores.number) if cores.limit else processes
+
+
 def bound_spinning(environment: MutableMapping[str, str] = os.environ) -> None:
     """Let waiting threads of OpenMP sleep soon, in this process and those that it starts.
 

@@ -1,5 +1,8 @@
+import os
 import subprocess
+import sys
 
+import pytest
 import torch
 
 from spinet.engine import machine
@@ -19,3 +22,18 @@ def test_the_commit_is_that_of_the_checkout_which_the_code_belongs_to_not_of_one
 
     subprocess.run([*git, "add", str(package)], check=True)
     assert describe_machine(torch.device("cpu"))["commit"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is not to be set here")
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one core cannot be divided")
+def test_with_one_core_torch_gets_one_thread_and_it_is_said(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    first = min(os.sched_getaffinity(0))
+    program = (
+        "import os\n"
+        "from spinet.engine.machine import choose_threads, divided\n"  # torch has already chosen
+        f"os.sched_setaffinity(0, {{{first}}})\n"
+        "print(choose_threads(), choose_threads(2), divided())"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said == f"1 2 using 1 of {os.cpu_count()} CPU cores (CPU affinity); set threads to change that\n"

@@ -16,7 +16,7 @@ from spinet.benchmark.report import BenchmarkLine, BenchmarkReport, Spread
 from spinet.benchmark.sessions import Exports, file_case
 from spinet.benchmark.work import peak_memory
 from spinet.deploy.sessions import exported_file
-from spinet.engine.machine import describe_machine, threads
+from spinet.engine.machine import choose_threads, describe_machine, threads
 from spinet.errors import SpinetError, unknown_name
 from spinet.timing import Run, interleave
 
@@ -41,7 +41,7 @@ def benchmark(
     if not names:
         raise SpinetError("nothing to measure; name architectures, baselines, runs, exported files or torchvision/NAME")
     device = torch.device(device)
-    options = replace(options, threads=options.threads or torch.get_num_threads())
+    options = replace(options, threads=choose_threads(options.threads))
     with threads(options.threads):
         return measure_cases(
             [case for name in names for case in cases(name, options, device)], options, device, progress

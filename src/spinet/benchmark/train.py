@@ -21,7 +21,7 @@ from spinet.engine.build import WITHOUT_MASKS
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup
-from spinet.engine.machine import threads
+from spinet.engine.machine import choose_threads, threads
 from spinet.engine.optim import clip_gradients, create_optimizer
 from spinet.engine.task import task_of
 from spinet.errors import SpinetError
@@ -53,7 +53,7 @@ def benchmark_training(
         if choice in ("onnxruntime", "openvino", "int8"):
             raise SpinetError(f"{choice} cannot train; use eager or compile in fp32 or bf16")
     device = torch.device(device)
-    options = replace(options, threads=options.threads or torch.get_num_threads())
+    options = replace(options, threads=choose_threads(options.threads))
     with threads(options.threads):
         cases = [step_case(name, *pair, options, device) for name in names for pair in options.runs()]
         return measure_cases(cases + (loading_cases(root, options) if root else []), options, device, progress)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from spinet.data.batch import Batch, Item, collate
 from spinet.errors import OutOfMemory, SpinetError, check_positive, is_out_of_memory
-from spinet.threads import available_cores
+from spinet.threads import affordable
 
 # (epoch, index) of an image.
 Position = tuple[int, int]
@@ -166,7 +166,7 @@ class _Loader:
             batch_size=None,
             sampler=batches,
             collate_fn=_identity,
-            num_workers=_affordable(workers),
+            num_workers=affordable(workers),
             # Persistent workers would keep the process from exiting after an error.
             persistent_workers=False,
             pin_memory=torch.cuda.is_available(),
@@ -180,12 +180,6 @@ class _Loader:
             if isinstance(batch, SpinetError):
                 raise batch
             yield batch
-
-
-def _affordable(workers: int) -> int:
-    """Return the number of loader processes: on a divided machine no more than this process has cores."""
-    cores = available_cores(environment={})
-    return min(workers, cores.number) if cores.limit else workers
 
 
 def _outlive_signals(_: int) -> None:

@@ -31,14 +31,16 @@ def threads(count: int) -> Iterator[None]:
 
 
 def choose_threads(asked: int = 0) -> int:
-    """Return the number of CPU threads to use: what was asked for, else PyTorch's choice within `available_cores`.
+    """Return the number of CPU threads to use: what was asked for, else PyTorch's choice within affinity and quotas.
+
+    PyTorch's choice follows OMP_NUM_THREADS and `torch.set_num_threads`.
 
     Raises:
         SpinetError: the number is out of range.
     """
     if not 0 <= asked <= MAX_THREADS:
         raise SpinetError(f"threads is {asked}; must be 1 to {MAX_THREADS}, or 0 for as many as this process may use")
-    return asked or min(torch.get_num_threads(), available_cores().number)
+    return asked or min(torch.get_num_threads(), available_cores(environment={}).number)
 
 
 def use_threads(asked: int = 0) -> None:
@@ -56,7 +58,7 @@ def divided() -> str:
     cores = available_cores(environment={})
     if not cores.limit:
         return ""
-    return f"using {cores.number} of {os.cpu_count()} CPU cores ({cores.limit}); threads overrides it"
+    return f"using {cores.number} of {os.cpu_count()} CPU cores ({cores.limit}); set threads to change that"
 
 
 def processor() -> str:

@@ -10,7 +10,7 @@ from spinet.deploy.sessions import exported_file, open_session
 from spinet.engine.checkpoint import load_model
 from spinet.engine.compiling import compile_for_inference
 from spinet.engine.distributed import pick_device
-from spinet.engine.machine import use_threads
+from spinet.engine.machine import choose_threads, use_threads
 from spinet.errors import SpinetError
 from spinet.fuse.formats import Precision, check_precision, fuse_in
 from spinet.predict.predictor import Predictor
@@ -52,7 +52,10 @@ def load(
         if compile:
             raise SpinetError(f"compile is for runs and weights files; {path} was compiled when it was exported")
         device = pick_device("cpu" if str(device) == "auto" and file.suffix != ".pt2" else str(device))
-        session = open_session(path, threads or _limit(), None if precision == "auto" else precision, device, trust)
+        number = choose_threads(threads)
+        if file.suffix != ".pt2":  # ONNX Runtime and OpenVINO make their own choice
+            number = threads or _limit()
+        session = open_session(path, number, None if precision == "auto" else precision, device, trust)
         info = session.manifest.info
         return Predictor(ExportedClassifier(session) if info.kind == "classifier" else ExportedDetector(session), info)
     if trust:
