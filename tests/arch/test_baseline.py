@@ -54,6 +54,13 @@ def test_an_unknown_name_is_refused_with_the_nearest_match(name, sentence):
         ({"body": "resnet20"}, "unknown body 'resnet20', did you mean 'resnet18'?"),
         ({"body": 3}, "unknown body '3'"),
         ({"neck": "bifpn"}, "unknown neck 'bifpn', did you mean 'fpn'? Known: fpn, nas-fpn, none."),
+        (
+            {"body": "timm/hf-hub:owner/model"},
+            "body must be timm/ and the name of one of its models, not 'timm/hf-hub:",
+        ),
+        ({"body": "timm/local-dir:/tmp"}, "body must be timm/ and the name of one of its models, not 'timm/local-dir:"),
+        ({"body": "timm/../x"}, "body must be timm/ and the name of one of its models"),
+        ({"body": "timm/"}, "body must be timm/ and the name of one of its models"),
         ({"channels": 0}, "baseline: channels must be an integer from 1 to 16384, not 0"),
         ({"head_convs": -1}, "baseline: head_convs must be an integer from 0 to 100, not -1"),
         ({"repeats": True}, "baseline: repeats must be an integer from 1 to 100, not True"),

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from spinet.arch.genotype import check_keys
 from spinet.arch.scaling import COUNTS, check_count
-from spinet.errors import unknown_name
+from spinet.errors import SpinetError, quoted, unknown_name
 
 Neck = Literal["fpn", "nas-fpn", "none"]
 
@@ -20,6 +20,8 @@ LEVELS = (3, 4, 5, 6, 7)
 LAST_LEVEL = 5
 
 _NAME = re.compile(r"(?P<body>.+?)-(?P<neck>nas-fpn|fpn)")
+# Of timm's own models: it takes Hugging Face repositories and local folders too, which a file of others shall not name.
+_TIMM_NAME = re.compile(rf"{TIMM}[A-Za-z0-9_.]{{1,100}}")
 _COUNTS = {
     "channels": COUNTS["endpoint_channels"],
     "repeats": COUNTS["repeats"],
@@ -58,6 +60,10 @@ class Baseline:
             raise unknown_name("neck", self.neck, (*NECKS, NO_NECK))
         if not isinstance(self.body, str) or (self.body not in RESNETS and not self.body.startswith(TIMM)):
             raise unknown_name("body", self.body, (*RESNETS, f"{TIMM}NAME"))
+        if self.body not in RESNETS and not _TIMM_NAME.fullmatch(self.body):
+            raise SpinetError(
+                f"baseline: body must be {TIMM} and the name of one of its models, not {quoted(self.body)}"
+            )
         for name, bounds in _COUNTS.items():
             check_count(f"baseline: {name}", getattr(self, name), *bounds)
 

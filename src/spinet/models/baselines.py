@@ -50,7 +50,7 @@ class TimmBody(nn.Module):
             strides = timm.create_model(name, features_only=True, in_chans=in_channels).feature_info.reduction()
         except Exception as error:  # timm's models fail in many ways if they do not support features_only
             reason = str(error).split("\n")[0] or type(error).__name__
-            raise SpinetError(f"timm has no multi-scale features of {name!r}: {reason}") from None
+            raise SpinetError(f"timm has no multi-scale features of {name!r}: {reason:.100}") from None
         if not {2**level for level in BODY_LEVELS} <= set(strides):
             raise SpinetError(f"timm's {name!r} has features of strides {strides}, not of 8, 16 and 32")
         wanted = [strides.index(2**level) for level in BODY_LEVELS]
