@@ -242,15 +242,16 @@ def _imantics(source: Path, out: Path) -> None:
     (out / "imantics.json").write_text(json.dumps(dataset.coco(), default=int))
 
 
-def _bboxconverter(form: str) -> Callable[[Path, Path], None]:
-    def write(source: Path, out: Path) -> None:
-        from bboxconverter.io import reader_annotation
+def _bboxconverter(source: Path, out: Path) -> None:
+    import bboxconverter
 
-        parser = reader_annotation.read_coco(str(source / "truth.json"))
-        _copy_images(source, out / "images")
-        parser.export(output_path=str(out / ("annotations.json" if form == "coco" else "Annotations")), format=form)
-
-    return write
+    _copy_images(source, out / "images")
+    # It takes no masks.
+    raw = _truth(source)
+    keys = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
+    boxes = [{key: entry[key] for key in keys} for entry in raw["annotations"]]
+    (source.parent / "boxes.json").write_text(json.dumps(raw | {"annotations": boxes}))
+    bboxconverter.read_coco(str(source.parent / "boxes.json")).export(output_path=str(out), format="coco")
 
 
 def _pascal_voc_writer(source: Path, out: Path) -> None:
@@ -299,7 +300,7 @@ WRITERS: dict[str, Callable[[Path, Path], None]] = {
     **{f"fiftyone {form}": _fiftyone(form) for form in ("coco", "voc", "yolov4", "yolov5")},
     "sahi coco": _sahi,
     "imantics coco": _imantics,
-    **{f"bboxconverter {form}": _bboxconverter(form) for form in ("coco", "voc")},
+    "bboxconverter coco": _bboxconverter,
     "pascal-voc-writer voc": _pascal_voc_writer,
     **{f"labelImg {form}": _labelimg(form) for form in ("voc", "yolo")},
 }

@@ -26,6 +26,8 @@ def doctor_command(args: list[str]) -> None:
         image_size: int | None = None,
         anchor_scale: float | None = None,
         octaves: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+        val_share: float = 0,
+        val_seed: int = 0,
         quick: bool = False,
         workers: int = 2,
         json: bool = False,
@@ -41,10 +43,13 @@ def doctor_command(args: list[str]) -> None:
             image_size: Side of the square that images are fitted into, in pixels; by default the recipe's.
             anchor_scale: Side of the smallest anchor in strides; by default the recipe's.
             octaves: Anchor sizes per level; by default the recipe's.
+            val_share: Fraction of the images for val, if the dataset is not divided.
+            val_seed: Seed of that division.
             quick: Check the annotations only: open no images and write no contact sheets.
             workers: Threads that decode images.
             json: Print one JSON object instead.
         """
+        from spinet.data.splits import Division
         from spinet.doctor.examine import examine
         from spinet.engine.task import detector_settings
         from spinet.errors import SpinetError
@@ -59,9 +64,14 @@ def doctor_command(args: list[str]) -> None:
             settings = replace(settings, image_size=image_size)
         if anchor_scale is not None:
             settings = replace(settings, anchor_scale=anchor_scale)
+        if not 0 <= val_share < 1:
+            raise SpinetError(f"--val-share is {val_share:g}; must be at least 0 and below 1")
+        division = Division(val_share, val_seed) if val_share else None
         with progress_bar("checking images") as progress:
             pictures = None if quick else out
-            report = examine(root, settings, pictures=pictures, quick=quick, workers=workers, progress=progress)
+            report = examine(
+                root, settings, pictures=pictures, quick=quick, workers=workers, progress=progress, division=division
+            )
         if json:
             sys.stdout.write(json_text.dumps(report.to_dict(), indent=1) + "\n")
         else:

@@ -113,7 +113,9 @@ def class_format(root: Path) -> str:
     try:
         recognise(root)
     except SpinetError:
-        found = any(has_image(folder / name) for folder in folders for name in class_folders(folder))
+        # Without splits, one folder of images alone is more likely that of another format.
+        places = folders or ([root] if len(class_folders(root)) > 1 else [])
+        found = any(has_image(folder / name) for folder in places for name in class_folders(folder))
         return "image folders" if found else ""
     return ""
 

@@ -12,8 +12,10 @@ from spinet.data.class_data import ClassDataset
 from spinet.data.class_files import class_format
 from spinet.data.coco import CocoDataset
 from spinet.data.dataset import ImageDataset
+from spinet.data.division import open_split
 from spinet.data.findings import SEVERITIES, Finding, in_order
 from spinet.data.formats import recognise
+from spinet.data.splits import Division
 from spinet.doctor.anchors import DetectorSettings, SizeTable, long_sides, size_table
 from spinet.doctor.annotations import objects_of, quick_findings, split_findings
 from spinet.doctor.class_pictures import write_class_pictures
@@ -87,6 +89,7 @@ def examine(
     quick: bool = False,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
+    division: Division | None = None,
 ) -> DatasetReport:
     """Check a dataset in any format.
 
@@ -97,6 +100,7 @@ def examine(
         quick: check the annotations only and open no image.
         workers: threads that decode images.
         progress: called with the number of images checked and in total.
+        division: how to divide a dataset without a val split.
 
     Raises:
         SpinetError: the format is unclear, or a contact sheet cannot be written.
@@ -105,13 +109,13 @@ def examine(
     kind = class_format(root)
     if kind:
         report = DatasetReport(root, kind)
-        classes = _open(report, lambda split: ClassDataset(root, split))
+        classes = _open(report, lambda split: open_split(lambda part: ClassDataset(root, part), split, division))
         report.findings += class_dataset_findings(classes)
         _count_classes(report, classes)
         datasets: list[ImageDataset] = list(classes.values())
     else:
         report = DatasetReport(root, recognise(root))
-        opened = _open(report, lambda split: _open_boxes(root, split, report))
+        opened = _open(report, lambda split: open_split(lambda part: _open_boxes(root, part, report), split, division))
         report.findings += _annotation_findings(opened, settings)
         for dataset in opened.values():
             _count(report, dataset, settings)
@@ -142,11 +146,11 @@ def _annotation_findings(opened: dict[str, CocoDataset], settings: DetectorSetti
     return [*findings, *file_findings(list(opened.values()))]
 
 
-def _open(report: DatasetReport, open_split: Callable[[str], Dataset]) -> dict[str, Dataset]:
+def _open(report: DatasetReport, open_one: Callable[[str], Dataset]) -> dict[str, Dataset]:
     opened: dict[str, Dataset] = {}
     for split in ("train", "val"):
         try:
-            opened[split] = open_split(split)
+            opened[split] = open_one(split)
         except SpinetError as error:
             report.findings.append(Finding("error", "split cannot be opened", f"{split}: {error}"))
     return opened
