@@ -13,13 +13,15 @@ import copy
 import json
 import os
 import resource
+import shutil
 import signal
 import struct
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -275,10 +277,10 @@ def limit(which: int, most: int) -> None:
     resource.setrlimit(which, (most, most))
 
 
-def main() -> int:
+def main(kinds: Mapping[str, Callable[[Path], Kind]] = KINDS) -> int:
     """Read mutated files and print the counts, and each fault with the number that repeats it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kind", choices=KINDS, required=True)
+    parser.add_argument("--kind", choices=kinds, required=True)
     parser.add_argument("--mutations", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first mutation, to repeat a fault")
@@ -288,7 +290,7 @@ def main() -> int:
     usual = sys.getrecursionlimit()
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
-        kind = KINDS[chosen.kind](Path(name))
+        kind = kinds[chosen.kind](Path(name))
         folder = Path(name) / "mutated"
         folder.mkdir()
         for number in range(chosen.first, chosen.first + chosen.mutations):
@@ -300,9 +302,9 @@ def main() -> int:
             if said not in ("ok", "sentence"):
                 print(f"{chosen.kind} {number}: {said}", flush=True)
                 if chosen.keep:
-                    chosen.keep.mkdir(parents=True, exist_ok=True)
-                    (file,) = (path for path in folder.iterdir() if path.name != "report.html")
-                    (chosen.keep / f"{number}-{file.name}").write_bytes(file.read_bytes())
+                    target = chosen.keep / f"{chosen.kind}-{number}"
+                    with suppress(shutil.Error):  # links to nowhere
+                        shutil.copytree(folder, target, symlinks=True, dirs_exist_ok=True)
     said = ", ".join(f"{count:,} {what}" for what, count in counts.items())
     print(f"{chosen.kind}, seed {chosen.seed}: {chosen.mutations:,} mutations: {said}")
     return 1 if counts["fault"] else 0

@@ -18,6 +18,7 @@ from spinet.data.annotations import (
 from spinet.data.findings import Finding, repeated_files, some, such_as
 from spinet.data.formats import class_folders, recognise
 from spinet.data.listing import Listing, has_image, list_images, skipped_findings
+from spinet.data.parsing import readable
 from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
 from spinet.data.values import quote
 from spinet.errors import SpinetError, unknown_name
@@ -58,6 +59,11 @@ class ClassSplit(NamedTuple):
 
 def read_class_split(root: Path, split: str) -> ClassSplit:
     """Read one split; the classes are those of the train split, where there is one; "all" is what is not divided."""
+    with readable(root):
+        return _read_split(root, split)
+
+
+def _read_split(root: Path, split: str) -> ClassSplit:
     if split not in (*SPLIT_NAMES, WHOLE):
         raise unknown_name("split", split, SPLIT_NAMES)
     if not root.is_dir():

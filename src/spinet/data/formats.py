@@ -7,8 +7,10 @@ from pathlib import Path
 
 from spinet.data.annotations import RawSplit
 from spinet.data.coco_files import coco_files, read_coco
+from spinet.data.findings import some
 from spinet.data.foreign import foreign_format
 from spinet.data.listing import has_image, is_hidden
+from spinet.data.parsing import readable
 from spinet.data.splits import SPLIT_NAMES, WHOLE
 from spinet.data.voc import read_voc
 from spinet.data.voc_files import voc_sign, voc_trace
@@ -17,9 +19,8 @@ from spinet.data.yolo_files import yolo_sign, yolo_trace
 from spinet.errors import SpinetError
 
 LAYOUTS = (
-    "COCO: train/, val/ and annotations/instances_{train,val}.json; "
-    "YOLO: data.yaml, images/{train,val}/ and labels/{train,val}/; "
-    "Pascal VOC: Annotations/, JPEGImages/ and ImageSets/Main/{train,val}.txt"
+    "COCO: annotations/instances_{train,val}.json; YOLO: data.yaml, images/, labels/; "
+    "Pascal VOC: Annotations/, JPEGImages/, ImageSets/Main/"
 )
 
 
@@ -35,12 +36,13 @@ def read_split(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]] | N
     """
     if split not in (*SPLIT_NAMES, WHOLE):
         raise SpinetError(f"unknown split {split!r}; expected 'train' or 'val'")
-    name = recognise(root)
-    if name == "YOLO":
-        return read_yolo(root, split, sizes or {})
-    if name == "Pascal VOC":
-        return read_voc(root, split, sizes or {})
-    return read_coco(root, split)
+    with readable(root):
+        name = recognise(root)
+        if name == "YOLO":
+            return read_yolo(root, split, sizes or {})
+        if name == "Pascal VOC":
+            return read_voc(root, split, sizes or {})
+        return read_coco(root, split)
 
 
 def recognise(root: Path) -> str:
@@ -49,12 +51,15 @@ def recognise(root: Path) -> str:
         return "YOLO"
     if not root.is_dir():
         raise SpinetError(f"there is no dataset folder {root}")
-    found = formats_in(root)
+    with readable(root):
+        found = formats_in(root)
+        if not found:
+            _refuse_classes(root)
+        foreign = "" if found else foreign_format(root)
+        content = some(sorted(entry.name for entry in root.iterdir()), 3) or "nothing"
     if not found:
-        _refuse_classes(root)
-        if foreign := foreign_format(root):
+        if foreign:
             raise SpinetError(foreign)
-        content = ", ".join(sorted(entry.name for entry in root.iterdir())[:10]) or "nothing"
         raise SpinetError(f"{root} is not a dataset folder; expected {LAYOUTS}; found {content}")
     if len(found) > 1:
         both = " and of ".join(f"{name} ({sign.relative_to(root)})" for name, sign in found.items())
@@ -77,9 +82,8 @@ def _refuse_classes(root: Path) -> None:
         # A single folder may be the images of another format whose annotations are missing.
         if len(first) == 2:
             raise SpinetError(
-                f"{root} holds image classes ({split}/{first[0]}, {split}/{first[1]} ...), not boxes;"
-                f" train a classifier with the recipe small-cpu-classes; boxes are read from"
-                f" {LAYOUTS}"
+                f"{root} holds image classes ({some([f'{split}/{name}' for name in first])} ...), not boxes; train a"
+                f" classifier with the recipe small-cpu-classes; boxes are read from {LAYOUTS}"
             )
 
 

@@ -42,6 +42,20 @@ def reading(file: Path, form: str) -> Iterator[None]:
         raise SpinetError(f"{file} is not valid {form}: {reason}") from error
 
 
+@contextmanager
+def readable(root: Path) -> Iterator[None]:
+    """Turn what the system says of a file or folder of a dataset into a SpinetError."""
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or root)
+        raise SpinetError(f"could not read {where[-160:]}: {error.strerror or type(error).__name__}") from error
+    except ValueError as error:
+        if "null" not in str(error):
+            raise
+        raise SpinetError(f"a file of {root} names a file with a null character") from error
+
+
 def read_lines(file: Path) -> list[str]:
     """Return the lines of a list, stripped and without empty ones; a byte order mark is no part of them."""
     with reading(file, "text"):

@@ -175,6 +175,8 @@ def _exists(path: Path) -> bool:
 
 def _images_of(source: Path, root: Path, split: str) -> tuple[Listing, list[Finding]]:
     if source.is_dir():
+        if source.resolve() in root.resolve().parents:
+            raise SpinetError(f"{root} has its {split} images in a folder above it, {source}; move them into it")
         return list_images(source), []
     names = [name for name in read_lines(source) if not is_hidden(PureWindowsPath(name).name)]
     found = find_files(names, [source.parent, root], root, split, source)

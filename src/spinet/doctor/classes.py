@@ -18,7 +18,8 @@ def class_dataset_findings(opened: Mapping[str, ClassDataset]) -> Iterator[Findi
     if len(opened) == 2:
         train, val = (np.array([sample.label for sample in opened[name].samples]) for name in ("train", "val"))
         yield from class_findings(opened["train"].class_names, train, val, "image")
-    yield from same_names(next(iter(opened.values())).class_names)
+    for dataset in list(opened.values())[:1]:
+        yield from same_names(dataset.class_names)
 
 
 def two_class_findings(datasets: Sequence[ClassDataset], facts: Mapping[Path, ImageFacts]) -> Iterator[Finding]:

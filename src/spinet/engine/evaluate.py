@@ -197,7 +197,7 @@ def _any_masks(entries: list[dict[str, Any]], if_empty: bool) -> bool:
 def _coco_numbers(
     ground_truth: Mapping[str, Any], results: list[CocoResult], kind: Literal["bbox", "segm"]
 ) -> dict[str, float]:
-    ground_truth, results, ids = _numbered(ground_truth, results)
+    ground_truth, results, ids = _numbered(ground_truth, results, kind)
     truth = COCO(ground_truth)
     evaluation = COCOeval_faster(truth, truth.loadRes(results), iouType=kind)
     evaluation.evaluate()
@@ -218,7 +218,7 @@ def _coco_numbers(
 
 
 def _numbered(
-    ground_truth: Mapping[str, Any], results: list[CocoResult]
+    ground_truth: Mapping[str, Any], results: list[CocoResult], kind: str
 ) -> tuple[dict[str, Any], list[CocoResult], dict[int, int]]:
     """Number images and categories from 1, in the order of their ids, and return the ids of the categories.
 
@@ -237,10 +237,17 @@ def _numbered(
         **ground_truth,
         "images": [entry | {"id": images[entry["id"]]} for entry in ground_truth["images"]],
         "categories": [entry | {"id": categories[entry["id"]]} for entry in ground_truth["categories"]],
-        "annotations": [renumbered(entry) for entry in ground_truth["annotations"]],
+        "annotations": [renumbered(entry) for entry in _plain(ground_truth["annotations"], kind)],
     }
     known = [renumbered(entry) for entry in results if entry["category_id"] in categories]
     return truth, known, {number: id_ for id_, number in categories.items()}
+
+
+def _plain(annotations: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Leave out the masks for metrics of boxes: the metric looks at them, and invalid ones stop it."""
+    if kind == "segm":
+        return annotations
+    return [{key: value for key, value in entry.items() if key != "segmentation"} for entry in annotations]
 
 
 def _with_masks(ground_truth: Mapping[str, Any]) -> dict[str, Any]:
