@@ -115,3 +115,13 @@ def test_the_command_says_what_it_wrote_and_how_to_train(tmp_path, capsys, monke
     assert "3 are val" in text
     assert f"wrote {tmp_path / 'ImageSets' / 'Main' / 'val.txt'}" in text
     assert f"train with --data.root {tmp_path}" in text
+
+
+@pytest.mark.parametrize("tool", ["LabelImg: Pascal VOC", "Label Studio: YOLO"])
+def test_names_with_other_letters_and_spaces_are_divided(tmp_path, tool):
+    found = [picture._replace(name=f"caf\u00e9 \u5199\u771f {picture.name}") for picture in PICTURES]
+    WHOLE[tool](tmp_path, found)
+
+    written = split_dataset(tmp_path, Division(0.2))
+
+    assert sum(len(CocoDataset(written.root, split)) for split in ("train", "val")) == 10

@@ -35,3 +35,22 @@ def test_other_files_are_no_foreign_format(tmp_path):
 
     with pytest.raises(SpinetError, match="is not a dataset folder"):
         CocoDataset(tmp_path, "train")
+
+
+def test_folders_with_the_names_of_files_and_links_to_themselves_are_no_files(tmp_path):
+    for name in ("a.yaml", "b.data", "c.xml", "d.txt", "e.json", "f.csv", "train", "g.tfrecord"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "broken.xml").symlink_to(tmp_path / "nowhere.xml")
+
+    with pytest.raises(SpinetError, match="is not a dataset folder"):
+        CocoDataset(tmp_path, "train")
+
+
+@pytest.mark.parametrize("names", ["x" * 5000, "a\0b", "../" * 3000, "/dev/null/x"])
+def test_an_odd_path_of_class_names_is_one_short_sentence(tmp_path, names):
+    (tmp_path / "obj.data").write_text(f"classes = 1\nnames = {names}\ntrain = {names}\n")
+
+    with pytest.raises(SpinetError) as caught:
+        CocoDataset(tmp_path, "train")
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))

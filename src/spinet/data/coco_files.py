@@ -100,14 +100,18 @@ def _holds_files(name: str) -> bool:
 
 def _content(folder: Path) -> _Content:
     folders, files = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_hidden(entry.name):
-                continue
-            if entry.name.lower().endswith(".json"):
-                files.append(entry.name)
-            elif entry.is_dir():
-                folders.append(entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_hidden(entry.name):
+                    continue
+                if entry.name.lower().endswith(".json"):
+                    files.append(entry.name)
+                elif entry.is_dir():
+                    folders.append(entry.name)
+    # A folder that must not be read, or a link to itself, has no annotation file for us.
+    except OSError:
+        pass
     return _Content(sorted(folders), sorted(files))
 
 

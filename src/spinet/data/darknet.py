@@ -4,7 +4,7 @@ import re
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from spinet.data.parsing import read_lines, reading
+from spinet.data.parsing import peek, read_lines, reading
 from spinet.data.values import quote
 from spinet.errors import SpinetError
 
@@ -18,7 +18,7 @@ NAME_FILES = (
 def names_or_data_file(root: Path) -> Path | None:
     """Return the .data file of darknet, or a file with one class name per line."""
     for file in sorted(root.glob("*.data")):
-        if re.search(rb"^\s*names\s*=", file.read_bytes(), re.MULTILINE):
+        if re.search(rb"^\s*names\s*=", peek(file), re.MULTILINE):
             return file
     found = (file for pattern in NAME_FILES for file in sorted(root.glob(pattern)) if file.is_file())
     return next(found, None)
@@ -34,9 +34,9 @@ def read_darknet(file: Path, root: Path) -> dict[str, Any]:
         settings["nc"] = int(pairs["classes"][:9])
     # Written relative to where darknet is started: data/obj.names.
     last = PureWindowsPath(pairs.get("names", "")).name
-    names = [
-        path for path in (root / pairs.get("names", ""), root / last, *sorted(root.glob("*.names"))) if path.is_file()
-    ]
+    places = (root / pairs.get("names", ""), root / last, *sorted(root.glob("*.names")))
+    with reading(file, "text"):  # the name may be too long for a file
+        names = [path for path in places if path.is_file()]
     if not names:
         raise SpinetError(
             f"{file} has names = {quote(last)}, but there is no such file; expected one class name per line"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spinet.data.listing import is_hidden
+from spinet.data.parsing import peek
 
 # Files of each pattern that are looked into, and how far.
 LOOKED, BYTES = 4, 65_536
@@ -45,12 +46,7 @@ def foreign_format(root: Path) -> str:
     """Return a sentence about a format in a folder that is not read, or an empty string."""
     for form in FORMATS:
         for file in _files(root, form.patterns):
-            try:
-                with file.open("rb") as content:
-                    found = re.search(form.content, content.read(BYTES))
-            except OSError:
-                continue
-            if found:
+            if re.search(form.content, peek(file, BYTES)):
                 shown = str(file.relative_to(root))[-60:]
                 return f"{root} holds {form.name} ({shown}), a format that is not read; {form.advice}"
     return ""

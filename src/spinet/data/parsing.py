@@ -56,6 +56,15 @@ def readable(root: Path) -> Iterator[None]:
         raise SpinetError(f"a file of {root} names a file with a null character") from error
 
 
+def peek(file: Path, size: int = -1) -> bytes:
+    """Return the beginning of a file, or all of it; nothing of what cannot be read or is a folder."""
+    try:
+        with file.open("rb") as content:
+            return content.read(size)
+    except OSError:
+        return b""
+
+
 def read_lines(file: Path) -> list[str]:
     """Return the lines of a list, stripped and without empty ones; a byte order mark is no part of them."""
     with reading(file, "text"):

@@ -65,7 +65,7 @@ def split_dataset(root: Path, division: Division) -> WrittenSplit:
             f"{existing} exists and is not overwritten; move it away, or train with data.val_share instead"
         )
     for path, text in contents.items():
-        write_atomically(path, text)
+        write_atomically(path, text.encode(errors="surrogateescape"))
     settings = next((path for path in contents if path.name == "split.yaml"), None)
     counts = {split: len(indices) for split, indices in parts.items()}
     return WrittenSplit(settings or root, counts, list(contents), division_finding(whole, divided))
@@ -81,7 +81,7 @@ def _coco(whole: ImageDataset, root: Path, parts: Mapping[str, list[int]]) -> di
         ids = {integer(image.get("id")) for image in images}
         kept = [entry for entry in raw["annotations"] if integer(entry.get("image_id")) in ids]
         content = raw | {"images": images, "annotations": kept}
-        result[root / "annotations" / f"instances_{split}.json"] = json.dumps(content, ensure_ascii=False) + "\n"
+        result[root / "annotations" / f"instances_{split}.json"] = json.dumps(content) + "\n"
     return result
 
 
@@ -127,7 +127,7 @@ def _classes(whole: ImageDataset, root: Path, parts: Mapping[str, list[int]]) ->
             for number, sample in enumerate(samples, start=1)
         ]
         content = {"images": images, "annotations": labels, "categories": categories}
-        result[root / f"{split}.json"] = json.dumps(content, ensure_ascii=False) + "\n"
+        result[root / f"{split}.json"] = json.dumps(content) + "\n"
     return result
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from spinet.data.findings import Finding, such_as
 from spinet.data.listing import image_suffixes, is_hidden, list_images, skipped_findings, suffix_of
-from spinet.data.parsing import read_lines
+from spinet.data.parsing import peek, read_lines
 from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
 from spinet.errors import SpinetError
 
@@ -63,9 +63,8 @@ def voc_trace(root: Path) -> Path | None:
     """Return an XML file for one image, wherever it is."""
     for pattern in ("*.xml", "*/*.xml", "images/*/*.xml"):
         for _, file in zip(range(8), root.glob(pattern), strict=False):
-            with file.open("rb") as content:
-                if re.search(rb"<annotation[\s>]", content.read(4096)):
-                    return file
+            if re.search(rb"<annotation[\s>]", peek(file, 4096)):
+                return file
     return None
 
 
@@ -199,6 +198,6 @@ def _file_name(xml: Path) -> str:
     """Return the name of the image in an XML file, without suffix."""
     try:
         found = re.search(r"<filename>\s*(.*?)\s*</filename>", xml.read_text(encoding="utf-8", errors="replace"))
-    except OSError:
+    except (OSError, ValueError):  # a name that is too long, or with a null character
         return ""
     return PureWindowsPath(found[1]).stem if found else ""

@@ -10,7 +10,7 @@ from spinet.data.darknet import names_or_data_file
 from spinet.data.file_names import find_files
 from spinet.data.findings import Finding
 from spinet.data.listing import Listing, is_hidden, list_images, skipped_findings
-from spinet.data.parsing import read_lines
+from spinet.data.parsing import peek, read_lines
 from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
 from spinet.data.values import quote
 from spinet.errors import SpinetError
@@ -52,7 +52,7 @@ def data_file(root: Path) -> Path:
 def yaml_files(root: Path) -> list[Path]:
     """Return the YAML files with class names; those of other tools are ignored."""
     files = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
-    return [file for file in files if re.search(rb"^(names|nc)\s*:", file.read_bytes(), re.MULTILINE)]
+    return [file for file in files if re.search(rb"^(names|nc)\s*:", peek(file), re.MULTILINE)]
 
 
 def yolo_sign(root: Path) -> Path | None:
@@ -73,9 +73,8 @@ def _labels_beside(root: Path) -> list[Path]:
     found = []
     for pattern in ("*.txt", "*/*.txt", "images/*/*.txt"):
         for _, file in zip(range(8), root.glob(pattern), strict=False):
-            with file.open("rb") as content:
-                if re.match(rb"\d+( -?\d*\.?\d+(e-?\d+)?){4,}\s", content.readline(4096)):
-                    found.append(file)
+            if re.match(rb"\d+( -?\d*\.?\d+(e-?\d+)?){4,}\s", peek(file, 4096)):
+                found.append(file)
     return found
 
 
