@@ -29,6 +29,7 @@ from spinet.data.class_data import ClassDataset
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader, train_loader
+from spinet.data.masks import as_rle, read_mask
 from spinet.data.transforms import EvalTransform, TrainTransform
 from spinet.doctor.anchors import DetectorSettings
 from spinet.doctor.examine import examine
@@ -268,7 +269,7 @@ NAMES: tuple[Callable[[str], str], ...] = (
     lambda name: name.replace(".jpg", ".png"),
     lambda name: f"{name}.txt",
     lambda name: name.replace("1", " 1"),
-    lambda name: f"{name}\nx\x1b",
+    lambda name: f"{name}\x1b",
     lambda _: "x" * 200,
     lambda _: "@eaDir",
     lambda _: "classes.txt",
@@ -287,9 +288,14 @@ def read_boxes(root: Path, number: int) -> None:
     list(eval_loader(val, EvalTransform(32), batch_size=2))
     for dataset in (train, val):
         truth: Any = dataset.ground_truth()
-        keys = ("image_id", "category_id", "bbox", *(("segmentation",) if dataset.has_masks else ()))
-        found = [{key: entry.get(key) for key in keys} | {"score": 1.0} for entry in truth["annotations"]]
-        coco_metrics(truth, [entry for entry in found if not isinstance(entry.get("segmentation"), list)])
+        sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
+        found = []
+        for entry in truth["annotations"]:
+            found.append({key: entry[key] for key in ("image_id", "category_id", "bbox")} | {"score": 1.0})
+            if dataset.has_masks:
+                size = sizes[entry["image_id"]]
+                found[-1]["segmentation"] = as_rle(read_mask(entry["segmentation"], *size), *size)
+        coco_metrics(truth, found)
 
 
 def read_classes(root: Path, number: int) -> None:
