@@ -181,6 +181,15 @@ def test_roboflows_coco_export_is_read(tmp_path):
     assert dataset.samples[0].path == tmp_path / "export" / "valid" / "0.png"
 
 
+def test_line_breaks_in_names_and_values_do_not_break_the_message(write):
+    root = write("YOLO")
+    (root / "data.yaml").write_text('names: [cat, dog]\ntrain: "no\\nsuch\\tfolder"\n')
+
+    with pytest.raises(SpinetError, match="has train: no such folder, but there is no") as caught:
+        CocoDataset(root, "train")
+    assert str(caught.value).isprintable()
+
+
 def test_sizes_that_are_known_are_not_looked_up_again(write):
     root = write("YOLO")
     dataset = CocoDataset(root, "val")

@@ -44,9 +44,16 @@ def reading(file: Path, form: str) -> Iterator[None]:
 
 @contextmanager
 def readable(root: Path) -> Iterator[None]:
-    """Turn what the system says of a file or folder of a dataset into a SpinetError."""
+    """Turn what the system says of a file or folder of a dataset into a SpinetError, and keep errors on one line."""
     try:
         yield
+    except SpinetError as error:
+        text = str(error).encode(errors="backslashreplace").decode()
+        if text.isprintable():
+            raise
+        # Names of files and values may hold line breaks.
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
+        raise type(error)(" ".join(text.split())) from error
     except OSError as error:
         where = str(error.filename or root)
         raise SpinetError(f"could not read {where[-160:]}: {error.strerror or type(error).__name__}") from error
