@@ -47,6 +47,14 @@ def _state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["SPINET_STATE"] = str(tmp_path_factory.mktemp("state"))
 
 
+@pytest.fixture
+def openvino_in_bf16() -> None:
+    """Skip without OpenVINO, or where its kernels are forbidden what it believes the processor to have."""
+    pytest.importorskip("openvino")
+    if "ONEDNN_MAX_CPU_ISA" in os.environ:
+        pytest.skip("OpenVINO asks the processor for bf16, whatever ONEDNN_MAX_CPU_ISA leaves to its kernels")
+
+
 @pytest.fixture(scope="session")
 def real_photos():
     """Return a function from the name of a data set of real photos to its folder, or skip with a reason."""

@@ -144,6 +144,7 @@ def test_torchvision_is_measured_in_pytorch_whatever_runs_the_others():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("openvino_in_bf16")
 def test_openvino_runs_in_all_precisions_beside_its_own_ceilings(tmp_path):
     Image.radial_gradient("L").convert("RGB").save(tmp_path / "image.png")
     options = BenchmarkOptions(

@@ -8,6 +8,7 @@ import gpu
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("openvino_in_bf16")
 def test_every_part_runs_without_a_gpu_at_tiny_sizes(tmp_path, digits):
     gpu.main(tmp_path / "gpu.json", device="cpu", root=str(digits), rounds=1, smoke=True)
     results = json.loads((tmp_path / "gpu.json").read_text())

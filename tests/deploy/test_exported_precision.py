@@ -15,12 +15,7 @@ from spinet.errors import SpinetError
 from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _openvino():
-    pytest.importorskip("openvino")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("openvino_in_bf16")]
 
 
 def test_a_file_in_fp32_computes_in_bf16_on_request(tmp_path):
