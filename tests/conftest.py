@@ -47,6 +47,12 @@ def _state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["SPINET_STATE"] = str(tmp_path_factory.mktemp("state"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_compiled_kernels(tmp_path_factory: pytest.TempPathFactory) -> None:
+    # A killed run leaves half files in the shared cache, and one with other vector units kernels that give NaN.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("inductor"))
+
+
 @pytest.fixture
 def openvino_in_bf16() -> None:
     """Skip without OpenVINO, or where its kernels are forbidden what it believes the processor to have."""

@@ -38,6 +38,7 @@ assert caught == [True]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("openvino_in_bf16")
 def test_signals_are_still_handled_when_openvino_networks_end_in_the_order_they_began(tmp_path):
     pytest.importorskip("openvino", reason="OpenVINO needs the extra export")
     (tmp_path / "program.py").write_text(PROGRAM)
