@@ -170,3 +170,10 @@ def test_the_status_counts_the_trials_of_each_rung(tmp_path):
     assert sum(found["by_rung"].values()) == found["trained"]
     assert found["by_rung"]["1"] > 0
     assert f"{found['by_rung']['1']} at rung 1" in status_text(found)
+
+
+def test_the_run_of_a_training_is_told_from_a_search(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+
+    with pytest.raises(SpinetError, match="is the run of a training, not of a search"):
+        load_search(tmp_path)
