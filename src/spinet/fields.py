@@ -51,6 +51,8 @@ def check_fields(what: str, value: Any) -> None:
             raise SpinetError(f"{what}{what and '.'}{name} must be valid Unicode, got {quoted(given)}")
         try:
             object.__setattr__(value, name, msgspec.convert(given, kind))
+        except UnicodeEncodeError:  # inside a list or an object
+            raise SpinetError(f"{what}{what and '.'}{name} must be valid Unicode, got {quoted(given)}") from None
         except OverflowError:
             raise SpinetError(f"{what}{what and '.'}{name} must be a smaller number, got {quoted(given)}") from None
         except msgspec.ValidationError as error:
