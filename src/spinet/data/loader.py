@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from spinet.data.batch import Batch, Item, collate
-from spinet.errors import OutOfMemory, SpinetError, check_positive, is_out_of_memory
+from spinet.errors import OutOfMemory, SpinetError, WorkerLost, check_positive, is_out_of_memory
 from spinet.threads import affordable
 
 # (epoch, index) of an image.
@@ -176,10 +176,23 @@ class _Loader:
         )
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
+        batches = iter(self._loader)
+        while (batch := self._next(batches)) is not None:
             if isinstance(batch, SpinetError):
                 raise batch
             yield batch
+
+    def _next(self, batches: Iterator[Any]) -> Any:
+        try:
+            return next(batches, None)
+        except (ConnectionError, EOFError, FileNotFoundError):
+            if not self._loader.num_workers:
+                raise
+            # It was killed while it handed over a batch; where it was not, PyTorch says which signal it got.
+            raise WorkerLost(
+                "a process that loads images was killed, as happens when memory is short; use a smaller batch_size or "
+                "image_size, fewer workers or no cache_images; earlier checkpoints are intact"
+            ) from None
 
 
 def _outlive_signals(_: int) -> None:
