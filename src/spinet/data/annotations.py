@@ -71,8 +71,8 @@ def category_names(raw: dict[str, Any], file: Path) -> dict[int, str]:
     for position, category in enumerate(raw["categories"], start=1):
         category_id = integer_of(category, "id", f"category number {position}", file)
         if category_id in names:
-            raise SpinetError(f"{file} has two categories with id {category_id}; ids must be unique")
-        names[category_id] = string_of(category, "name", f"category {category_id}", file)
+            raise SpinetError(f"{file} has two categories with id {quote(category_id)}; ids must be unique")
+        names[category_id] = string_of(category, "name", f"category {quote(category_id)}", file)
     if not names:
         raise SpinetError(f"{file} has no categories; expected at least one")
     return dict(sorted(names.items()))
@@ -85,8 +85,8 @@ def image_entries(raw: dict[str, Any], file: Path) -> dict[int, Entry]:
         image_id = integer_of(image, "id", f"image number {position}", file)
         if image_id in images:
             raise SpinetError(f"{file} has two images with id {quote(image_id)}; ids must be unique")
-        image["file_name"] = string_of(image, "file_name", f"image {image_id}", file)
-        image["width"], image["height"] = _size_of(image, f"image {image_id}", file)
+        image["file_name"] = string_of(image, "file_name", f"image {quote(image_id)}", file)
+        image["width"], image["height"] = _size_of(image, f"image {quote(image_id)}", file)
         images[image_id] = image
     if not images:
         raise SpinetError(f"{file} has no images; expected at least one")

@@ -209,9 +209,9 @@ def _from_json(file: Path, raw: dict[str, Any], root: Path, split: str) -> Class
     samples: list[ClassSample] = []
     for position, image in enumerate(raw["images"], start=1):
         image_id = integer_of(image, "id", f"image number {position}", file)
-        name = string_of(image, "file_name", f"image {image_id}", file)
+        name = string_of(image, "file_name", f"image {quote(image_id)}", file)
         if image_id not in class_of:
-            raise SpinetError(f"image {image_id} in {file} has no annotation; expected one class per image")
+            raise SpinetError(f"image {quote(image_id)} in {file} has no annotation; expected one class per image")
         samples.append(ClassSample(image_id, root / name, label_of[class_of[image_id]], position))
     _check_samples(samples, class_of, file)
     findings = repeated_files(split, [sample.path for sample in samples], "the image counts several times")
@@ -228,8 +228,8 @@ def _classes_of_images(raw: dict[str, Any], file: Path, names: dict[int, str]) -
             raise SpinetError(f"{name} in {file} has category_id {quote(category_id)}; {known_ids(names)}")
         if class_of.setdefault(image_id, category_id) != category_id:
             raise SpinetError(
-                f"image {image_id} in {file} is of category {class_of[image_id]} and of category {category_id};"
-                " expected one class per image"
+                f"image {quote(image_id)} in {file} is of category {quote(class_of[image_id])} and of category"
+                f" {quote(category_id)}; expected one class per image"
             )
     return class_of
 
@@ -241,10 +241,10 @@ def _check_samples(samples: list[ClassSample], class_of: dict[int, int], file: P
     counts = Counter(sample.image_id for sample in samples)
     image_id, occurrences = counts.most_common(1)[0]
     if occurrences > 1:
-        raise SpinetError(f"{file} has two images with id {image_id}; ids must be unique")
+        raise SpinetError(f"{file} has two images with id {quote(image_id)}; ids must be unique")
     unknown = next((image_id for image_id in class_of if image_id not in counts), None)
     if unknown is not None:
-        raise SpinetError(f"an annotation in {file} has image_id {unknown}, but no image has that id")
+        raise SpinetError(f"an annotation in {file} has image_id {quote(unknown)}, but no image has that id")
     # One listing per folder, because checking each of 579,184 files takes minutes on a network disk.
     folders = {sample.path.parent for sample in samples}
     present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in folders}  # noqa: PTH208
