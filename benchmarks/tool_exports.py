@@ -19,9 +19,9 @@ from PIL import Image
 
 from spinet.data.coco import CocoDataset
 from spinet.data.division import open_split
-from spinet.data.splits import AlreadyDividedError, Division
 from spinet.engine.evaluate import coco_metrics
 from spinet.errors import SpinetError
+from spinet.formats.splits import AlreadyDividedError, Division
 from tool_writers import WRITERS
 
 # In two environments, because the packages of the second need older libraries than those of the first.

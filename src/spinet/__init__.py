@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from spinet.data.class_data import ClassDataset as ClassDataset
     from spinet.data.coco import CocoDataset as CocoDataset
     from spinet.data.demo import make_demo_dataset as make_demo_dataset
-    from spinet.data.images import read_image as read_image
     from spinet.deploy.export import export as export
     from spinet.engine.checkpoint import load_backbone as load_backbone
     from spinet.engine.checkpoint import load_classifier as load_classifier
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from spinet.engine.checkpoint import load_model as load_model
     from spinet.engine.config import TrainConfig as TrainConfig
     from spinet.errors import SpinetError as SpinetError
+    from spinet.formats.images import read_image as read_image
     from spinet.models.backbone import BLOCKS as BLOCKS
     from spinet.models.backbone import SpineNet as SpineNet
     from spinet.models.classifier import Classifier as Classifier

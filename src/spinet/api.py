@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 
 from spinet.data.dataset import ImageDataset
-from spinet.data.splits import Division
 from spinet.deploy.exported import ExportedModel
 from spinet.engine.build import ModelInfo
 from spinet.engine.config import TrainConfig, flatten, read_config
@@ -21,6 +20,7 @@ from spinet.engine.train import train as train_config
 from spinet.engine.tta import Views
 from spinet.errors import SpinetError, quoted
 from spinet.fields import check_image_size
+from spinet.formats.splits import Division
 from spinet.fuse.formats import Precision
 from spinet.predict.open import load
 from spinet.predict.predictor import Predictor

@@ -13,8 +13,8 @@ from spinet.data.class_data import ClassDataset
 from spinet.data.coco import CocoDataset
 from spinet.data.division import divide, open_split
 from spinet.data.near import near_groups
-from spinet.data.splits import Division
 from spinet.errors import SpinetError
+from spinet.formats.splits import Division
 
 
 def pattern(path: Path, seed: int, noise: int = 0) -> Path:

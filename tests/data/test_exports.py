@@ -7,8 +7,8 @@ from spinet.data.class_data import ClassDataset
 from spinet.data.coco import CocoDataset
 from spinet.data.division import open_split
 from spinet.data.split_lists import split_dataset
-from spinet.data.splits import Division
 from spinet.errors import SpinetError
+from spinet.formats.splits import Division
 
 PICTURES = pictures()
 

@@ -1,9 +1,9 @@
 from class_folders import write_image
 from exports import WHOLE, pictures
 
-from spinet.data.splits import Division
 from spinet.doctor.anchors import DetectorSettings
 from spinet.doctor.examine import examine
+from spinet.formats.splits import Division
 
 
 def test_an_export_is_checked_as_it_would_be_divided(tmp_path):

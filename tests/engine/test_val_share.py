@@ -6,8 +6,8 @@ from exports import WHOLE, pictures
 import spinet
 from spinet.data.coco import CocoDataset
 from spinet.data.division import open_split
-from spinet.data.splits import Division
 from spinet.errors import SpinetError
+from spinet.formats.splits import Division
 
 SETTINGS = {
     "epochs": 1,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spinet.data.class_data import ClassDataset
-from spinet.data.images import image_size
 from spinet.errors import SpinetError
+from spinet.formats.images import image_size
 from spinet.predict.crops import crop_boxes, crop_window, folder_names
 
 CATEGORIES = ({"id": 3, "name": "cat"}, {"id": 7, "name": "sea/star"})

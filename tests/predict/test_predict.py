@@ -9,13 +9,13 @@ from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 
 from spinet.arch.catalog import load_architecture
-from spinet.data.listing import find_images
 from spinet.data.masks import Rle, encode_columns
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import load_model, save_weights
 from spinet.engine.config import ModelConfig
 from spinet.engine.evaluate import to_image
 from spinet.errors import SpinetError
+from spinet.formats.listing import find_images
 from spinet.predict.ahead import ahead
 from spinet.predict.files import predict_files
 from spinet.predict.open import load

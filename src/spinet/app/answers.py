@@ -13,9 +13,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from spinet.app.models import AppModel
-from spinet.data.images import image_size, read_image
 from spinet.data.masks import Rle, decode_columns, encode_columns
 from spinet.errors import SpinetError
+from spinet.formats.images import image_size, read_image
 from spinet.predict.results import ClassResult, DetectionResult, Result
 
 # The long side of an image on the page in pixels.

@@ -12,9 +12,9 @@ from spinet.app.layout import HOUR, SIDES, Parts, create_parts, describe
 from spinet.app.models import Models
 from spinet.app.session import INVITATION, PageView, Visit, distinct, look, view
 from spinet.app.style import STYLE
-from spinet.data.images import read_image
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
+from spinet.formats.images import read_image
 
 _THUMBNAIL = 160
 # Models run one image at a time, which bounds memory; drawing is cheap.

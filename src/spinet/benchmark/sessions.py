@@ -10,8 +10,6 @@ from torch import Tensor
 from spinet.benchmark.cases import WHOLE, Case, Subject, synthetic_images
 from spinet.benchmark.options import BenchmarkOptions
 from spinet.benchmark.work import count_work
-from spinet.data.images import read_image
-from spinet.data.listing import find_images
 from spinet.deploy.formats import onnx_bytes, quantise, to_onnx, to_openvino, without_raw
 from spinet.deploy.graph import create_graph, letterbox, to_pixels
 from spinet.deploy.manifest import ExportPrecision, Manifest, current_versions, require_packages
@@ -25,6 +23,8 @@ from spinet.deploy.sessions import (
     openvino_settings,
 )
 from spinet.errors import SpinetError
+from spinet.formats.images import read_image
+from spinet.formats.listing import find_images
 from spinet.fuse.fuse import fuse
 from spinet.models.classifier import Classifier
 from spinet.timing import Clock, Run

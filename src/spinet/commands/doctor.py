@@ -49,10 +49,10 @@ def doctor_command(args: list[str]) -> None:
             workers: Threads that decode images.
             json: Print one JSON object instead.
         """
-        from spinet.data.splits import Division
         from spinet.doctor.examine import examine
         from spinet.engine.task import detector_settings
         from spinet.errors import SpinetError
+        from spinet.formats.splits import Division
         from spinet.recipes import load_recipe
 
         settings = detector_settings(load_recipe(recipe))

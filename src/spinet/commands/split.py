@@ -27,8 +27,8 @@ def split_command(args: list[str]) -> None:
             seed: Seed of the choice.
         """
         from spinet.data.split_lists import split_dataset
-        from spinet.data.splits import Division
         from spinet.errors import SpinetError
+        from spinet.formats.splits import Division
 
         if not 0 < val_share < 1:
             raise SpinetError(f"--val-share is {val_share:g}; must be above 0 and below 1")

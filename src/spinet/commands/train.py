@@ -49,8 +49,8 @@ def demo_command(args: list[str]) -> None:
             seed: Seed of the training.
         """
         from spinet.data.demo import make_demo_dataset
-        from spinet.data.listing import find_images
         from spinet.engine.train import train
+        from spinet.formats.listing import find_images
         from spinet.predict.files import predict_files
         from spinet.predict.open import load
         from spinet.recipes import RECIPES

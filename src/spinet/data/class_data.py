@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from spinet.data.class_files import ClassSample, read_class_split
 from spinet.data.dataset import ImageDataset
+from spinet.formats.class_files import ClassSample, read_class_split
 
 
 class ClassDataset(ImageDataset):

@@ -10,21 +10,21 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from spinet.data.annotations import Entry, category_names, check_annotations, image_entries
 from spinet.data.dataset import ImageDataset
-from spinet.data.findings import repeated_files
-from spinet.data.formats import read_split
-from spinet.data.images import image_sizes
 from spinet.data.objects import ObjectTable, Problems, Sample, far_outside, object_table, read_masks
 from spinet.data.truth import ground_truth
-from spinet.data.values import quote
 from spinet.errors import SpinetError
+from spinet.formats.annotations import Entry, category_names, check_annotations, image_entries
+from spinet.formats.findings import repeated_files
+from spinet.formats.images import image_sizes
+from spinet.formats.layouts import read_split
+from spinet.formats.values import quote
 
 REPEATED = "each entry makes background of the objects of the others"
 
 
 class CocoDataset(ImageDataset):
-    """One split of a dataset folder in COCO, YOLO or Pascal VOC format; see `spinet.data.formats` for the layouts.
+    """One split of a dataset folder in COCO, YOLO or Pascal VOC format; see `spinet.formats.layouts` for the layouts.
 
     Attributes:
         root: the dataset folder.

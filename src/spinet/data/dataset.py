@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from spinet.data.findings import Finding
-from spinet.data.images import read_image
+from spinet.formats.findings import Finding
+from spinet.formats.images import read_image
 
 
 class ImageDataset:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spinet.data.annotations import as_coco
 from spinet.data.digits import Plan, draw_image
-from spinet.data.images import read_image
 from spinet.errors import SpinetError, check_positive
 from spinet.extras import import_extra
+from spinet.formats.annotations import as_coco
+from spinet.formats.images import read_image
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

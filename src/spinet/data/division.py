@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from spinet.data.dataset import ImageDataset
-from spinet.data.findings import Finding, Severity
 from spinet.data.near import near_groups
-from spinet.data.splits import WHOLE, AlreadyDividedError, Division
 from spinet.errors import SpinetError
+from spinet.formats.findings import Finding, Severity
+from spinet.formats.splits import WHOLE, AlreadyDividedError, Division
 
 Dataset = TypeVar("Dataset", bound=ImageDataset)
 # An image without objects counts as one of this class.

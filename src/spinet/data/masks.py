@@ -11,7 +11,7 @@ import faster_coco_eval.mask_api_new_cpp as mask_api
 import numpy as np
 from numpy.typing import NDArray
 
-from spinet.data.values import number, quote
+from spinet.formats.values import number, quote
 
 # Polygons that reach further outside are errors, and drawing them takes minutes.
 FARTHEST = 100_000

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spinet.data.images import to_rgb, without_pillow_limit
+from spinet.formats.images import to_rgb, without_pillow_limit
 
 # Images are near duplicates when their thumbnails (of this side) correlate by this much: re-encoded and resized copies
 # do by 0.99, neighboring video frames by 0.95, and two images of similar things by less than 0.9.

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spinet.data.annotations import Entry, RawSplit
-from spinet.data.findings import of
 from spinet.data.masks import is_empty, read_mask
-from spinet.data.values import number
 from spinet.errors import SpinetError
+from spinet.formats.annotations import Entry, RawSplit
+from spinet.formats.findings import of
+from spinet.formats.values import number
 
 # Files round coordinates (COCO's own to 0.01 pixel), which moves box edges outside by at most this much.
 ROUNDING = 0.1

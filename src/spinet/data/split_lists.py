@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from spinet.data.annotations import read_annotation_file
 from spinet.data.class_data import ClassDataset
 from spinet.data.coco import CocoDataset
-from spinet.data.coco_files import IMAGE_FOLDERS
 from spinet.data.dataset import ImageDataset
 from spinet.data.division import divide, division_finding
-from spinet.data.findings import Finding
-from spinet.data.formats import class_folders, formats_in, recognise
-from spinet.data.parsing import read_yaml
-from spinet.data.splits import WHOLE, Division
-from spinet.data.values import integer
-from spinet.data.voc_files import IMAGE_FOLDERS as VOC_FOLDERS
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
+from spinet.formats.annotations import read_annotation_file
+from spinet.formats.coco_files import IMAGE_FOLDERS
+from spinet.formats.findings import Finding
+from spinet.formats.layouts import class_folders, formats_in, recognise
+from spinet.formats.parsing import read_yaml
+from spinet.formats.splits import WHOLE, Division
+from spinet.formats.values import integer
+from spinet.formats.voc_files import IMAGE_FOLDERS as VOC_FOLDERS
 
 
 class WrittenSplit(NamedTuple):

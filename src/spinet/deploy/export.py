@@ -9,8 +9,6 @@ from typing import get_args
 from torch import Tensor
 
 from spinet.data.class_transforms import ClassEvalTransform
-from spinet.data.images import read_image
-from spinet.data.listing import find_images
 from spinet.deploy.check import Agreement, check, sample_images
 from spinet.deploy.formats import (
     capture,
@@ -37,6 +35,8 @@ from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import load_model
 from spinet.errors import SpinetError, check_positive, unknown_name
 from spinet.fields import check_image_size
+from spinet.formats.images import read_image
+from spinet.formats.listing import find_images
 from spinet.fuse.fuse import fuse
 
 # Images that a file is compared on, and images that calibrate 8-bit value ranges.

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torchvision.ops import box_iou
 
 from spinet.data.coco import CocoDataset
-from spinet.data.findings import Finding
 from spinet.errors import SpinetError
+from spinet.formats.findings import Finding
 from spinet.models.anchors import level_anchors
 
 SCALES = (1.0, 2.0, 3.0, 4.0)

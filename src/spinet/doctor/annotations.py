@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from spinet.data.coco import CocoDataset, unknown_classes
-from spinet.data.findings import Finding, Severity, of, some, such_as
 from spinet.data.objects import CLIPPED, FALSE_AREA, NO_AREA, NO_MASK, NO_PIXEL, OUTSIDE, SPLINTER, SYSTEMATIC
-from spinet.data.values import quote
 from spinet.doctor.anchors import DetectorSettings, anchor_findings
+from spinet.formats.findings import Finding, Severity, of, some, such_as
+from spinet.formats.values import quote
 
 # Fewest objects of a class, the severity of fewer, and advice.
 RARE: dict[str, tuple[int, Severity, str]] = {

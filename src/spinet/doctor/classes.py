@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from spinet.data.class_data import ClassDataset
-from spinet.data.findings import Finding, such_as
 from spinet.doctor.annotations import class_findings, same_names
 from spinet.doctor.images import ImageFacts
+from spinet.formats.findings import Finding, such_as
 
 
 def class_dataset_findings(opened: Mapping[str, ClassDataset]) -> Iterator[Finding]:

@@ -9,13 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from spinet.data.class_data import ClassDataset
-from spinet.data.class_files import class_format
 from spinet.data.coco import CocoDataset
 from spinet.data.dataset import ImageDataset
 from spinet.data.division import open_split
-from spinet.data.findings import SEVERITIES, Finding, in_order
-from spinet.data.formats import recognise
-from spinet.data.splits import Division
 from spinet.doctor.anchors import DetectorSettings, SizeTable, long_sides, size_table
 from spinet.doctor.annotations import objects_of, quick_findings, split_findings
 from spinet.doctor.class_pictures import write_class_pictures
@@ -23,6 +19,10 @@ from spinet.doctor.classes import class_dataset_findings, two_class_findings
 from spinet.doctor.files import file_findings
 from spinet.doctor.images import ImageFacts, duplicate_findings, image_findings, inspect_images
 from spinet.errors import SpinetError
+from spinet.formats.class_files import class_format
+from spinet.formats.findings import SEVERITIES, Finding, in_order
+from spinet.formats.layouts import recognise
+from spinet.formats.splits import Division
 
 # Checks whose findings let a training go on, but which the doctor calls errors.
 HARMFUL = frozenset({"listed twice"})

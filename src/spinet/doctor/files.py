@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spinet.data.coco import CocoDataset
-from spinet.data.findings import Finding, of, such_as
-from spinet.data.listing import list_images
+from spinet.formats.findings import Finding, of, such_as
+from spinet.formats.listing import list_images
 
 
 def file_findings(datasets: Sequence[CocoDataset]) -> Iterator[Finding]:

@@ -6,9 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from spinet.data.coco import CocoDataset
-from spinet.data.findings import Finding, of, such_as
-from spinet.data.images import header_of
 from spinet.errors import SpinetError
+from spinet.formats.findings import Finding, of, such_as
+from spinet.formats.images import header_of
 
 # Images of a split whose headers are read before training, evenly spaced: a convention shows in any of them.
 SAMPLED = 256

@@ -12,10 +12,10 @@ from PIL import Image
 
 from spinet.data.coco import CocoDataset
 from spinet.data.dataset import ImageDataset
-from spinet.data.findings import Finding, Severity, of, such_as
-from spinet.data.images import fault_of, orientation, to_rgb, upright_size, without_pillow_limit
 from spinet.data.near import Thumbnail, near_blocks, thumbnail
 from spinet.doctor.headers import size_findings
+from spinet.formats.findings import Finding, Severity, of, such_as
+from spinet.formats.images import fault_of, orientation, to_rgb, upright_size, without_pillow_limit
 
 # Below this difference of grey levels an image is blank.
 BLANK = 4

@@ -8,12 +8,12 @@ import torch
 
 from spinet.data.class_data import ClassDataset
 from spinet.data.class_transforms import ClassEvalTransform
-from spinet.data.findings import some
 from spinet.data.transforms import shape_of
 from spinet.engine.build import AnyClassifier, ModelInfo
 from spinet.engine.evaluate import EvalOptions
 from spinet.engine.tta import Views
 from spinet.errors import SpinetError
+from spinet.formats.findings import some
 
 TOP = 5
 # The category id of a model's class that the dataset does not have.

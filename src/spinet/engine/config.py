@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from spinet.data.splits import Division
 from spinet.errors import SpinetError, check_range, quoted, unknown_name
 from spinet.fields import Count, Fraction, ImageSize, NonNegative, Positive, Rate, check_fields
 from spinet.files import parse_json, read_content
+from spinet.formats.splits import Division
 from spinet.models.options import DetectorOptions
 
 

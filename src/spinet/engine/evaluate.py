@@ -12,7 +12,6 @@ from torch import Tensor
 
 from spinet.data.batch import Batch
 from spinet.data.coco import CocoDataset
-from spinet.data.findings import some
 from spinet.data.loader import DatasetT, ItemTransform, eval_loader
 from spinet.data.mask_crops import paste_masks
 from spinet.data.masks import Rle, as_rle, read_mask
@@ -22,6 +21,7 @@ from spinet.engine.build import AnyDetector, Detector, ModelInfo
 from spinet.engine.distributed import ProcessGroup
 from spinet.engine.tta import Views, merge, mirror, mirror_back, unscale
 from spinet.errors import SpinetError
+from spinet.formats.findings import some
 from spinet.models.detections import Detections
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")

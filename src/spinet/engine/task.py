@@ -14,9 +14,7 @@ from spinet.data.class_transforms import ClassTrainTransform
 from spinet.data.coco import CocoDataset
 from spinet.data.dataset import ImageDataset
 from spinet.data.division import open_split
-from spinet.data.findings import Finding
 from spinet.data.loader import ItemTransform, train_loader
-from spinet.data.splits import Division
 from spinet.data.transforms import TrainTransform
 from spinet.doctor.anchors import AnchorShapes, DetectorSettings
 from spinet.doctor.annotations import quick_findings
@@ -27,6 +25,8 @@ from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup
 from spinet.engine.evaluate import EvalOptions, check_classes, evaluate
 from spinet.engine.faults import explained
+from spinet.formats.findings import Finding
+from spinet.formats.splits import Division
 from spinet.models.factory import available_levels
 
 

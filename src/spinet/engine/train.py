@@ -9,7 +9,6 @@ import torch
 
 from spinet.arch.catalog import load_network
 from spinet.data.dataset import ImageDataset
-from spinet.data.findings import refuse
 from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import read_state
 from spinet.engine.config import TrainConfig
@@ -23,6 +22,7 @@ from spinet.engine.state import TrainState
 from spinet.engine.task import task_of
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
+from spinet.formats.findings import refuse
 from spinet.stop import Stop, stop_on_signals
 
 

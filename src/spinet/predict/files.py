@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinet.data.listing import find_images
 from spinet.errors import SpinetError
 from spinet.files import refuse_replacing, unique_names, write_atomically
+from spinet.formats.listing import find_images
 from spinet.predict.ahead import ahead, batches
 from spinet.predict.predictor import Predictor, Prepared, check_options
 from spinet.predict.results import DetectionResult

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from spinet.data.images import MAX_PIXELS, read_image, to_rgb, upright
 from spinet.errors import SpinetError
+from spinet.formats.images import MAX_PIXELS, read_image, to_rgb, upright
 
 ImageLike = str | PathLike[str] | Image.Image | NDArray[Any] | Tensor
 

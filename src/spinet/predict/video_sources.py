@@ -8,10 +8,10 @@ from typing import Any
 
 from PIL import Image
 
-from spinet.data.findings import such_as
-from spinet.data.listing import Listing, is_hidden, list_images
 from spinet.errors import SpinetError
 from spinet.files import refuse_replacing, unique_names
+from spinet.formats.findings import such_as
+from spinet.formats.listing import Listing, is_hidden, list_images
 
 # Common ones: in a folder, files are told by their names.
 _SUFFIXES = """

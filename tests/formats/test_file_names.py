@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from class_folders import write_image
 
-from spinet.data.file_names import find_files
 from spinet.errors import SpinetError
+from spinet.formats.file_names import find_files
 
 
 @pytest.fixture

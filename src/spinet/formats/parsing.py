@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from spinet.data.values import quote
 from spinet.errors import SpinetError
+from spinet.formats.values import quote
 
 # Larger encodings that contain the one named, which programs write under its name (as in WHATWG's encoding standard).
 SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950"}

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from spinet.data.findings import Finding, of
-from spinet.data.listing import list_images
-from spinet.data.splits import SPLIT_NAMES, split_of_name
 from spinet.errors import SpinetError
+from spinet.formats.findings import Finding, of
+from spinet.formats.listing import list_images
+from spinet.formats.splits import SPLIT_NAMES, split_of_name
 
 # Names longer than this are cut in messages.
 SHOWN = 60

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from spinet.data.annotations import FARTHEST, RawSplit, as_coco
-from spinet.data.images import MAX_PIXELS, image_sizes
-from spinet.data.parsing import read_xml
-from spinet.data.splits import SPLIT_NAMES, WHOLE
-from spinet.data.values import flag, number, quote
-from spinet.data.voc_files import has_split, voc_files
 from spinet.errors import SpinetError
+from spinet.formats.annotations import FARTHEST, RawSplit, as_coco
+from spinet.formats.images import MAX_PIXELS, image_sizes
+from spinet.formats.parsing import read_xml
+from spinet.formats.splits import SPLIT_NAMES, WHOLE
+from spinet.formats.values import flag, number, quote
+from spinet.formats.voc_files import has_split, voc_files
 
 
 class _Object(NamedTuple):

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from three_formats import WRITERS, small_splits
 
 from spinet.data.coco import CocoDataset
-from spinet.data.formats import read_split, recognise
-from spinet.data.yolo_labels import LabelFiles
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 from spinet.engine.train import train
 from spinet.errors import SpinetError
+from spinet.formats.layouts import read_split, recognise
+from spinet.formats.yolo_labels import LabelFiles
 
 
 @pytest.fixture

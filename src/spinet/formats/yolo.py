@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spinet.data.annotations import RawSplit, as_coco
-from spinet.data.darknet import read_darknet
-from spinet.data.findings import some
-from spinet.data.images import image_sizes
-from spinet.data.parsing import read_yaml
-from spinet.data.values import quote
-from spinet.data.yolo_files import EXAMPLE, data_file, list_split
-from spinet.data.yolo_labels import LabelFiles
-from spinet.data.yolo_pairs import expected_label, pair_labels
 from spinet.errors import SpinetError
+from spinet.formats.annotations import RawSplit, as_coco
+from spinet.formats.darknet import read_darknet
+from spinet.formats.findings import some
+from spinet.formats.images import image_sizes
+from spinet.formats.parsing import read_yaml
+from spinet.formats.values import quote
+from spinet.formats.yolo_files import EXAMPLE, data_file, list_split
+from spinet.formats.yolo_labels import LabelFiles
+from spinet.formats.yolo_pairs import expected_label, pair_labels
 
 
 def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> RawSplit:

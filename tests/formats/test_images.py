@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from spinet.data import images
-from spinet.data.images import read_image
 from spinet.errors import SpinetError
+from spinet.formats import images
+from spinet.formats.images import read_image
 
 
 def saved(path: Path, array: np.ndarray, mode: str | None = None, **options: object) -> Path:

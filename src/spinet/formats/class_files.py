@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spinet.data.annotations import (
+from spinet.errors import SpinetError, unknown_name
+from spinet.formats.annotations import (
     annotation_name,
     category_names,
     integer_of,
@@ -15,13 +16,12 @@ from spinet.data.annotations import (
     read_annotation_file,
     string_of,
 )
-from spinet.data.findings import Finding, repeated_files, some, such_as
-from spinet.data.formats import class_folders, recognise
-from spinet.data.listing import Listing, has_image, list_images, skipped_findings
-from spinet.data.parsing import readable
-from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
-from spinet.data.values import quote
-from spinet.errors import SpinetError, unknown_name
+from spinet.formats.findings import Finding, repeated_files, some, such_as
+from spinet.formats.layouts import class_folders, recognise
+from spinet.formats.listing import Listing, has_image, list_images, skipped_findings
+from spinet.formats.parsing import readable
+from spinet.formats.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
+from spinet.formats.values import quote
 
 LAYOUTS = (
     "ROOT/{train,val}/CLASS/*.jpg, or ROOT/{train,val}2017.json like iNaturalist's (also in ROOT/annotations) with"

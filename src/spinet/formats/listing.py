@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image, ImageFile
 
-from spinet.data.findings import Finding, such_as
 from spinet.errors import SpinetError
+from spinet.formats.findings import Finding, such_as
 
 # Written by systems and tools beside the images; names that begin with a dot are hidden as well.
 HIDDEN = frozenset(

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from spinet.data.findings import Finding
-from spinet.data.values import number, quote
 from spinet.errors import SpinetError
+from spinet.formats.findings import Finding
+from spinet.formats.values import number, quote
 
 # Coordinates are rounded to hundredths of a pixel, as in COCO's own files. With the usual six digits the error stays
 # below half of that in images of up to 6,600 pixels, so rounding restores the original values.

@@ -5,18 +5,18 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 
-from spinet.data.annotations import RawSplit
-from spinet.data.coco_files import coco_files, read_coco
-from spinet.data.findings import some
-from spinet.data.foreign import foreign_format
-from spinet.data.listing import has_image, is_hidden
-from spinet.data.parsing import readable
-from spinet.data.splits import SPLIT_NAMES, WHOLE
-from spinet.data.voc import read_voc
-from spinet.data.voc_files import voc_sign, voc_trace
-from spinet.data.yolo import read_yolo
-from spinet.data.yolo_files import yolo_sign, yolo_trace
 from spinet.errors import SpinetError
+from spinet.formats.annotations import RawSplit
+from spinet.formats.coco_files import coco_files, read_coco
+from spinet.formats.findings import some
+from spinet.formats.foreign import foreign_format
+from spinet.formats.listing import has_image, is_hidden
+from spinet.formats.parsing import readable
+from spinet.formats.splits import SPLIT_NAMES, WHOLE
+from spinet.formats.voc import read_voc
+from spinet.formats.voc_files import voc_sign, voc_trace
+from spinet.formats.yolo import read_yolo
+from spinet.formats.yolo_files import yolo_sign, yolo_trace
 
 LAYOUTS = (
     "COCO: annotations/instances_{train,val}.json; YOLO: data.yaml, images/, labels/; "

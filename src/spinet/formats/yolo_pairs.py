@@ -9,9 +9,9 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from spinet.data.findings import Finding, of, some, such_as
-from spinet.data.listing import image_suffixes, is_hidden, list_images, suffix_of
-from spinet.data.yolo_files import label_folders
+from spinet.formats.findings import Finding, of, some, such_as
+from spinet.formats.listing import image_suffixes, is_hidden, list_images, suffix_of
+from spinet.formats.yolo_files import label_folders
 
 # Files beside labels that tools write: class names, lists, notes.
 _OTHERS = "classes labels names notes obj obj_names predefined_classes readme requirements test train val valid"

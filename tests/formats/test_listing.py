@@ -7,12 +7,12 @@ from class_folders import write_folders
 from PIL import Image
 from three_formats import small_splits, write_voc, write_yolo
 
-from spinet.data import listing
 from spinet.data.class_data import ClassDataset
 from spinet.data.coco import CocoDataset
-from spinet.data.images import read_image
-from spinet.data.listing import find_images, image_suffixes, list_images
 from spinet.errors import SpinetError
+from spinet.formats import listing
+from spinet.formats.images import read_image
+from spinet.formats.listing import find_images, image_suffixes, list_images
 
 
 def image(path: Path) -> Path:

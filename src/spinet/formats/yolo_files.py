@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from spinet.data.darknet import names_or_data_file
-from spinet.data.file_names import find_files
-from spinet.data.findings import Finding
-from spinet.data.listing import Listing, is_hidden, list_images, skipped_findings
-from spinet.data.parsing import peek, read_lines
-from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
-from spinet.data.values import quote
 from spinet.errors import SpinetError
+from spinet.formats.darknet import names_or_data_file
+from spinet.formats.file_names import find_files
+from spinet.formats.findings import Finding
+from spinet.formats.listing import Listing, is_hidden, list_images, skipped_findings
+from spinet.formats.parsing import peek, read_lines
+from spinet.formats.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
+from spinet.formats.values import quote
 
 DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 EXAMPLE = "'names: [cat, dog]', 'train: images/train' and 'val: images/val'"

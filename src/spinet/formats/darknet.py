@@ -4,9 +4,9 @@ import re
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from spinet.data.parsing import peek, read_lines, reading
-from spinet.data.values import quote
 from spinet.errors import SpinetError
+from spinet.formats.parsing import peek, read_lines, reading
+from spinet.formats.values import quote
 
 # Label Studio's, LabelImg's and CVAT's; Roboflow writes its own into the folder of a split.
 NAME_FILES = (

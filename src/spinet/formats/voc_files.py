@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from spinet.data.findings import Finding, such_as
-from spinet.data.listing import image_suffixes, is_hidden, list_images, skipped_findings, suffix_of
-from spinet.data.parsing import peek, read_lines
-from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
 from spinet.errors import SpinetError
+from spinet.formats.findings import Finding, such_as
+from spinet.formats.listing import image_suffixes, is_hidden, list_images, skipped_findings, suffix_of
+from spinet.formats.parsing import peek, read_lines
+from spinet.formats.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
 
 # The official datasets have all four lists: val belongs to train, and test to trainval.
 LISTS = (("train", "val"), ("train", "valid"), ("train", "validation"), ("trainval", "test"), ("train", "test"))

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from spinet.data.annotations import ROBOFLOW_FILE, RawSplit, read_annotation_file
-from spinet.data.file_names import find_files
-from spinet.data.listing import is_hidden
-from spinet.data.splits import SPLIT_NAMES, WHOLE, already_divided, no_split, split_of_name
 from spinet.errors import SpinetError
+from spinet.formats.annotations import ROBOFLOW_FILE, RawSplit, read_annotation_file
+from spinet.formats.file_names import find_files
+from spinet.formats.listing import is_hidden
+from spinet.formats.splits import SPLIT_NAMES, WHOLE, already_divided, no_split, split_of_name
 
 # The official download has files of these for the same images.
 OTHER_TASKS = frozenset({"captions", "keypoints", "panoptic", "stuff"})

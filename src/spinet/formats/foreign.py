@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from spinet.data.listing import is_hidden
-from spinet.data.parsing import peek
+from spinet.formats.listing import is_hidden
+from spinet.formats.parsing import peek
 
 # Files of each pattern that are looked into, and how far.
 LOOKED, BYTES = 4, 65_536

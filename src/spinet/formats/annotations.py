@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spinet.data.findings import Finding, some
-from spinet.data.images import MAX_PIXELS
-from spinet.data.parsing import read_json
-from spinet.data.values import flag, integer, number, quote
 from spinet.errors import SpinetError
+from spinet.formats.findings import Finding, some
+from spinet.formats.images import MAX_PIXELS
+from spinet.formats.parsing import read_json
+from spinet.formats.values import flag, integer, number, quote
 
 Entry = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""Datasets as tools write them: finding and reading the files of foreign formats."""
