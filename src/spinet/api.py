@@ -165,7 +165,12 @@ def _unknown_setting(name: str, known: list[str]) -> SpinetError:
 
 def _division(model: str | Path | Predictor, own: bool) -> Division | None:
     """Return how a run divided its own dataset, and how to divide another one if that has no val split."""
-    config = _config(model)
+    try:
+        config = _config(model)
+    except SpinetError:
+        if own:
+            raise
+        config = None  # some other program's config.json
     division = config.data.division if config else None
     return division and division._replace(required=own)
 

@@ -73,7 +73,7 @@ def main() -> None:
     except KeyboardInterrupt as error:
         resume = "run the same command again to resume a training from its last checkpoint"
         text = str(error) or "stopped by Ctrl-C"
-        warn(text if "resume" in text else f"{text}; {resume}")
+        warn(text if "resume" in text or args[0] not in ("train", "demo") else f"{text}; {resume}")
         raise SystemExit(128 + getattr(error, "number", signal.SIGINT)) from None
 
 

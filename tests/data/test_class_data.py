@@ -1,6 +1,7 @@
 import pytest
 import torch
 from class_folders import write_folders, write_image, write_json
+from PIL import Image
 
 from spinet.data.class_data import ClassDataset
 from spinet.errors import SpinetError
@@ -197,3 +198,27 @@ def test_an_unreadable_image_is_named(tmp_path):
 
     with pytest.raises(SpinetError, match=r"could not read the image .*cat.b\.JPG: the file is empty"):
         dataset.image(1)
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "meta/classes.txt", "words.names"])
+def test_a_list_of_class_names_beside_class_folders_makes_no_detection_dataset(tmp_path, name):
+    for split in ("train", "val"):
+        for label in ("cat", "dog"):
+            image = tmp_path / split / label / "0.png"
+            image.parent.mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(image)
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("cat\ndog\n")
+
+    assert ClassDataset(tmp_path, "train").class_names == ("cat", "dog")
+
+
+def test_a_link_to_itself_is_no_class_folder(tmp_path):
+    for label in ("cat", "dog"):
+        image = tmp_path / "train" / label / "0.png"
+        image.parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(image)
+    (tmp_path / "train" / "loop").symlink_to(tmp_path / "train" / "loop")
+
+    assert ClassDataset(tmp_path, "train").class_names == ("cat", "dog")

@@ -664,3 +664,19 @@ def test_crowd_regions_of_real_photos_keep_their_masks_for_the_metric(real_photo
     assert dataset.crowd_regions == len(crowds) == 5
     assert all(entry["segmentation"]["counts"] for entry in crowds)
     assert sum(len(sample.masks) for sample in dataset.samples) == dataset.annotated - 5
+
+
+def test_an_image_that_is_listed_twice_without_its_size_has_it_in_both_entries(write_coco, tmp_path):
+    images = [{"id": number, "file_name": "0.png"} for number in (10, 12)]
+
+    dataset = CocoDataset(write_coco(tmp_path, images=images), "train")
+
+    assert [(sample.width, sample.height) for sample in dataset.samples] == [(40, 30)] * 2
+    assert "boxes outside their image dropped" not in dataset.problems
+
+
+def test_a_file_name_that_is_a_number_is_looked_for_like_any_other(write_coco, tmp_path):
+    images = [{"id": number, "file_name": number, "width": 40, "height": 30} for number in (10, 12)]
+
+    with pytest.raises(SpinetError, match="2 of 2 image files are missing"):
+        CocoDataset(write_coco(tmp_path, images=images), "train")

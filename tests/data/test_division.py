@@ -13,6 +13,7 @@ from spinet.data.class_data import ClassDataset
 from spinet.data.coco import CocoDataset
 from spinet.data.division import divide, open_split
 from spinet.data.near import near_groups
+from spinet.data.split_lists import split_dataset
 from spinet.errors import SpinetError
 from spinet.formats.splits import Division
 
@@ -183,3 +184,49 @@ def test_the_choice_is_the_same_for_a_dataset_that_is_open_already(tmp_path):
     chosen = divide(CocoDataset(root, "all"), Division(0.2)).val
 
     assert [f"{index:03}.png" for index in chosen] == names(both(root)[1])
+
+
+def test_the_same_folder_named_by_its_yaml_file_or_a_link_is_divided_alike(tmp_path):
+    root = tmp_path / "yolo"
+    for number in range(12):
+        pattern(root / "images" / f"{number:02}.png", number)
+        label = root / "labels" / f"{number:02}.txt"
+        label.parent.mkdir(exist_ok=True)
+        label.write_text("0 0.5 0.5 0.2 0.2\n")
+    (root / "data.yaml").write_text("names: [a]\ntrain: images\n")
+    (tmp_path / "link").symlink_to(root)
+
+    first, *others = ([names(part) for part in both(place)] for place in (root, root / "data.yaml", tmp_path / "link"))
+
+    assert others == [first, first]
+
+
+def test_train_is_never_empty_even_if_all_images_look_alike(tmp_path):
+    root = coco(tmp_path, [[1]] * 5, seeds=[0] * 5)
+
+    train, val = both(root, share=0.95)
+
+    assert (len(train) > 0, len(val) > 0) == (True, True)
+
+
+@pytest.mark.parametrize("place", ["train", "valid"])
+def test_lists_that_the_folders_contradict_are_taken_back(tmp_path, place):
+    for number in range(10):
+        image = pattern(tmp_path / place / f"{number}.png", number)
+        box = "<bndbox><xmin>5</xmin><ymin>5</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>"
+        image.with_suffix(".xml").write_text(f"<annotation><object><name>a</name>{box}</object></annotation>")
+
+    with pytest.raises(SpinetError, match=r"cannot divide it; train with data\.val_share"):
+        split_dataset(tmp_path, Division(0.2))
+
+    assert not list(tmp_path.rglob("*.txt"))
+
+
+def test_class_folders_of_one_split_are_not_made_unreadable(tmp_path):
+    for number in range(12):
+        pattern(tmp_path / "train" / "ab"[number % 2] / f"{number}.png", number)
+
+    with pytest.raises(SpinetError, match=r"cannot divide it; train with data\.val_share"):
+        split_dataset(tmp_path, Division(0.2))
+
+    assert len(ClassDataset(tmp_path, "train")) == 12

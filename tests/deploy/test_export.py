@@ -261,12 +261,11 @@ def test_the_name_of_a_file_has_to_end_as_its_format_asks(run_file, tmp_path):
         export(run_file, tmp_path / "x.onnx", format="pt2")
 
 
-@pytest.mark.parametrize(("setting", "value"), [("--threads", "1"), ("--precision", "bf16")])
-def test_settings_of_exported_files_are_refused_for_a_run(run_file, spinet, setting, value):
-    code, _, error = spinet("evaluate", run_file, setting, value)
+def test_a_precision_of_exported_files_is_refused_for_a_run(run_file, spinet):
+    code, _, error = spinet("evaluate", run_file, "--precision", "bf16")
 
     assert code == 1
-    assert f"{setting.strip('-')} is for exported files, which {run_file} is not" in error
+    assert f"precision is for exported files, which {run_file} is not" in error
 
 
 @pytest.mark.parametrize(
@@ -288,7 +287,7 @@ def test_a_corrupt_file_is_one_sentence(tmp_path, suffix):
     path.write_bytes(b"not a model")
 
     with pytest.raises(SpinetError, match=r"could not read .*x\." + suffix):
-        open_session(path)
+        open_session(path, trust=True)
 
 
 @pytest.mark.parametrize("shape", [(3, 0, 5), (3, 5, 0), (1, 5, 5)])

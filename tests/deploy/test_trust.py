@@ -12,7 +12,7 @@ from spinet.engine.checkpoint import save_weights
 from spinet.errors import SpinetError
 
 CONTENT = b"a program"
-REFUSED = "was not exported on this machine by this user, and opening a .pt2 file runs code inside it"
+REFUSED = "is not on record as exported here by this user, and opening a .pt2 file runs code inside it"
 
 
 @pytest.fixture

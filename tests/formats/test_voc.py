@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from three_formats import small_splits, voc_object, write_voc
 
 from spinet.data.coco import CocoDataset
@@ -253,3 +254,29 @@ def test_files_without_any_object_have_no_classes(root):
 
     with pytest.raises(SpinetError, match="the 6 XML files of .* have no objects; expected at least one"):
         CocoDataset(root, "train")
+
+
+def test_an_image_without_xml_does_not_take_that_of_a_different_folder(tmp_path):
+    for folder, numbers in (("s1", (0, 1, 2)), ("s2", (0,))):
+        for number in numbers:
+            file = tmp_path / "Annotations" / folder / f"{number}.xml"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"<annotation>{voc_object('cat', [1, 1, 5, 5])}</annotation>")
+    names = [f"{folder}/{number}" for folder in ("s1", "s2") for number in range(3)]
+    for name in names:
+        image = tmp_path / "JPEGImages" / f"{name}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30)).save(image)
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("\n".join(names))
+
+    with pytest.raises(SpinetError, match=r"s2/1\.xml is missing"):
+        CocoDataset(tmp_path, "train")
+
+
+def test_xml_files_with_a_suffix_in_capitals_are_read(root):
+    file = root / "Annotations" / "train_0.xml"
+    file.rename(file.with_suffix(".XML"))
+
+    assert len(CocoDataset(root, "train").samples[0].boxes) > 0

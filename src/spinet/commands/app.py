@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from spinet.commands.console import say
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, Stopped
 from spinet.extras import import_extra
 
 
@@ -39,7 +39,9 @@ def app_command(args: list[str]) -> None:
         say(f"{', '.join(opened.names)}: {serve(page, host, port)}  (Ctrl-C stops it)")
         try:
             threading.Event().wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             page.close(verbose=False)
+            if isinstance(stop, Stopped):  # by SIGTERM
+                raise
 
     tyro.cli(command, args=args, prog="spinet app")

@@ -169,9 +169,10 @@ def unknown_classes(train: CocoDataset, val: CocoDataset) -> str:
 
 def _fill_in_sizes(images: Mapping[int, Entry], paths: Sequence[Path]) -> None:
     """Read the sizes that the file does not say from the headers of the images."""
-    unknown = {path: image for path, image in zip(paths, images.values(), strict=True) if not image["width"]}
-    for path, (width, height) in image_sizes(list(unknown), {}).items():
-        unknown[path] |= {"width": width, "height": height}
+    unknown = [(path, image) for path, image in zip(paths, images.values(), strict=True) if not image["width"]]
+    sizes = image_sizes(list(dict.fromkeys(path for path, _ in unknown)), {})
+    for path, image in unknown:
+        image["width"], image["height"] = sizes[path]
 
 
 def _samples(

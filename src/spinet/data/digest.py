@@ -1,10 +1,7 @@
 """What a dataset contains, as a few short digests: a run is bound to that, not to the path of its dataset."""
 
-import os
-import unicodedata
 from collections.abc import Mapping
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +9,7 @@ import torch
 
 from spinet.data.coco import CocoDataset
 from spinet.data.dataset import ImageDataset
+from spinet.formats.file_names import portable_names
 
 Digest = dict[str, int | str]
 
@@ -40,7 +38,7 @@ def digest(dataset: ImageDataset, ids: bool = False) -> Digest:
     do not tell when pixels change. `ids` are those of images, which matter to a choice among them.
     """
     samples = dataset.samples
-    names = _names([sample.path for sample in samples])
+    names = portable_names([sample.path for sample in samples])
     facts: Digest = {
         "classes": _hash(*dataset.class_names),
         "images": len(samples),
@@ -90,20 +88,6 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Digest]) -> list[st
 def _differ(old: Any, new: Any) -> bool:
     # What a file of another version holds may be of another type.
     return type(old) is type(new) and bool(old != new)
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """Return the names of files below the deepest folder that contains all of them."""
-    folders = {path.parent: "" for path in paths}
-    if not folders:
-        return []
-    for folder in folders:
-        folders[folder] = os.path.abspath(folder)  # noqa: PTH100 (resolving links would not survive a move)
-    common = os.path.commonpath(folders.values())
-    for folder, place in folders.items():
-        folders[folder] = Path(os.path.relpath(place, common)).as_posix()
-    # macOS and other systems spell accents differently.
-    return [unicodedata.normalize("NFC", f"{folders[path.parent]}/{path.name}") for path in paths]
 
 
 def _bytes(numbers: list[Any]) -> bytes:

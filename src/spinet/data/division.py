@@ -1,15 +1,14 @@
 """Dividing a dataset into train and val: by a seed, with images that look alike in one split, roughly equal classes."""
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from spinet.data.dataset import ImageDataset
 from spinet.data.near import near_groups
 from spinet.errors import SpinetError
+from spinet.formats.file_names import portable_names
 from spinet.formats.findings import Finding, Severity
 from spinet.formats.splits import WHOLE, AlreadyDividedError, Division
 
@@ -73,22 +72,22 @@ def division_finding(whole: ImageDataset, divided: Divided) -> Finding:
 def divide(whole: ImageDataset, division: Division) -> Divided:
     """Choose the val images of a dataset that is not divided.
 
-    The result depends on the names of the images in the dataset folder, on what they show, on their classes and on the
-    seed; not on the order in the file, nor on where the folder is.
+    The result depends on the names of the images below their common folder, on what they show, on their classes and on
+    the seed; not on the order in the file, nor on where the folder is.
 
     Raises:
         SpinetError: there are fewer than two images.
     """
     if len(whole) < 2:
         raise SpinetError(f"{whole.root} has {len(whole)} image; dividing it into train and val needs at least two")
-    names = [Path(os.path.relpath(sample.path, whole.root)).as_posix() for sample in whole.samples]
+    names = portable_names([sample.path for sample in whole.samples])
     order = sorted(range(len(whole)), key=names.__getitem__)
     found = near_groups([whole.samples[at].path for at in order])
     groups: dict[int, list[int]] = defaultdict(list)
     for at, number in zip(order, found, strict=True):
         groups[number].append(at)
     labels = [_labels(sample) for sample in whole.samples]
-    target = max(round(division.share * len(whole)), 1)
+    target = min(max(round(division.share * len(whole)), 1), len(whole) - 1)
     parts, cut = _cut(list(groups.values()), target)
     val = sorted(at for part in _choose(parts, labels, names, target, division.seed) for at in part)
     return Divided(val, sum(len(group) > 1 for group in groups.values()), cut)

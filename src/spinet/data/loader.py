@@ -4,9 +4,11 @@ Order and augmentation are a pure function of the seed and the position in the s
 resuming at any batch change nothing.
 """
 
+import atexit
 import hashlib
 import itertools
 import signal
+import weakref
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -177,6 +179,8 @@ class _Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         batches = iter(self._loader)
+        if self._loader.num_workers:
+            _loading.add(batches)
         while (batch := self._next(batches)) is not None:
             if isinstance(batch, SpinetError):
                 raise batch
@@ -193,6 +197,17 @@ class _Loader:
                 "a process that loads images was killed, as happens when memory is short; use a smaller batch_size or "
                 "image_size, fewer workers or no cache_images; earlier checkpoints are intact"
             ) from None
+
+
+def _end_processes() -> None:
+    """End loader processes that something still refers to; `multiprocessing` would send SIGTERM and wait for long."""
+    for batches in list(_loading):
+        batches._shutdown_workers()
+
+
+_loading: "weakref.WeakSet[Any]" = weakref.WeakSet()
+# After `multiprocessing` has registered its own function, and so before that runs.
+atexit.register(_end_processes)
 
 
 def _outlive_signals(_: int) -> None:

@@ -67,8 +67,32 @@ def split_dataset(root: Path, division: Division) -> WrittenSplit:
     for path, text in contents.items():
         write_atomically(path, text.encode(errors="surrogateescape"))
     settings = next((path for path in contents if path.name == "split.yaml"), None)
+    _check(settings or root, whole, parts, list(contents))
     counts = {split: len(indices) for split, indices in parts.items()}
     return WrittenSplit(settings or root, counts, list(contents), division_finding(whole, divided))
+
+
+def _check(root: Path, whole: ImageDataset, parts: Mapping[str, list[int]], files: list[Path]) -> None:
+    """Remove the files and raise a SpinetError if they are not read as they were meant."""
+    open_one = ClassDataset if isinstance(whole, ClassDataset) else CocoDataset
+    try:
+        read = {split: {path.resolve() for path in _paths(open_one(root, split))} for split in parts}
+    except SpinetError as error:
+        read, why = {}, f": {error}"
+    else:
+        why = ""
+    if read == {split: {whole.samples[index].path.resolve() for index in indices} for split, indices in parts.items()}:
+        return
+    for file in files:
+        file.unlink()
+    raise SpinetError(
+        f"{root} has folders that say what is train and val, so lists cannot divide it; train with data.val_share"
+        f" instead{why}"
+    )
+
+
+def _paths(dataset: ImageDataset) -> list[Path]:
+    return [sample.path for sample in dataset.samples]
 
 
 def _coco(whole: ImageDataset, root: Path, parts: Mapping[str, list[int]]) -> dict[Path, str]:

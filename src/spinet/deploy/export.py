@@ -21,7 +21,14 @@ from spinet.deploy.formats import (
     without_raw,
 )
 from spinet.deploy.graph import Graph, create_graph, letterbox, to_pixels
-from spinet.deploy.manifest import ExportFormat, ExportPrecision, Manifest, current_versions, require_packages
+from spinet.deploy.manifest import (
+    MAX_BATCH,
+    ExportFormat,
+    ExportPrecision,
+    Manifest,
+    current_versions,
+    require_packages,
+)
 from spinet.deploy.sessions import (
     SUFFIXES,
     InferenceSession,
@@ -33,7 +40,7 @@ from spinet.deploy.sessions import (
 from spinet.deploy.trust import record_export
 from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import load_model
-from spinet.errors import SpinetError, check_positive, unknown_name
+from spinet.errors import SpinetError, unknown_name
 from spinet.fields import check_image_size
 from spinet.formats.images import read_image
 from spinet.formats.listing import find_images
@@ -57,7 +64,8 @@ class ExportOptions:
         for name, kind in (("format", ExportFormat), ("precision", ExportPrecision)):
             if getattr(self, name) not in get_args(kind):
                 raise unknown_name(name, str(getattr(self, name)), get_args(kind))
-        check_positive(batch_size=self.batch_size)
+        if not 1 <= self.batch_size <= MAX_BATCH:
+            raise SpinetError(f"batch_size is {self.batch_size}; must be 1 to {MAX_BATCH}")
         check_image_size(*(self.shape or ()))
         if self.precision != "fp32" and self.format != "openvino":
             raise SpinetError(f"precision {self.precision} is for the format openvino; {self.format} is fp32 only")

@@ -24,7 +24,7 @@ ExportFormat = Literal["onnx", "openvino", "pt2"]
 KEY = "spinet"
 FORMAT = "spinet-export-2"
 # Pixels of a batch, which is prepared before a file itself can refuse it.
-MAX_PIXELS = 2**28
+MAX_PIXELS, MAX_BATCH = 2**28, 1000
 # Name and content of the input.
 INPUT = "images"
 DESCRIPTION = "uint8 RGB (N, H, W, 3), detectors: image fitted into the upper left corner, (124, 116, 104) around it"
@@ -45,7 +45,7 @@ class Manifest:
 
     info: ModelInfo
     shape: tuple[ImageSize, ImageSize]
-    batch_size: Annotated[int, Meta(ge=1, le=1000)]
+    batch_size: Annotated[int, Meta(ge=1, le=MAX_BATCH)]
     outputs: tuple[str, ...]
     precision: ExportPrecision
     versions: dict[str, str]

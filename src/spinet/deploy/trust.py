@@ -29,7 +29,7 @@ def read_program(path: Path, trust: bool = False) -> bytes:
         raise SpinetError(f"could not read {path}: {error.strerror}") from None
     if not trust and not was_exported_here(content):
         raise NotTrusted(
-            f"{path} was not exported on this machine by this user, and opening a .pt2 file runs code inside it; ask "
+            f"{path} is not on record as exported here by this user, and opening a .pt2 file runs code inside it; ask "
             "for an ONNX file, which is only data, or turn on trust if you trust the source of this one"
         )
     return content

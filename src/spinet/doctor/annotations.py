@@ -1,5 +1,6 @@
 """Checks of the annotations alone, without opening images; seconds for a dataset of COCO's size."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -193,7 +194,8 @@ def _imbalance(names: tuple[str, ...], counts: NDArray[np.int64], noun: str) -> 
 def category_findings(dataset: CocoDataset) -> Iterator[Finding]:
     """Check the list of classes."""
     ids, names = dataset.category_ids, dataset.class_names
-    gaps = [number for number in range(ids[0], ids[-1]) if number not in set(ids)] if ids[-1] - ids[0] < 1e6 else []
+    known = set(ids)
+    gaps = [number for number in range(ids[0], ids[-1]) if number not in known] if ids[-1] - ids[0] < 1e6 else []
     if gaps:
         text = f"the {len(ids)} category ids from {quote(ids[0])} to {quote(ids[-1])} skip {some(map(quote, gaps))}"
         yield Finding("hint", "gaps in category ids", f"{text}; other programs may not accept that")
@@ -203,7 +205,8 @@ def category_findings(dataset: CocoDataset) -> Iterator[Finding]:
 def same_names(names: tuple[str, ...]) -> Iterator[Finding]:
     """Report names of classes that differ only in case or spaces."""
     folded = [" ".join(name.lower().split()) for name in names]
-    twice = sorted({name for name, key in zip(names, folded, strict=True) if folded.count(key) > 1})
+    counts = Counter(folded)
+    twice = sorted({name for name, key in zip(names, folded, strict=True) if counts[key] > 1})
     if twice:
         text = f"{len(twice)} category names differ only in case or spaces ({some(twice)}); merge them"
         yield Finding("warning", "category names", text)

@@ -46,7 +46,10 @@ def explained(
         known = _sentence(error, batch, device, _TRAINING if training else _EVALUATION)
         if known is None:
             raise
-        raise known from None
+        try:
+            raise known from None
+        finally:
+            del known  # it would keep its traceback, and so loader processes, alive
 
 
 def _sentence(error: Exception, batch: str, device: torch.device, lower: str) -> SpinetError | None:

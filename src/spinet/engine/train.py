@@ -25,6 +25,9 @@ from spinet.files import write_atomically
 from spinet.formats.findings import refuse
 from spinet.stop import Stop, stop_on_signals
 
+# Hints that say what was chosen for the user.
+SAID = ("division", "image names")
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -105,6 +108,7 @@ def train(
         resumed = run is not None and (run / "state.pt").is_file()
         state = TrainState(info, config, device, resumed)
         remarks = [f"warning: {finding.text}" for finding in findings if finding.severity == "warning"]
+        remarks += [finding.text for finding in findings if finding.severity == "hint" and finding.check in SAID]
         remarks += [] if config.threads or not divided() else [divided()]
         if run is not None:
             state.origin = Origin.of(train_set, val_set)

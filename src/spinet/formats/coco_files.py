@@ -10,7 +10,7 @@ from typing import NamedTuple
 from spinet.errors import SpinetError
 from spinet.formats.annotations import ROBOFLOW_FILE, RawSplit, read_annotation_file
 from spinet.formats.file_names import find_files
-from spinet.formats.listing import is_hidden
+from spinet.formats.listing import is_folder, is_hidden
 from spinet.formats.splits import SPLIT_NAMES, WHOLE, already_divided, no_split, split_of_name
 
 # The official download has files of these for the same images.
@@ -41,6 +41,9 @@ def read_coco(root: Path, split: str) -> RawSplit:
         raise no_split(root, split, f"annotations/instances_{split}.json or {split}/{ROBOFLOW_FILE}")
     file = _best(found, root, split)
     raw = read_annotation_file(file)
+    for image in raw["images"]:
+        if type(image.get("file_name")) is int:
+            image["file_name"] = str(image["file_name"])
     # Other values are refused with the entry's id when entries are checked.
     named = [image for image in raw["images"] if isinstance(image.get("file_name"), str) and image["file_name"]]
     part = _split_of(file, root) or split
@@ -107,9 +110,9 @@ def _content(folder: Path) -> _Content:
                     continue
                 if entry.name.lower().endswith(".json"):
                     files.append(entry.name)
-                elif entry.is_dir():
+                elif is_folder(entry):
                     folders.append(entry.name)
-    # A folder that must not be read, or a link to itself, has no annotation file for us.
+    # A folder that must not be read has no annotation file for us.
     except OSError:
         pass
     return _Content(sorted(folders), sorted(files))

@@ -5,7 +5,7 @@ import os
 import posixpath
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -29,21 +29,19 @@ class FoundFiles(NamedTuple):
 
 
 class _Tree:
-    """The files below a folder by their spelling-free names."""
+    """The files below a folder by the ends of their spelling-free paths."""
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self.paths: dict[str, list[str]] = defaultdict(list)
+        # None where several files have the same end.
+        self.paths: dict[str, str | None] = {}
         for path in paths:
-            self.paths[_plain(path).rpartition("/")[2]].append(path)
+            for end in _ends(_plain(path)):
+                self.paths[end] = None if end in self.paths else path
 
     def find(self, name: str) -> str | None:
         """Return the only file of that name: of several ones, the one whose folders agree best from the end."""
-        parts = _plain(name).split("/")
-        found = self.paths.get(parts[-1], [])
-        if len(found) > 1:
-            common = [_common_end(_plain(path).split("/"), parts) for path in found]
-            found = [path for path, count in zip(found, common, strict=True) if count == max(common)]
-        return found[0] if len(found) == 1 else None
+        longest = next((end for end in _ends(_plain(name)) if end in self.paths), None)
+        return None if longest is None else self.paths[longest]
 
 
 def find_files(names: Sequence[str], folders: Sequence[Path], root: Path, split: str, what: Path) -> FoundFiles:
@@ -82,6 +80,25 @@ def find_files(names: Sequence[str], folders: Sequence[Path], root: Path, split:
     for at, path in found.items():
         whole[at] = path
     return FoundFiles(root, whole, [_finding(names, found, split, what)])
+
+
+def portable_names(paths: Sequence[Path]) -> list[str]:
+    """Return the names of files below the deepest folder that contains all of them: the same wherever that folder is.
+
+    Unicode forms do not count, because systems spell accents differently.
+    """
+    folders = {path.parent: "" for path in paths}
+    if not folders:
+        return []
+    for folder in folders:
+        folders[folder] = os.path.abspath(folder)  # noqa: PTH100 (resolving links would not survive a move)
+    try:
+        common = os.path.commonpath(folders.values())
+    except ValueError:  # several drives of Windows
+        common = ""
+    for folder, place in folders.items():
+        folders[folder] = Path(os.path.relpath(place, common) if common else place).as_posix()
+    return [unicodedata.normalize("NFC", f"{folders[path.parent]}/{path.name}") for path in paths]
 
 
 def _finding(names: Sequence[str], found: Mapping[int, str], split: str, what: Path) -> Finding:
@@ -194,9 +211,11 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", whole).casefold()
 
 
-def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return next((count for count, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+def _ends(path: str) -> Iterator[str]:
+    """Yield a path, the path without its first folder, and so on."""
+    while path:
+        yield path
+        path = path.partition("/")[2]
 
 
 def _cut(name: str) -> str:

@@ -10,7 +10,7 @@ from spinet.formats.annotations import RawSplit
 from spinet.formats.coco_files import coco_files, read_coco
 from spinet.formats.findings import some
 from spinet.formats.foreign import foreign_format
-from spinet.formats.listing import has_image, is_hidden
+from spinet.formats.listing import has_image, is_folder, is_hidden
 from spinet.formats.parsing import readable
 from spinet.formats.splits import SPLIT_NAMES, WHOLE
 from spinet.formats.voc import read_voc
@@ -90,7 +90,7 @@ def _refuse_classes(root: Path) -> None:
 def class_folders(folder: Path) -> list[str]:
     """Return the names of the folders in the folder of a split of image folders, sorted."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
+        return sorted(entry.name for entry in entries if is_folder(entry) and not is_hidden(entry.name))
 
 
 def _found(root: Path, signs: Mapping[str, Callable[[Path], Path | None]]) -> dict[str, Path]:

@@ -195,7 +195,7 @@ def _files(folder: Path, below: bool) -> Iterator["os.DirEntry[str]"]:
                 for entry in entries:
                     if is_hidden(entry.name):
                         continue
-                    if not _is_folder(entry):
+                    if not is_folder(entry):
                         yield entry
                     elif below and entry.is_symlink():
                         heapq.heappush(linked, entry.path)
@@ -205,7 +205,8 @@ def _files(folder: Path, below: bool) -> Iterator["os.DirEntry[str]"]:
             raise SpinetError(f"could not read the folder {current[:120]}: {error.strerror}") from error
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry of a folder is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

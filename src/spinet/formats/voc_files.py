@@ -33,17 +33,21 @@ class _Names:
         self.whole: dict[str, Path] = {}
         # Files of which another differs only in the suffix.
         self.twice: dict[str, Path] = {}
-        self.last: dict[str, list[Path]] = defaultdict(list)
+        self.last: dict[str, list[str]] = defaultdict(list)
         for path in paths:
             name = path.relative_to(base).with_suffix("").as_posix()
             if name in self.whole:
                 self.twice[name] = path
             self.whole[name] = path
-            self.last[path.stem].append(path)
+            self.last[path.stem].append(name)
 
     def find(self, name: str) -> Path | None:
+        """Return the file; of a name in a folder, no file from a different folder."""
         alone = self.last.get(name.rpartition("/")[2], [])
-        return self.whole.get(name) or (alone[0] if len(alone) == 1 else None)
+        if name in self.whole or len(alone) != 1:
+            return self.whole.get(name)
+        one, other = f"/{name}", f"/{alone[0]}"
+        return self.whole[alone[0]] if one.endswith(other) or other.endswith(one) else None
 
 
 def voc_sign(root: Path) -> Path | None:
@@ -165,7 +169,8 @@ def _folders(root: Path) -> tuple[Path, Path]:
 
 
 def _xml_files(folder: Path, below: bool = True) -> list[Path]:
-    paths = folder.rglob("*.xml") if below else folder.glob("*.xml")
+    look = folder.rglob if below else folder.glob
+    paths = dict.fromkeys([*look("*.xml"), *look("*.XML")])
     return [path for path in paths if not any(map(is_hidden, path.relative_to(folder).parts))]
 
 
@@ -188,7 +193,8 @@ def _name(line: str, xml: _Names) -> str:
 
 
 def _image_of(xml: Path, name: str, images: _Names, folder: Path, listed: Path | None = None) -> Path:
-    image = images.find(name) or images.find(_file_name(xml))
+    inside = name[: name.rfind("/") + 1]
+    image = images.find(name) or images.find(inside + _file_name(xml))
     if image is None:
         raise SpinetError(f"{listed or xml} lists the image {name[-60:]}, but {folder} has no {name[-60:]}.jpg")
     return image

@@ -66,7 +66,9 @@ def yolo_sign(root: Path) -> Path | None:
 
 def yolo_trace(root: Path) -> Path | None:
     """Return a file that datasets in YOLO format have, but others may have as well."""
-    return names_or_data_file(root) or next((file for file in _labels_beside(root)), None)
+    names = names_or_data_file(root)
+    # A list of class names alone may be that of a classification dataset.
+    return next(iter(_labels_beside(root)), None) or (names if names and names.suffix.lower() == ".data" else None)
 
 
 def _labels_beside(root: Path) -> list[Path]:

@@ -83,8 +83,8 @@ def predict_video(
                 results = predictor.predict_batch([image for _, _, image in batch], score_threshold)
                 for (number, seconds, _), result in zip(batch, results, strict=True):
                     assert isinstance(result, DetectionResult)
-                    entry = {"frame": number, "time": seconds, "detections": result.to_dict()["detections"]}
-                    write(result.plot(), entry)
+                    entry = {"frame": number, "time": round(seconds, 4), "detections": result.to_dict()["detections"]}
+                    write(result.plot(), entry, seconds)
                     yield FramePrediction(number, entry, result.summary())
 
 
@@ -101,17 +101,19 @@ def _prepared(
             pixels = upright(frame.to_ndarray(format="rgb24"), _display_matrix(frame))
             image = torch.from_numpy(pixels).permute(2, 0, 1)
             if frame.time is None:
-                seconds = number and round(seconds + 1 / rate, 4)
+                seconds = number and seconds + 1 / rate
             else:
                 start = float(frame.time) if start is None else start
-                seconds = round(max(float(frame.time) - start, 0.0), 4)
+                seconds = max(float(frame.time) - start, 0.0)
             yield number, seconds, predictor.prepare(image)
             number += 1
     except av.error.FFmpegError as error:
         why = str(error.strerror or error)
     else:
-        length = float(container.duration / av.time_base) if container.duration else 0.0
-        # Some containers state the number of frames, some the length, some neither: then any end will do.
+        # Some containers state the number of frames, some the length, some neither: then any end will do. The length
+        # says less: the last frame may stay for long.
+        whole = 0.0 if stream.frames or not container.duration else float(container.duration / av.time_base)
+        length = float(stream.duration * stream.time_base) if stream.duration and not stream.frames else whole
         complete = number >= stream.frames * (1 - MISSING) and seconds + 2 / rate >= length * (1 - MISSING)
         if number == frames or complete:
             return

@@ -37,7 +37,7 @@ def video_writer(av: Any, video: Path, lines: Path, rate: Fraction | None) -> It
     stream: Any = None
     last = -1
 
-    def write(image: Image.Image, entry: dict[str, Any]) -> None:
+    def write(image: Image.Image, entry: dict[str, Any], seconds: float) -> None:
         nonlocal container, stream, last
         if stream is None:
             container = av.open(str(partial), "w")
@@ -47,7 +47,7 @@ def video_writer(av: Any, video: Path, lines: Path, rate: Fraction | None) -> It
             stream.pix_fmt = "yuv420p"
             stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
         frame = av.VideoFrame.from_image(image.crop((0, 0, stream.width, stream.height)))
-        last = max(round(entry["time"] * TICKS), last + 1)  # times in a file may repeat, those of an encoder must not
+        last = max(round(seconds * TICKS), last + 1)  # times in a file may repeat, those of an encoder must not
         frame.pts, frame.time_base = last, Fraction(1, TICKS)
         container.mux(stream.encode(frame))
         text.write(json.dumps(entry) + "\n")
