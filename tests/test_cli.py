@@ -321,13 +321,15 @@ def test_predicting_nothing_is_one_sentence(spinet, tmp_path, digits):
     assert "there is no image or folder" in err
 
 
-def test_an_interrupted_command_says_how_to_go_on(spinet, monkeypatch):
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [("train", "; run the same command again to resume a training from its last checkpoint"), ("list", "")],
+)
+def test_an_interrupted_command_says_how_to_go_on_where_it_can(spinet, monkeypatch, command, more):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.COMMANDS, "list", interrupted)
-    code, _, err = spinet("list")
+    monkeypatch.setitem(cli.COMMANDS, command, interrupted)
+    code, _, err = spinet(command)
     assert code == 130
-    assert err == (
-        "spinet: stopped by Ctrl-C; run the same command again to resume a training from its last checkpoint\n"
-    )
+    assert err == f"spinet: stopped by Ctrl-C{more}\n"

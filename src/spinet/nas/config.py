@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from spinet.data.digest import differences
 from spinet.errors import SpinetError
 from spinet.nas.constraints import Constraint, constraint_text
 from spinet.nas.journal import Event
@@ -64,6 +63,8 @@ def check_header(path: Path, header: Event, config: SearchConfig) -> None:
     expected = json.loads(json.dumps(config.header()))
     now, before = expected.pop("digest", None), header.get("digest")  # neither older journals nor objectives have one
     is_known = isinstance(before, dict) and now is not None
+    from spinet.data.digest import differences  # imports torch
+
     found = differences({"train": before}, {"train": now}) if is_known else []
     if found:
         raise SpinetError(
