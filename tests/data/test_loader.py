@@ -1,4 +1,5 @@
 import itertools
+import multiprocessing
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as mask_api
 
+from spinet.data import loader
 from spinet.data.batch import Batch
 from spinet.data.class_data import ClassDataset
 from spinet.data.class_transforms import ClassEvalTransform, ClassTrainTransform
@@ -404,3 +406,18 @@ def test_real_masks_follow_their_objects_through_the_augmentation(real_photos, n
     assert len(overlaps) > 10
     assert min(overlaps) > 0.6
     assert sum(overlaps) / len(overlaps) > 0.85
+
+
+def test_loader_processes_that_something_still_refers_to_end_with_the_program(dataset):
+    before = set(multiprocessing.active_children())
+    iterator = iter(eval_loader(dataset, EvalTransform(32), batch_size=1, workers=2))
+    next(iterator)
+    started = set(multiprocessing.active_children()) - before
+
+    # What `atexit` calls; `multiprocessing` would wait until each has handled SIGTERM, which they put off.
+    loader._end_processes()
+
+    assert len(started) == 2
+    for process in started:
+        process.join(20)
+    assert not [process for process in started if process.is_alive()]
