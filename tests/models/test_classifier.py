@@ -169,5 +169,5 @@ def test_keywords_change_single_options_and_unknown_ones_are_refused():
     backbone = create_backbone(TINY, None, options=options, bn_eps=1e-5)
 
     assert (backbone.options.activation, backbone.options.bn_eps) == ("swish", 1e-5)
-    with pytest.raises(TypeError, match="aktivation"):
+    with pytest.raises(SpinetError, match="unknown option 'aktivation', did you mean 'activation'"):
         create_backbone(TINY, None, aktivation="swish")

@@ -134,6 +134,10 @@ def _sources(settings: Mapping[str, Any], file: Path, root: Path, split: str) ->
         return []
 
 
+def _end(path: str) -> str:
+    return path if len(path) <= 80 else f"...{path[-77:]}"
+
+
 def _usual_folder(root: Path, split: str) -> str | None:
     names = [pattern.format(name) for name in SPLIT_NAMES[split] for pattern in USUAL_FOLDERS]
     return next((name for name in names if (root / name).is_dir()), None)
@@ -150,7 +154,7 @@ def _resolve(entry: str, settings: Mapping[str, Any], file: Path, root: Path, ke
             return Path(os.path.normpath(candidate))
     if key in SPLIT_NAMES["val"]:
         raise no_split(root, "val", f"{quote(entry)}, which {file.name} names")
-    where = " and no ".join(str(path)[:80] for path in dict.fromkeys(candidates))
+    where = " and no ".join(_end(str(path)) for path in dict.fromkeys(candidates))
     raise SpinetError(f"{file} has {key}: {entry[:40]}, but there is no {where}; expected a folder of images or a list")
 
 
