@@ -33,6 +33,7 @@ def weights(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_threads_of_a_run_are_those_of_torch(weights):
     before = torch.get_num_threads()
     try:
@@ -342,6 +343,7 @@ def test_settings_that_are_unknown_or_wrong_are_refused(settings, sentence):
         change_settings(spinet.TrainConfig(), settings)
 
 
+@pytest.mark.slow
 def test_errors_from_python_name_settings_and_no_options_of_the_command_line(weights, tmp_path):
     attempts = [
         lambda: spinet.train("small-cpu", tmp_path / "run"),

@@ -203,6 +203,7 @@ def cut_image(root, _):
         photo.write_bytes(photo.read_bytes()[:200])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -276,6 +277,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_predicted(spin
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 1
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_and_videos_is_predicted_whole_and_a_bad_video_fails_alone(spinet, tmp_path):
     av = pytest.importorskip("av")
     tiny_weights(tmp_path / "w.safetensors")

@@ -41,6 +41,7 @@ def test_views_are_off_unless_asked_for(spinet, tmp_path, digits):
     assert metrics_of(spinet, path, digits, "--scales", "0.75", "1", "1.25") != plain
 
 
+@pytest.mark.slow
 def test_views_of_a_classifier_are_refused(spinet, tmp_path, digits):
     path = weights(tmp_path, "classifier")
 
@@ -50,6 +51,7 @@ def test_views_of_a_classifier_are_refused(spinet, tmp_path, digits):
     assert "holds a classifier; flip and scales are for detectors" in err
 
 
+@pytest.mark.slow
 def test_a_scale_of_nothing_is_refused(spinet, tmp_path, digits):
     path = weights(tmp_path, "retinanet")
 

@@ -141,6 +141,7 @@ def test_what_the_user_set_about_waiting_is_kept():
     assert int(environment["GOMP_SPINCOUNT"]) > 0
 
 
+@pytest.mark.slow
 def test_the_command_line_bounds_spinning_before_torch_is_imported():
     program = (
         "import os, sys; sys.argv = ['spinet', 'show', 'tiny']; os.environ.pop('GOMP_SPINCOUNT', None)\n"

@@ -34,6 +34,7 @@ def test_timm_returns_the_levels_at_the_requested_indices(asked, strides):
     assert all(name in modules for name in model.feature_info.module_name())
 
 
+@pytest.mark.slow
 def test_weights_of_our_backbone_load_into_timms_and_back():
     torch.manual_seed(0)
     ours = create_backbone("spinenet49-quarter", activation="swish").eval()

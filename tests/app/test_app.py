@@ -53,6 +53,7 @@ def test_boxes_are_in_pixels_of_the_image_and_of_the_thumbnail(tmp_path):
     assert answer.result.boxes[0].tolist() == [0, 0, 640, 320]
 
 
+@pytest.mark.slow
 def test_masks_of_the_thumbnail_are_where_those_of_the_image_are(tmp_path):
     shot, image = open_image(photo(tmp_path / "large.png", (2560, 1280)))
 
@@ -127,6 +128,7 @@ def test_names_of_classes_and_files_cannot_smuggle_html_into_the_page(tmp_path):
     assert "&lt;script&gt;cat" in pages[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["retinanet", "mask-rcnn", "cascade-rcnn", "classifier"])
 def test_the_costs_add_up_to_the_parameters_of_the_model_in_the_file(tmp_path, head):
     file = tiny_weights(tmp_path / "a.safetensors", head, ("ant", "cat", "dog"))
@@ -208,6 +210,7 @@ def test_models_have_short_names_and_none_is_given_twice(tmp_path):
         short_names([tmp_path / "x", tmp_path / "x"])
 
 
+@pytest.mark.slow
 def test_an_exported_file_of_a_run_folder_may_be_named_too_however_its_path_is_written(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     tiny_weights(tmp_path / "run" / "best.safetensors")
@@ -219,6 +222,7 @@ def test_an_exported_file_of_a_run_folder_may_be_named_too_however_its_path_is_w
         Models([Path("run"), tmp_path / "run" / "model.onnx"], CPU)
 
 
+@pytest.mark.slow
 def test_exported_files_in_a_run_folder_can_be_picked_and_are_opened_then(tmp_path):
     tiny_weights(tmp_path / "run" / "best.safetensors")
     (tmp_path / "run" / "model.onnx").write_bytes(b"damaged")
@@ -246,6 +250,7 @@ def test_an_exported_file_in_the_run_folder_predicts_what_the_run_predicts_and_s
     assert ", onnx fp32; " in model_line(found["model.onnx"])
 
 
+@pytest.mark.slow
 def test_programs_are_neither_listed_nor_opened_even_if_they_were_exported_here(tmp_path):
     tiny_weights(tmp_path / "run" / "best.safetensors")
     (tmp_path / "run" / "model.pt2").write_bytes(b"a program")

@@ -102,6 +102,7 @@ def test_an_architecture_with_one_value_replaced_is_accepted_or_refused_in_a_sen
     assert (refusal_or_none(json.dumps(tree)) or "mine.json").startswith("mine.json")
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.data())
 def test_an_architecture_with_characters_replaced_is_accepted_or_refused_in_a_sentence(data):
@@ -114,6 +115,7 @@ def test_an_architecture_with_characters_replaced_is_accepted_or_refused_in_a_se
     assert (refusal or "mine.json").startswith("mine.json")
 
 
+@pytest.mark.slow
 @given(st.recursive(AWKWARD, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5))
 def test_json_that_is_no_architecture_is_refused_in_a_sentence(tree):
     with pytest.raises(SpinetError, match=r"mine\.json: "):

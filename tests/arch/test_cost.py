@@ -56,6 +56,7 @@ def test_detectors_cost_what_pytorch_counts_after_padding_the_image(name):
     assert model_cost(architecture, (250, 333), num_classes=7) == counted_by_torch(model, 250, 333)
 
 
+@pytest.mark.slow
 def test_other_anchors_than_nine_per_location_cost_what_pytorch_counts():
     with torch.device("meta"):
         model = create_retinanet(TINY, num_classes=7, octaves=2, aspect_ratios=(1.0,))
@@ -84,6 +85,7 @@ def test_any_backbone_costs_exactly_what_pytorch_counts(genotype, repeats, famil
     assert backbone_cost(architecture, size) == counted_by_torch(backbone, *size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["short", "long", "sequential"])
 def test_damaged_graphs_that_keep_their_merges_cost_what_pytorch_counts_and_draw_them(how):
     genotype = damage(SPINENET49.genotype, how, "keep")

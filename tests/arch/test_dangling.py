@@ -154,6 +154,7 @@ def test_an_unused_stem_block_joins_a_level_2_endpoint_under_tf_alone():
     assert paper.merges == {}
 
 
+@pytest.mark.slow
 @given(genotypes())
 def test_exactly_the_blocks_from_which_an_endpoint_can_be_reached_are_live(genotype):
     blocks = genotype.all_blocks
@@ -170,6 +171,7 @@ def test_exactly_the_blocks_from_which_an_endpoint_can_be_reached_are_live(genot
     assert genotype.live == {index for index in range(len(blocks)) if reaches(index)}
 
 
+@pytest.mark.slow
 @given(genotypes())
 def test_only_earlier_blocks_of_the_same_level_join_and_only_at_endpoints(genotype):
     for index, merged in genotype.merges.items():
@@ -183,6 +185,7 @@ def test_only_earlier_blocks_of_the_same_level_join_and_only_at_endpoints(genoty
                 assert genotype.all_blocks[source].expansion == target.expansion
 
 
+@pytest.mark.slow
 @given(genotypes())
 def test_under_paper_no_dangling_block_is_lost_before_the_endpoint_of_its_level(genotype):
     genotype = replace(genotype, dangling="paper")

@@ -69,6 +69,7 @@ def many_blocks(count: int, **last: object) -> dict:
     return data
 
 
+@pytest.mark.slow
 def test_a_graph_has_at_most_a_thousand_blocks():
     assert len(Genotype.from_dict(many_blocks(996)).all_blocks) == 1000
     for count in (997, 100_000):

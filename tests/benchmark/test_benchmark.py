@@ -40,6 +40,7 @@ def report() -> BenchmarkReport:
     return benchmark(["tiny", "spinenet49-quarter"], BenchmarkOptions(**SMALL), CPU)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=20))
 def test_a_median_lies_between_its_quartiles(values):
     spread = Spread.of(values)
@@ -92,6 +93,7 @@ def test_a_fused_network_executes_no_more_than_the_architecture_counts(report):
         assert 0.9 * line.macs < line.work_macs <= line.macs
 
 
+@pytest.mark.slow
 def test_every_number_of_a_report_is_positive_and_medians_lie_between_quartiles(report):
     assert [line.name for line in report.lines] == ["tiny", "spinenet49-quarter"]
     assert {"fp32, torch.mm", "fp32, torch convolution", MEMORY} <= set(report.ceilings)
@@ -240,6 +242,7 @@ def test_names_that_cannot_be_measured_are_one_sentence(names, words):
         benchmark(names, BenchmarkOptions(**SMALL), CPU)
 
 
+@pytest.mark.slow
 def test_a_network_to_compare_with_has_to_take_part():
     with pytest.raises(SpinetError, match="tiny-like"):
         benchmark(["tiny"], BenchmarkOptions(**SMALL, against="tiny-like"), CPU)

@@ -64,6 +64,7 @@ def task(digits):
     return ProxyTask(proxy, str(digits), "cpu", zero_cost=False)
 
 
+@pytest.mark.slow
 def test_nothing_begins_after_the_deadline(task, tmp_path):
     units = record_rewards.plan(record_rewards.architectures(SPACE, 5, seed=0), seeds=1, upper=0, rungs=1)
 

@@ -26,6 +26,7 @@ def test_the_landscape_has_mean_spread_and_noise_of_the_table(fitted):
     assert fitted.residual < 0.5 * fitted.deviation  # the rewards of this table were made from the features
 
 
+@pytest.mark.slow
 def test_the_model_spreads_as_widely_as_the_table(fitted):
     world, random = ModelWorld(fitted, seed=0), Random(0)
 

@@ -13,6 +13,7 @@ def checkpoint(tmp_path):
     return write_published(tmp_path / "model.ckpt", random_detector(tiny, "tpu", 3), tiny, "tpu", extra=extra)
 
 
+@pytest.mark.slow
 def test_convert_writes_a_detector_and_says_what_it_found(spinet, checkpoint, tmp_path):
     out = tmp_path / "w.safetensors"
     code, said, _ = spinet("convert", checkpoint, "-o", out, "--arch", "tiny")
@@ -25,6 +26,7 @@ def test_convert_writes_a_detector_and_says_what_it_found(spinet, checkpoint, tm
     assert "activation: relu by default; change it with --activation" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corruption", ["flip", "cut", "remove", "index", "graph"])
 def test_a_corrupt_checkpoint_is_one_sentence_and_no_file(spinet, checkpoint, tmp_path, corruption):
     data = checkpoint.with_name("model.ckpt.data-00000-of-00001")

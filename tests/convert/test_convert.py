@@ -82,6 +82,7 @@ def test_a_published_mobile_detector_gives_the_same_outputs_here(tmp_path, sourc
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_network_of_another_graph_converts_when_it_is_named(tmp_path, source):
     architecture = load_architecture("tiny")

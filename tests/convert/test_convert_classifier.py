@@ -53,6 +53,7 @@ def test_a_published_classifier_gives_the_same_logits_and_features_here(publishe
     assert (info.kind, info.image_size) == ("classifier", 224)
 
 
+@pytest.mark.slow
 def test_its_conventions_and_classes_are_those_of_tensorflow_tpu(converted):
     loaded, info = load_classifier(converted)
 

@@ -95,6 +95,7 @@ def test_features_and_raw_outputs_of_the_mobile_retinanet_are_equal(detector):
     assert distance(deltas, anchors_of(expected, "boxes", 4)[..., YX]) < 2e-5
 
 
+@pytest.mark.slow
 def test_detections_of_the_mobile_retinanet_are_equal(detector):
     model, expected = detector
 

@@ -60,6 +60,7 @@ def test_what_is_shrunk_is_averaged():
     assert ((shown - 100).abs() < 10).all()
 
 
+@pytest.mark.slow
 @given(
     height=st.integers(1, 600),
     width=st.integers(1, 600),
@@ -93,6 +94,7 @@ def test_without_a_try_that_fits_the_centre_is_taken():
     assert random_window(10, 1000, (1, 1), (1, 1), [[0.5] * 4] * 10) == center_window(10, 1000)
 
 
+@pytest.mark.slow
 def test_windows_are_as_large_and_as_wide_as_torchvisions_on_average():
     torch.manual_seed(0)
     ours = [random_window(300, 400, AREA, RATIO, torch.rand(10, 4).tolist()) for _ in range(3000)]

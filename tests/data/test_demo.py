@@ -29,6 +29,7 @@ def mask_of(segmentation: dict) -> np.ndarray:
     return values.reshape(segmentation["size"], order="F").astype(bool)
 
 
+@pytest.mark.slow
 def test_it_opens_as_a_clean_coco_data_set(made):
     train, val = CocoDataset(made, "train"), CocoDataset(made, "val")
 

@@ -85,6 +85,7 @@ def test_a_box_without_a_pixel_of_the_object_and_a_sliver_of_a_box_have_crops():
     assert crop_masks([], torch.zeros(0, 4), 10, 10).shape == (0, 112, 112)
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, cells=st.sampled_from([1, 7, 28]))
 def test_pasting_interpolates_at_the_centres_of_pixels_with_nothing_outside(seed, cells):
     generator = torch.Generator().manual_seed(seed)

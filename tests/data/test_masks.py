@@ -28,6 +28,7 @@ def run_lengths(mask: np.ndarray) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 @given(halves=POLYGONS, seed=st.integers(0, 100))
 def test_polygons_cover_the_pixels_that_they_cover_in_pycocotools(halves, seed):
     rng = np.random.default_rng(seed)

@@ -215,6 +215,7 @@ def test_a_calibration_folder_without_images_is_refused_before_anything_is_compu
     assert not (tmp_path / "ov" / "model.xml").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [("onnxscript", ()), ("openvino", ("--format", "openvino")), ("onnxruntime", ("--format", "onnx"))],

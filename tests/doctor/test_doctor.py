@@ -337,6 +337,7 @@ def test_a_clean_data_set_gets_no_finding(tmp_path):
     assert report.sizes.matched[3.0] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_the_doctor_finds_a_planted_fault_and_nothing_else(tmp_path, fault):
     planted = Planted(tmp_path / "data")
@@ -475,6 +476,7 @@ def test_the_same_faults_are_found_in_every_format(tmp_path, name):
     assert [finding.check for finding in report.findings] == ["leakage", "duplicate boxes", "images without objects"]
 
 
+@pytest.mark.slow
 def test_labels_whose_image_has_another_name_are_named(tmp_path):
     planted = Planted(tmp_path / "source")
     root = WRITERS["YOLO"](
@@ -499,6 +501,7 @@ def lying(planted):
         entry["width"], entry["height"] = photo.size
 
 
+@pytest.mark.slow
 def test_images_annotated_as_if_they_were_not_rotated_are_a_warning_with_two_ways_out(tmp_path):
     planted = Planted(tmp_path / "data")
     lying(planted)

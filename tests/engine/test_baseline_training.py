@@ -28,6 +28,7 @@ def test_a_baseline_trains_resumes_and_loads(short, tmp_path):
     assert model(torch.zeros(1, 3, 64, 64))[0].shape[-1] == 3
 
 
+@pytest.mark.slow
 def test_a_baseline_refuses_to_train_with_settings_that_it_has_not(short, tmp_path):
     config = replace(short, model=ModelConfig(arch="resnet18-fpn", dropblock=0.1))
 

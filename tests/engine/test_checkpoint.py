@@ -105,6 +105,7 @@ def test_weights_of_another_number_of_classes_are_refused_and_the_way_out_named(
         load_pretrained(info.create_model(), info)
 
 
+@pytest.mark.slow
 def test_new_classes_keep_everything_but_the_class_predictor(saved):
     model_config = replace(MODEL, weights=str(saved), new_classes=True)
     info = replace(INFO, model=model_config, class_names=("cat", "dog"), category_ids=(1, 2))
@@ -155,6 +156,7 @@ def test_a_state_that_would_run_code_is_refused(tmp_path):
     assert not (tmp_path / "touched").exists()
 
 
+@pytest.mark.slow
 def test_a_backbone_alone_is_named_and_loads_into_a_detector(saved, tmp_path):
     tensors, info = read_weights(saved)
     alone = {name: value for name, value in tensors.items() if name.startswith("backbone.")}

@@ -92,6 +92,7 @@ def test_batch_norms_of_another_library_are_refused_on_cpus_and_not_passed_over(
         synchronise_batch_norm(model, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_our_own_batch_norms_and_torchvisions_are_all_synchronised():
     model = synchronise_batch_norm(create_backbone("resnet18-fpn"), torch.device("cpu"))
 

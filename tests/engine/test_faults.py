@@ -60,6 +60,7 @@ def exhausted(*_, **__):
     return torch.empty(FAR_TOO_MANY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("owner", "name"), [(RetinaNet, "losses"), (Detection, "measure"), (CocoDataset, "image")])
 def test_a_training_that_does_not_fit_into_main_memory_says_what_to_lower(short, tmp_path, monkeypatch, owner, name):
     monkeypatch.setattr(owner, name, exhausted)

@@ -28,6 +28,7 @@ def edit(root: Path, split: str, change) -> None:
     file.write_text(json.dumps(raw))
 
 
+@pytest.mark.slow
 def test_a_val_split_with_one_class_of_three_is_trained_and_measured(short, copied, tmp_path):
     def only_twos(raw):
         raw["categories"] = [entry for entry in raw["categories"] if entry["id"] == 2]

@@ -53,6 +53,7 @@ def model(**settings: object) -> str:
     return json.dumps({"arch": "tiny", **settings})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

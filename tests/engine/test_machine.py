@@ -24,6 +24,7 @@ def test_the_commit_is_that_of_the_checkout_which_the_code_belongs_to_not_of_one
     assert describe_machine(torch.device("cpu"))["commit"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is not to be set here")
 @pytest.mark.skipif(os.cpu_count() == 1, reason="one core cannot be divided")
 def test_with_one_core_torch_gets_one_thread_and_it_is_said(monkeypatch):

@@ -33,6 +33,7 @@ def state_of(run):
     return torch.load(run / "state.pt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_a_run_whose_data_moved_ends_as_if_they_had_not(config, data, tmp_path, stop_at):
     config = on(replace(config, epochs=1), data)
     train(config, tmp_path / "whole", quiet=True)
@@ -56,6 +57,7 @@ def widen_a_box(content):
     content["annotations"][0]["bbox"][2] -= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("split", "edit", "words"),
     [
@@ -74,6 +76,7 @@ def test_a_run_does_not_go_on_with_changed_data(short, data, tmp_path, split, ed
     assert (tmp_path / "run" / "state.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_run_older_than_digests_goes_on_where_its_data_were(short, data, tmp_path):
     run = tmp_path / "run"
     train(on(short, data), run, quiet=True)
@@ -88,6 +91,7 @@ def test_a_run_older_than_digests_goes_on_where_its_data_were(short, data, tmp_p
         train(on(short, tmp_path / "copy"), run, quiet=True)
 
 
+@pytest.mark.slow
 def test_another_number_of_threads_is_said(short, tmp_path, capsys):
     before = torch.get_num_threads()
     train(replace(short, threads=1), tmp_path / "run")
@@ -99,6 +103,7 @@ def test_another_number_of_threads_is_said(short, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_another_version_is_said_and_resumes(short, tmp_path, capsys):
     run = tmp_path / "run"
     train(short, run, quiet=True)
@@ -113,6 +118,7 @@ def test_another_version_is_said_and_resumes(short, tmp_path, capsys):
     assert f"PyTorch 0.4, now {torch.__version__}: its end will not" in out
 
 
+@pytest.mark.slow
 def test_weights_files_of_equal_runs_are_equal_files(short, tmp_path):
     for name in ("one", "two", "three"):
         train(short, tmp_path / name, quiet=True)

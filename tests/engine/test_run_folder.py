@@ -98,6 +98,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_a_run_folder_that_is_removed_while_it_trains_is_not_made_again_in_parts(config, tmp_path, stop_at):
     stop_at(2, lambda run: shutil.rmtree(run))
     with pytest.raises(SpinetError, match="was removed or emptied while it was trained"):

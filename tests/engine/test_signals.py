@@ -128,6 +128,7 @@ def signal_at(monkeypatch):
     return arrange
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 4, 8])
 def test_from_python_a_signal_in_a_step_raises_after_saving(plain, tmp_path, signal_at, step):
     train(plain, tmp_path / "whole", quiet=True)
@@ -148,6 +149,7 @@ def test_from_python_a_signal_in_a_step_raises_after_saving(plain, tmp_path, sig
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_a_signal_in_an_evaluation_abandons_it_and_resuming_repeats_it(plain, tmp_path, signal_at):
     train(plain, tmp_path / "whole", quiet=True)
     signal_at(Detection, "measure", number=signal.SIGINT)
@@ -161,6 +163,7 @@ def test_a_signal_in_an_evaluation_abandons_it_and_resuming_repeats_it(plain, tm
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_a_kill_after_an_evaluation_that_was_caught_up_on_doubles_no_line(plain, tmp_path, signal_at, stop_at):
     run = tmp_path / "run"
     signal_at(Detection, "measure")
@@ -178,6 +181,7 @@ def test_a_kill_after_an_evaluation_that_was_caught_up_on_doubles_no_line(plain,
     assert steps_of(run) == [1, 2, 3, 4, 4, 5, 6, 7, 8, 8]
 
 
+@pytest.mark.slow
 def test_a_second_signal_waits_for_nothing(plain, tmp_path, signal_at):
     signal_at(TrainRun, "step", number=signal.SIGINT)
     signal_at(TrainRun, "_losses", number=signal.SIGINT)
@@ -186,6 +190,7 @@ def test_a_second_signal_waits_for_nothing(plain, tmp_path, signal_at):
     assert not (tmp_path / "run" / "state.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_signal_that_is_ignored_stays_ignored(plain, tmp_path, signal_at):
     signal_at(TrainRun, "step", number=signal.SIGINT)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -196,6 +201,7 @@ def test_a_signal_that_is_ignored_stays_ignored(plain, tmp_path, signal_at):
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_training_outside_the_main_thread_sets_no_handlers(short, tmp_path):
     results = []
     thread = threading.Thread(target=lambda: results.append(train(short, tmp_path / "run", quiet=True)))

@@ -98,6 +98,7 @@ def without_timings(line):
     return {key: value for key, value in line.items() if "second" not in key and key != "memory_gib"}
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     size=st.tuples(st.integers(1, 6600), st.integers(1, 6600)),

@@ -199,6 +199,7 @@ def test_an_upsampling_connection_convolves_at_the_resolution_of_its_source():
         assert sides[group] > max(sides[conv] for conv in group.expand)
 
 
+@pytest.mark.slow
 def test_connections_that_leave_one_block_share_their_first_convolution():
     model = trained(create_backbone(narrow("spinenet49"), (3, 5)).double())
     fused, images = fuse(model), torch.randn(2, 3, 64, 64).double()

@@ -178,6 +178,7 @@ def test_silencing_block_11_of_spinenet49_changes_its_endpoint_and_those_behind(
     assert levels_that_differ(backbone(images), silenced(backbone, 11, images)) == [5, 6, 7]
 
 
+@pytest.mark.slow
 def test_a_joining_block_is_added_as_it_is_before_the_endpoints_activation(narrow):
     torch.manual_seed(0)
     backbone = SpineNet(narrow.genotype, narrow.scaling).eval()
@@ -375,6 +376,7 @@ def test_dead_blocks_count_in_the_drop_rate():
     assert rates == pytest.approx({"2": 0.4 * 1 / 4, "4": 0.4 * 3 / 4})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regulariser", ["dropblock", "stochastic_depth"])
 def test_dropping_adds_no_weights_and_happens_only_in_training(narrow, regulariser):
     torch.manual_seed(0)

@@ -104,6 +104,7 @@ def test_an_option_that_a_baseline_does_not_support_is_refused(setting):
         create_backbone("resnet18-fpn", **setting)
 
 
+@pytest.mark.slow
 def test_epsilon_and_momentum_reach_every_batch_norm():
     for neck in ("fpn", "nas-fpn"):
         backbone = create_backbone(replace(NARROW, neck=neck), bn_eps=1e-4, bn_momentum=0.003)

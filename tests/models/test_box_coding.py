@@ -63,6 +63,7 @@ def test_the_background_is_never_reported():
     assert 0 not in found["labels"]
 
 
+@pytest.mark.slow
 def test_the_detector_rounds_its_anchors_for_mmdetection_and_clips_to_the_last_pixel_for_tpu():
     device = torch.device("cpu")
     exact, rounded = (detector(box_coding=coding).anchors(64, 64, device) for coding in ("exact", "mmdet"))

@@ -40,6 +40,7 @@ def test_classifiers_cost_what_pytorch_counts(name, classes):
     assert model_cost(architecture, 224, "classifier", classes) == counted_by_torch(model, 224)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "classes", "thousand"),
     [
@@ -153,6 +154,7 @@ def test_what_cannot_be_built_is_refused():
         create_classifier(TINY, 10, aggregation="one", level=7)
 
 
+@pytest.mark.slow
 def test_whole_models_pass_their_options_to_backbone_and_heads():
     options = DetectorOptions(activation="swish", pool_mode="tpu", bn_eps=1e-4, bn_momentum=0.003)
     for create in (create_retinanet, create_rcnn, create_classifier):

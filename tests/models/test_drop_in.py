@@ -45,6 +45,7 @@ def test_a_range_that_runs_backwards_is_refused():
         create_backbone("tiny", levels=(5, 3))
 
 
+@pytest.mark.slow
 def test_a_backbone_comes_from_a_name_a_file_or_an_architecture(narrow, tmp_path):
     narrow.save(tmp_path / "mine.json")
 

@@ -21,6 +21,7 @@ def test_focal_loss_by_hand():
     assert one_of_three.item() == pytest.approx(0.25 * unit + 2 * 0.75 * unit)
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 1000),
     classes=st.integers(1, 5),

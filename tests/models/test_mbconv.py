@@ -99,6 +99,7 @@ def test_an_unknown_squeeze_mode_is_refused_with_the_nearest_match():
         SpineNet(MOBILE.genotype, MOBILE.scaling, squeeze_mode="tp")
 
 
+@pytest.mark.slow
 def test_the_squeeze_mode_changes_features_but_not_weights():
     torch.manual_seed(0)
     tpu, mg = (SpineNet(MOBILE.genotype, MOBILE.scaling, squeeze_mode=mode).eval() for mode in ("tpu", "mg"))

@@ -93,6 +93,7 @@ def test_detectors_of_91_classes_have_the_published_parameters(name, expected):
     assert count_parameters(model) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "expected", "printed"), [(name, *each) for name, each in V1_PARAMETERS.items()])
 def test_detectors_of_90_classes_have_the_parameters_of_the_papers_first_version(name, expected, printed):
     with torch.device("meta"):

@@ -87,6 +87,7 @@ def test_the_untrained_network_has_the_losses_of_uniform_predictions():
     assert losses["class"].item() == pytest.approx(math.log(4), rel=0.2)
 
 
+@pytest.mark.slow
 def test_training_draws_from_the_global_generator_alone():
     model, (images, targets) = detector(roi_samples=8), batch()
     model.eval()  # no running statistics
@@ -154,6 +155,7 @@ def test_predictions_have_boxes_inside_the_image_and_masks_where_there_is_a_head
             assert "masks" not in each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["faster", "cascade-mask"])
 def test_forward_gives_the_predictions_in_fixed_shapes(kind):
     model = detector(kind).eval()
@@ -361,6 +363,7 @@ def test_three_stages_at_overlaps_of_ones_own_are_possible():
     assert losses["class"].item() == pytest.approx(math.log(4), rel=0.3)
 
 
+@pytest.mark.slow
 def test_weights_loaded_into_another_detector_give_the_same_predictions():
     first, other, images = (
         detector("cascade-mask"),

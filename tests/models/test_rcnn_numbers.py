@@ -82,6 +82,7 @@ def test_mask_rcnn_has_the_published_multiply_adds(name, size, giga):
     assert found == pytest.approx(giga * 1e9, rel=5e-3 if name != "spinenet49s" else 1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", SETTINGS)
 def test_the_parts_have_as_many_multiply_adds_as_head_cost_counts(head: Head):
     found = multiply_adds(meta_detector("tiny", head), 256)

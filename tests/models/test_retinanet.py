@@ -87,6 +87,7 @@ def losses_by_loops(model: RetinaNet, images: torch.Tensor, targets: dict[str, t
     return {"class": class_sum / (positives + 1), "box": 50 * box_sum / (4 * (positives + 1))}
 
 
+@pytest.mark.slow
 def test_losses_equal_those_computed_anchor_by_anchor(tiny_detector):
     images, targets = batch()
     tiny_detector.eval()  # the same batch statistics in both runs
@@ -139,6 +140,7 @@ def test_images_without_objects_have_no_box_loss_and_a_class_loss_of_background(
     assert tiny_detector.losses(images, padding) == losses
 
 
+@pytest.mark.slow
 def test_losses_stay_in_full_precision_under_autocast(tiny_detector):
     images, targets = batch()
     tiny_detector.eval()
@@ -152,6 +154,7 @@ def test_losses_stay_in_full_precision_under_autocast(tiny_detector):
         assert losses[name].item() == pytest.approx(exact[name].item(), rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["relu", "swish"])
 def test_the_losses_reach_every_parameter(activation):
     torch.manual_seed(0)
@@ -291,6 +294,7 @@ def test_anchors_are_no_part_of_the_weights(tiny_detector):
     assert set(tiny_detector.state_dict()) == before
 
 
+@pytest.mark.slow
 def test_weights_loaded_into_another_detector_give_the_same_outputs(tiny_detector):
     other = create_retinanet(load_architecture("tiny"), num_classes=3).eval()
     images = torch.randn(2, 3, 64, 64)
@@ -339,12 +343,14 @@ def test_the_anchor_scale_can_be_chosen():
     assert model.anchors(64, 64, CPU)[1].tolist() == [4 - 16, 4 - 16, 4 + 16, 4 + 16]
 
 
+@pytest.mark.slow
 def test_a_planted_prediction_comes_out_with_its_box_label_and_score(planted):
     planted.plant(300, (10, 20, 30, 50), label=2, score=0.9)
 
     assert planted.found() == [([10, 20, 30, 50], 2, 0.9)]
 
 
+@pytest.mark.slow
 def test_detections_come_best_first(planted):
     planted.plant(100, (0, 0, 10, 10), label=0, score=0.3)
     planted.plant(300, (20, 20, 40, 40), label=1, score=0.8)
@@ -353,6 +359,7 @@ def test_detections_come_best_first(planted):
     assert [label for _, label, _ in planted.found()] == [1, 2, 0]
 
 
+@pytest.mark.slow
 def test_duplicates_of_one_class_are_suppressed_but_not_across_classes(planted):
     planted.plant(100, (10, 10, 30, 30), label=0, score=0.9)
     planted.plant(101, (10, 10, 30, 28), label=0, score=0.8)
@@ -368,6 +375,7 @@ def test_one_anchor_can_show_two_classes(planted):
     assert planted.found() == [([10, 10, 30, 30], 0, 0.9), ([10, 10, 30, 30], 2, 0.6)]
 
 
+@pytest.mark.slow
 def test_the_overlap_from_which_duplicates_go_can_be_chosen(planted):
     # 20 x 20 and 20 x 12 within it: overlap 0.6.
     planted.plant(100, (10, 10, 30, 30), label=0, score=0.9)
@@ -377,6 +385,7 @@ def test_the_overlap_from_which_duplicates_go_can_be_chosen(planted):
     assert len(planted.found(nms_threshold=0.65)) == 2
 
 
+@pytest.mark.slow
 def test_detections_below_the_score_threshold_are_left_out(planted):
     planted.plant(100, (0, 0, 10, 10), label=0, score=0.04)
     planted.plant(300, (20, 20, 40, 40), label=1, score=0.06)
@@ -386,6 +395,7 @@ def test_detections_below_the_score_threshold_are_left_out(planted):
     assert planted.found(score_threshold=0.5) == []
 
 
+@pytest.mark.slow
 def test_only_the_best_detections_and_candidates_are_returned(planted):
     for row in range(6):
         planted.plant(90 * row, (0, 10 * row, 8, 10 * row + 8), label=row % 3, score=0.9 - 0.1 * row)
@@ -395,6 +405,7 @@ def test_only_the_best_detections_and_candidates_are_returned(planted):
     assert len(planted.found()) == 6
 
 
+@pytest.mark.slow
 def test_boxes_are_clipped_to_the_image_and_not_to_its_padding(planted):
     planted.plant(100, (-10, -5, 90, 62), label=0, score=0.9)
 
@@ -411,6 +422,7 @@ def test_prediction_builds_no_graph_for_gradients(tiny_detector):
     assert not detections["boxes"].requires_grad
 
 
+@pytest.mark.slow
 def test_training_continues_after_a_prediction_in_inference_mode(tiny_detector):
     images, targets = batch()
     with torch.inference_mode():
@@ -462,6 +474,7 @@ def test_a_separable_head_has_a_depthwise_and_a_1x1_convolution_instead_of_each(
     assert model.cls_tower.convs[0].pointwise.weight.std().item() == pytest.approx(0.01, rel=0.3)
 
 
+@pytest.mark.slow
 def test_a_mobile_detector_learns_and_predicts():
     torch.manual_seed(0)
     model = create_retinanet(load_architecture("spinenet49xs-mobile"), num_classes=3, activation="hard_swish")
@@ -513,6 +526,7 @@ def test_the_compiled_detector_is_one_graph_with_equal_outputs(tiny_detector):
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_candidates_have_the_same_shapes_whatever_the_image_shows(planted):
     nothing = planted.candidates(torch.zeros(1, 3, 64, 64), count=50)
     planted.plant(300, (10, 20, 30, 50), label=2, score=0.9)

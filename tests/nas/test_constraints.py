@@ -65,6 +65,7 @@ def test_a_constraint_includes_its_limits():
     assert [window.accepts(value) for value in (9, 10, 15, 20, 21)] == [False, True, True, True, False]
 
 
+@pytest.mark.slow
 def test_the_default_constraints_accept_spinenet49_and_about_a_fifth_of_all_draws():
     (window,) = default_constraints(SPACES["spinenet49"])
     assert window.accepts(window.value(PUBLISHED))

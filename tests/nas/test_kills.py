@@ -21,6 +21,7 @@ def test_a_killed_search_ends_like_an_uninterrupted_one(seed):
     assert not done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_driver_is_rejected_with_one_sentence_while_the_first_continues(tmp_path):
     held = "import sys; from pathlib import Path; from spinet.nas.journal import Journal\n"
     held += "journal = Journal(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"

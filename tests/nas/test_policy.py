@@ -101,6 +101,7 @@ def test_proposals_note_the_probabilities_and_the_entropy_that_learning_computes
     assert [proposal.notes["entropy"] for proposal in proposals] == pytest.approx(expected, rel=1e-3, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_the_first_entropy_is_that_of_the_uniform_distribution_over_every_decision():
     policy = Policy(TINY, PolicySettings("test"))
 
@@ -111,6 +112,7 @@ def test_the_first_entropy_is_that_of_the_uniform_distribution_over_every_decisi
     assert sum(total) / 200 == pytest.approx(6.80, abs=0.06)
 
 
+@pytest.mark.slow
 def test_notes_are_small_and_survive_the_journal_to_the_bit():
     notes = learned(SPACES["spinenet49"], "lstm", trials=20).ask(ask_random(0, 0)).notes
 
@@ -198,6 +200,7 @@ def test_clipping_stops_the_gradient_of_what_has_moved_enough_already():
     assert not_yet.abs().max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POLICIES)
 def test_what_was_rewarded_becomes_more_probable(name):
     policy = create_strategy(name, SMALL)

@@ -191,6 +191,7 @@ def test_scores_of_the_untrained_network_can_be_left_out_and_change_nothing(task
     assert with_scores == without
 
 
+@pytest.mark.slow
 def test_a_diverged_training_is_reported(task):
     with pytest.raises(NotFinite, match="not finite"):
         measured(replace(task, proxy=QUICK.with_settings(lr=1e6, clip_norm=0)), rung=1)

@@ -501,6 +501,7 @@ def test_more_than_twenty_failures_among_a_hundred_abort_the_search_and_a_restar
     assert searched(tmp_path, RandomDraws(), trials=150).finished == 150
 
 
+@pytest.mark.slow
 def test_one_failure_in_five_does_not_stop_the_search(tmp_path):
     class Fifth(Evaluation):
         count = 0

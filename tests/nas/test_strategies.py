@@ -158,6 +158,7 @@ def test_a_moving_average_can_learn_from_single_trials():
     assert PolicySettings("single", advantage="moving", batch=1).batch == 1
 
 
+@pytest.mark.slow
 def test_strategies_without_a_network_do_not_import_torch():
     program = """
 import sys

@@ -38,6 +38,7 @@ def test_scores_depend_on_the_seed_alone(info, dataset):
     assert all(one[name] != other[name] for name in ("grad_norm", "naswot", "snip", "synflow"))
 
 
+@pytest.mark.slow
 def test_the_norm_of_the_gradient_is_that_of_a_training_step(info, dataset):
     torch.manual_seed(0)
     model = info.create_model().train()
@@ -84,6 +85,7 @@ def test_synflow_of_one_convolution_is_the_sum_of_its_weights_over_the_pixels():
     assert synflow(OneConvolution(), 4) == pytest.approx(math.log(21 * 16))
 
 
+@pytest.mark.slow
 def test_synflow_does_not_see_the_signs_of_weights(info):
     torch.manual_seed(0)
     plain, flipped = info.create_model().backbone, info.create_model().backbone
@@ -95,6 +97,7 @@ def test_synflow_does_not_see_the_signs_of_weights(info):
     assert synflow(plain, 64) == synflow(flipped, 64)
 
 
+@pytest.mark.slow
 def test_scores_that_are_not_finite_are_left_out(info, dataset):
     scores = zero_cost_scores(info, dataset.subset([0, 0]), seed=0, device=CPU)
 

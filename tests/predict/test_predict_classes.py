@@ -75,6 +75,7 @@ def test_top_below_one_is_refused(predictor, photo, tmp_path):
         list(predict_files(predictor, [photo], tmp_path / "out", top=0))
 
 
+@pytest.mark.slow
 def test_a_weights_file_is_loaded_and_predicts(photo, tmp_path):
     save_weights(tmp_path / "weights.safetensors", INFO.create_model().state_dict(), INFO, {})
 

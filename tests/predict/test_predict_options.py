@@ -22,6 +22,7 @@ def photo(tmp_path):
     return tmp_path / "a.png"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value"), [("--score", "0.3"), ("--batch-size", "1"), ("--coco-results", "x.json"), ("--frames", "3")]
 )
@@ -35,6 +36,7 @@ def test_options_of_detectors_are_refused_for_a_classifier(tmp_path, photo, spin
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_top_is_refused_for_a_detector(tmp_path, photo, spinet):
     path = tiny_weights(tmp_path / "d.safetensors")
 
@@ -65,6 +67,7 @@ def test_without_options_both_kinds_do_their_work(tmp_path, photo, spinet):
         assert str(tmp_path / head / "predictions.json") in out
 
 
+@pytest.mark.slow
 def test_a_classifier_is_fused_and_predicts_the_same(tmp_path):
     model, info = tiny("classifier")
     save_weights(tmp_path / "c.safetensors", model.state_dict(), info, {})
@@ -111,6 +114,7 @@ def test_a_classifier_is_measured_fused_too(tmp_path, spinet):
     assert results[0][1] == results[1][1]
 
 
+@pytest.mark.slow
 def test_the_precision_of_a_run_asks_for_its_fused_form(tmp_path, spinet):
     path = tiny_weights(tmp_path / "d.safetensors")
 

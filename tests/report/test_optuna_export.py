@@ -121,6 +121,7 @@ def test_a_study_of_another_search_is_not_changed(tmp_path, url):
     assert export_optuna(other, url, "other") == 2
 
 
+@pytest.mark.slow
 def test_a_study_of_somebody_else_is_not_changed(tmp_path, url):
     study = optuna.create_study(storage=url, study_name="run")
     study.add_trial(optuna.trial.create_trial(value=1.0))

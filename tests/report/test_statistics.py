@@ -85,6 +85,7 @@ def test_bootstrap_draws_every_row_equally_often_and_columns_together():
     assert drawn.tolist() == pytest.approx([1001] * 10, abs=150)
 
 
+@pytest.mark.slow
 def test_bootstrap_is_a_function_of_its_seed_and_holds_the_estimate():
     random = np.random.default_rng(0)
     x = random.normal(size=60)

@@ -84,6 +84,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["killed", "returns"])
 def test_workers_end_with_their_driver_even_in_the_middle_of_a_job(tmp_path, end):
     script = tmp_path / "driver.py"
