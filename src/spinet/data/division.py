@@ -7,7 +7,9 @@ from typing import NamedTuple, TypeVar
 
 from spinet.data.dataset import ImageDataset
 from spinet.data.near import near_groups
+from spinet.data.objects import Sample
 from spinet.errors import SpinetError
+from spinet.formats.class_files import ClassSample
 from spinet.formats.file_names import portable_names
 from spinet.formats.findings import Finding, Severity
 from spinet.formats.splits import WHOLE, AlreadyDividedError, Division
@@ -93,11 +95,8 @@ def divide(whole: ImageDataset, division: Division) -> Divided:
     return Divided(val, sum(len(group) > 1 for group in groups.values()), cut)
 
 
-def _labels(sample: object) -> set[int]:
-    labels = getattr(sample, "labels", None)
-    if labels is None:
-        return {int(getattr(sample, "label"))}  # noqa: B009
-    return set(labels.tolist()) or {NO_CLASS}
+def _labels(sample: Sample | ClassSample) -> set[int]:
+    return {sample.label} if isinstance(sample, ClassSample) else set(sample.labels.tolist()) or {NO_CLASS}
 
 
 def _cut(groups: list[list[int]], target: int) -> tuple[list[list[int]], int]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, is_unicode
 from spinet.formats.findings import Finding, some
 from spinet.formats.images import MAX_PIXELS
 from spinet.formats.parsing import read_json
@@ -198,15 +198,6 @@ def string_of(entry: Entry, key: str, name: str, file: Path) -> str:
     value = entry.get(key)
     if type(value) is int:
         value = str(value)
-    if isinstance(value, str) and value and (value.isascii() or _is_text(value)):
+    if isinstance(value, str) and value and (value.isascii() or is_unicode(value)):
         return value
     raise SpinetError(f"{name} in {file} has {key} {quote(value)}; must be a string")
-
-
-def _is_text(value: str) -> bool:
-    """Whether a string can be written; JSON may hold halves of surrogate pairs."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -112,9 +112,12 @@ def _prepared(
     else:
         # Some containers state the number of frames, some the length, some neither: then any end will do. The length
         # says less: the last frame may stay for long.
-        whole = 0.0 if stream.frames or not container.duration else float(container.duration / av.time_base)
-        length = float(stream.duration * stream.time_base) if stream.duration and not stream.frames else whole
-        complete = number >= stream.frames * (1 - MISSING) and seconds + 2 / rate >= length * (1 - MISSING)
+        if stream.frames:
+            complete = number >= stream.frames * (1 - MISSING)
+        elif stream.duration:
+            complete = seconds + 2 / rate >= float(stream.duration * stream.time_base) * (1 - MISSING)
+        else:
+            complete = seconds + 2 / rate >= float((container.duration or 0) / av.time_base) * (1 - MISSING)
         if number == frames or complete:
             return
     raise SpinetError(

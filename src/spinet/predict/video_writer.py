@@ -19,7 +19,7 @@ TICKS = 60000
 
 @contextmanager
 def video_writer(av: Any, video: Path, lines: Path, rate: Fraction | None) -> Iterator[Callable[..., None]]:
-    """Yield what writes a frame with its JSON entry, whose `time` is in seconds; both files get their names at the end.
+    """Yield what writes a frame, its JSON entry and its time in seconds; both files get their names at the end.
 
     Args:
         av: PyAV.
