@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Containers often forbid bytecode: then each process compiles torch and the rest anew, several seconds every time.
+unexport PYTHONDONTWRITEBYTECODE
 UV     := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 
 .PHONY: help setup demo check test lock clean
@@ -17,7 +19,7 @@ setup: $(VENV)/.installed ## create .venv from the lock of exact versions and ha
 
 $(VENV)/.installed: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock
 	$(UV) pip install --quiet --no-deps --python $(BIN)/python --editable .
 	@touch $@
 
