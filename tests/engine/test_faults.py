@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,7 +101,8 @@ def test_a_killed_loader_process_is_one_sentence_and_the_run_resumes(config, tmp
     _, err = process.communicate()
 
     assert process.returncode == 1
-    assert err.startswith("spinet: error: a process that loads images was killed")
+    # PyTorch notices by the signal of its end or by the silence, whichever comes first.
+    assert re.match(r"spinet: error: a process that loads images (was killed|exited unexpectedly)", err)
     assert len(err.splitlines()) == 1
     step = torch.load(run / "state.pt", weights_only=True)["state"]["step"]
     assert step >= 1

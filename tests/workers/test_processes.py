@@ -67,7 +67,8 @@ def test_zero_workers_are_an_error():
 
 
 ORPHANS = """
-import os, sys, time
+import sys, time
+from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from worker_jobs import wait_for
 from spinet.workers.executors import InProcess
@@ -77,7 +78,9 @@ if __name__ == "__main__":
     for name in ("one", "two"):
         executor.submit(wait_for, sys.argv[1], name)
     if sys.argv[3] == "returns":
-        while not all(os.path.exists(os.path.join(sys.argv[1], name)) for name in ("one", "two")):
+        # A file is there before its content, which the test waits for.
+        files = [Path(sys.argv[1], name) for name in ("one", "two")]
+        while not all(file.exists() and file.read_text() for file in files):
             time.sleep(0.01)
     else:
         time.sleep(600)
