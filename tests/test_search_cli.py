@@ -107,25 +107,29 @@ def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, t
     table.write_text(json.dumps({"milliseconds": dict.fromkeys(parts, 0.5), "image_size": 320, "device": "a device"}))
     start += ["--gpus", "none", "--threads", "1", "--latency-table", table]
 
-    code, out, err = spinet(*start, "--trials", "2", "--no-zero-cost")
+    code, out, err = spinet(*start, "--trials", "3", "--references", "1", "--no-zero-cost")
     assert (code, err) == (0, "")
-    assert "finished after 2 trials" in out
+    assert "finished after 3 trials" in out
+    assert "a trial takes about" in out
+    assert "published" in out
+    assert "spinet train small-cpu --data.root" in out
     assert "workers: 1 (in-process), on cpu, 1 threads each" in out
     assert load_architecture(str(run / "best.json")).genotype.blocks
 
     # The dataset may have another path; a link stands for a copy here.
     (tmp_path / "moved").symlink_to(digits)
     start[start.index(digits)] = tmp_path / "moved"
-    code, out, _ = spinet(*start, "--trials", "3", "--no-zero-cost")
+    code, out, _ = spinet(*start, "--trials", "4", "--no-zero-cost")
     assert code == 0
-    assert "finished after 3 trials" in out
+    assert "finished after 4 trials" in out
+    assert "a trial takes about" not in out
 
     code, out, _ = spinet("search", "status", run, "--json")
     assert code == 0
-    assert json.loads(out)["told"] == 3
+    assert json.loads(out)["told"] == 4
     assert json.loads(out)["failures"] == {}
     code, out, _ = spinet("search", "status", run)
-    assert "3 trials finished" in out
+    assert "4 trials finished" in out
 
     records = load_search(run).records
     assert [record.metrics["latency_ms"] for record in records] == [0.5 * len(part_keys(_draw_of(r))) for r in records]
@@ -136,5 +140,5 @@ def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, t
 
     pytest.importorskip("optuna")
     storage = f"sqlite:///{tmp_path}/study.db"
-    assert "3 trials in" in spinet("search", "export", run, "--optuna", storage)[1]
-    assert "3 trials in" in spinet("search", "export", run, "--optuna", storage, "--name", "another")[1]
+    assert "4 trials in" in spinet("search", "export", run, "--optuna", storage)[1]
+    assert "4 trials in" in spinet("search", "export", run, "--optuna", storage, "--name", "another")[1]

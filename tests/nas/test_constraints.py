@@ -86,6 +86,15 @@ def test_a_constraint_is_read_from_the_command_line():
     json.dumps(open_end.to_dict(), allow_nan=False)
 
 
+def test_an_architecture_stands_for_what_it_costs(tmp_path):
+    load_architecture("spinenet49").save(tmp_path / "mine.json")
+    window = parse_constraint(f"macs=spinenet49s:{tmp_path / 'mine.json'}")
+    for name, value in (("spinenet49s", window.low), ("spinenet49", window.high)):
+        assert window.value(load_architecture(name)) == value
+        assert window.accepts(value)
+    assert not window.accepts(window.value(load_architecture("spinenet96")))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -97,6 +106,8 @@ def test_a_constraint_is_read_from_the_command_line():
         ("macs=-inf:90e9", "is not MEASURE=LOW:HIGH with finite ends"),
         ("macs=inf:", "is not MEASURE=LOW:HIGH with finite ends"),
         ("macs=1:inf", "is not MEASURE=LOW:HIGH with finite ends"),
+        ("macs=:spinenet48", "or with architectures in their place"),
+        ("macs=1:2:3", "is not MEASURE=LOW:HIGH"),
         ("macs=nan:1", "is not MEASURE=LOW:HIGH"),
         ("flops=1:2", "unknown measure 'flops'"),
         ("macs=2:1", "the interval from 2 to 1 is empty"),

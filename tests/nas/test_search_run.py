@@ -1,6 +1,7 @@
 """The loop, in process: what it makes of outcomes, failures, duplicates, constraints and interruptions."""
 
 import json
+import re
 import os
 import signal
 import threading
@@ -303,7 +304,7 @@ def test_lines_show_the_progress(tmp_path, capsys):
     config = configuration(trials=40, constraints=(window,))
     run_search(config, tmp_path, RandomDraws(), Evaluation(nan=0.1), InProcess())
     last = capsys.readouterr().out.splitlines()[-1]
-    for words in ("trial 40/40", "best 0.", "failed", "of draws accepted", "trials/h", "ETA 0:00:00"):
+    for words in ("trial 40/40", "best reward 0.", "failed", "of draws accepted", "trials/h", "ETA 0:00:00"):
         assert words in last
 
 
@@ -313,7 +314,14 @@ def test_a_terminal_gets_a_bar(tmp_path, capsys, monkeypatch):
     run_search(configuration(trials=5), tmp_path, RandomDraws(), Evaluation(), InProcess())
     shown = capsys.readouterr().out
     assert "5/5" in shown
-    assert "best 0." in shown
+    assert "best reward 0." in shown
+
+
+def test_a_terminal_shows_how_long_the_running_trial_has_taken(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    run_search(configuration(trials=4), tmp_path, RandomDraws(), Evaluation(seconds=0.15), InProcess())
+    assert re.search(r"1 trial running, \d+ s of about \d+ s", capsys.readouterr().out)
 
 
 # Constraints

@@ -45,7 +45,8 @@ def search_command(args: list[str]) -> None:
 
 _CONSTRAINT = (
     "Limits of the full-size detector at 640 px, such as macs=84e9:86e9, parameters=:30e6 or latency=:40 (ms, at the "
-    'image size of its table); "none" lifts the default limits of the space.'
+    "image size of its table). An architecture stands for its own cost: latency=:mine.json is not slower than that. "
+    'The word "none" lifts the default limits of the space.'
 )
 
 
@@ -83,6 +84,10 @@ class _Options:
     """Random seed."""
     replicates: int = 1
     """Number of trainings per graph, with different seeds, before further trials of it count as duplicates."""
+    references: int = 2
+    """Number of trainings of the space's published network that come first, so that rewards can be compared with it."""
+    estimate: bool = True
+    """Measure a few steps first, and say how long the search will take."""
     timeout: float | None = None
     """Time limit of a trial, seconds."""
     executor: str = "auto"
@@ -98,18 +103,23 @@ class _Options:
 
 
 def _search(name: str, options: _Options) -> None:
+    from spinet.nas.advice import training_commands
     from spinet.nas.config import SearchConfig
     from spinet.nas.constraints import WithLatency
+    from spinet.nas.estimate import expected
+    from spinet.nas.journal import NAME
     from spinet.nas.proxies import load_proxy
     from spinet.nas.proxy import ProxyTask, open_data
     from spinet.nas.run import run_search
     from spinet.nas.spaces import load_space
+    from spinet.nas.state import load_search
+    from spinet.nas.status import best_text
     from spinet.nas.strategies import create_strategy
     from spinet.workers.create import create_executor
 
     space, proxy = _space(name, options.scaling, options.window), load_proxy(options.proxy)
     settings = _settings(options, proxy)
-    numbers = (_constraints(space, options), options.seed, options.replicates, options.trials)
+    numbers = (_constraints(space, options), options.seed, options.replicates, options.trials, options.references)
     data = open_data(options.root, proxy)
     config = SearchConfig(space, settings.to_dict(), proxy.to_dict(), options.root, *numbers, data.digest)
     say(f"{len(data.train)} images to train on, {len(data.held_out)} held out of {data.train.annotation_file}")
@@ -126,11 +136,17 @@ def _search(name: str, options: _Options) -> None:
     with executor:
         threads = "" if device == "cpu" else f", {options.threads} CPU threads each"
         say(f"workers: {executor.workers} ({executor.name}), on {executor.device}{threads}")
+        if options.references and not config.reference_trials:
+            say("the published network is outside the space or its constraints: rewards have no reference")
+        if options.estimate and not (options.run / NAME).is_file():
+            say(expected(task, config, base, executor))
         result = run_search(config, options.run, create_strategy(settings, space), evaluate, executor)
     say(f"{result.ended} after {result.finished} trials")
-    if result.best_trial:
-        say(f"best: trial {result.best_trial.number}, reward {result.best_reward:.4f} at rung {result.best_trial.rung}")
-        say(f"{options.run / 'best.json'}")
+    if result.best:
+        state = load_search(options.run)
+        say(best_text(state))
+        say(f"{options.run / 'best.json'}: train it, and beside it the published network, on all training images with")
+        say("\n".join(f"  {command}" for command in training_commands(state, options.run)))
     if result.ended == "interrupted":
         raise result.stopped(options.run, options.trials)
 

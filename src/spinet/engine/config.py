@@ -26,6 +26,8 @@ class NetworkChoice:
     arch: str = "spinenet49s"
     """Catalogue name or path of an architecture file (`spinet list` shows the names), or a baseline: resnet18-fpn to
     resnet152-fpn, resnet50-nas-fpn, timm/NAME-fpn; for classifiers resnet18 to resnet152."""
+    scaling: str = ""
+    """Architecture, also by name or file, whose width, depth and head size `arch` takes; by default its own."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from spinet.engine.config import TrainConfig
 from spinet.engine.distributed import ProcessGroup, gradient_sync, shared_losses
 from spinet.engine.evaluate import EvalOptions
 from spinet.engine.optim import clip_gradients, learning_rate
-from spinet.engine.progress import Display, RunLog, memory_gib
+from spinet.engine.progress import Display, Pace, RunLog, memory_gib
 from spinet.engine.run_folder import check_present
 from spinet.engine.state import TrainState
 from spinet.engine.task import Task
@@ -71,7 +71,7 @@ class TrainRun:
 
     def _train(self) -> None:
         config, state = self.config, self.state
-        first = state.step * config.accumulate
+        first, pace = state.step * config.accumulate, Pace(state.step, self.steps)
         batches = self.task.batches(
             config, self.train_set, part_size=self.part_size, first_batch=first, group=self.group
         )
@@ -79,6 +79,8 @@ class TrainRun:
         while state.step < self.steps:
             self.step(batches)
             self.display.advance(state.step)
+            if warning := pace.warning(state.step):
+                self.display.say(warning)
             state.pending = "line"
             if self._asked_to_stop():
                 self._stop()

@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from spinet.engine.run_folder import check_present
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
+from spinet.text import duration
 
 
 class RunLog:
@@ -96,6 +97,34 @@ class Display:
         per_step = (time.monotonic() - self._start) / max(step - self._first, 1)
         seconds = round(per_step * (self._steps - step))
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+class Pace:
+    """Warns once, after its first few steps, of a training that will take more than an hour."""
+
+    # Steps that do not count, in which memory and kernels are set up, and those that do.
+    WARM_UP, MEASURED = 2, 4
+    LONG = 3600.0
+
+    def __init__(self, first_step: int, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._first, self._steps, self._clock = first_step + self.WARM_UP, steps, clock
+        self._start = 0.0
+
+    def warning(self, step: int) -> str:
+        """Return the warning after the step at which it is due, if it is; otherwise an empty string."""
+        if step == self._first:
+            self._start = self._clock()
+        if step != self._first + self.MEASURED:
+            return ""
+        each = (self._clock() - self._start) / self.MEASURED
+        left = each * (self._steps - step)
+        if left <= self.LONG:
+            return ""
+        return (
+            f"warning: {self._steps - step:,} more steps of {each:.1f} s take about {duration(left)}, evaluations not "
+            "counted; shorter with fewer epochs, a lower data.image_size, or a smaller network "
+            "(model.scaling=spinenet49-quarter)"
+        )
 
 
 def memory_gib(device: torch.device) -> float:

@@ -2,16 +2,16 @@
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from spinet.arch.catalog import load_network
+from spinet.arch.catalog import Architecture, Network, load_architecture, load_network
 from spinet.data.dataset import ImageDataset
 from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import read_state
-from spinet.engine.config import TrainConfig
+from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup, pick_device, process_group
 from spinet.engine.faults import explained
 from spinet.engine.loop import TrainRun
@@ -137,12 +137,21 @@ def _resume(config: TrainConfig, run: Path, state: TrainState, device: torch.dev
 def model_info(config: TrainConfig, dataset: ImageDataset) -> ModelInfo:
     """Describe the network that `config` trains on `dataset`."""
     return ModelInfo(
-        load_network(config.model.arch),
+        _network(config.model),
         config.model,
         dataset.class_names,
         dataset.category_ids,
         config.data.image_size,
     )
+
+
+def _network(model: ModelConfig) -> Network:
+    network = load_network(model.arch)
+    if not model.scaling:
+        return network
+    if not isinstance(network, Architecture):
+        raise SpinetError(f"model.scaling is for architecture graphs, and the baseline {model.arch} has none to change")
+    return replace(network, scaling=load_architecture(model.scaling).scaling)
 
 
 def _check_background(info: ModelInfo) -> None:

@@ -3,14 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from spinet.arch.catalog import Architecture
 from spinet.errors import SpinetError
 from spinet.nas.constraints import Constraint, constraint_text
 from spinet.nas.journal import Event
+from spinet.nas.references import published_choices
 from spinet.nas.space import Space
+from spinet.nas.trial import Proposal
 
 VERSION = 1
 
@@ -27,12 +31,27 @@ class SearchConfig:
     seed: int = 0  # of everything random
     replicates: int = 1  # times that a graph is trained at a rung; further trials of it are duplicates
     trials: int = 100  # in all, duplicates included; may change on resuming
+    references: int = 0  # trainings of the space's published network at each rung that come first; may change likewise
     digest: Mapping[str, Any] | None = None  # of the dataset's train split, see `spinet.data.digest`
 
     def __post_init__(self) -> None:
         for name in ("replicates", "trials"):
             if getattr(self, name) < 1:
                 raise SpinetError(f"search: {name} must be at least 1, got {getattr(self, name)}")
+        if self.references < 0:
+            raise SpinetError(f"search: references must be at least 0, got {self.references}")
+
+    @cached_property
+    def reference_trials(self) -> list[Proposal]:
+        """The published network at each rung, once per reference; none if the space or a constraint excludes it."""
+        choices = published_choices(self.space) if self.references else None
+        if choices is None:
+            return []
+        architecture = Architecture(self.space.decode(choices), self.space.scaling)
+        if not all(constraint.accepts(constraint.value(architecture)) for constraint in self.constraints):
+            return []
+        rungs = range(self.strategy.get("rungs", 1))
+        return [Proposal(choices, rung, {"reference": True}) for rung in rungs for _ in range(self.references)]
 
     def header(self) -> Event:
         """Return the first line of the journal."""

@@ -4,11 +4,11 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from spinet.arch.catalog import Architecture, load_architecture
+from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.cost import backbone_costs
 from spinet.arch.genotype import Genotype, check_keys
 from spinet.arch.head_cost import Head, model_cost
@@ -179,7 +179,8 @@ def parse_constraint(text: str, table: Path | None = None, image_size: int | Non
     """Read a constraint from a string.
 
     Args:
-        text: `MEASURE=LOW:HIGH`; a missing end is open.
+        text: `MEASURE=LOW:HIGH`; a missing end is open. An end is a number, or the name or file of an architecture,
+            which stands for what that costs: `latency=:mine.json` is "not slower than mine".
         table: latency table.
         image_size: side of the image; by default that of the table for latencies, else 640.
 
@@ -188,22 +189,40 @@ def parse_constraint(text: str, table: Path | None = None, image_size: int | Non
 
     >>> parse_constraint("macs=84.2e9:86e9").high
     86000000000.0
+    >>> round(parse_constraint("macs=:spinenet49").high / 1e9, 1)
+    85.3
     """
     measure, _, window = text.partition("=")
-    low, colon, high = window.partition(":")
-    try:
-        ends = float(low or "0"), float(high or "inf")
-        written = [float(end) for end in (low, high) if end]
-        if not colon or not written or not all(map(math.isfinite, written)):
-            raise ValueError
-    except ValueError:
-        raise SpinetError(
-            f"constraint {text!r} is not MEASURE=LOW:HIGH with finite ends, such as macs=84.2e9:86e9; "
-            "a missing end is open"
-        ) from None
+    ends = window.split(":")
+    if len(ends) != 2 or not any(ends):
+        raise _not_a_constraint(text)
     latency = LatencyTable.load(table) if table and measure == "latency" else None
     size = image_size or (latency.image_size if latency else 640)
-    return Constraint(measure, *ends, image_size=size, table=latency)  # type: ignore[arg-type]
+    whole = Constraint(measure, 0.0, math.inf, image_size=size, table=latency)  # type: ignore[arg-type]
+    low, high = (_end(whole, end, text) for end in ends)
+    return replace(whole, low=0.0 if low is None else low, high=math.inf if high is None else high)
+
+
+def _end(whole: Constraint, end: str, text: str) -> float | None:
+    """Return the number that an end of a window is, or the cost of the architecture that it names."""
+    if not end:
+        return None
+    try:
+        number = float(end)
+    except ValueError:
+        if end not in names() and not Path(end).is_file():
+            raise _not_a_constraint(text) from None
+        return whole.value(load_architecture(end))
+    if not math.isfinite(number):
+        raise _not_a_constraint(text)
+    return number
+
+
+def _not_a_constraint(text: str) -> SpinetError:
+    return SpinetError(
+        f"constraint {text!r} is not MEASURE=LOW:HIGH with finite ends, such as macs=84.2e9:86e9, or with "
+        "architectures in their place, such as macs=:spinenet49s; a missing end is open"
+    )
 
 
 def default_constraints(space: Space) -> tuple[Constraint, ...]:

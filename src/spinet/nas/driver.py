@@ -117,7 +117,8 @@ class Driver:
     def _ask(self, pause: Callable[[bool], object]) -> Record:
         number, config = len(self.state.records), self.config
         proposal, graph, draws = self._propose(number, pause)
-        original = self.state.original(graph, proposal.rung, config.replicates)
+        is_reference = number < len(config.reference_trials)
+        original = None if is_reference else self.state.original(graph, proposal.rung, config.replicates)
         replicate = original.replicate if original else len(self.state.trained.get((graph, proposal.rung), ()))
         self._record(
             {
@@ -138,6 +139,12 @@ class Driver:
     def _propose(self, number: int, pause: Callable[[bool], object]) -> tuple[Proposal, str, int]:
         """Ask until the constraints accept; return the proposal, its graph and the draws that the constraints saw."""
         config, random = self.config, ask_random(self.config.seed, number)
+        if number < len(config.reference_trials):
+            return (
+                config.reference_trials[number],
+                graph_hash(config.space.decode(config.reference_trials[number].choices)),
+                0,
+            )
         most = MAX_DUPLICATES if getattr(self.strategy, "avoid_duplicates", False) else 0
         rejected = 0
         draws = Draws(config.constraints)
@@ -173,9 +180,9 @@ class Driver:
         """Return the best architecture, at full size; its source says where it comes from."""
         best, space = self.state.best, self.config.space
         assert best is not None
-        number = best.first.number
+        number, reward = best.first.number, self.state.reward_name
         name = f" by the proxy {self.config.proxy.get('name')}" if self.config.proxy else ""
-        source = f"search of the space {space.name}: trial {number}, reward {best.reward:g}{name}, rung {best.rung}"
+        source = f"search of the space {space.name}: trial {number}, {reward} {best.reward:g}{name}, rung {best.rung}"
         return Architecture(space.decode(best.first.choices), space.scaling, f"{space.name}-trial-{number}", source)
 
 

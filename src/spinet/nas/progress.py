@@ -1,14 +1,28 @@
 """The progress display of a running search."""
 
 import time
+from statistics import fmean
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from spinet.nas.state import SearchState
+from spinet.text import count_of, duration
 
 # Without a terminal, at most one line in so many seconds.
 _LINE_SECONDS = 1.0
+# Trials whose mean time is shown.
+_RECENT = 50
 
 
 class SearchDisplay:
@@ -18,18 +32,24 @@ class SearchDisplay:
         self._console = Console(quiet=quiet, soft_wrap=True, highlight=False)
         self._trials, self._first, self._start, self._shown = trials, state.finished, time.monotonic(), 0.0
         self._finished = -1  # when the last line was shown
+        self._running = _Running()
         self._bar: Progress | None = None
         self._task = TaskID(0)
         if self._console.is_terminal and not quiet:
             text = TextColumn("{task.description}")
-            columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(), text)
+            columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(), text, self._running)
             # Trials of the higher rungs take longer: estimate from the mean over the last minutes.
             self._bar = Progress(*columns, console=self._console, transient=True, speed_estimate_period=600)
             self._task = self._bar.add_task("", total=trials, completed=state.finished)
 
+    def begin(self, trial: int) -> None:
+        """Note that a trial begins, to show for how long it runs."""
+        self._running.since.setdefault(trial, time.monotonic())
+
     def update(self, state: SearchState) -> None:
         """Show the state of the search."""
         count, now = state.finished, time.monotonic()
+        self._running.follow(state)
         rate = 3600 * (count - self._first) / max(now - self._start, 1e-3)
         if self._bar:
             self._bar.update(self._task, completed=count, description=f"{progress_line(state)}  {rate:.0f} trials/h")
@@ -49,9 +69,35 @@ class SearchDisplay:
             self._bar.stop()
 
 
+class _Running(ProgressColumn):
+    """How long the oldest running trial has taken, of what a trial takes on average."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.since: dict[int, float] = {}  # by number of the trial
+        self._mean = 0.0
+
+    def follow(self, state: SearchState) -> None:
+        """Forget trials that have ended; learn from their times."""
+        self.since = {trial: start for trial, start in self.since.items() if trial in state.open}
+        seconds = [record.seconds for record in state.records[-_RECENT:] if record.seconds]
+        self._mean = fmean(seconds) if seconds else 0.0
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002
+        """Show it."""
+        # Trials begin and end in the thread of the search, while this is called in that of the display.
+        starts = list(self.since.values())
+        if not starts:
+            return Text()
+        average = f" of about {duration(self._mean)}" if self._mean else ""
+        return Text(f"{count_of(len(starts), 'trial')} running, {duration(time.monotonic() - min(starts))}{average}")
+
+
 def progress_line(state: SearchState) -> str:
     """Return the numbers of a search in a few words."""
-    words = [f"best {state.best.reward:.4g}" if state.best else "best -"]
+    words = [f"best {state.reward_name} {state.best.reward:.4g}" if state.best else f"best {state.reward_name} -"]
+    references = state.references(state.best.rung) if state.best else []
+    words += [f"published {fmean(references):.4g}"] if references else []
     failed = state.failures.total()
     words += [f"{failed} failed"] if failed else []
     words += [f"{state.duplicates} duplicates"] if state.duplicates else []

@@ -78,18 +78,22 @@ class ProxyTask:
         started = time.monotonic()
         with threads(self.threads), _memory_errors():
             data = open_data(self.root, self.proxy)
-            info = self._info(genotype, base, data.train)
             config = self.config(rung, seed, accumulate, len(data.train))
-            result = train(config, None, train_set=data.train, val_set=data.held_out, info=info, quiet=True)
-            metrics = self._metrics(config, result, data.held_out)
-            if self.zero_cost:
-                device = next(result.model.parameters()).device
-                metrics["zero_cost"] = zero_cost_scores(info, data.train, seed=seed, device=device)
+            metrics = self.measured(genotype, base, config, data)
+        return metrics | {"seconds": time.monotonic() - started}
+
+    def measured(self, genotype: Genotype, base: Scaling, config: TrainConfig, data: "ProxyData") -> dict[str, Any]:
+        """Train and evaluate as a call does, with settings and data from outside; `seconds` is missing."""
+        info = self._info(genotype, base, data.train)
+        result = train(config, None, train_set=data.train, val_set=data.held_out, info=info, quiet=True)
+        metrics = self._metrics(config, result, data.held_out)
+        if self.zero_cost:
+            device = next(result.model.parameters()).device
+            metrics["zero_cost"] = zero_cost_scores(info, data.train, seed=config.seed, device=device)
         architecture = info.architecture
         assert isinstance(architecture, Architecture)
         cost = model_cost(architecture, info.image_size, num_classes=len(info.class_names), anchors=self.proxy.anchors)
-        metrics |= {"macs": cost.multiply_adds, "parameters": cost.parameters, "seconds": time.monotonic() - started}
-        return metrics
+        return metrics | {"macs": cost.multiply_adds, "parameters": cost.parameters}
 
     def config(self, rung: int, seed: int, accumulate: int, images: int) -> TrainConfig:
         """Return the settings of one training on so many images."""

@@ -92,6 +92,7 @@ def run_search(
             try:
                 while True:
                     while len(running) < executor.workers and (record := driver.next(executor.workers, pause)):
+                        display.begin(record.number)
                         job = (evaluate, driver.genotype(record), record.rung, record.seed)
                         with stop.interruptible():
                             future = executor.submit(attempt, *job, 2 ** record.attempts("oom"))

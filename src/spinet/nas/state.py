@@ -57,6 +57,17 @@ class SearchState:
         return Counter({status: count for status, count in self.counts.items() if status != "done"})
 
     @property
+    def reward_name(self) -> str:
+        """What the reward is: the metric that the proxy names, or just a reward."""
+        metric = (self.header.get("proxy") or {}).get("reward")
+        return {"loss": "negative loss"}.get(metric, metric) if isinstance(metric, str) else "reward"
+
+    def references(self, rung: int) -> list[float]:
+        """Return the rewards of the published network's trainings that the search began with, at a rung."""
+        first = (record for record in self.records if record.is_reference and record.rung == rung and record.done)
+        return [record.reward for record in first if record.reward is not None]
+
+    @property
     def acceptance(self) -> float | None:
         """Fraction of the draws that the constraints accepted."""
         return self.accepted / self.draws if self.draws else None
@@ -135,7 +146,7 @@ class SearchState:
         if record.duplicate_of is None:
             key = record.graph, record.rung
             self.trained[key] = (*self.trained.get(key, ()), record)
-        if self.strategy:
+        if self.strategy and not record.is_reference:
             self.strategy.asked(record)
 
     def _open(self, number: int) -> Record:
@@ -157,7 +168,7 @@ class SearchState:
             elif record.reward is not None:
                 self.worst = record.reward if self.worst is None else min(record.reward, self.worst)
                 self._rank(record)
-        if self.strategy:
+        if self.strategy and not record.is_reference:
             self.strategy.tell(record, Outcome(record.status, record.reward, record.metrics))
 
     def _rank(self, record: Record) -> None:

@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from spinet.nas.state import load_search
+from spinet.nas.state import SearchState, load_search
+from spinet.text import count_of
 
 
 def summary(run: str | Path) -> dict[str, Any]:
@@ -28,7 +30,10 @@ def summary(run: str | Path) -> dict[str, Any]:
         "failures": dict(sorted(state.failures.items())),
         "reasons": dict(state.reasons.most_common(3)),
         "open": sorted(state.open),
+        "reward": state.reward_name,
         "best": {"trial": best.first.number, "rung": best.rung, "reward": best.reward} if best else None,
+        "published": state.references(best.rung) if best else [],
+        "best_text": best_text(state) if best else "",
         "acceptance": state.acceptance,
         "seconds": round(state.seconds, 3),
         "trials_per_hour": round(state.per_hour, 1) if state.per_hour else None,
@@ -53,7 +58,7 @@ def status_text(numbers: Mapping[str, Any]) -> str:
         counts = ", ".join(f"{count:,} at rung {rung}" for rung, count in numbers["by_rung"].items())
         lines.append(f"trained: {counts}")
     if best:
-        lines.append(f"best: trial {best['trial']}, reward {best['reward']:.4g} at rung {best['rung']}")
+        lines.append(numbers["best_text"])
     if numbers["failures"]:
         kinds = ", ".join(f"{count} {status}" for status, count in numbers["failures"].items())
         lines.append(f"failures: {kinds}")
@@ -63,3 +68,15 @@ def status_text(numbers: Mapping[str, Any]) -> str:
     pace = f", {rate:,.0f} trials/h in this session" if rate else ""
     lines.append(f"{numbers['seconds'] / 3600:,.2f} hours of training{pace}; last activity {numbers['last']}")
     return "\n".join(lines)
+
+
+def best_text(state: SearchState) -> str:
+    """Return a line about the best trial, and the published network beside it if that was trained."""
+    best = state.best
+    assert best is not None
+    who = "the published network itself, " if best.first.is_reference else ""
+    text = f"best: {who}trial {best.first.number}, {state.reward_name} {best.reward:.4g} at rung {best.rung}"
+    published = state.references(best.rung)
+    if who or not published:
+        return text
+    return f"{text}; the published network: {fmean(published):.4g} ({count_of(len(published), 'training')})"

@@ -61,6 +61,11 @@ class Record(Trial):
         return sum(kind == status for kind, _ in self.retries)
 
     @property
+    def is_reference(self) -> bool:
+        """Whether it is the published network, which no strategy proposed and none learns from."""
+        return self.notes.get("reference") is True
+
+    @property
     def is_uniform(self) -> bool:
         """Whether the proposal was a uniform draw: marked as random, or from a policy before its first update."""
         return self.rung == 0 and (self.notes.get("random") is True or self.notes.get("version") == 0)

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spinet.arch.catalog import Architecture, load_architecture, names
+from spinet.arch.catalog import Architecture
 from spinet.arch.cost import Cost
 from spinet.arch.graph_hash import graph_hash
 from spinet.arch.head_cost import model_cost
-from spinet.nas.space import Space
+from spinet.nas.references import published_network
 from spinet.nas.state import SearchState
 from spinet.nas.trial import Candidate, Record
 from spinet.report.statistics import best_of, best_of_normal
@@ -46,8 +46,8 @@ class Digest:
     @cached_property
     def reward_name(self) -> str:
         """What the reward is, as the proxy names it."""
-        proxy = self.search.header.get("proxy") or {}
-        return f"reward ({proxy['reward']})" if proxy.get("reward") else "reward"
+        name = self.search.reward_name
+        return name if name == "reward" else f"reward ({name})"
 
     @cached_property
     def costs(self) -> Mapping[str, Cost]:
@@ -86,7 +86,7 @@ class Digest:
     @cached_property
     def reference(self) -> Architecture:
         """The published architecture for comparison."""
-        return _reference(self.search.space)
+        return published_network(self.search.space)
 
     @cached_property
     def reference_graph(self) -> str:
@@ -151,9 +151,3 @@ def random_band(rewards: Sequence[float], total: int) -> Band | None:
     fraction, mean, spread = len(finite) / known, fmean(finite), stdev(finite)
     normal = [best_of_normal(mean, spread, max(1, round(fraction * draws)), 0.5) for draws in beyond]
     return Band(at, low, middle, high, beyond, normal, known)
-
-
-def _reference(space: Space) -> Architecture:
-    if space.name in names():
-        return load_architecture(space.name)
-    return load_architecture("spinenet49-mobile" if space.scaling.family == "mobile" else "spinenet49")

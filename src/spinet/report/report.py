@@ -12,7 +12,8 @@ from spinet.nas.trial import Candidate
 from spinet.report.digest import Digest
 from spinet.report.figures import Figure, funnel, progress
 from spinet.report.fronts import entropy, fronts, rung_figure, rung_pairs
-from spinet.report.tables import best_trials, correlations, count_of, description, duration, facts, failures, rung_costs
+from spinet.report.tables import best_trials, correlations, description, facts, failures, rung_costs
+from spinet.text import count_of, duration
 
 # Number of the best networks that are drawn, and in the table.
 DRAWN, LISTED = 3, 10

@@ -8,6 +8,7 @@ from spinet.nas.trial import Candidate
 from spinet.report.digest import Digest, pairs_of
 from spinet.report.fronts import rung_pairs
 from spinet.report.statistics import bootstrap, kendall, precision_at_top, regret_of_top1, spearman
+from spinet.text import count_of, duration
 
 MEANING = {
     "nan": "training diverged; counts as the worst reward",
@@ -19,26 +20,6 @@ MEANING = {
 }
 # Pairs with fewer graphs get no row: their intervals would span everything.
 FEWEST = 5
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in a readable unit.
-
-    >>> [duration(value) for value in (42.3, 600, 9000)]
-    ['42 s', '10.0 min', '2.5 h']
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def count_of(number: int, what: str) -> str:
-    """Return a count with its noun.
-
-    >>> count_of(1, "trial"), count_of(1200, "trial")
-    ('1 trial', '1,200 trials')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def facts(digest: Digest) -> list[tuple[str, str, str]]:

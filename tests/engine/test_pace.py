@@ -1,0 +1,57 @@
+"""A training that will take hours says so after its first steps, and one with another scaling is built."""
+
+from dataclasses import replace
+
+import pytest
+
+from spinet.arch.catalog import load_architecture
+from spinet.data.coco import CocoDataset
+from spinet.engine.config import ModelConfig
+from spinet.engine.progress import Pace
+from spinet.engine.train import model_info
+from spinet.errors import SpinetError
+
+
+def warnings(seconds_each, first_step, steps):
+    """Warnings of a training whose first two steps are slow and all others take so many seconds."""
+    times = {step: 100 * min(step - first_step, 2) + seconds_each * (step - first_step) for step in range(steps + 1)}
+    now = [first_step]
+    pace = Pace(first_step, steps, clock=lambda: times[now[0]])
+    found = []
+    for step in range(first_step + 1, steps + 1):
+        now[0] = step
+        found += [(step, text)] if (text := pace.warning(step)) else []
+    return found
+
+
+@pytest.mark.parametrize("first_step", [0, 100])
+def test_a_long_training_is_warned_of_once_without_its_slow_first_steps(first_step):
+    (warning,) = warnings(10.0, first_step, first_step + 1006)
+    assert warning[0] == first_step + 6
+    assert "1,000 more steps of 10.0 s take about 2.8 h" in warning[1]
+    assert "model.scaling=spinenet49-quarter" in warning[1]
+
+
+@pytest.mark.parametrize("steps", [3, 300])
+def test_a_short_training_is_not(steps):
+    assert warnings(10.0, 0, steps) == []
+
+
+def test_an_architecture_takes_the_scaling_of_another(config, digits):
+    model = ModelConfig(arch="spinenet49", scaling="spinenet49-quarter")
+    network = model_info(replace(config, model=model), CocoDataset(digits, "train")).architecture
+    assert network.genotype == load_architecture("spinenet49").genotype
+    assert network.scaling == load_architecture("spinenet49-quarter").scaling
+
+
+@pytest.mark.parametrize(
+    ("arch", "scaling", "words"),
+    [
+        ("spinenet49", "spinenet49-quarte", "did you mean 'spinenet49-quarter'"),
+        ("resnet18-fpn", "spinenet49", "the baseline resnet18-fpn has none to change"),
+    ],
+)
+def test_a_scaling_that_does_not_fit_is_one_sentence(config, digits, arch, scaling, words):
+    model = ModelConfig(arch=arch, scaling=scaling)
+    with pytest.raises(SpinetError, match=words):
+        model_info(replace(config, model=model), CocoDataset(digits, "train"))
