@@ -1,8 +1,8 @@
 """The loop, in process: what it makes of outcomes, failures, duplicates, constraints and interruptions."""
 
 import json
-import re
 import os
+import re
 import signal
 import threading
 import time
