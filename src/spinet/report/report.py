@@ -7,6 +7,7 @@ from spinet.draw.architecture import draw
 from spinet.draw.page import render_page
 from spinet.extras import import_extra
 from spinet.files import write_atomically
+from spinet.nas.advice import training_commands
 from spinet.nas.state import load_search
 from spinet.nas.trial import Candidate
 from spinet.report.digest import Digest
@@ -31,12 +32,12 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
             cannot be written.
     """
     digest, path = Digest(load_search(run)), Path(out or Path(run) / "report.html")
-    write_atomically(path, render(digest, Path(run).resolve().name))
+    write_atomically(path, render(digest, Path(run)))
     return path
 
 
-def render(digest: Digest, run: str) -> str:
-    """Return the page of a search; `run` is the name of its folder."""
+def render(digest: Digest, run: Path) -> str:
+    """Return the page of a search in the folder `run`."""
     header = digest.search.header
     strategy = header["strategy"].get("name", "unknown")
     if isinstance(header["strategy"].get("inner"), dict):
@@ -58,7 +59,8 @@ def render(digest: Digest, run: str) -> str:
         title=f"Search in {digest.search.space.name}",
         space=digest.search.space.name,
         strategy=strategy,
-        run=run,
+        run=run.resolve().name,
+        commands=training_commands(digest.search, run),
         proxy=(header["proxy"] or {}).get("name", "unnamed") if header["proxy"] else None,
         facts=facts(digest),
         notices=_notices(digest),

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from spinet.nas.trial import Candidate
@@ -27,10 +28,16 @@ def facts(digest: Digest) -> list[tuple[str, str, str]]:
     search = digest.search
     best = next(iter(search.leaders(1)), None)
     states = {"open": len(search.open), "failed": search.failures.total(), "duplicates": search.duplicates}
+    published = search.references(best.rung) if best else []
+    beside = f"; the published network has {fmean(published):.4f}" if published else ""
     rows = [
-        ("best reward", f"{best.reward:.4f}", f"trial {best.first.number}, {digest.epochs(best.rung)}")
+        (
+            f"best {digest.reward_name}",
+            f"{best.reward:.4f}",
+            f"trial {best.first.number}, {digest.epochs(best.rung)}{beside}",
+        )
         if best
-        else ("best reward", "none yet", "nothing measured"),
+        else (f"best {digest.reward_name}", "none yet", "nothing measured"),
         ("trials", f"{search.finished:,}", ", ".join(f"{count:,} {state}" for state, count in states.items() if count)),
         ("cost", duration(search.seconds), f"of training and evaluation, in {duration(search.elapsed)}"),
     ]
