@@ -6,6 +6,7 @@ A figure is plain data for plotly.js. Colours are names of the palette that begi
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from spinet.draw.text import clean
@@ -89,6 +90,7 @@ def progress(digest: Digest) -> Figure:
         shown = thinned(graphs)
         traces.append(points(digest, shown, [graph.first.number for graph in shown], digest.epochs(rung), rung))
         traces.append(_best_line(digest, rung))
+        traces += _published_line(digest, rung)
     traces += _failed(digest)
     last = len(digest.search.records) - 1
     layout = axes("trial", clean(digest.reward_name))
@@ -143,12 +145,24 @@ def funnel(digest: Digest) -> Figure:
 
 def _best_line(digest: Digest, rung: int) -> Trace:
     finished = [record for record in digest.search.records if record.rung == rung and record.status]
-    curve = best_so_far([record.reward if record.done else None for record in finished])
+    # As the points: a network counts with its mean over all its trainings, from the first of them on.
+    rewards = {candidate.first.number: candidate.reward for candidate in digest.by_rung[rung]}
+    curve = best_so_far([rewards.get(record.number) for record in finished])
     last = len(curve) - 1
     steps = [index for index, best in enumerate(curve) if index in (0, last) or best != curve[index - 1]]
     x, y = [finished[index].number for index in steps], rounded(curve[index] for index in steps)
     look = {"color": style(rung)[0], "shape": "hv", "width": 2.5}
     return line(x, y, look, "best up to trial %{x}: %{y:.4f}", name=f"best, {digest.epochs(rung)}")
+
+
+def _published_line(digest: Digest, rung: int) -> list[Trace]:
+    rewards = digest.search.references(rung)
+    if not rewards:
+        return []
+    look = {"color": style(rung)[0], "width": 1.2, "dash": "dash"}
+    height = rounded([fmean(rewards)] * 2)
+    text = f"the published network, mean of {len(rewards)}: %{{y:.4f}}"
+    return [line([0, len(digest.search.records) - 1], height, look, text, name=f"published, {digest.epochs(rung)}")]
 
 
 def _band(digest: Digest) -> list[Trace]:
