@@ -33,7 +33,7 @@ from spinet.data.masks import as_rle, read_mask
 from spinet.data.transforms import EvalTransform, TrainTransform
 from spinet.doctor.anchors import DetectorSettings
 from spinet.doctor.examine import examine
-from spinet.engine.evaluate import coco_metrics
+from spinet.engine.coco_metrics import coco_metrics
 
 Tree = dict[str, bytes]
 SIZE = (48, 36)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from spinet.data.coco import CocoDataset
 from spinet.data.division import open_split
-from spinet.engine.evaluate import coco_metrics
+from spinet.engine.coco_metrics import coco_metrics
 from spinet.errors import SpinetError
 from spinet.formats.splits import AlreadyDividedError, Division
 from tool_writers import WRITERS

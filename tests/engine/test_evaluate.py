@@ -18,17 +18,9 @@ from spinet.data.loader import eval_loader, train_loader
 from spinet.data.masks import decode_columns, encode_columns, read_mask
 from spinet.data.transforms import EvalTransform, TrainTransform
 from spinet.engine.build import ModelInfo
+from spinet.engine.coco_metrics import METRICS, coco_metrics
 from spinet.engine.config import ModelConfig
-from spinet.engine.evaluate import (
-    METRICS,
-    EvalOptions,
-    check_classes,
-    coco_metrics,
-    detect,
-    evaluate,
-    mean_loss,
-    to_image,
-)
+from spinet.engine.evaluate import EvalOptions, check_classes, detect, evaluate, mean_loss, to_image
 from spinet.engine.train import model_info
 from spinet.errors import SpinetError
 

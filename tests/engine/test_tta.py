@@ -10,7 +10,8 @@ from spinet.arch.catalog import load_architecture
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader
 from spinet.data.transforms import EvalTransform
-from spinet.engine.evaluate import EvalOptions, coco_metrics, detect, to_image
+from spinet.engine.coco_metrics import coco_metrics
+from spinet.engine.evaluate import EvalOptions, detect, to_image
 from spinet.engine.tta import Views, merge, mirror, mirror_back
 from spinet.errors import SpinetError
 from spinet.models.factory import create_retinanet
