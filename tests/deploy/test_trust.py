@@ -1,5 +1,9 @@
+import errno
+import os
+import secrets
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 from exportable import tiny
@@ -60,25 +64,67 @@ def test_another_user_or_machine_does_not_know_the_file(state, tmp_path, monkeyp
 def test_only_the_user_can_read_the_key(state):
     record_export(CONTENT)
 
-    assert stat.S_IMODE((state / "key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((state / "secret" / "key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((state / "secret").stat().st_mode) == 0o700
     assert [file.name for file in state.iterdir() if file.name.startswith(".")] == []
 
 
 def test_the_key_is_made_once_and_a_lost_one_makes_all_files_unknown(state):
     record_export(CONTENT)
-    key = (state / "key").read_bytes()
+    key = (state / "secret" / "key").read_bytes()
     record_export(b"another")
-    assert (state / "key").read_bytes() == key
+    assert (state / "secret" / "key").read_bytes() == key
 
-    (state / "key").unlink()
+    (state / "secret" / "key").unlink()
     assert not was_exported_here(CONTENT)
     record_export(CONTENT)
     assert was_exported_here(CONTENT)
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_of_two_processes_that_make_a_key_at_once_the_first_one_counts_also_without_hard_links(
+    state, monkeypatch, lost
+):
+    def link(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")  # as exFAT says
+
+    def bytes_of_the_slower_one(count):
+        assert not was_exported_here(b"a faster one's")
+        monkeypatch.setattr(secrets, "token_bytes", token_bytes)
+        record_export(b"a faster one's")
+        return token_bytes(count)
+
+    if lost:
+        record_export(b"before")
+        (state / "secret" / "key").unlink()
+    token_bytes = secrets.token_bytes
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(secrets, "token_bytes", bytes_of_the_slower_one)
+
+    record_export(CONTENT)
+
+    assert was_exported_here(CONTENT)
+    assert was_exported_here(b"a faster one's")
+    assert sorted(file.name for file in state.iterdir()) == ["exported", "secret"]
+
+
+def test_no_other_process_sees_half_of_a_key(state, monkeypatch):
+    def rename(made, target):
+        assert len((made / "key").read_bytes()) == 32
+        assert not target.exists()
+        return whole_rename(made, target)
+
+    whole_rename = Path.rename
+    monkeypatch.setattr(Path, "rename", rename)
+
+    record_export(CONTENT)
+
+    assert was_exported_here(CONTENT)
+
+
 def test_a_truncated_key_knows_no_file(state):
     record_export(CONTENT)
-    (state / "key").write_bytes(b"short")
+    (state / "secret" / "key").write_bytes(b"short")
 
     record_export(CONTENT)
 

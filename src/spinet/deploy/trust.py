@@ -71,21 +71,26 @@ def _digest(key: bytes, content: bytes) -> str:
 
 
 def _read_key(folder: Path) -> bytes | None:
-    file = folder / "key"
+    file = folder / "secret" / "key"
     content = file.read_bytes() if file.is_file() else b""
     return content if len(content) == KEY_BYTES else None
 
 
 def _create_key(folder: Path) -> bytes:
-    """Create the key, readable by its owner only; of two processes at once, the first one's counts."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".key.", dir=folder)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    """Create the key, readable by its owner only; of two processes at once, the first one's counts.
+
+    It has a folder of its own, because renaming replaces a file, but no folder that holds one. A hard link would do
+    without, and some file systems have none (exFAT, many network disks).
+    """
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
+        made = Path(temporary) / "secret"
+        made.mkdir(mode=0o700)
+        with os.fdopen(os.open(made / "key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
-        with suppress(FileExistsError):
-            os.link(temporary, folder / "key")
-    finally:
-        Path(temporary).unlink()
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(OSError):  # which error says that another one is there depends on the system
+            made.rename(folder / "secret")
     key = _read_key(folder)
     if key is None:
         raise OSError(f"the key in {folder} is corrupt")
