@@ -20,7 +20,7 @@ from spinet.commands.search import search_command
 from spinet.commands.show import list_command, show_command
 from spinet.commands.split import split_command
 from spinet.commands.train import demo_command, train_command
-from spinet.errors import NotTrusted, SpinetError, is_out_of_memory, unknown_name
+from spinet.errors import NotTrusted, SpinetError, first_line, is_out_of_device_memory, is_out_of_memory, unknown_name
 from spinet.stop import stopped_by_sigterm
 from spinet.threads import bound_spinning
 
@@ -79,6 +79,8 @@ def main() -> None:
 
 def _sentence(error: Exception) -> str | None:
     """Explain an error of the system that a user can do something about, wherever it comes from."""
+    if is_out_of_device_memory(error):
+        return f"the GPU's memory is too small for this ({first_line(error)}); lower the batch size or the image size"
     if is_out_of_memory(error):
         return "memory is too small for this; lower the batch size, the image size or the number of workers"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:

@@ -65,6 +65,11 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error says first, cut where it is long: PyTorch adds advice, and traces of its own code."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+
+
 class Stopped(KeyboardInterrupt):
     """A signal ended the work after it was saved; the message says what was saved and how to resume.
 
@@ -77,9 +82,17 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
-# How errors without a class of their own say that main memory is short.
+# How errors without a class of their own say that main memory is short,
 _NO_MEMORY = re.compile(
-    "allocate (shared )?memory|not enough memory|out of memory|bad_alloc|start new thread|unable to mmap", re.I
+    "allocate (shared )?memory|not enough memory|out of memory|bad_alloc|start new thread|unable to mmap"
+    "|HOST_ALLOCATION_FAILED",
+    re.I,
+)
+# and that of a GPU: contexts of CUDA and ROCm and their libraries allocate for themselves, and MPS has no class.
+_NO_DEVICE_MEMORY = re.compile(
+    r"(CUDA|HIP)( driver| runtime)? error: out of memory|MPS backend out of memory|cuda failure.{1,9}out of memory"
+    r"|\b(CU|HIP|ROC)\w*_ALLOC_FAILED|DEVICE_ALLOCATION_FAILED|BLAS_STATUS_NOT_INITIALIZED when calling .\w+Create",
+    re.I,
 )
 
 
@@ -89,7 +102,22 @@ def is_out_of_memory(error: BaseException) -> bool:
         return error.errno == errno.ENOMEM
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:  # PyTorch's own, without importing it
         return True
-    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+    return isinstance(error, RuntimeError) and (
+        _NO_MEMORY.search(str(error)) is not None or is_out_of_device_memory(error)
+    )
+
+
+def is_out_of_device_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of a GPU is short, and not that of the machine.
+
+    >>> is_out_of_device_memory(RuntimeError("CUDA error: out of memory")), is_out_of_device_memory(MemoryError())
+    (True, False)
+    """
+    if type(error).__name__ == "OutOfMemoryError":  # PyTorch's own
+        return True
+    # The thread that pins memory calls CUDA for main memory.
+    said = str(error) if isinstance(error, RuntimeError) and "pin memory thread" not in str(error) else ""
+    return _NO_DEVICE_MEMORY.search(said) is not None
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> SpinetError:

@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from spinet.data.coco import CocoDataset
+from spinet.engine.distributed import pick_device
+from spinet.engine.faults import explained
 from spinet.engine.task import Detection
 from spinet.engine.train import train
 from spinet.errors import OutOfMemory, SpinetError, is_out_of_memory
@@ -55,6 +57,93 @@ def test_short_memory_is_recognised_however_it_is_said(action):
 )
 def test_other_errors_are_not_taken_for_it(action):
     assert not is_out_of_memory(failure(action))
+
+
+# As PyTorch says it where its own allocator, which has a class of its own for it, is not the one that fails.
+OF_GPUS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB"),
+    torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+    RuntimeError("CUDA driver error: out of memory"),
+    RuntimeError("HIP error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    RuntimeError("CUDA error: HIPBLAS_STATUS_ALLOC_FAILED when calling `hipblasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+    RuntimeError("NCCL error: unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 17.50 GB, other allocations: 384 KB)"),
+]
+OF_THE_MACHINE = [
+    MemoryError(),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"),
+    RuntimeError("Caught AcceleratorError in pin memory thread for device 0.\nCUDA error: out of memory"),
+]
+
+
+def raised(error):
+    def action(*_, **__):
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize("error", OF_GPUS, ids=str)
+def test_short_memory_of_a_gpu_names_the_gpu_and_only_what_helps_there(error):
+    with pytest.raises(OutOfMemory) as training, explained(4, 64, torch.device("cuda:1")):
+        raise error
+    with pytest.raises(OutOfMemory) as evaluation, explained(1, (64, 96), torch.device("cuda:1"), training=False):
+        raise error
+
+    assert str(training.value).startswith("4 images of 64 px do not fit into the memory of cuda:1")
+    assert str(training.value).endswith(
+        "; use a smaller batch_size or data.image_size, or a larger accumulate; earlier checkpoints are intact"
+    )
+    assert str(evaluation.value).startswith("1 image of 96x64 px does not fit into the memory of cuda:1")
+    assert str(evaluation.value).endswith("; use a smaller batch_size or image_size")
+    assert "\n" not in str(training.value)
+    assert len(str(training.value)) < 350
+
+
+@pytest.mark.parametrize("error", OF_THE_MACHINE, ids=str)
+def test_short_main_memory_is_not_taken_for_that_of_the_gpu(error):
+    assert is_out_of_memory(error)
+    with pytest.raises(OutOfMemory) as caught, explained(4, 64, torch.device("cuda:1")):
+        raise error
+    assert str(caught.value).startswith("4 images of 64 px do not fit into main memory; use a smaller batch_size")
+    assert "data.workers" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: device-side assert triggered",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasSgemm(handle)`",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
+    ],
+)
+def test_other_errors_of_a_gpu_are_left_as_they_are(text):
+    with pytest.raises(RuntimeError, match="error") as caught, explained(4, 64, torch.device("cuda")):
+        raise RuntimeError(text)
+    assert not isinstance(caught.value, SpinetError)
+
+
+@pytest.mark.parametrize("error", OF_GPUS[:6], ids=str)
+def test_a_command_says_which_memory_is_short(spinet, tmp_path, monkeypatch, error):
+    monkeypatch.setattr("spinet.predict.open.load", raised(error))
+    code, _, said = spinet("predict", tmp_path / "run", tmp_path / "a.png")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "the GPU's memory is too small" in said
+    assert "workers" not in said
+
+
+def test_a_gpu_without_memory_for_a_context_is_there_but_full(monkeypatch):
+    monkeypatch.setattr(torch, "empty", raised(OF_GPUS[1]))
+    with pytest.raises(OutOfMemory, match="device 'cuda' has no memory left; other programs hold it"):
+        pick_device("cuda")
 
 
 def exhausted(*_, **__):

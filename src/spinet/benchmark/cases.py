@@ -22,7 +22,7 @@ from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import load_model
 from spinet.engine.compiling import compile_for_inference
 from spinet.engine.config import ModelConfig
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, first_line, is_out_of_device_memory
 from spinet.fuse.formats import EXACT, HALF
 from spinet.fuse.fuse import fuse
 from spinet.models.classifier import Classifier
@@ -138,14 +138,13 @@ def explained(name: str, backend: str, precision: str, images: int) -> Iterator[
         yield
     except SpinetError:
         raise
-    except torch.OutOfMemoryError:
-        raise SpinetError(f"{label}: {images} images do not fit into GPU memory") from None
     except Exception as error:
+        if is_out_of_device_memory(error):
+            raise SpinetError(f"{label}: {images} images do not fit into GPU memory") from None
         if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
             raise SpinetError(
                 f"{label}: batch norm needs more than one value per channel; use a larger image_size or batch_size"
             ) from None
         if backend != "compile":
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise SpinetError(f"{label}: torch.compile failed: {reason:.200}") from None
+        raise SpinetError(f"{label}: torch.compile failed: {first_line(error)}") from None

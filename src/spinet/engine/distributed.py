@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from spinet.engine.build import Model
-from spinet.errors import SpinetError
+from spinet.errors import OutOfMemory, SpinetError, is_out_of_device_memory
 
 T = TypeVar("T")
 
@@ -30,6 +30,8 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
+        if is_out_of_device_memory(error):
+            raise OutOfMemory(f"device {name!r} has no memory left; other programs hold it") from None
         why = str(error).splitlines()[0].partition(" device type at start")[0]
         if why.startswith("Expected one of"):  # PyTorch lists all that it was ever built for
             why = "expected auto, cpu, cuda, cuda:N, mps or another device of PyTorch's"

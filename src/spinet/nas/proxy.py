@@ -20,7 +20,7 @@ from spinet.engine.config import TrainConfig
 from spinet.engine.evaluate import EvalOptions, mean_loss
 from spinet.engine.machine import threads
 from spinet.engine.train import TrainResult, train
-from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError, is_out_of_memory
+from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError, first_line, is_out_of_memory
 from spinet.models.classifier import Classifier
 from spinet.nas.proxies import Proxy
 from spinet.nas.zero_cost import zero_cost_scores
@@ -215,5 +215,4 @@ def _memory_errors() -> Iterator[None]:
     except (MemoryError, RuntimeError, OSError) as error:
         if not is_out_of_memory(error):
             raise
-        reason = (str(error) or "no memory left").splitlines()[0]
-        raise OutOfMemory(f"the trial does not fit into memory: {reason:.200}") from None
+        raise OutOfMemory(f"the trial does not fit into memory: {first_line(error)}") from None
