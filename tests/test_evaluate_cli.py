@@ -1,6 +1,7 @@
 """Test-time augmentation as options of `spinet evaluate`."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -59,3 +60,16 @@ def test_a_scale_of_nothing_is_refused(spinet, tmp_path, digits):
 
     assert code == 1
     assert "scales are (0.0,); must be one or more finite numbers above 0" in err
+
+
+def test_threads_and_loader_processes_are_said_before_anything_is_done(spinet, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+
+    code, out, _ = spinet("evaluate", tmp_path / "gone", "--threads", "2", "--workers", "4")
+
+    assert code == 1
+    assert out.splitlines() == [
+        "using 2 of 64 CPU cores (threads)",
+        "loading images in 3 instead of 4 processes, one per CPU core (CPU affinity)",
+    ]

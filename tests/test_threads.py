@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from spinet.threads import Cores, affordable, available_cores, bound_spinning
+from spinet.threads import Cores, affordable, available_cores, bound_spinning, describe_use
 
 MACHINE = os.cpu_count()
 
@@ -118,6 +118,39 @@ def test_a_divided_machine_gets_no_more_processes_than_cores_and_another_one_all
     assert [affordable(number) for number in (0, 2, 9)] == [0, 2, 9]
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
     assert [affordable(number) for number in (0, 2, 9)] == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("cores", "variable", "use", "said"),
+    [
+        (64, "", (64, 0, 9), []),
+        (64, "", (32, 0, 9), []),  # PyTorch's own number on processors with two threads in each core
+        (64, "", (64, 64, 0), []),
+        (64, "", (3, 3, 0), ["using 3 of 64 CPU cores (threads)"]),
+        (64, "5", (5, 0, 9), ["using 5 of 64 CPU cores (OMP_NUM_THREADS); set threads to change that"]),
+        (64, "5", (3, 3, 0), ["using 3 of 64 CPU cores (threads)"]),
+        (64, "5", (7, 0, 0), ["using 7 of 64 CPU cores (PyTorch's number of threads); set threads to change that"]),
+        (4, "", (4, 0, 4), ["using 4 of 64 CPU cores (CPU affinity); set threads to change that"]),
+        (4, "2", (2, 0, 0), ["using 2 of 64 CPU cores (OMP_NUM_THREADS); set threads to change that"]),
+        (4, "9", (4, 0, 0), ["using 4 of 64 CPU cores (CPU affinity); set threads to change that"]),
+        (4, "", (8, 8, 0), ["using 8 threads on 4 of 64 CPU cores (CPU affinity); more threads than cores are slow"]),
+        (64, "", (65, 65, 0), ["using 65 threads on 64 CPU cores; more threads than cores are slow"]),
+        (
+            4,
+            "",
+            (2, 2, 8),
+            [
+                "using 2 of 64 CPU cores (threads)",
+                "loading images in 4 instead of 8 processes, one per CPU core (CPU affinity)",
+            ],
+        ),
+    ],
+)
+def test_what_is_used_of_the_machine_is_said_with_the_reason(monkeypatch, cores, variable, use, said):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert describe_use(*use) == said
 
 
 PROGRAM = "from spinet.threads import available_cores; print(*available_cores(environment={}), sep=', ')"

@@ -53,6 +53,30 @@ def affordable(processes: int) -> int:
     return min(processes, cores.number) if cores.limit else processes
 
 
+def describe_use(number: int, asked: int = 0, processes: int = 0) -> list[str]:
+    """Say how much of the machine is used and why, where that is not all of it or not what was asked for.
+
+    Args:
+        number: threads that compute.
+        asked: the same as the user set it; 0 if it was chosen.
+        processes: that the user wants to load images.
+    """
+    machine, cores, allowed = os.cpu_count() or 1, available_cores(environment={}), available_cores()
+    limit = f" ({cores.limit})" if cores.limit else ""
+    said = []
+    if number > cores.number:
+        of = f"{cores.number} of {machine} CPU cores{limit}" if limit else f"{machine} CPU cores"
+        said.append(f"using {number} threads on {of}; more threads than cores are slow")
+    elif number < machine and asked:
+        said.append(f"using {number} of {machine} CPU cores (threads)")
+    elif number < machine and allowed.limit:
+        why = allowed.limit if number == allowed.number else "PyTorch's number of threads"
+        said.append(f"using {number} of {machine} CPU cores ({why}); set threads to change that")
+    if (most := affordable(processes)) < processes:
+        said.append(f"loading images in {most} instead of {processes} processes, one per CPU core{limit}")
+    return said
+
+
 def bound_spinning(environment: MutableMapping[str, str] = os.environ) -> None:
     """Let waiting threads of OpenMP sleep soon, in this process and those that it starts.
 

@@ -5,10 +5,13 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+
+from spinet.threads import describe_use
 
 
 def say(content: object) -> None:
@@ -21,12 +24,12 @@ def warn(text: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"spinet: {text}", markup=False)
 
 
-def say_divided(threads: int) -> None:
-    """Say which CPU cores are used, if the machine is divided and no number of threads was asked for."""
-    from spinet.engine.machine import divided
+def say_threads(run: Path, threads: int, workers: int = 0) -> None:
+    """Say how many CPU threads and loader processes a model gets, if that is not what the machine has."""
+    from spinet.predict.open import threads_for
 
-    if not threads and divided():
-        say(divided())
+    for sentence in describe_use(threads_for(run, threads), threads, workers):
+        say(sentence)
 
 
 @contextmanager

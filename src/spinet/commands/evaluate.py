@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from spinet.commands.console import print_metrics, say_divided
+from spinet.commands.console import print_metrics, say_threads
 
 
 def evaluate_command(args: list[str]) -> None:
@@ -48,6 +48,8 @@ def evaluate_command(args: list[str]) -> None:
         """
         from spinet.api import evaluate
 
+        if not json:
+            say_threads(run, threads, workers)
         metrics = evaluate(
             run,
             root or None,
@@ -63,8 +65,6 @@ def evaluate_command(args: list[str]) -> None:
             fused=fused,
             trust=trust,
         )
-        if not json:
-            say_divided(threads)
         print_metrics(metrics, json)
 
     tyro.cli(command, args=args, prog="spinet evaluate")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from spinet.commands.console import say, say_divided, warn
+from spinet.commands.console import say, say_threads, warn
 from spinet.errors import SpinetError
 
 
@@ -67,7 +67,7 @@ def predict_command(args: list[str]) -> None:
         _refuse({} if videos else {"frames": frames}, "for videos and cameras, and none is named")
         _refuse({} if files else {"coco-results": coco_results}, "for images, and none is named")
         drawn = video_outputs(videos, out)
-        say_divided(threads)
+        say_threads(run, threads)
         options: dict[str, Any] = {
             "score_threshold": 0.3 if score is None else score,
             "batch_size": 1 if batch_size is None else batch_size,

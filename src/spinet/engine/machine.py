@@ -50,17 +50,6 @@ def use_threads(asked: int = 0) -> None:
         torch.set_num_threads(number)
 
 
-def divided() -> str:
-    """Say which cores this process may use, if the machine is divided; else return an empty string.
-
-    OMP_NUM_THREADS is not mentioned: whoever set it knows.
-    """
-    cores = available_cores(environment={})
-    if not cores.limit:
-        return ""
-    return f"using {cores.number} of {os.cpu_count()} CPU cores ({cores.limit}); set threads to change that"
-
-
 def processor() -> str:
     """Return the name of the CPU."""
     name = platform.processor() or platform.machine()

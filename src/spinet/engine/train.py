@@ -15,7 +15,7 @@ from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup, pick_device, process_group
 from spinet.engine.faults import explained
 from spinet.engine.loop import TrainRun
-from spinet.engine.machine import choose_threads, divided, threads
+from spinet.engine.machine import choose_threads, threads
 from spinet.engine.resume import Origin, check_data, check_settings, notes
 from spinet.engine.run_folder import exclusive
 from spinet.engine.state import TrainState
@@ -24,6 +24,7 @@ from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.formats.findings import refuse
 from spinet.stop import Stop, stop_on_signals
+from spinet.threads import describe_use
 
 # Hints that say what was chosen for the user.
 SAID = ("division", "image names")
@@ -109,7 +110,7 @@ def train(
         state = TrainState(info, config, device, resumed)
         remarks = [f"warning: {finding.text}" for finding in findings if finding.severity == "warning"]
         remarks += [finding.text for finding in findings if finding.severity == "hint" and finding.check in SAID]
-        remarks += [] if config.threads or not divided() else [divided()]
+        remarks += describe_use(torch.get_num_threads(), config.threads, config.data.workers)
         if run is not None:
             state.origin = Origin.of(train_set, val_set)
             remarks += _resume(config, run, state, device) if resumed else []

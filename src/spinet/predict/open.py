@@ -52,9 +52,7 @@ def load(
         if compile:
             raise SpinetError(f"compile is for runs and weights files; {path} was compiled when it was exported")
         device = pick_device("cpu" if str(device) == "auto" and file.suffix != ".pt2" else str(device))
-        number = choose_threads(threads)
-        if file.suffix != ".pt2":  # ONNX Runtime and OpenVINO make their own choice
-            number = threads or _limit()
+        number = threads_for(path, threads)
         session = open_session(path, number, None if precision == "auto" else precision, device, trust)
         info = session.manifest.info
         return Predictor(ExportedClassifier(session) if info.kind == "classifier" else ExportedDetector(session), info)
@@ -72,7 +70,15 @@ def load(
     return Predictor(model, info, device)
 
 
-def _limit() -> int:
-    """Return the cores that this process may use, for runtimes that know no quotas; 0 if it may use all of them."""
-    cores = available_cores()
-    return cores.number if cores.limit else 0
+def threads_for(path: Path, asked: int = 0) -> int:
+    """Return the number of CPU threads that `load` gives a model: what was asked for, else as many as there are cores.
+
+    0 leaves the number to ONNX Runtime or OpenVINO, which know no quotas, but count the cores of a whole machine well.
+
+    Raises:
+        SpinetError: the number is out of range.
+    """
+    number, file, cores = choose_threads(asked), exported_file(path), available_cores()
+    if file is None or file.suffix == ".pt2":
+        return number
+    return asked or (cores.number if cores.limit else 0)
