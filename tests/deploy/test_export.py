@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from exportable import PHOTO_SIZES, SIZE, Eager, tiny
 
 from spinet.data.transforms import EvalTransform
 from spinet.deploy.check import check, matches, sample_images
-from spinet.deploy.export import ExportOptions, export
+from spinet.deploy.export import ExportOptions, export, export_model
 from spinet.deploy.exported import ExportedDetector
 from spinet.deploy.graph import create_graph, letterbox, to_pixels
 from spinet.deploy.manifest import Manifest
@@ -151,6 +152,7 @@ def test_a_manifest_survives_its_text(detector):
         ({"format": "spinet-export-0"}, "x.onnx has the export version 'spinet-export-0'"),
         ({"format": "spinet-export-1"}, "this Spinet reads 'spinet-export-2': export it again"),
         ({"shape": [64]}, "the manifest of x.onnx is corrupt"),
+        ({"shape": [8192, 8192], "batch_size": 5}, "the manifest of x.onnx: 5 images of 8192 x 8192 pixels are"),
         ({"batch_size": "many"}, "the manifest of x.onnx is corrupt"),
         ({"precision": "fp8"}, "the manifest of x.onnx is corrupt: .* 'fp8'"),
         ({"model": {}}, "x.onnx is not a Spinet weights file"),
@@ -180,11 +182,24 @@ def test_a_file_without_a_manifest_says_what_can_be_used():
         ({"batch_size": 0}, "batch_size is 0"),
         ({"image_size": 0}, "image_size is 0"),
         ({"image_size": (64, 0)}, "image_size is 0"),
+        (
+            {"image_size": 8192, "batch_size": 5},
+            "5 images of 8192 x 8192 pixels are 335,544,320 pixels; must be at most 268,435,456, so lower batch_size",
+        ),
     ],
 )
 def test_options_that_do_not_fit_together_are_refused(options, sentence):
     with pytest.raises(SpinetError, match=sentence):
         ExportOptions(**options)
+
+
+def test_a_batch_of_too_many_pixels_at_the_size_of_the_training_is_refused_before_anything_is_built(detector, tmp_path):
+    model, info = detector
+
+    with pytest.raises(SpinetError, match=r"1000 images of 4096 x 4096 pixels are 16,777,216,000 pixels"):
+        export_model(model, replace(info, image_size=4096), tmp_path / "new" / "x.onnx", ExportOptions(batch_size=1000))
+
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.fixture

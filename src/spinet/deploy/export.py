@@ -26,6 +26,7 @@ from spinet.deploy.manifest import (
     ExportFormat,
     ExportPrecision,
     Manifest,
+    check_input,
     current_versions,
     require_packages,
 )
@@ -67,6 +68,7 @@ class ExportOptions:
         if not 1 <= self.batch_size <= MAX_BATCH:
             raise SpinetError(f"batch_size is {self.batch_size}; must be 1 to {MAX_BATCH}")
         check_image_size(*(self.shape or ()))
+        check_input(self.batch_size, self.shape or (0, 0))
         if self.precision != "fp32" and self.format != "openvino":
             raise SpinetError(f"precision {self.precision} is for the format openvino; {self.format} is fp32 only")
         if self.precision == "int8" and self.calibration is None:
@@ -122,6 +124,7 @@ def export_model(model: Model, info: ModelInfo, target: Path, options: ExportOpt
     shape = options.shape or (info.image_size, info.image_size)
     if info.kind == "classifier" and shape[0] != shape[1]:
         raise SpinetError(f"a classifier takes square images; image_size {shape[0]} x {shape[1]} is for detectors")
+    check_input(options.batch_size, shape)
     info = replace(info, image_size=max(shape))
     calibration = _calibration_images(Path(options.calibration), info, shape) if options.calibration else []
     graph, fast = create_graph(model), create_graph(fuse(model.eval()))

@@ -93,13 +93,21 @@ class Manifest:
             kinds = get_type_hints(cls, include_extras=True)
             del kinds["info"]
             manifest = cls(info, **{name: msgspec.convert(content[name], kind) for name, kind in kinds.items()})
-            if manifest.batch_size * math.prod(manifest.shape) > MAX_PIXELS:
-                raise ValueError(f"{manifest.batch_size} images of {manifest.shape} pixels")
+            check_input(manifest.batch_size, manifest.shape, f"the manifest of {where}: ")
             return manifest
         except SpinetError:
             raise
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise SpinetError(f"the manifest of {where} is corrupt: {error!r:.100}") from None
+
+
+def check_input(batch_size: int, shape: tuple[int, int], where: str = "") -> None:
+    """Raise a SpinetError, which begins with `where`, for more pixels than a file may take at once."""
+    if (pixels := batch_size * math.prod(shape)) > MAX_PIXELS:
+        raise SpinetError(
+            f"{where}{batch_size} {'image' if batch_size == 1 else 'images'} of {shape[0]} x {shape[1]} pixels are "
+            f"{pixels:,} pixels; must be at most {MAX_PIXELS:,}, so lower batch_size or image_size"
+        )
 
 
 def current_versions() -> dict[str, str]:
