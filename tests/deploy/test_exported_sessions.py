@@ -1,16 +1,22 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from exportable import SIZE, tiny
+from PIL import Image
 from torch.export.passes import move_to_device_pass
 
-from spinet.deploy.formats import capture
+from spinet.arch.catalog import load_architecture
+from spinet.deploy.formats import capture, onnx_bytes, save_openvino, to_openvino
 from spinet.deploy.graph import create_graph
 from spinet.deploy.manifest import Manifest, current_versions
 from spinet.deploy.sessions import exported_file, open_session
+from spinet.engine.build import ModelInfo
+from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
+from spinet.predict.open import load
 
 META = torch.device("meta")
 
@@ -99,3 +105,65 @@ def test_a_corrupt_openvino_file_says_what_is_wrong_and_not_where_in_the_runtime
 
     with pytest.raises(SpinetError, match=r"OpenVINO could not read .*x\.xml: Unable to read the model"):
         open_session(tmp_path / "x.xml")
+
+
+def foreign(folder, kind, **outputs):
+    """Write a file that gives the same outputs for any image, with a manifest of three classes; return its path."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[kind])
+    types = {name: onnx.helper.np_dtype_to_tensor_dtype(values.dtype) for name, values in outputs.items()}
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(values))
+            for name, values in outputs.items()
+        ]
+        + [onnx.helper.make_node("Identity", ["images"], ["seen"])],  # OpenVINO drops an input that is not used
+        "foreign",
+        [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, (1, SIZE, SIZE, 3))],
+        [
+            *(onnx.helper.make_tensor_value_info(name, types[name], values.shape) for name, values in outputs.items()),
+            onnx.helper.make_tensor_value_info("seen", onnx.TensorProto.UINT8, (1, SIZE, SIZE, 3)),
+        ],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    head = "classifier" if "probabilities" in outputs else "retinanet"
+    info = ModelInfo(load_architecture("tiny"), ModelConfig(arch="tiny", head=head), ("a", "b", "c"), (1, 2, 3), SIZE)
+    manifest = Manifest(info, (SIZE, SIZE), 1, tuple(outputs), "fp32", current_versions())
+    onnx.helper.set_model_props(model, {"spinet": manifest.to_json()})
+    if kind == "openvino":
+        return save_openvino(to_openvino(onnx_bytes(model), manifest), folder, "x")[-1]
+    (folder / "x.onnx").write_bytes(onnx_bytes(model))
+    return folder / "x.onnx"
+
+
+def objects(*labels):
+    count = len(labels)
+    boxes = np.tile(np.array([4, 4, 20, 30], np.float32), (1, count, 1))
+    return {"boxes": boxes, "scores": np.full((1, count), 0.5, np.float32), "labels": np.array([labels], np.int64)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+@pytest.mark.parametrize(
+    ("outputs", "sentence"),
+    [
+        (objects(0, 12), "predicts label 12, but its manifest has 3 classes: labels 0 to 2"),
+        (objects(3), "predicts label 3, but its manifest has 3 classes: labels 0 to 2"),
+        ({"probabilities": np.full((1, 5), 0.2, np.float32)}, "predicts label 3, but its manifest has 3 classes"),
+    ],
+)
+def test_labels_beyond_the_classes_of_a_file_are_one_sentence(tmp_path, spinet, kind, outputs, sentence):
+    path = foreign(tmp_path, kind, **outputs)
+    Image.new("RGB", (SIZE, SIZE)).save(tmp_path / "a.png")
+
+    code, _, error = spinet("predict", path, tmp_path / "a.png", "-o", tmp_path / "out")
+
+    assert (code, error.count("\n")) == (1, 1)
+    assert f"{path} {sentence}" in error
+
+
+@pytest.mark.slow
+def test_a_file_written_by_another_tool_predicts_if_its_labels_are_those_of_its_classes(tmp_path):
+    found = load(foreign(tmp_path, "onnx", **objects(2, 0, -1))).predict(Image.new("RGB", (SIZE, SIZE)))
+
+    assert found.class_names == ("c", "a")

@@ -52,7 +52,7 @@ class Eager:
     """The network itself in the place of a file; `wrong` is added to its scores."""
 
     def __init__(self, model, info, wrong: float = 0.0):
-        self.graph, self.wrong = create_graph(model), wrong
+        self.graph, self.wrong, self.where = create_graph(model), wrong, "the network"
         shape = (info.image_size, info.image_size)
         self.manifest = Manifest(info, shape, 1, self.graph.output_names, "fp32", current_versions())
 

@@ -72,13 +72,26 @@ class ExportedModel:
             parts.append({name: values[: len(part)] for name, values in outputs.items()})
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
+    def _check_labels(self, labels: Tensor) -> None:
+        """Raise a SpinetError for labels of which the manifest knows no class."""
+        known = len(self.info.class_names)
+        unknown = labels[labels >= known].tolist()
+        if unknown:
+            raise SpinetError(
+                f"{self.session.where} predicts label {unknown[0]}, but its manifest has {known} classes: labels 0 to "
+                f"{known - 1}"
+            )
+
 
 class ExportedDetector(ExportedModel):
     """An exported detector."""
 
     def predict(self, images: Tensor, *, score_threshold: float = NmsOptions().score_threshold) -> list[Detections]:
         """Find objects in images, given as for `run`; the file itself leaves out scores below 0.05."""
-        return split_detections(self.run(images), score_threshold)
+        detections = split_detections(self.run(images), score_threshold)
+        for found in detections:
+            self._check_labels(found["labels"])
+        return detections
 
 
 class ExportedClassifier(ExportedModel):
@@ -87,6 +100,7 @@ class ExportedClassifier(ExportedModel):
     def predict(self, images: Tensor, top: int = 5) -> ClassPredictions:
         """Predict the classes of images, given as for `run`; the background is not among them."""
         scores = self.run(images)["probabilities"]
+        self._check_labels(torch.arange(scores.shape[1]))
         first = 1 if self.info.model.background else 0
         best, labels = scores[:, first:].topk(min(top, scores.shape[1] - first), dim=1)
         return {"scores": best, "labels": labels + first}

@@ -29,9 +29,11 @@ class InferenceSession(Protocol):
 
     Attributes:
         manifest: its description.
+        where: the name of the file in errors.
     """
 
     manifest: Manifest
+    where: str
 
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """Map uint8 RGB `(N, H, W, 3)` to all outputs by name; N, H and W are those of the manifest."""
@@ -51,12 +53,14 @@ class OnnxSession:
             self._session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common base class
             raise SpinetError(f"onnxruntime could not read {where}: {_first_line(error)}") from None
+        self.where = where
         self.manifest = Manifest.from_json(self._session.get_modelmeta().custom_metadata_map.get(KEY), where)
         self._names = [output.name for output in self._session.get_outputs()]
 
-    def check(self, where: str) -> None:
+    def check(self) -> None:
         """Raise a SpinetError if the file is not as its manifest says."""
-        self.manifest.check({found.name: found.shape for found in self._session.get_inputs()}, self._names, where)
+        shapes = {found.name: found.shape for found in self._session.get_inputs()}
+        self.manifest.check(shapes, self._names, self.where)
 
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """See `InferenceSession`."""
@@ -79,15 +83,15 @@ class OpenVinoSession:
         except RuntimeError as error:
             raise SpinetError(f"OpenVINO could not read {where}: {_first_line(error)}") from None
         text = network.get_rt_info([KEY]).astype(str) if network.has_rt_info([KEY]) else None
-        self.manifest = Manifest.from_json(text, where)
+        self.where, self.manifest = where, Manifest.from_json(text, where)
         settings = openvino_settings(precision or self.manifest.precision, threads)
         self._inputs = {found.any_name: [_length(side) for side in found.partial_shape] for found in network.inputs}
         self._names = [output.any_name for output in network.outputs]
         self._request = core.compile_model(network, "CPU", settings).create_infer_request()
 
-    def check(self, where: str) -> None:
+    def check(self) -> None:
         """Raise a SpinetError if the file is not as its manifest says."""
-        self.manifest.check(self._inputs, self._names, where)
+        self.manifest.check(self._inputs, self._names, self.where)
 
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """See `InferenceSession`."""
@@ -146,7 +150,7 @@ class ProgramSession:
             raise SpinetError(f"PyTorch could not read {where}: {_first_line(error)}") from None
         finally:
             log.disabled = silent
-        self.manifest = Manifest.from_json(extra[KEY], where)
+        self.where, self.manifest = where, Manifest.from_json(extra[KEY], where)
         self._names = (*self.manifest.outputs, *raw_names)
         self._device = device
         # `.to` of a program would leave the tensors that it creates on the CPU.
@@ -202,16 +206,16 @@ def open_session(
     if kind == "openvino":
         if not file.with_suffix(".bin").is_file():
             raise SpinetError(f"{file} has no weights: {file.with_suffix('.bin').name} must be beside it")
-        return _checked(OpenVinoSession(file, str(path), threads, precision), str(path))
+        return _checked(OpenVinoSession(file, str(path), threads, precision))
     if precision == "bf16":
         raise SpinetError(f"{path} computes in fp32; bf16 is for OpenVINO files")
     if kind == "onnx":
-        return _checked(OnnxSession(file, str(path), threads), str(path))
+        return _checked(OnnxSession(file, str(path), threads))
     return ProgramSession(read_program(file, trust), str(path), threads, device=device)
 
 
-def _checked(session: OnnxSession | OpenVinoSession, where: str) -> InferenceSession:
-    session.check(where)
+def _checked(session: OnnxSession | OpenVinoSession) -> InferenceSession:
+    session.check()
     return session
 
 
