@@ -175,12 +175,13 @@ def marked(path, **options):
     return written(path, [pixels] * 3, [0, 0.1, 0.2], **options)
 
 
-def written(path, pictures, seconds, **options):
+def written(path, pictures, seconds, aspect=0, **options):
     with av.open(str(path), "w", **options) as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
         for picture, second in zip(pictures, seconds, strict=True):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = round(1000 * second), Fraction(1, 1000)
@@ -229,6 +230,48 @@ def test_a_turn_that_is_no_quarter_takes_the_nearest():
     assert upright(pixels, (9, 3, 0, -3, 9, 0, 0, 0, 1)).tolist() == pixels.tolist()
     assert upright(pixels, (3, 9, 0, -9, 3, 0, 0, 0, 1)).shape == (3, 2, 1)
     assert upright(pixels, (0,) * 9).tolist() == pixels.tolist()
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize(
+    ("aspect", "size", "box"),
+    [(2, (48, 128), [0, 0, 64, 32]), (Fraction(2, 3), (72, 64), [0, 0, 36, 18]), (0, (48, 64), [0, 0, 32, 16])],
+)
+def test_pixels_that_are_not_square_become_so_before_the_network_sees_them(
+    predictor, tmp_path, suffix, aspect, size, box
+):
+    source = marked(tmp_path / f"tape.{suffix}", aspect=aspect)
+
+    list(predict_video(predictor, source, tmp_path / "out"))
+
+    with av.open(str(tmp_path / "out" / "tape.mp4")) as container:
+        frame = next(container.decode(video=0))
+        assert container.streams.video[0].sample_aspect_ratio in (None, 1)
+    # The finder's box is a quarter of what it sees: a square of 64 pixels that the frame was fitted into.
+    assert lines(tmp_path / "out" / "tape.jsonl")[0]["detections"][0]["bbox"] == pytest.approx(box, abs=0.2)
+    red = frame.to_ndarray(format="rgb24")[..., 0] > 128
+    assert red.shape == size
+    # All of the upper left quarter, except where the box and its name are drawn and where colours are blurred.
+    assert red[: size[0] // 2 - 4, size[1] // 4 : size[1] // 2 - 4].mean() > 0.5
+    assert red[size[0] // 2 + 4 :].mean() < 0.02
+    assert red[:, size[1] // 2 + 4 :].mean() < 0.02
+
+
+def test_pixels_that_are_not_square_are_those_of_the_stored_frame_which_is_turned_after_that(tmp_path):
+    source = turned(marked(tmp_path / "phone.mp4", aspect=2), TURNS["clockwise"][0])
+
+    list(predict_video(Predictor(Blind(), INFO), source, tmp_path / "out"))
+
+    with av.open(str(tmp_path / "out" / "phone.mp4")) as container:
+        assert next(container.decode(video=0)).to_ndarray(format="rgb24").shape == (128, 48, 3)
+
+
+def test_pixels_of_an_absurd_shape_are_one_sentence(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr("spinet.predict.video.MAX_PIXELS", 64 * 48 * 30)
+    source = marked(tmp_path / "tape.mkv", aspect=40)
+
+    with pytest.raises(SpinetError, match=r"tape\.mkv asks for frames of 2560 x 48 pixels, by pixels of 40 times"):
+        list(predict_video(predictor, source, tmp_path / "out"))
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])

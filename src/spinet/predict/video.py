@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
+from spinet.formats.images import MAX_PIXELS
 from spinet.predict.ahead import ahead, batches
 from spinet.predict.predictor import Predictor, Prepared, check_options
 from spinet.predict.results import DetectionResult
@@ -45,8 +47,9 @@ def predict_video(
 ) -> Iterator[FramePrediction]:
     """Detect objects in every frame; write `NAME.mp4` with them drawn and `NAME.jsonl` with one line per frame.
 
-    Frames are turned as the rotation in the container says, and each keeps its own time. Both files get their names
-    when the video ends or is interrupted, and hold all frames until then.
+    Frames are turned as the rotation in the container says, and each keeps its own time. Pixels that are shown wider or
+    higher than they are stored become square: boxes are in pixels of the written video. Both files get their names when
+    the video ends or is interrupted, and hold all frames until then.
 
     Args:
         predictor: the detector.
@@ -94,11 +97,14 @@ def _prepared(
     """Yield frames with their numbers and times; raise a SpinetError if they end before the video should."""
     number, seconds, why = 0, 0.0, "no frames come after it"
     rate = float(stream.average_rate or 25)
+    aspect = stream.sample_aspect_ratio or Fraction(1)
     # Broadcasts and cameras count from anywhere; players show the first frame at 0.
     start = container.start_time / av.time_base if container.start_time is not None else None
     try:
         for frame in islice(container.decode(stream), frames):
-            pixels = upright(frame.to_ndarray(format="rgb24"), _display_matrix(frame))
+            width, height = _square_size(frame.width, frame.height, aspect, source)
+            stored = frame.to_ndarray(format="rgb24", width=width, height=height)
+            pixels = upright(stored, _display_matrix(frame))
             image = torch.from_numpy(pixels).permute(2, 0, 1)
             if frame.time is None:
                 seconds = number and seconds + 1 / rate
@@ -124,6 +130,24 @@ def _prepared(
         f"the video {source} is truncated: it ends after {number} frames ({seconds:.2f} seconds), {why}; "
         "the predictions up to there have been written"
     )
+
+
+def _square_size(width: int, height: int, aspect: Fraction, source: str) -> tuple[int, int]:
+    """Return width and height of a frame whose pixels are shown `aspect` times as wide as high, in square pixels.
+
+    The side that is too short grows, so that nothing is lost.
+
+    >>> _square_size(720, 576, Fraction(64, 45), "a.mpg"), _square_size(64, 48, Fraction(2, 3), "a.avi")
+    ((1024, 576), (64, 72))
+    """
+    one = Fraction(1)
+    square = round(width * max(aspect, one)), round(height / min(aspect, one))
+    if square[0] * square[1] > MAX_PIXELS:
+        raise SpinetError(
+            f"the video {source} asks for frames of {square[0]} x {square[1]} pixels, by pixels of {aspect} times "
+            f"their height; must be at most {MAX_PIXELS:,}"
+        )
+    return square
 
 
 def _display_matrix(frame: Any) -> tuple[int, ...]:
