@@ -1,8 +1,7 @@
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from exportable import noise, tiny
 from PIL import Image
@@ -43,25 +42,22 @@ def files(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_every_example_runs(name, files, tmp_path):
+def test_every_example_runs(name, files, tmp_path, monkeypatch):
     arguments = [argument.format(**files) for argument in ARGUMENTS[name]]
-    command = [sys.executable, str(ROOT / "examples" / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    monkeypatch.chdir(tmp_path)
+    assert forked.done(forked.script, ROOT / "examples" / name, *arguments, output=tmp_path / "said.txt")
 
 
 @pytest.mark.slow
-def test_the_python_in_the_readme_runs(tmp_path, digits):
+def test_the_python_in_the_readme_runs(tmp_path, digits, monkeypatch):
     (tmp_path / "DIR").symlink_to(digits)
     (tmp_path / "image.jpg").symlink_to(next((digits / "val").iterdir()))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     assert len(blocks) == 3
     short = 'data={"root": "DIR", "image_size": 64}, epochs=0.2, model__arch="tiny"'
+    monkeypatch.chdir(tmp_path)
     for block in blocks:
-        code = block.replace('data="DIR"', short)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        forked.done(forked.code, block.replace('data="DIR"', short), output=tmp_path / "said.txt")
 
 
 def test_every_link_between_documents_leads_somewhere():

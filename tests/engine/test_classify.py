@@ -1,8 +1,7 @@
 import json
 import math
-import subprocess
-import sys
 
+import forked
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +11,7 @@ from spinet.data.class_data import ClassDataset
 from spinet.engine.build import ModelInfo
 from spinet.engine.classify import class_metrics, evaluate_classes, label_ids
 from spinet.engine.config import ModelConfig
+from spinet.engine.distributed import process_group
 from spinet.engine.evaluate import EvalOptions
 from spinet.errors import SpinetError
 from spinet.models.factory import create_classifier
@@ -29,25 +29,13 @@ def write_greys(root, classes, split="train", images=2):
     return root
 
 
-PROGRAM = """
-import json, sys
-from pathlib import Path
-import torch
-from spinet.arch.catalog import load_architecture
-from spinet.data.class_data import ClassDataset
-from spinet.engine.classify import evaluate_classes
-from spinet.engine.distributed import process_group
-from spinet.engine.evaluate import EvalOptions
-from spinet.models.factory import create_classifier
-
-torch.set_num_threads(1)
-torch.manual_seed(0)
-model, device = create_classifier(load_architecture("tiny"), 3), torch.device("cpu")
-with process_group(device) as group:
-    dataset = ClassDataset(Path(sys.argv[1]), "train")
-    metrics = evaluate_classes(model, dataset, EvalOptions(32, 2, device, group=group))
-    Path(sys.argv[1], f"{group.rank}.txt").write_text(json.dumps(metrics))
-"""
+def measure_a_share(folder):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model, device = create_classifier(load_architecture("tiny"), 3), torch.device("cpu")
+    with process_group(device) as group:
+        metrics = evaluate_classes(model, ClassDataset(folder, "train"), EvalOptions(32, 2, device, group=group))
+        (folder / f"{group.rank}.txt").write_text(json.dumps(metrics))
 
 
 def info(names, ids) -> ModelInfo:
@@ -140,10 +128,7 @@ def test_a_model_of_more_classes_is_wrong_when_it_guesses_one_of_the_others(tmp_
 def test_two_processes_measure_what_one_does(tmp_path):
     # Seven images, so that the shares differ in length.
     write_greys(write_greys(tmp_path, ["black", "grey"], images=3), ["white"], images=1)
-    (tmp_path / "program.py").write_text(PROGRAM)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*launch, str(tmp_path / "program.py"), str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    forked.group(measure_a_share, tmp_path, output=tmp_path / "said")
     both = [json.loads((tmp_path / f"{rank}.txt").read_text()) for rank in range(2)]
 
     torch.manual_seed(0)

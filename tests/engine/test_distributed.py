@@ -1,60 +1,45 @@
-import subprocess
-import sys
-
+import forked
 import pytest
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from spinet.engine.distributed import CpuSyncBatchNorm, ProcessGroup, process_group, synchronise_batch_norm
 from spinet.errors import SpinetError
 from spinet.models.factory import create_backbone
 
-PROGRAM = """
-import sys
-import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-from spinet.engine.distributed import process_group, synchronise_batch_norm
-
-torch.set_num_threads(1)
-torch.manual_seed(0)
-model = nn.Sequential(
-    nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5), nn.BatchNorm1d(5)
-)
-images, weight = torch.randn(6, 3, 8, 8), torch.randn(6, 5)
+CPU = torch.device("cpu")
 
 
-def train(group):
-    network = DistributedDataParallel(synchronise_batch_norm(model, torch.device("cpu")), broadcast_buffers=False)
-    share = slice(group.rank * 3, group.rank * 3 + 3)
-    output = network(images[share])
-    (output * weight[share]).mean().backward()
-    return output.detach()
-
-
-with process_group(torch.device("cpu")) as group:
-    output = train(group)
-    assert group.gather([group.rank]) == [0, 1]
-    assert group.broadcast(group.rank) == 0
-    gradients = [parameter.grad for parameter in model.parameters()]
-    torch.save((output, gradients, dict(model.named_buffers())), f"{sys.argv[1]}/rank{group.rank}.pt")
-"""
-
-
-@pytest.mark.slow
-def test_synchronised_batch_norm_over_two_processes_equals_one_process_with_all_images(tmp_path):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*launch, str(tmp_path / "program.py"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    parts = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
-
+def network_and_data():
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5), nn.BatchNorm1d(5)
     )
-    images, weight = torch.randn(6, 3, 8, 8), torch.randn(6, 5)
+    return model, torch.randn(6, 3, 8, 8), torch.randn(6, 5)
+
+
+def train_a_share(folder):
+    torch.set_num_threads(1)
+    model, images, weight = network_and_data()
+    with process_group(CPU) as group:
+        network = DistributedDataParallel(synchronise_batch_norm(model, CPU), broadcast_buffers=False)
+        share = slice(group.rank * 3, group.rank * 3 + 3)
+        output = network(images[share])
+        (output * weight[share]).mean().backward()
+        assert group.gather([group.rank]) == [0, 1]
+        assert group.broadcast(group.rank) == 0
+        gradients = [parameter.grad for parameter in model.parameters()]
+        torch.save((output.detach(), gradients, dict(model.named_buffers())), folder / f"rank{group.rank}.pt")
+        del network  # before its group
+
+
+@pytest.mark.slow
+def test_synchronised_batch_norm_over_two_processes_equals_one_process_with_all_images(tmp_path):
+    forked.group(train_a_share, tmp_path, output=tmp_path / "said")
+    parts = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
+
+    model, images, weight = network_and_data()
     output = model(images)
     (output * weight).mean().backward()
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -21,8 +22,6 @@ from spinet.engine.state import TrainState
 from spinet.engine.train import model_info, train
 from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError
 from spinet.models.retinanet import RetinaNet
-
-COMMAND = [sys.executable, "-m", "spinet"]
 
 
 def weights_of(run):
@@ -195,23 +194,24 @@ def test_a_finished_run_is_not_trained_again(short, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_five_random_moments_ends_bit_equal(config, tmp_path):
+def test_a_run_killed_at_five_random_moments_ends_bit_equal(config, tmp_path, spinet):
     config = replace(config, epochs=6, eval_epochs=2)
     file = tmp_path / "settings.json"
     file.write_text(config.to_json())
-    command = [*COMMAND, "train", str(file), "--run"]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, stdout=subprocess.DEVNULL)
+    assert spinet("train", file, "--run", tmp_path / "whole")[0] == 0
+    command = (forked.command, "train", file, "--run", tmp_path / "killed")
     draw = random.Random(0)
     for step in sorted(draw.sample(range(1, 20), 5)):
-        process = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
+        process = forked.start(*command, output=tmp_path / "said.txt")
         while last_step(tmp_path / "killed") < step:
-            assert process.poll() is None
+            assert process.is_alive()
             time.sleep(0.01)
         # Anywhere between two steps: in a forward pass, an evaluation or the middle of a write.
         time.sleep(draw.uniform(0, 0.15))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-    subprocess.run([*command, str(tmp_path / "killed")], check=True, stdout=subprocess.DEVNULL)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert spinet("train", file, "--run", tmp_path / "killed")[0] == 0
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
 
@@ -240,9 +240,8 @@ def test_two_processes_train_one_model_and_agree(config, tmp_path):
     # All eight val images were evaluated, split among both.
     assert "val/AP" in losses_of(tmp_path / "run")[-1]
     # The same command again goes on, with both processes.
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert "has already finished" in again.stdout
+    forked.group(forked.command, "train", file, "--run", tmp_path / "run", output=tmp_path / "said")
+    assert "has already finished" in (tmp_path / "said.0").read_text()
 
 
 @pytest.mark.slow
@@ -430,19 +429,19 @@ def test_weights_to_start_from_are_the_ones_trained_on(short, tmp_path):
 
 
 @pytest.mark.slow
-def test_eight_real_photos_are_learnt_by_heart(real_photos, config, tmp_path):
+def test_four_real_photos_are_learnt_by_heart(real_photos, config, tmp_path):
     root = real_photos("bccd")
     dataset = CocoDataset(root, "train", cache_images=True)
     all_classes = [sample for sample in dataset.samples if len(sample.labels.unique()) == 3]
-    chosen = [sample for sample in all_classes if len(sample.labels) <= 16][:8]
+    chosen = [sample for sample in all_classes if len(sample.labels) <= 16][:4]
     train_set, val_set = (subset(root, chosen) for _ in range(2))
     config = replace(
         config,
         model=replace(config.model, stochastic_depth=0.0, dropblock=0.0, bn_momentum=0.1, anchor_scale=2.0),
         data=replace(config.data, root=str(root), image_size=256, scale_jitter=(1.0, 1.0), horizontal_flip=False),
-        optim=replace(config.optim, lr=2.0, warmup_epochs=5, ema_decay=0.0),
-        epochs=300,
-        batch_size=8,
+        optim=replace(config.optim, lr=4.0, warmup_epochs=5, ema_decay=0.0),
+        epochs=250,
+        batch_size=4,
         eval_epochs=0,
         log_steps=50,
         save_seconds=1e9,

@@ -10,9 +10,8 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_search.py"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_killed_search_ends_like_an_uninterrupted_one(seed):
-    command = [sys.executable, SCRIPT, "--kills", "12", "--seed", str(seed)]
+def test_a_killed_search_ends_like_an_uninterrupted_one():
+    command = [sys.executable, SCRIPT, "--kills", "12", "--seed", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     in_process, processes = done.stdout.splitlines()
