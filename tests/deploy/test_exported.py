@@ -28,9 +28,8 @@ from spinet.predict.predictor import Predictor
 pytestmark = pytest.mark.slow
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "pt2": "torch"}
 SUFFIXES = {"onnx": "onnx", "openvino": "xml", "pt2": "pt2"}
-# The side of the square input, or (height, width): the coarsest levels are one pixel, each halving has a remainder, the
-# last ones, the first ones, and higher than wide.
-INPUT_SIZES = [32, 65, 100, 191, (130, 66)]
+# Ten sizes of the input, squares and (height, width), with and without remainder by the strides of the network.
+INPUT_SIZES = [32, 33, 65, 97, 100, 130, 191, 256, (48, 160), (130, 66)]
 STRIP = (48, 96)
 
 
