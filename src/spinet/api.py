@@ -1,7 +1,7 @@
 """The public functions of `spinet`: train and evaluate in one call each."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from spinet.data.dataset import ImageDataset
+from spinet.data.unread import warn
 from spinet.deploy.exported import ExportedModel
 from spinet.engine.build import ModelInfo
 from spinet.engine.config import TrainConfig, flatten, read_config
@@ -80,6 +81,7 @@ def evaluate(
     threads: int = 0,
     fused: bool = False,
     trust: bool = False,
+    say: Callable[[str], None] = warn,
 ) -> dict[str, float]:
     """Return COCO metrics of a detector, or top-1 and top-5 accuracy of a classifier.
 
@@ -98,6 +100,7 @@ def evaluate(
         threads: for a path: as for `load`.
         fused: for a run folder or weights file: evaluate the network as `load` runs it, with batch norms folded.
         trust: for a path: as for `load`.
+        say: is told which images the metrics leave out, because they cannot be read; a warning of Python's by default.
 
     Raises:
         SpinetError: the model or the data cannot be read, do not fit each other, or an option does not apply.
@@ -127,7 +130,7 @@ def evaluate(
         raise SpinetError(f"{where} holds a classifier; flip and scales are for detectors")
     root = _trained_on(model) if data is None else Path(data)
     division = _division(model, data is None)
-    options = EvalOptions(image_size or opened.input_shape, batch_size, opened.device, workers, views=views)
+    options = EvalOptions(image_size or opened.input_shape, batch_size, opened.device, workers, views=views, say=say)
     return evaluate_folder(opened.model, opened.info, root, split, options, where, division)
 
 

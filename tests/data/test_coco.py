@@ -182,9 +182,38 @@ def test_a_size_that_the_file_does_not_say_is_the_upright_one_of_the_image(tmp_p
     dataset = CocoDataset(tmp_path, "train")
 
     assert [(sample.width, sample.height) for sample in dataset.samples] == [(40, 30), (20, 30), (40, 30)]
-    (tmp_path / "train" / "2.png").write_bytes(b"?")
-    with pytest.raises(SpinetError, match=r"could not read the image .*2\.png"):
+
+
+@pytest.mark.parametrize("content", [b"", b"?", b"<html>404</html>"])
+def test_an_image_of_unknown_size_that_cannot_be_read_is_left_out_with_its_objects(tmp_path, write_coco, content):
+    write_coco(tmp_path, images=[{"id": 10 + k, "file_name": f"{k}.png"} for k in range(3)])
+    (tmp_path / "train" / "2.png").write_bytes(content)
+
+    dataset = CocoDataset(tmp_path, "train")
+
+    assert [sample.number for sample in dataset.samples] == [1, 2]
+    [finding] = dataset.findings
+    assert (finding.severity, finding.check) == ("warning", "broken images")
+    assert finding.text.startswith("train: 1 of 3 images cannot be read, such as train/2.png: ")
+    assert dataset.problems == {}
+    assert dataset.annotated == len(dataset.ground_truth()["annotations"]) == 1
+    (tmp_path / "train" / "0.png").write_bytes(content)
+    with pytest.raises(SpinetError, match=r"^train: 2 of 3 images cannot be read, such as train/0\.png: "):
         CocoDataset(tmp_path, "train")
+
+
+def test_the_problems_of_a_part_are_those_of_its_own_images(tmp_path, write_coco):
+    boxes = {10: [0, 0, 0, 5], 11: [90, 90, 5, 5], 12: [5, 5, 0, 0]}
+    entries = [{"id": key, "image_id": key, "category_id": 3, "bbox": box} for key, box in boxes.items()]
+    entries.append({"id": 9, "image_id": 11, "category_id": 3, "bbox": [1, 1, 4, 4], "iscrowd": 1})
+    whole = CocoDataset(write_coco(tmp_path, annotations=entries), "train")
+
+    first, rest = whole.subset([0]), whole.subset([1, 2])
+
+    assert whole.problems == {"boxes of zero area dropped": 2, "boxes outside their image dropped": 1}
+    assert (first.problems, first.annotated, first.crowd_regions) == ({"boxes of zero area dropped": 1}, 1, 0)
+    assert rest.problems == {"boxes of zero area dropped": 1, "boxes outside their image dropped": 1}
+    assert (rest.examples["boxes of zero area dropped"].name, rest.annotated, rest.crowd_regions) == ("2.png", 3, 1)
 
 
 @pytest.mark.parametrize("side", [10**19, 1e308, 10**10])

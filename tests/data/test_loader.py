@@ -1,5 +1,6 @@
 import itertools
 import multiprocessing
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +21,7 @@ from spinet.data.loader import eval_loader, train_loader
 from spinet.data.mask_crops import crop_masks, paste_masks
 from spinet.data.masks import decode_columns
 from spinet.data.transforms import EvalTransform, TrainTransform
+from spinet.data.unread import Unread
 from spinet.errors import SpinetError
 
 TRANSFORM = TrainTransform(32)
@@ -204,28 +206,95 @@ def test_boxes_divided_by_the_scale_are_those_of_the_file(dataset):
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_an_error_in_a_worker_arrives_as_its_sentence_alone(tmp_path, write_coco, workers):
-    write_coco(tmp_path)
-    (tmp_path / "train" / "2.png").write_bytes(b"")
-    dataset = CocoDataset(tmp_path, "train")
+def test_an_error_in_a_worker_arrives_as_its_sentence_alone(tmp_path, write_coco, monkeypatch, workers):
+    dataset = CocoDataset(write_coco(tmp_path), "train")
 
-    with pytest.raises(SpinetError, match=r"^could not read the image .*2\.png: the file is empty") as caught:
+    def fail(path, size=None):
+        raise SpinetError(f"could not read the image {path}: the disk fails")
+
+    monkeypatch.setattr("spinet.data.dataset.read_image", fail)
+    with pytest.raises(SpinetError, match=r"^could not read the image .*png: the disk fails$"):
         batches(dataset, 3, workers=workers)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(SpinetError, match=r"2\.png"):
+    with pytest.raises(SpinetError, match=r"png: the disk fails$"):
         list(eval_loader(dataset, EvalTransform(32), batch_size=2, workers=workers))
 
 
-def test_an_unreadable_image_of_a_class_arrives_as_its_sentence_alone(tmp_path):
-    dataset = ClassDataset(write_folders(tmp_path), "train")
-    (tmp_path / "train" / "dog" / "c.png").write_bytes(b"no image")
+BROKEN = {"empty": b"", "text": b"no image", "cut": None}
+
+
+@pytest.fixture(params=BROKEN)
+def faulty(request, tmp_path, kind) -> SimpleNamespace:
+    """The kinds of datasets with one image that cannot be read, that of index 1."""
+    root = shutil.copytree(kind.dataset.root, tmp_path / "faulty")
+    dataset = type(kind.dataset)(root, "train")
+    file = dataset.samples[1].path
+    content = BROKEN[request.param]
+    file.write_bytes(file.read_bytes()[:-2000] if content is None else content)
+    return SimpleNamespace(**vars(kind) | {"dataset": dataset, "bad": dataset.samples[1].number})
+
+
+def test_an_image_that_cannot_be_read_gives_its_place_to_the_next(faulty, kind):
+    count = len(kind.ids)
+    unread = Unread("train", count)
+
+    stream = of(faulty, 3 * count, batch_size=1, unread=unread)
+
+    whole = [int(batch.image_ids) for batch in of(kind, 3 * count, batch_size=1)]
+    number = faulty.bad
+    assert [int(batch.image_ids) for batch in stream] == [number + 1 if other == number else other for other in whole]
+    [fault] = unread.faults.values()
+    assert (fault.number, fault.file) == (number, "/".join(faulty.dataset.samples[1].path.parts[-2:]))
+    assert fault.reason in unread.text()
+
+
+def test_resuming_and_ranks_do_not_change_what_takes_the_place(faulty):
+    whole = of(faulty, 6, batch_size=2)
+
+    assert equal(of(faulty, 4, batch_size=2, first_batch=2), whole[2:])
+    ranks = [of(faulty, 3, batch_size=2, rank=rank, world_size=2) for rank in range(2)]
+    assert equal([batch for pair in zip(*ranks, strict=True) for batch in pair], whole)
+
+
+@pytest.mark.slow
+def test_worker_processes_put_the_same_image_in_its_place_and_count_it(faulty):
+    unread = Unread("train", len(faulty.dataset))
+
+    assert equal(of(faulty, 6, workers=2, unread=unread), of(faulty, 6))
+    assert set(unread.faults) == {faulty.bad}
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_evaluation_leaves_out_an_image_that_cannot_be_read(faulty, size):
+    unread = Unread("val", len(faulty.dataset))
+
+    stream = eval_loader(faulty.dataset, faulty.eval, batch_size=size, unread=unread)
+
+    seen = [number for batch in stream for number in batch.image_ids.tolist()]
+    assert seen == [number for number in faulty.ids if number != faulty.bad]
+    assert set(unread.faults) == {faulty.bad}
+    assert len(unread.readable(faulty.dataset)) == len(faulty.ids) - 1
+
+
+def test_more_than_a_few_images_that_cannot_be_read_are_refused(faulty):
+    faulty.dataset.samples[-1].path.write_bytes(b"")
+    total = len(faulty.ids)
 
     for stream in (
-        train_loader(dataset, ClassTrainTransform(16), batch_size=6, seed=0),
-        eval_loader(dataset, ClassEvalTransform(16), batch_size=6),
+        train_loader(faulty.dataset, faulty.train, batch_size=1, seed=0),
+        eval_loader(faulty.dataset, faulty.eval, batch_size=1),
     ):
-        with pytest.raises(SpinetError, match=r"^could not read the image .*dog.c\.png: not an image"):
-            next(iter(stream))
+        with pytest.raises(SpinetError, match=rf"^(train|val): 2 of {total} images cannot be read \(") as caught:
+            list(itertools.islice(stream, 3 * total))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_dataset_without_any_image_that_can_be_read_is_refused_at_the_first_batch(tmp_path, write_coco):
+    dataset = CocoDataset(write_coco(tmp_path), "train")
+    for sample in dataset.samples:
+        sample.path.write_bytes(b"")
+
+    with pytest.raises(SpinetError, match=r"^train: 2 of 3 images cannot be read .*: the file is empty; replace"):
+        batches(dataset, 1, batch_size=1)
 
 
 @pytest.mark.parametrize("argument", ["batch_size", "world_size"])

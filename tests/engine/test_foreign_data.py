@@ -11,6 +11,7 @@ from PIL import Image
 
 from spinet.data.class_data import ClassDataset
 from spinet.data.coco import CocoDataset
+from spinet.doctor.headers import header_findings
 from spinet.engine.task import Classification, Detection
 from spinet.engine.train import train
 from spinet.errors import SpinetError
@@ -62,11 +63,26 @@ def test_images_that_are_rotated_by_exif_but_annotated_as_stored_are_said_before
     assert "train: 1 of 16 images are rotated by EXIF" in found["unrotated annotations"].text
 
 
-def test_an_image_of_another_size_is_refused_before_the_first_step(short, copied, tmp_path):
+def test_an_image_of_another_size_is_a_warning_and_several_are_refused_before_the_first_step(short, copied, tmp_path):
     edit(copied, "val", lambda raw: raw["images"][-1].update(width=65))
+    [finding] = header_findings(CocoDataset(copied, "val"))
+    assert (finding.severity, finding.check) == ("warning", "wrong size")
+    assert "looked at" not in finding.text
 
-    with pytest.raises(SpinetError, match="val: 1 of 8 images do not have the annotated size"):
+    edit(copied, "val", lambda raw: raw["images"][0].update(width=65))
+    with pytest.raises(SpinetError, match=r"val: 2 of 8 images do not have the annotated size.*left out; fix the size"):
         train(replace(short, data=replace(short.data, root=str(copied))), tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize("looked", [2, 3, 4])
+def test_a_check_of_some_headers_says_how_many_it_looked_at(copied, monkeypatch, looked):
+    monkeypatch.setattr("spinet.doctor.headers.SAMPLED", looked)
+    edit(copied, "val", lambda raw: raw["images"][0].update(width=65))
+
+    [finding] = header_findings(CocoDataset(copied, "val"))
+
+    assert f"val: 1 of {looked} images do not have" in finding.text
+    assert finding.text.endswith(f"; {looked} of 8 images were looked at, `spinet doctor` looks at all")
 
 
 def test_a_classifier_says_which_files_it_does_not_read(classifier_config, colours):

@@ -1,3 +1,4 @@
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -156,21 +157,42 @@ def test_a_box_a_little_outside_is_clipped_and_counted(root):
         ("-1 0.5 0.5 0.5 0.5\n", r"0.txt, line 1: class -1 is not one"),
         ("0.5 0.5 0.5 0.5 0.5\n", r"0.txt, line 1: class 0.5 is not one"),
         ("cat 0.5 0.5 0.5 0.5\n", r"0.txt, line 1: 'cat' is not a number"),
-        ("0 20 15 10 10\n", r"0.txt, line 1: 20 is not a normalized coordinate \(0-1\); is it in pixels\?$"),
-        ("0 20 15 10 10\n7 1 1 1 1\n", r"0.txt, line 1: .* \(invalid lines in total: 2\)$"),
+        ("0 20 15 10 10\n", r"0.txt, line 1: 20 is not a normalized coordinate \(0-1\); is it in pixels\?; correct"),
     ],
 )
 def test_a_faulty_label_line_is_named_with_its_file_and_number(root, text, sentence):
     label(root, text)
 
-    with pytest.raises(SpinetError, match=sentence):
-        CocoDataset(root, "train")
+    [finding] = CocoDataset(root, "train").findings
+    assert (finding.severity, finding.check) == ("warning", "invalid label lines")
+    assert finding.text.startswith("train: 1 of ")
+    assert re.search(sentence, finding.text)
 
 
-def test_labels_that_are_no_text_are_named(root):
+@pytest.mark.parametrize(("good", "bad", "refused"), [(19, 1, False), (40, 2, False), (39, 3, True), (0, 1, True)])
+def test_lines_are_left_out_until_they_are_many(root, good, bad, refused):
+    shutil.rmtree(root / "labels" / "train")
+    (root / "labels" / "train").mkdir()
+    label(root, good * "0 0.5 0.5 0.5 0.5\n" + bad * "7 0.5 0.5 0.5 0.5\n")
+
+    if refused:
+        with pytest.raises(SpinetError, match=rf"^.*0.txt, line {good + 1}: class 7 is not one of the 2"):
+            CocoDataset(root, "train")
+        return
+    dataset = CocoDataset(root, "train")
+    assert [len(sample.labels) for sample in dataset.samples] == [good, 0, 0]
+    assert f"train: {bad} of {good + bad} " in dataset.findings[0].text
+
+
+def test_labels_that_are_no_text_take_their_image_out(root):
     (root / "labels" / "train" / "0.txt").write_bytes(b"\xff\xfe0")
 
-    with pytest.raises(SpinetError, match=r"labels in .*labels/train/0.txt: it is not UTF-8 text"):
+    dataset = CocoDataset(root, "train")
+
+    assert [sample.path.name for sample in dataset.samples] == ["1.png", "2.png"]
+    assert re.search(r"1 of 2 label files .*labels/train/0.txt: it is not UTF-8 text", dataset.findings[0].text)
+    (root / "labels" / "train" / "2.txt").write_bytes(b"\xff\xfe0")
+    with pytest.raises(SpinetError, match=r"0.txt: it is not UTF-8 text \(invalid label files in all: 2 of 2\)$"):
         CocoDataset(root, "train")
 
 
@@ -221,10 +243,15 @@ def test_missing_folders_and_a_missing_yaml_file_are_named(root):
         CocoDataset(root, "train")
 
 
-def test_an_image_that_cannot_be_read_is_named(root):
+def test_an_image_that_cannot_be_read_is_left_out_and_several_are_refused(root):
     (root / "images" / "train" / "1.png").write_bytes(b"no image")
 
-    with pytest.raises(SpinetError, match=r"^could not read the image .*train/1.png: not an image"):
+    dataset = CocoDataset(root, "train")
+
+    assert [sample.path.name for sample in dataset.samples] == ["0.png", "2.png"]
+    assert dataset.findings[0].text.startswith("train: 1 of 3 images cannot be read, such as train/1.png: not an image")
+    (root / "images" / "train" / "2.png").write_bytes(b"")
+    with pytest.raises(SpinetError, match=r"^train: 2 of 3 images cannot be read, such as train/1.png: not an image"):
         CocoDataset(root, "train")
 
 

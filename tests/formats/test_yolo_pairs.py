@@ -1,5 +1,6 @@
 """Label files and images of YOLO datasets whose names do not agree."""
 
+import re
 import unicodedata
 from pathlib import Path
 from urllib.parse import quote
@@ -188,14 +189,17 @@ def test_when_no_label_file_fits_the_error_says_which_there_are(root):
 def test_six_columns_may_be_predictions(root, line):
     (root / "labels" / "train" / "00.txt").write_text(line)
 
-    with pytest.raises(SpinetError, match=r"00.txt, line 1: 6 numbers; must be 5 .*; is the last one a confidence\?$"):
-        CocoDataset(root, "train")
+    _, [(severity, text)] = opened(root)
+
+    assert severity == "warning"
+    assert re.search(r"00.txt, line 1: 6 numbers; must be 5 .*; is the last one a confidence\?;", text)
 
 
 @pytest.mark.parametrize("word", ["1_0", "0x1", "5" * 5000, "½", "0,5", "one"])
 def test_a_word_that_is_no_plain_number_is_named_and_cut(root, word):
     (root / "labels" / "train" / "00.txt").write_text(f"0 0.5 0.5 0.2 {word}\n")
 
-    with pytest.raises(SpinetError, match=r"00.txt, line 1: ") as caught:
-        CocoDataset(root, "train")
-    assert len(str(caught.value)) < 300
+    _, [(_, text)] = opened(root)
+
+    assert "00.txt, line 1: " in text
+    assert len(text) < 400

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from spinet.commands.console import print_metrics, say_threads
+from spinet.commands.console import print_metrics, say_threads, warn
 
 
 def evaluate_command(args: list[str]) -> None:
@@ -64,6 +64,7 @@ def evaluate_command(args: list[str]) -> None:
             precision=precision,
             fused=fused,
             trust=trust,
+            say=warn,
         )
         print_metrics(metrics, json)
 

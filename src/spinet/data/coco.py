@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from spinet.data.dataset import ImageDataset
-from spinet.data.objects import ObjectTable, Problems, Sample, far_outside, object_table, read_masks
+from spinet.data.objects import ObjectTable, Sample, far_outside, object_table, read_masks
 from spinet.data.truth import ground_truth
 from spinet.errors import SpinetError
 from spinet.formats.annotations import Entry, category_names, check_annotations, image_entries
-from spinet.formats.findings import repeated_files
-from spinet.formats.images import image_sizes
+from spinet.formats.findings import Finding, repeated_files
+from spinet.formats.images import readable_sizes
 from spinet.formats.layouts import read_split
 from spinet.formats.values import quote
 
@@ -32,7 +32,8 @@ class CocoDataset(ImageDataset):
         has_masks: whether samples have masks.
         outlined: whether any annotation has a mask, requested or not.
         annotation_file: the file that lists the split's images or its classes, for messages.
-        samples: one `Sample` per image, in the file's order, including images without objects.
+        samples: one `Sample` per image, in the file's order, including images without objects, but not those whose
+            size the file does not say and whose header cannot be read.
         class_names: name of each label.
         category_ids: COCO category id of each label, ascending.
         problems: counts of what was dropped, clipped or repaired; empty for a clean dataset.
@@ -67,27 +68,35 @@ class CocoDataset(ImageDataset):
         images = image_entries(raw, self.annotation_file)
         check_annotations(raw, self.annotation_file, images, names)
         paths = [folder / image["file_name"] for image in images.values()]
-        _fill_in_sizes(images, paths)
-        self.findings = [*read.findings, *repeated_files(split, paths, REPEATED)]
+        broken = _fill_in_sizes(images, paths, split)
+        self.findings = [*read.findings, *repeated_files(split, paths, REPEATED), *broken]
 
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
         self._table, problems = object_table(raw["annotations"], images, self.category_ids)
-        self.details: dict[str, str] = {}
+        self._details: dict[str, str] = {}
         outlines: list[bytes] | None = None
         if masks:
-            outlines, kept, more, self.details = read_masks(read, self._table.kept, images)
+            outlines, kept, more, self._details = read_masks(read, self._table.kept, images)
             self._table, problems = self._table._replace(kept=kept), problems | more
-        self._count(problems, paths)
-        self.samples = _samples(self._table, outlines, images, paths)
-        self.crowd_regions = int(self._table.kept.sum()) - sum(len(sample.labels) for sample in self.samples)
+        self._problems, self._paths = problems, paths
+        samples = _samples(self._table, outlines, images, paths)
+        self.samples = [sample for sample in samples if sample.width]
+        self._count()
         self._keeps_truth = cache_images
         self._truth: dict[str, Any] | None = None
 
-    def _count(self, problems: Problems, paths: Sequence[Path]) -> None:
-        self.annotated, self.far_outside = len(self._table.kept), int(far_outside(self._table).sum())
-        self.problems = {name: int(mask.sum()) for name, mask in problems.items() if mask.any()}
-        first = {name: int(problems[name].int().argmax()) for name in self.problems}
-        self.examples = {name: paths[int(self._table.owners[index])] for name, index in first.items()}
+    def _count(self) -> None:
+        """Count the annotations of the samples and their problems."""
+        table = self._table
+        mine = torch.isin(table.owners, torch.tensor([sample.number - 1 for sample in self.samples], dtype=torch.int64))
+        self.annotated, self.far_outside = int(mine.sum()), int((far_outside(table) & mine).sum())
+        self.crowd_regions = int((table.kept & table.crowd & mine).sum())
+        first = {name: (mask & mine).int().argmax() for name, mask in self._problems.items() if (mask & mine).any()}
+        self.problems = {name: int((self._problems[name] & mine).sum()) for name in first}
+        self.examples = {name: self._paths[int(table.owners[index])] for name, index in first.items()}
+        # What a sentence is about, the first annotation of the file, may be of another part of it.
+        told = {name for name, index in first.items() if index == self._problems[name].int().argmax()}
+        self.details = {name: text for name, text in self._details.items() if name in told}
 
     def image(self, index: int) -> Tensor:
         """Return the image of `samples[index]` as uint8 RGB `(3, H, W)`.
@@ -99,9 +108,10 @@ class CocoDataset(ImageDataset):
         return self._read(sample, (sample.width, sample.height))
 
     def subset(self, indices: Iterable[int]) -> Self:
-        """Return a view of the images at these indices with its own ground truth; `problems` stay those of the file."""
+        """Return a view of the images at these indices with its own ground truth and problems."""
         view = super().subset(indices)
         view._keeps_truth, view._truth = True, None
+        view._count()
         return view
 
     def with_classes(self, category_ids: tuple[int, ...], class_names: tuple[str, ...]) -> Self:
@@ -142,7 +152,7 @@ class CocoDataset(ImageDataset):
         if self.outlined:
             sizes = {sample.path: (sample.width, sample.height) for sample in self.samples}
             annotations = read_split(self.root, self._read_as, sizes).raw["annotations"]
-            if len(annotations) != self.annotated:
+            if len(annotations) != len(self._table.kept):
                 raise SpinetError(f"{self.annotation_file} has changed since it was opened; start again")
             segmentations = [entry.get("segmentation") for entry in annotations]
         classes = dict(zip(self.category_ids, self.class_names, strict=True))
@@ -167,12 +177,13 @@ def unknown_classes(train: CocoDataset, val: CocoDataset) -> str:
     return ""
 
 
-def _fill_in_sizes(images: Mapping[int, Entry], paths: Sequence[Path]) -> None:
-    """Read the sizes that the file does not say from the headers of the images."""
+def _fill_in_sizes(images: Mapping[int, Entry], paths: Sequence[Path], split: str) -> list[Finding]:
+    """Read the sizes that the file does not say from the headers of the images; what cannot be read has none."""
     unknown = [(path, image) for path, image in zip(paths, images.values(), strict=True) if not image["width"]]
-    sizes = image_sizes(list(dict.fromkeys(path for path, _ in unknown)), {})
+    sizes, findings = readable_sizes(dict.fromkeys(path for path, _ in unknown), {}, split, len(paths))
     for path, image in unknown:
-        image["width"], image["height"] = sizes[path]
+        image["width"], image["height"] = sizes.get(path, (0, 0))
+    return findings
 
 
 def _samples(

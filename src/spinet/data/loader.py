@@ -1,7 +1,8 @@
 """Batches for detection and classification: an endless stream for training, and all images once for evaluation.
 
 Order and augmentation are a pure function of the seed and the position in the stream, so the number of workers and
-resuming at any batch change nothing.
+resuming at any batch change nothing. An image that cannot be read gives its place to the next one in the dataset that
+can, so that this stays true and batches keep their size; evaluation leaves it out.
 """
 
 import atexit
@@ -11,13 +12,16 @@ import signal
 import weakref
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from spinet.data.batch import Batch, Item, collate
+from spinet.data.unread import Fault, Unread
 from spinet.errors import OutOfMemory, SpinetError, WorkerLost, check_positive, is_out_of_memory
+from spinet.formats.findings import is_systematic
+from spinet.formats.images import ImageError
 from spinet.threads import affordable
 
 # (epoch, index) of an image.
@@ -50,6 +54,7 @@ def train_loader(
     world_size: int = 1,
     workers: int = 0,
     augment_on_device: bool = False,
+    unread: Unread | None = None,
 ) -> Iterator[Batch]:
     """Return an endless stream of shuffled, augmented batches.
 
@@ -66,13 +71,15 @@ def train_loader(
         world_size: number of processes.
         workers: processes that load images; 0 loads in this one.
         augment_on_device: give images as `RawImages`, which are resized and augmented by `.to(device)`.
+        unread: counts the images that cannot be read, as they are met.
 
     Raises:
-        SpinetError: at once for a number below 1; from the stream for an image that cannot be read.
+        SpinetError: at once for a number below 1; from the stream when more than a few images cannot be read.
     """
     check_positive(batch_size=batch_size, world_size=world_size)
     batches = _shuffled(len(dataset), batch_size, seed, first_batch, rank, world_size)
-    return iter(_Loader(_BatchReader(dataset, transform, seed, augment_on_device), batches, workers))
+    reader = _BatchReader(dataset, transform, seed, augment_on_device, replace=True)
+    return iter(_Loader(reader, batches, workers, unread or Unread("train", len(dataset))))
 
 
 def eval_loader(
@@ -83,19 +90,21 @@ def eval_loader(
     rank: int = 0,
     world_size: int = 1,
     workers: int = 0,
+    unread: Unread | None = None,
 ) -> Iterable[Batch]:
     """Return this rank's batches in order; over all ranks every image comes exactly once.
 
-    The result can be iterated repeatedly. The last batch may be short, and ranks may differ by one image. The arguments
-    are those of `train_loader`.
+    The result can be iterated repeatedly. The last batch may be short, and ranks may differ by one image. Images that
+    cannot be read are missing, and so is a batch without any other. The arguments are those of `train_loader`.
 
     Raises:
-        SpinetError: at once for a number below 1; while iterating for an image that cannot be read.
+        SpinetError: at once for a number below 1; while iterating when more than a few images cannot be read.
     """
     check_positive(batch_size=batch_size, world_size=world_size)
     mine = [(0, index) for index in range(rank, len(dataset), world_size)]
     batches = [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
-    return _Loader(_BatchReader(dataset, transform, 0, augment_on_device=False), batches, workers)
+    reader = _BatchReader(dataset, transform, 0, augment_on_device=False, replace=False)
+    return _Loader(reader, batches, workers, unread or Unread("val", len(dataset)))
 
 
 def _shuffled(
@@ -127,16 +136,30 @@ def _seed_of(*parts: int) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big")
 
 
-class _BatchReader(Dataset[Batch | SpinetError]):
+class _Read(NamedTuple):
+    """A batch, or None where no image of it could be read, and the images that could not."""
+
+    batch: Batch | None
+    faults: Sequence[Fault]
+
+
+class _BatchReader(Dataset[_Read | SpinetError]):
     """Reads a whole batch at a time; errors are returned, because they may have to cross a process boundary."""
 
-    def __init__(self, dataset: Any, transform: ItemTransform[Any], seed: int, augment_on_device: bool) -> None:
+    def __init__(
+        self, dataset: Any, transform: ItemTransform[Any], seed: int, augment_on_device: bool, replace: bool
+    ) -> None:
         self.dataset, self.transform, self.seed = dataset, transform, seed
         self.augment_on_device = augment_on_device
+        total = len(dataset)
+        # So many in a row that cannot be read are refused anyway.
+        self.tries = next(count for count in itertools.count(1) if is_systematic(count, total)) if replace else 1
 
-    def __getitem__(self, positions: Sequence[Position]) -> Batch | SpinetError:
+    def __getitem__(self, positions: Sequence[Position]) -> _Read | SpinetError:
+        faults: list[Fault] = []
         try:
-            return collate([self._item(*position) for position in positions], self.transform.max_objects)
+            items = [item for position in positions if (item := self._item(*position, faults)) is not None]
+            return _Read(collate(items, self.transform.max_objects) if items else None, faults)
         except SpinetError as error:
             return error
         except (MemoryError, RuntimeError, OSError) as error:
@@ -147,9 +170,18 @@ class _BatchReader(Dataset[Batch | SpinetError]):
                 "or image_size, fewer workers or no cache_images; earlier checkpoints are intact"
             )
 
-    def _item(self, epoch: int, index: int) -> Item:
-        with _seeded(self.seed, epoch, index):
-            item = self.transform.item(self.dataset, index)
+    def _item(self, epoch: int, index: int, faults: list[Fault]) -> Item | None:
+        for offset in range(self.tries):
+            chosen = (index + offset) % len(self.dataset)
+            try:
+                with _seeded(self.seed, epoch, index):
+                    return self._placed(self.transform.item(self.dataset, chosen))
+            except ImageError as error:
+                sample = self.dataset.samples[chosen]
+                faults.append(Fault(sample.number, f"{sample.path.parent.name}/{sample.path.name}", error.reason))
+        return None
+
+    def _placed(self, item: Item) -> Item:
         if item.transform is None:
             return item
         if self.augment_on_device:
@@ -161,7 +193,10 @@ class _BatchReader(Dataset[Batch | SpinetError]):
 class _Loader:
     """A DataLoader of whole batches whose errors arrive as plain SpinetErrors, without a worker's traceback."""
 
-    def __init__(self, reader: _BatchReader, batches: Iterable[Sequence[Position]], workers: int) -> None:
+    def __init__(
+        self, reader: _BatchReader, batches: Iterable[Sequence[Position]], workers: int, unread: Unread
+    ) -> None:
+        self._unread = unread
         self._loader = DataLoader(
             reader,
             # A batch is one item here: batch_size=None turns the DataLoader's own batching off.
@@ -181,10 +216,12 @@ class _Loader:
         batches = iter(self._loader)
         if self._loader.num_workers:
             _loading.add(batches)
-        while (batch := self._next(batches)) is not None:
-            if isinstance(batch, SpinetError):
-                raise batch
-            yield batch
+        while (read := self._next(batches)) is not None:
+            if isinstance(read, SpinetError):
+                raise read
+            self._unread.add(read.faults)
+            if read.batch is not None:
+                yield read.batch
 
     def _next(self, batches: Iterator[Any]) -> Any:
         try:

@@ -25,7 +25,7 @@ from spinet.formats.layouts import recognise
 from spinet.formats.splits import Division
 
 # Checks whose findings let a training go on, but which the doctor calls errors.
-HARMFUL = frozenset({"listed twice"})
+HARMFUL = frozenset({"listed twice", "broken images", "wrong size"})
 
 Dataset = TypeVar("Dataset", bound=ImageDataset)
 
@@ -126,7 +126,8 @@ def examine(
     if pictures and not kind and "train" in opened:
         train = opened["train"]
         report.pictures += write_class_pictures(train, objects_of(train), pictures)
-    report.findings = in_order(map(_stricter, report.findings))
+    # Some are about both splits, or about what is divided into them.
+    report.findings = in_order(map(_stricter, dict.fromkeys(report.findings)))
     return report
 
 

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from spinet.data.coco import CocoDataset
-from spinet.errors import SpinetError
-from spinet.formats.findings import Finding, of, such_as
-from spinet.formats.images import header_of
+from spinet.formats.findings import Finding, Severity, is_systematic, of, such_as
+from spinet.formats.images import ImageError, broken_images, header_of
 
 # Images of a split whose headers are read before training, evenly spaced: a convention shows in any of them.
 SAMPLED = 256
@@ -17,11 +17,24 @@ Size = tuple[int, int]
 
 
 def header_findings(dataset: CocoDataset) -> Iterator[Finding]:
-    """Check the sizes of some images, all of a small split; images that cannot be read are left to training."""
+    """Check the headers of some images, all of a small split; the pixels are left to training.
+
+    Raises:
+        SpinetError: more than a few of these images cannot be read.
+    """
     samples = dataset.samples[:: max(math.ceil(len(dataset) / SAMPLED), 1)]
-    headers = zip(_headers(tuple(sample.path for sample in samples)), samples, strict=True)
-    known = [(sample.path, *header, (sample.width, sample.height)) for header, sample in headers if header]
-    yield from size_findings(dataset.split, known)
+    paths = tuple(sample.path for sample in samples)
+    headers = dict(zip(paths, _headers(paths), strict=True))
+    faults = {path: header for path, header in headers.items() if isinstance(header, str)}
+    yield from broken_images(faults, len(headers), dataset.split)
+    known = [
+        (sample.path, *header, (sample.width, sample.height))
+        for sample in samples
+        if not isinstance(header := headers[sample.path], str)
+    ]
+    for finding in size_findings(dataset.split, known):
+        looked = f"; {len(samples):,} of {len(dataset):,} images were looked at, `spinet doctor` looks at all"
+        yield replace(finding, text=finding.text + (looked if len(samples) < len(dataset) else ""))
 
 
 def size_findings(split: str, images: Sequence[tuple[Path, Size, Size, Size]]) -> Iterator[Finding]:
@@ -30,8 +43,9 @@ def size_findings(split: str, images: Sequence[tuple[Path, Size, Size, Size]]) -
     if wrong:
         path, _, upright, (width, height) = wrong[0]
         text = f"{split}: {of(len(wrong), len(images))} images do not have the annotated size, {such_as(path)}"
-        text += f" with {upright[0]} x {upright[1]} pixels instead of {width} x {height}"
-        yield Finding("error", "wrong size", f"{text}; fix the size (and rescale the boxes if the image was resized)")
+        text += f" with {upright[0]} x {upright[1]} pixels instead of {width} x {height}, and are left out"
+        severity: Severity = "error" if is_systematic(len(wrong), len(images)) else "warning"
+        yield Finding(severity, "wrong size", f"{text}; fix the size (and rescale the boxes if the image was resized)")
     lying = [path for path, stored, upright, size in images if size == stored != upright]
     if lying:
         text = f"{split}: {of(len(lying), len(images))} images are rotated by EXIF, but annotated as if they were not,"
@@ -40,12 +54,13 @@ def size_findings(split: str, images: Sequence[tuple[Path, Size, Size, Size]]) -
 
 
 @lru_cache(maxsize=8)
-def _headers(paths: tuple[Path, ...]) -> list[tuple[Size, Size] | None]:
+def _headers(paths: tuple[Path, ...]) -> list[tuple[Size, Size] | str]:
     return [_header(path) for path in paths]
 
 
-def _header(path: Path) -> tuple[Size, Size] | None:
+def _header(path: Path) -> tuple[Size, Size] | str:
+    """Return what `header_of` does, or why the image cannot be read."""
     try:
         return header_of(path)
-    except SpinetError:
-        return None
+    except ImageError as error:
+        return error.reason

@@ -9,6 +9,7 @@ import torch
 from spinet.data.class_data import ClassDataset
 from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.transforms import shape_of
+from spinet.data.unread import Unread
 from spinet.engine.build import AnyClassifier, ModelInfo
 from spinet.engine.evaluate import EvalOptions
 from spinet.engine.tta import Views
@@ -26,8 +27,9 @@ def evaluate_classes(
     """Return the accuracy of `model` on `dataset`, the same in every process, as fractions from 0 to 1.
 
     These are `top1` and `top5` (the true class is the best or among the best five predictions), and `top1/<class>`, NaN
-    for a class without images. `category_ids` are the dataset's id of each label of the model, if their order differs;
-    see `label_ids`. Test-time augmentation is for detectors, so options with `views` are an error.
+    for a class without images. Images that cannot be read are left out as in `evaluate`. `category_ids` are the
+    dataset's id of each label of the model, if their order differs; see `label_ids`. Test-time augmentation is for
+    detectors, so options with `views` are an error.
     """
     if options.views != Views():
         raise SpinetError("test-time augmentation is for detectors")
@@ -35,9 +37,10 @@ def evaluate_classes(
     label_of = {id_: label for label, id_ in enumerate(dataset.category_ids)}
     known = torch.tensor([label_of.get(id_, OTHER) for id_ in category_ids or dataset.category_ids])
     training, device = model.training, torch.device(options.device)
+    unread = Unread(dataset.split, len(dataset))
     model.eval()
     ranks: list[tuple[int, int]] = []
-    for batch in options.loader(dataset, ClassEvalTransform(shape_of(options.image_size)[0])):
+    for batch in options.loader(dataset, ClassEvalTransform(shape_of(options.image_size)[0]), unread):
         with options.autocast():
             predictions = model.predict(batch.images.to(device), top=TOP)
         labels = batch.targets["labels"]
@@ -45,6 +48,7 @@ def evaluate_classes(
         rank = torch.where(correct.any(dim=1), correct.int().argmax(dim=1), TOP)
         ranks += zip(labels.tolist(), rank.tolist(), strict=True)
     model.train(training)
+    options.measured(dataset, unread)
     return class_metrics(options.group.gather(ranks), dataset)
 
 

@@ -1,6 +1,6 @@
 """Running a detector over a dataset."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict
 
@@ -13,6 +13,7 @@ from spinet.data.loader import DatasetT, ItemTransform, eval_loader
 from spinet.data.mask_crops import paste_masks
 from spinet.data.masks import Rle
 from spinet.data.transforms import EvalTransform, shape_of
+from spinet.data.unread import Images, Unread, warn
 from spinet.engine.build import AnyDetector, Detector, ModelInfo
 from spinet.engine.coco_metrics import CocoResult, coco_metrics
 from spinet.engine.distributed import ProcessGroup
@@ -34,6 +35,7 @@ class EvalOptions:
         bf16: autocast to bfloat16.
         views: test-time augmentation, for detectors; by default one plain view.
         group: the processes that share the images.
+        say: is told what the metrics leave out; a warning of Python's unless given.
     """
 
     image_size: int | tuple[int, int]
@@ -43,9 +45,10 @@ class EvalOptions:
     bf16: bool = False
     views: Views = field(default_factory=Views)
     group: ProcessGroup = field(default_factory=ProcessGroup)
+    say: Callable[[str], None] = warn
 
-    def loader(self, dataset: DatasetT, transform: ItemTransform[DatasetT]) -> Iterable[Batch]:
-        """Return this process's batches."""
+    def loader(self, dataset: DatasetT, transform: ItemTransform[DatasetT], unread: Unread) -> Iterable[Batch]:
+        """Return this process's batches; images that cannot be read are counted in `unread`."""
         group = self.group
         return eval_loader(
             dataset,
@@ -54,7 +57,15 @@ class EvalOptions:
             rank=group.rank,
             world_size=group.count,
             workers=self.workers,
+            unread=unread,
         )
+
+    def measured(self, dataset: Images, unread: Unread) -> Images:
+        """Return the images that the processes have read together, and say which ones they have not."""
+        unread.add(self.group.gather(list(unread.faults.values())))
+        if unread.faults and self.group.is_main:
+            self.say(f"{unread.text()}; they are left out of the metrics, with their objects")
+        return unread.readable(dataset)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the model computes."""
@@ -95,17 +106,22 @@ def _clip(detections: Detections, height: int, width: int) -> ImageDetections:
 
 
 def detect(
-    model: AnyDetector, dataset: CocoDataset, options: EvalOptions, category_ids: tuple[int, ...] | None = None
+    model: AnyDetector,
+    dataset: CocoDataset,
+    options: EvalOptions,
+    category_ids: tuple[int, ...] | None = None,
+    unread: Unread | None = None,
 ) -> list[CocoResult]:
     """Run `model` over every image of `dataset` and return the COCO results of all processes.
 
     Each scale is resized from the image file, as a plain evaluation at that size would be, and the views' detections
     are merged. `category_ids` are those of the model's labels, if it has more classes than the dataset; results of the
-    others are dropped.
+    others are dropped. Images that cannot be read are counted in `unread`.
     """
+    unread = unread or Unread(dataset.split, len(dataset))
     height, width = shape_of(options.image_size)
     loaders = [
-        options.loader(dataset, EvalTransform((max(round(height * scale), 1), max(round(width * scale), 1))))
+        options.loader(dataset, EvalTransform((max(round(height * scale), 1), max(round(width * scale), 1))), unread)
         for scale in options.views.scales
     ]
     training = model.training
@@ -154,26 +170,28 @@ def evaluate(
 ) -> dict[str, float]:
     """Return COCO's metrics of `model` on `dataset`, the same in every process; see `detect` for the arguments.
 
-    Mask metrics are among them if the model predicts masks and `dataset` has them in its file.
+    Mask metrics are among them if the model predicts masks and `dataset` has them in its file. An image that cannot be
+    read is left out with its objects, and `options.say` is told so; more than a few per cent are a SpinetError.
     """
-    results = detect(model, dataset, options, category_ids)
-    group = options.group
-    return group.broadcast(coco_metrics(dataset.ground_truth(), results, dataset.has_masks) if group.is_main else {})
+    unread, group = Unread(dataset.split, len(dataset)), options.group
+    results = detect(model, dataset, options, category_ids, unread)
+    read = options.measured(dataset, unread)
+    return group.broadcast(coco_metrics(read.ground_truth(), results, read.has_masks) if group.is_main else {})
 
 
 @torch.no_grad()
 def mean_loss(model: Detector, dataset: CocoDataset, options: EvalOptions) -> float:
-    """Return the mean training loss per image, in evaluation mode and without augmentation."""
+    """Return the mean training loss per readable image, in evaluation mode and without augmentation."""
     training, device = model.training, torch.device(options.device)
     model.eval()
-    total = 0.0
-    for batch in options.loader(dataset, EvalTransform(options.image_size)):
+    total, unread = 0.0, Unread(dataset.split, len(dataset))
+    for batch in options.loader(dataset, EvalTransform(options.image_size), unread):
         targets = {name: value.to(device) for name, value in batch.targets.items()}
         with options.autocast():
             losses = model.losses(batch.images.to(device), targets)
         total += float(torch.stack(list(losses.values())).sum()) * len(batch.images)
     model.train(training)
-    return total / len(dataset)
+    return total / (len(dataset) - len(unread.faults))
 
 
 def check_classes(info: ModelInfo, dataset: CocoDataset, where: str) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from spinet.data.batch import Batch
 from spinet.data.dataset import ImageDataset
+from spinet.data.unread import Unread, warn
 from spinet.engine.checkpoint import save_weights
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import TrainConfig
@@ -58,6 +59,8 @@ class TrainRun:
         if config.compile:
             compile_for_training(state.model)
         self.network = shared_losses(state.model, group, self.device)
+        self.said: set[str] = set()
+        self.unread = Unread("train", len(self.train_set), state.unread, self._warn)
 
     def loop(self) -> None:
         """Train to the end, or until a signal: then a checkpoint is written and `Stopped` raised."""
@@ -73,7 +76,12 @@ class TrainRun:
         config, state = self.config, self.state
         first, pace = state.step * config.accumulate, Pace(state.step, self.steps)
         batches = self.task.batches(
-            config, self.train_set, part_size=self.part_size, first_batch=first, group=self.group
+            config,
+            self.train_set,
+            part_size=self.part_size,
+            first_batch=first,
+            group=self.group,
+            unread=self.unread,
         )
         self._finish_step()
         while state.step < self.steps:
@@ -85,6 +93,8 @@ class TrainRun:
             if self._asked_to_stop():
                 self._stop()
             self._finish_step()
+        if self.unread.faults:
+            self._warn(f"{self.unread.text()}; the images after them took their places")
 
     def _finish_step(self) -> None:
         """Log, evaluate and save as far as it is due after a step."""
@@ -139,6 +149,7 @@ class TrainRun:
     def _log(self) -> None:
         state = self.state
         state.check_losses()
+        self._share_unread()
         images = (state.step - self.logged_step) * self.config.batch_size
         values = {
             "epoch": state.step / self.epoch_steps,
@@ -173,6 +184,7 @@ class TrainRun:
             config.data.workers,
             bf16=config.uses_bf16(self.device.type),
             group=self.group,
+            say=self._warn,
         )
         try:
             # Several processes evaluate together: none of them may leave alone.
@@ -192,6 +204,21 @@ class TrainRun:
                 save_weights(self.folder / "best.safetensors", state.weights(), state.info, notes)
         self._save()
         self._restart_clock()
+
+    def _share_unread(self) -> None:
+        """Tell all processes which images any of them could not read."""
+        self.unread.add(self.group.gather(list(self.unread.faults.values())))
+        self.state.unread = sorted(self.unread.faults.values())
+
+    def _warn(self, text: str) -> None:
+        """Warn once in a training, of which a later evaluation may say the same."""
+        if text in self.said or not self.group.is_main:
+            return
+        self.said.add(text)
+        if self.quiet:
+            warn(text)
+        else:
+            self.display.say(f"warning: {text}")
 
     def _asked_to_stop(self) -> bool:
         if self.group.count == 1:
@@ -215,6 +242,7 @@ class TrainRun:
         if self.folder is None:
             return
         self.state.check_finite()
+        self._share_unread()
         if self.group.is_main:
             check_present(self.folder)
             self.state.save(self.folder)

@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from spinet.data.unread import Fault
 from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import load_pretrained, save_state, save_weights
 from spinet.engine.config import TrainConfig
@@ -27,6 +28,7 @@ class TrainState:
         window: since the last line of metrics, on the device: the sum of each loss of `model.loss_names`, their count,
             and the first step at which each was not finite (-1: none).
         origin: the data, threads and versions of the run.
+        unread: training images that could not be read so far.
         started: message about the pretrained weights that were loaded; empty without any.
     """
 
@@ -44,6 +46,7 @@ class TrainState:
         decay = config.optim.ema_decay
         self.average = MovingAverage(self.model, decay) if decay > 0 else None
         self.origin = Origin()
+        self.unread: list[Fault] = []
         self.step, self.pending = 0, ""
         self.best: dict[str, float] = {}
         self.last: dict[str, float] = {}
@@ -64,6 +67,7 @@ class TrainState:
             "last": self.last,
             "window": self.window,
             "origin": self.origin.to_dict(),
+            "unread": [list(fault) for fault in self.unread],
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -83,6 +87,7 @@ class TrainState:
                 self.average.state[name].copy_(value)
         self.step, self.best, self.last = state["step"], state["best"], state["last"]
         self.pending = state.get("pending", "")
+        self.unread = [Fault(*fault) for fault in state.get("unread", [])]
         self.window.copy_(state["window"])
 
     def weights(self) -> dict[str, Tensor]:

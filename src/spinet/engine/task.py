@@ -16,6 +16,7 @@ from spinet.data.dataset import ImageDataset
 from spinet.data.division import open_split
 from spinet.data.loader import ItemTransform, train_loader
 from spinet.data.transforms import TrainTransform
+from spinet.data.unread import Unread
 from spinet.doctor.anchors import AnchorShapes, DetectorSettings
 from spinet.doctor.annotations import quick_findings
 from spinet.doctor.headers import header_findings
@@ -63,9 +64,16 @@ class Task(ABC):
         """Return the metrics of `model`, the same in every process."""
 
     def batches(
-        self, config: TrainConfig, train: Any, *, part_size: int, first_batch: int, group: ProcessGroup
+        self,
+        config: TrainConfig,
+        train: Any,
+        *,
+        part_size: int,
+        first_batch: int,
+        group: ProcessGroup,
+        unread: Unread | None = None,
     ) -> Iterator[Batch]:
-        """Return this process's endless stream of batches of `part_size` images."""
+        """Return this process's endless stream of batches of `part_size` images; see `train_loader` for `unread`."""
         return train_loader(
             train,
             self.transform(config),
@@ -76,6 +84,7 @@ class Task(ABC):
             world_size=group.count,
             workers=config.data.workers,
             augment_on_device=config.data.augment_on == "device",
+            unread=unread,
         )
 
 

@@ -11,6 +11,9 @@ from spinet.errors import SpinetError
 Severity = Literal["error", "warning", "hint"]
 # Of a name in a message.
 LONG = 60
+# One bad image, line or file is left out and counted. More than this fraction is no accident: what was left out would
+# be learned as background, or not measured.
+FEW = 0.05
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "hint")
 
 
@@ -42,6 +45,15 @@ def refuse(findings: Sequence[Finding]) -> None:
         raise SpinetError(f"{errors[0]}{more}")
 
 
+def is_systematic(count: int, total: int, few: float = FEW) -> bool:
+    """Whether so many of a total are too many to be left out: a fraction above `few` and not only one, or all.
+
+    >>> is_systematic(1, 3), is_systematic(2, 3), is_systematic(5, 100), is_systematic(1, 1)
+    (False, True, False, True)
+    """
+    return count > max(few * total, 1) or 0 < total <= count
+
+
 def of(count: int, total: int) -> str:
     """Format a count: `3 of 448`, with a percentage from 20 on."""
     percent = f" ({100 * count / total:.1f} %)" if total >= 20 else ""
@@ -60,6 +72,21 @@ def some(names: Iterable[object], limit: int = 4) -> str:
 def such_as(path: Path) -> str:
     """Name an example file."""
     return f"such as {some([path.parent.name])}/{some([path.name])}"
+
+
+def left_out(split: str, what: str, faults: Sequence[str], total: int, advice: str) -> list[Finding]:
+    """Return a warning about invalid parts of a split, which are left out; `faults` are a sentence for each.
+
+    Raises:
+        SpinetError: these are many of the `total` parts.
+    """
+    if not faults:
+        return []
+    if is_systematic(len(faults), total):
+        more = f" (invalid {what} in all: {of(len(faults), total)})" if len(faults) > 1 else ""
+        raise SpinetError(f"{faults[0]}{more}")
+    text = f"{split}: {of(len(faults), total)} {what} are invalid and left out, such as {faults[0]}; {advice}"
+    return [Finding("warning", f"invalid {what}", text)]
 
 
 def repeated_files(split: str, paths: Sequence[Path], harm: str) -> Iterator[Finding]:

@@ -1,8 +1,9 @@
 """Reading any image file as 8-bit RGB, in the orientation of its annotations."""
 
+import errno
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, is_out_of_memory
+from spinet.formats.findings import Finding, is_systematic, of, such_as
 
 MAX_PIXELS = 500_000_000
 
@@ -24,6 +26,20 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _pillow_limit = threading.Lock()
+# What the system says when the machine or its disk fails, and not one image.
+_MACHINE = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT})
+
+
+class ImageError(SpinetError):
+    """An image file cannot be used, and would be as bad on any machine: others can be read without it.
+
+    Attributes:
+        reason: why, without the name of the file.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 def read_image(path: str | Path, size: tuple[int, int] | None = None) -> torch.Tensor:
@@ -40,14 +56,14 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> torch.T
         uint8 `(3, H, W)`.
 
     Raises:
-        SpinetError: the file is missing, corrupt, not an image, above 500 megapixels, or has another size.
+        ImageError: the file is missing, corrupt, not an image, above 500 megapixels, or has another size.
+        SpinetError: the disk or the memory failed.
     """
     path = Path(path)
     with _opened(path) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise SpinetError(
-                f"the image {path} has {image.width} x {image.height} pixels; must be at most {MAX_PIXELS:,}"
-            )
+            reason = f"has {image.width} x {image.height} pixels; must be at most {MAX_PIXELS:,}"
+            raise ImageError(f"the image {path} {reason}", f"it {reason}")
         rgb = to_rgb(_upright(image, size, path))
         # A permuted view, hence channels-last, on which uint8 resizing is fastest.
         return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
@@ -64,23 +80,39 @@ def image_size(path: Path) -> tuple[int, int]:
     return header_of(path)[1]
 
 
-def image_sizes(paths: Sequence[Path], known: Mapping[Path, tuple[int, int]]) -> dict[Path, tuple[int, int]]:
-    """Return the upright (width, height) of each image, from its header where it is not known.
+def readable_sizes(
+    paths: Iterable[Path], known: Mapping[Path, tuple[int, int]], split: str, total: int
+) -> tuple[dict[Path, tuple[int, int]], list[Finding]]:
+    """Return the upright (width, height) of each image, from its header where it is not known, and a finding.
+
+    Images that cannot be read are left out, and the finding says so.
 
     Raises:
-        SpinetError: images cannot be read; it names the first and counts them.
+        SpinetError: these are many of the `total` images of the split.
     """
     sizes: dict[Path, tuple[int, int]] = {}
-    faults: list[str] = []
+    faults: dict[Path, str] = {}
     for path in paths:
         try:
             sizes[path] = known.get(path) or image_size(path)
-        except SpinetError as error:
-            faults.append(str(error))
-    if faults:
-        count = f"{len(faults):,} of {len(paths):,} images cannot be read, the first one: " if len(faults) > 1 else ""
-        raise SpinetError(f"{count}{faults[0]}")
-    return sizes
+        except ImageError as error:
+            faults[path] = error.reason
+    return sizes, broken_images(faults, total, split)
+
+
+def broken_images(faults: Mapping[Path, str], total: int, split: str) -> list[Finding]:
+    """Return a warning about images of a split that are left out for a reason, if there are any.
+
+    Raises:
+        SpinetError: these are many.
+    """
+    if not faults:
+        return []
+    path, reason = next(iter(faults.items()))
+    text = f"{split}: {of(len(faults), total)} images cannot be read, {such_as(path)}: {reason}; replace or delete them"
+    if is_systematic(len(faults), total):
+        raise SpinetError(text)
+    return [Finding("warning", "broken images", f"{text}: they are left out")]
 
 
 @contextmanager
@@ -93,10 +125,11 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise
     # Pillow's decoders raise nearly anything for a corrupt file: SyntaxError, struct.error, ...
     except Exception as error:
-        raise SpinetError(
-            f"could not read the image {path}: {fault_of(path, error)};"
-            " expected an intact image file that Pillow can read"
-        ) from error
+        reason = fault_of(path, error)
+        text = f"could not read the image {path}: {reason}; expected an intact image file that Pillow can read"
+        if is_out_of_memory(error) or getattr(error, "errno", None) in _MACHINE:
+            raise SpinetError(text) from error
+        raise ImageError(text, reason) from error
 
 
 @contextmanager
@@ -118,10 +151,8 @@ def _upright(image: Image.Image, size: tuple[int, int] | None, path: Path) -> Im
         return upright(image)
     if size == image.size:
         return image
-    raise SpinetError(
-        f"the image {path} is {shown[0]} x {shown[1]} pixels (width x height)"
-        f" but its annotations say {size[0]} x {size[1]}"
-    )
+    reason = f"is {shown[0]} x {shown[1]} pixels (width x height) but its annotations say {size[0]} x {size[1]}"
+    raise ImageError(f"the image {path} {reason}", f"it {reason}")
 
 
 def upright(image: Image.Image) -> Image.Image:

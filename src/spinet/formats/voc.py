@@ -1,13 +1,14 @@
 """Datasets in Pascal VOC format: one XML file per image."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 from spinet.errors import SpinetError
 from spinet.formats.annotations import FARTHEST, RawSplit, as_coco
-from spinet.formats.images import MAX_PIXELS, image_sizes
+from spinet.formats.findings import Finding, left_out
+from spinet.formats.images import MAX_PIXELS, readable_sizes
 from spinet.formats.parsing import read_xml
 from spinet.formats.splits import SPLIT_NAMES, WHOLE
 from spinet.formats.values import flag, number, quote
@@ -21,8 +22,11 @@ class _Object(NamedTuple):
 
 
 class _Annotation(NamedTuple):
+    """What an XML file says, and a sentence for each of its objects that is invalid."""
+
     size: tuple[int, int] | None
     objects: list[_Object]
+    faults: list[str]
 
 
 def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> RawSplit:
@@ -34,16 +38,21 @@ def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> R
 
     Pixels are numbered from 1 and boxes include both ends (VOC2012 development kit), so a box begins at xmin - 1.
     Objects marked `difficult` become crowd regions, ignored in training and by the metric, as in VOC's own evaluation.
+    A single invalid object or file is left out, and a finding says so.
     """
     others = [name for name in SPLIT_NAMES if name != split and split != WHOLE and has_split(root, name)]
     files = {name: voc_files(root, name) for name in (split, *others)}
     listed, pairs, findings = files[split]
-    annotated = {path: _read_annotation(path) for found in files.values() for path, _ in found.pairs}
+    read = {path: _read_or_not(path) for found in files.values() for path, _ in found.pairs}
+    annotated = {path: entry for path, entry in read.items() if isinstance(entry, _Annotation)}
+    findings = [*findings, *_invalid(split, [read[path] for path, _ in pairs])]
+    pairs = [(path, image) for path, image in pairs if path in annotated]
     names = sorted({item.name for entry in annotated.values() for item in entry.objects})
     if not names:
         raise SpinetError(f"the {len(annotated):,} XML files of {root} have no objects; expected at least one")
     ids = {name: number for number, name in enumerate(names, start=1)}
-    headers = image_sizes([image for path, image in pairs if annotated[path].size is None], sizes)
+    without = [image for path, image in pairs if annotated[path].size is None]
+    headers, broken = readable_sizes(without, sizes, split, len(pairs))
     images = (
         (
             image.relative_to(root).as_posix(),
@@ -54,22 +63,44 @@ def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> R
             ],
         )
         for path, image in pairs
+        if annotated[path].size or image in headers
     )
-    return RawSplit(listed, root, as_coco(images, names), findings=findings, format="Pascal VOC")
+    return RawSplit(listed, root, as_coco(images, names), findings=[*findings, *broken], format="Pascal VOC")
+
+
+def _invalid(split: str, entries: Sequence[_Annotation | str]) -> Iterator[Finding]:
+    """Warn of XML files that cannot be read, whose images are left out, and of objects."""
+    files = [entry for entry in entries if isinstance(entry, str)]
+    yield from left_out(split, "XML files", files, len(entries), "correct them: their images are left out too")
+    read = [entry for entry in entries if isinstance(entry, _Annotation)]
+    faults = [fault for entry in read for fault in entry.faults]
+    total = len(faults) + sum(len(entry.objects) for entry in read)
+    yield from left_out(split, "objects", faults, total, "correct or delete them")
+
+
+def _read_or_not(file: Path) -> _Annotation | str:
+    """Return what an XML file says, or why it cannot be read; one that is missing is an error."""
+    if not file.exists():
+        raise SpinetError(f"the annotation file {file} is missing; images without objects need one too")
+    try:
+        return _read_annotation(file)
+    except SpinetError as error:
+        return str(error)
 
 
 def _read_annotation(file: Path) -> _Annotation:
     try:
         content = file.read_bytes()
-    except FileNotFoundError:
-        raise SpinetError(f"the annotation file {file} is missing; images without objects need one too") from None
     except OSError as error:
         raise SpinetError(f"could not read {file}: {error.strerror}") from error
     tree = read_xml(file, content)
-    objects = [
-        _object(node, f"object number {number} in {file}") for number, node in enumerate(tree.findall("object"), 1)
-    ]
-    return _Annotation(_size(tree, file), objects)
+    objects, faults = list[_Object](), list[str]()
+    for place, node in enumerate(tree.findall("object"), 1):
+        try:
+            objects.append(_object(node, f"object number {place} in {file}"))
+        except SpinetError as error:
+            faults.append(str(error))
+    return _Annotation(_size(tree, file), objects, faults)
 
 
 def _size(tree: ElementTree.Element, file: Path) -> tuple[int, int] | None:

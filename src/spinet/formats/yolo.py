@@ -13,7 +13,7 @@ from spinet.errors import SpinetError
 from spinet.formats.annotations import RawSplit, as_coco
 from spinet.formats.darknet import read_darknet
 from spinet.formats.findings import some
-from spinet.formats.images import image_sizes
+from spinet.formats.images import readable_sizes
 from spinet.formats.parsing import read_yaml
 from spinet.formats.values import quote
 from spinet.formats.yolo_files import EXAMPLE, data_file, list_split
@@ -27,7 +27,7 @@ def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> 
     `ROOT/data.yaml` has the class names and, relative to its `path` or to ROOT, the image folders: `images/train` or
     `train/images`. Without one, classes.txt or darknet's obj.data has the names. The labels of `images/a.jpg` are in
     `labels/a.txt` or beside it; an image without such a file has no objects. Class k, from 0, gets the category id
-    k + 1.
+    k + 1. A single invalid line, or an image that cannot be read, is left out, and a finding says so.
     """
     base = root.parent if root.is_file() else root
     file = root if root.is_file() else data_file(root)
@@ -36,13 +36,15 @@ def read_yolo(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> 
     paths, findings = list_split(settings, file, base, split)
     pairs = pair_labels(paths, split)
     labels = LabelFiles(classes=len(names), boxes_only="kpt_shape" in settings)
+    known, broken = readable_sizes(paths, sizes, split, len(paths))
     images = (
-        (Path(os.path.relpath(path, base)).as_posix(), size, labels.read(pairs.labels.get(path), *size))
-        for path, size in image_sizes(paths, sizes).items()
+        (Path(os.path.relpath(path, base)).as_posix(), size, objects)
+        for path, size in known.items()
+        if (objects := labels.read(pairs.labels.get(path), *size)) is not None
     )
     raw = as_coco(images, names)
-    labels.check(paths[0], expected_label(paths[0]), pairs.findings)
-    return RawSplit(file, base, raw, labels.places, [*findings, *pairs.findings], "YOLO")
+    invalid = labels.check(split, paths[0], expected_label(paths[0]), pairs.findings)
+    return RawSplit(file, base, raw, labels.places, [*findings, *pairs.findings, *broken, *invalid], "YOLO")
 
 
 def _read_settings(file: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from spinet.errors import SpinetError
-from spinet.formats.findings import Finding
+from spinet.formats.findings import Finding, left_out
 from spinet.formats.values import number, quote
 
 # Coordinates are rounded to hundredths of a pixel, as in COCO's own files. With the usual six digits the error stays
@@ -16,51 +16,65 @@ LIMITS = (-1.0, 2.0)
 
 
 class LabelFiles:
-    """Reads label files one by one and counts invalid lines, to report them all in one error."""
+    """Reads label files one by one; invalid lines, and files that cannot be read, are left out and counted."""
 
     def __init__(self, classes: int, boxes_only: bool = False) -> None:
         """Start without files; `boxes_only` ignores what follows the box of each line, for keypoint datasets."""
         self.classes, self.boxes_only = classes, boxes_only
-        self.files, self.faults, self.first_fault = 0, 0, ""
+        self.files, self.lines = 0, 0
+        self.bad_files: list[str] = []
+        self.bad_lines: list[str] = []
         # File and line of each object read.
         self.places: list[tuple[Path, int]] = []
 
-    def read(self, file: Path | None, width: int, height: int) -> list[dict[str, Any]]:
+    def read(self, file: Path | None, width: int, height: int) -> list[dict[str, Any]] | None:
         """Return the objects in a file as COCO annotations without ids; no file means no objects.
 
         A line is `class cx cy width height` or a polygon, `class x1 y1 x2 y2 x3 y3 ...`, which also becomes the
-        `segmentation`.
+        `segmentation`. None stands for a file that cannot be read: what its image shows is not known.
         """
         if file is None:
             return []
+        self.files += 1
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise SpinetError(f"could not read the labels in {file}: {reason}") from error
-        self.files += 1
+            self.bad_files.append(f"could not read the labels in {file}: {reason}")
+            return None
         objects = []
         for position, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            self.lines += 1
             try:
-                if line.strip():
-                    objects.append(_annotation(*self._numbers(line), width, height))
-                    self.places.append((file, position))
+                objects.append(_annotation(*self._numbers(line), width, height))
+                self.places.append((file, position))
             except ValueError as error:
-                self.faults += 1
-                self.first_fault = self.first_fault or f"{file}, line {position}: {error}"
+                self.bad_lines.append(f"{file}, line {position}: {error}")
         return objects
 
-    def check(self, image: Path, file: PurePath, findings: Sequence[Finding] = ()) -> None:
-        """Raise a SpinetError if a line was invalid, or if no image had a label file, such as `file` for `image`.
+    def check(self, split: str, image: Path, file: PurePath, findings: Sequence[Finding] = ()) -> list[Finding]:
+        """Return warnings about what was left out.
 
-        `findings` are about label files without an image.
+        Args:
+            split: for messages.
+            image: the first image of the split.
+            file: where its labels are expected.
+            findings: about label files without an image.
+
+        Raises:
+            SpinetError: much was invalid, or no image had a label file.
         """
-        if self.faults:
-            more = f" (invalid lines in total: {self.faults:,})" if self.faults > 1 else ""
-            raise SpinetError(f"{self.first_fault}{more}")
         if not self.files:
             there = f"; {findings[0].text}" if findings else ""
             raise SpinetError(f"no image has a label file; expected {file} for {image}{there}")
+        return [
+            *left_out(
+                split, "label files", self.bad_files, self.files, "save them as UTF-8: their images are left out too"
+            ),
+            *left_out(split, "label lines", self.bad_lines, self.lines, "correct or delete them"),
+        ]
 
     def _numbers(self, line: str) -> tuple[int, list[float]]:
         words = line.split()

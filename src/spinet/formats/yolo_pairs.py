@@ -9,15 +9,13 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from spinet.formats.findings import Finding, of, some, such_as
+from spinet.formats.findings import Finding, is_systematic, of, some, such_as
 from spinet.formats.listing import image_suffixes, is_hidden, list_images, suffix_of
 from spinet.formats.yolo_files import label_folders
 
 # Files beside labels that tools write: class names, lists, notes.
 _OTHERS = "classes labels names notes obj obj_names predefined_classes readme requirements test train val valid"
 OTHER_TEXTS = frozenset(_OTHERS.split())
-# More label files without an image than this fraction are no leftovers.
-FEW = 0.05
 
 
 class LabelPairs(NamedTuple):
@@ -135,8 +133,7 @@ def _lost_findings(split: str, lost: Sequence[Path], missing: Sequence[Path], la
     example = f"such as {some([near[0].name])} (for {some([near[1].name])}?)" if near else such_as(lost[0])
     advice = "rename them like their images, or delete them" if missing else "delete them, or bring their images back"
     text = f"{split}: {of(len(lost), total)} label files have no image of their name, {example}; their objects are lost"
-    many = len(lost) > max(FEW * total, 1)
-    yield Finding("error" if many else "warning", "label names", f"{text}: {advice}")
+    yield Finding("error" if is_systematic(len(lost), total) else "warning", "label names", f"{text}: {advice}")
 
 
 def _nearest(lost: Sequence[Path], missing: Sequence[Path]) -> tuple[Path, Path] | None:

@@ -13,6 +13,7 @@ from spinet.data.batch import Batch
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import eval_loader
 from spinet.data.transforms import EvalTransform
+from spinet.data.unread import Unread
 from spinet.engine.build import Detector, ModelInfo
 from spinet.models.backbone import Backbone
 
@@ -33,8 +34,11 @@ def zero_cost_scores(info: ModelInfo, dataset: CocoDataset, *, seed: int, device
         torch.manual_seed(seed)
         model = info.create_detector().to(device)
     few = dataset.subset(range(min(IMAGES, len(dataset))))
-    (batch,) = eval_loader(few, EvalTransform(info.image_size), batch_size=IMAGES)
-    scores = gradient_scores(model, batch, device) | {"synflow": synflow(model.backbone, info.image_size)}
+    unread = Unread("train", len(dataset))
+    batches = eval_loader(few, EvalTransform(info.image_size), batch_size=IMAGES, unread=unread)
+    # One batch, or none if none of the images can be read.
+    scores = {name: score for batch in batches for name, score in gradient_scores(model, batch, device).items()}
+    scores["synflow"] = synflow(model.backbone, info.image_size)
     return {name: score for name, score in scores.items() if math.isfinite(score)}
 
 
