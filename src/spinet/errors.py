@@ -6,13 +6,17 @@ import re
 import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
+from reprlib import Repr
 
 # More known names than a message lists.
 MANY = 16
 # Characters of known names that a message lists.
 LISTED = 150
-# Characters of a value that a message quotes: a foreign file may hold a megabyte where a number is expected.
-QUOTED = 45
+# Characters of a value that a message quotes, and of a list of them: a file may hold a megabyte instead of a number.
+QUOTED, LONGEST = 45, 60
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 2, 6, 2
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = QUOTED
 
 
 class SpinetError(ValueError):
@@ -44,16 +48,16 @@ class TrialTimeout(SpinetError):  # noqa: N818
 
 
 def quoted(value: object) -> str:
-    """Return the repr of a value, cut where it is long.
+    """Return the repr of a value for a message, cut to about 45 characters, however long or deep it is.
 
-    >>> quoted("a" * 50)
-    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
+    >>> quoted("x" * 100)
+    "'xxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxx'"
     """
     try:
-        text = repr(value)
-    except (RecursionError, ValueError):  # lists in lists in lists ..., integers of thousands of digits
-        return f"a value of type {type(value).__name__}"
-    return text if len(text) <= QUOTED else f"{text[: QUOTED - 3]}..."
+        text = _SHORT.repr(value)
+    except (RecursionError, ValueError):  # integers of thousands of digits
+        return f"a very long {type(value).__name__}"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def is_unicode(text: str) -> bool:

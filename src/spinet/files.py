@@ -84,7 +84,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def parse_json(text: str | bytes, where: str) -> Any:
-    """Return what a JSON text holds; `where` names it in errors.
+    """Return what a JSON text holds, as bytes in UTF-8, UTF-16 or UTF-32; `where` names it in errors.
 
     Raises:
         SpinetError: it is not JSON, or beyond what Python reads: thousands of brackets, or of digits.
@@ -92,13 +92,16 @@ def parse_json(text: str | bytes, where: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise SpinetError(f"{where}, line {error.lineno}: not JSON ({error.msg})") from None
-    except UnicodeDecodeError:
-        raise SpinetError(f"{where} is not JSON: it is not UTF-8 text") from None
+        reason = f"line {error.lineno}, column {error.colno}: {error.msg}"
+    except UnicodeDecodeError as error:
+        reason = f"byte {error.start:,} is not {error.encoding.upper()} text"
     except RecursionError:
-        raise SpinetError(f"{where}: JSON cannot be parsed (lists or objects are nested too deeply)") from None
+        reason = "it is nested too deeply"
+    except MemoryError:
+        raise SpinetError(f"{where} does not fit into memory") from None
     except ValueError:
-        raise SpinetError(f"{where}: JSON cannot be parsed (an integer has thousands of digits)") from None
+        reason = "an integer has thousands of digits"
+    raise SpinetError(f"{where} is not valid JSON: {reason}")
 
 
 def read_content(path: Path) -> bytes:
@@ -113,13 +116,19 @@ def read_content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def read_json(path: Path, what: str, build: Callable[[Any], T]) -> T:
-    """Return what `build` makes of the JSON in a file; errors call it `what`."""
+def load_json(path: Path, what: str, read: Callable[[Path], bytes] = Path.read_bytes) -> Any:
+    """Return the content of a JSON file, of any size unless `read` has a limit; errors call it `what`."""
     try:
-        content = read_content(path)
-    except OSError as error:
-        raise SpinetError(f"could not read the {what} {path}: {error.strerror}") from None
-    tree = parse_json(content, str(path))
+        content = read(path)
+    except (OSError, MemoryError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it does not fit into memory"
+        raise SpinetError(f"could not read the {what} {path}: {reason}") from None
+    return parse_json(content, str(path))
+
+
+def read_json(path: Path, what: str, build: Callable[[Any], T]) -> T:
+    """Return what `build` makes of the JSON in a small file; errors call it `what`."""
+    tree = load_json(path, what, read_content)
     try:
         return build(tree)
     except SpinetError as error:

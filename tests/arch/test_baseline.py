@@ -82,7 +82,7 @@ def test_a_value_out_of_range_is_refused_by_its_name(changes, sentence):
         ('{"baseline": {}}', "mine.json: baseline: 'body' is missing"),
         ('{"baseline": 3}', "mine.json: baseline: expected an object"),
         ('{"baseline": {"body": "resnet50"}, "stem": []}', "mine.json: unknown key in network 'stem'"),
-        ("{", "mine.json, line 1: not JSON"),
+        ("{", "mine.json is not valid JSON: line 1, column 2"),
         ("[]", "mine.json: architecture: expected an object"),
     ],
 )

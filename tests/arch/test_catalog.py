@@ -125,7 +125,7 @@ def test_json_that_is_no_architecture_is_refused_in_a_sentence(tree):
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"stem": ' + "1" * 5000 + "}"], ids=["brackets", "digits"])
 @pytest.mark.parametrize("read", [Architecture.from_json, network_from_json])
 def test_json_beyond_the_limits_of_the_reader_is_refused_in_a_sentence(read, text):
-    with pytest.raises(SpinetError, match=r"mine\.json: JSON cannot be parsed"):
+    with pytest.raises(SpinetError, match=r"mine\.json is not valid JSON: "):
         read(text, "mine.json")
 
 
@@ -148,7 +148,7 @@ def test_broken_json_is_refused_with_file_and_line(tmp_path):
     with pytest.raises(SpinetError) as error:
         load_architecture(path)
 
-    assert str(error.value) == f"{path}, line 3: not JSON (Expecting ':' delimiter)"
+    assert str(error.value) == f"{path} is not valid JSON: line 3, column 12: Expecting ':' delimiter"
 
 
 def test_a_refused_graph_is_named_by_its_file(tmp_path):

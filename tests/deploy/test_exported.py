@@ -196,7 +196,7 @@ def changed(exported, detector, tmp_path, change):
         (lambda manifest: manifest.update(batch_size=0), "the manifest of .* is corrupt"),
         (lambda manifest: manifest.update(outputs=["boxes", "heat"]), "has no output heat"),
         (lambda manifest: manifest["model"].update(image_size="100000"), "image_size is 100000"),
-        (lambda manifest: manifest["model"].update(model="[" * 10**5), "JSON cannot be parsed"),
+        (lambda manifest: manifest["model"].update(model="[" * 10**5), "is not valid JSON: it is nested too deeply"),
     ],
 )
 def test_a_manifest_that_is_not_of_its_file_is_one_sentence(detector, exported, tmp_path, change, sentence):

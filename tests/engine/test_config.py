@@ -57,7 +57,7 @@ def test_settings_left_out_take_their_defaults():
         ('{"data": {"image_size": 10}}', "data.image_size must be an integer >= 16, got 10"),
         ('{"data": {"image_size": 100000}}', "data.image_size must be an integer <= 8192, got 100000"),
         ("[]", r"settings: must be an object of settings, got \[\]"),
-        ('{"epochs": 3,\n}', "config.json, line 2: not JSON"),
+        ('{"epochs": 3,\n}', "config.json is not valid JSON: line 2"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(text, sentence):

@@ -260,7 +260,7 @@ def test_an_unknown_space_and_a_corrupt_file_are_named(tmp_path):
     with pytest.raises(SpinetError, match=r"a\.json: .*intermediates"):
         load_space(str(tmp_path / "a.json"))
     (tmp_path / "b.json").write_text("{")
-    with pytest.raises(SpinetError, match=r"b\.json, line 1: not JSON"):
+    with pytest.raises(SpinetError, match=r"b\.json is not valid JSON: line 1"):
         load_space(str(tmp_path / "b.json"))
 
 

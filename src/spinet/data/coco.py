@@ -13,12 +13,11 @@ from torch import Tensor
 from spinet.data.dataset import ImageDataset
 from spinet.data.objects import ObjectTable, Sample, far_outside, object_table, read_masks
 from spinet.data.truth import ground_truth
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, quoted
 from spinet.formats.annotations import Entry, category_names, check_annotations, image_entries
 from spinet.formats.findings import Finding, repeated_files
 from spinet.formats.images import readable_sizes
 from spinet.formats.layouts import read_split
-from spinet.formats.values import quote
 
 REPEATED = "each entry makes background of the objects of the others"
 
@@ -167,12 +166,12 @@ def unknown_classes(train: CocoDataset, val: CocoDataset) -> str:
         if known.get(category_id) == name:
             continue
         if category_id in known:
-            there = f"but {quote(known[category_id])} in train"
+            there = f"but {quoted(known[category_id])} in train"
         elif name in id_of:
-            there = f"but its id is {quote(id_of[name])} in train"
+            there = f"but its id is {quoted(id_of[name])} in train"
         else:
             there = "which train does not have"
-        here = f"category {quote(category_id)} of {val.annotation_file} is {quote(name)}"
+        here = f"category {quoted(category_id)} of {val.annotation_file} is {quoted(name)}"
         return f"train and val do not list the same categories: {here}, {there}"
     return ""
 

@@ -11,7 +11,8 @@ import faster_coco_eval.mask_api_new_cpp as mask_api
 import numpy as np
 from numpy.typing import NDArray
 
-from spinet.formats.values import number, quote
+from spinet.errors import quoted
+from spinet.formats.values import number
 
 # Polygons that reach further outside are errors, and drawing them takes minutes.
 FARTHEST = 100_000
@@ -144,13 +145,13 @@ def _from_run_lengths(rle: Mapping[str, Any], height: int, width: int) -> bytes:
     size, counts = rle.get("size"), rle.get("counts")
     if size != [height, width]:
         raise ValueError(
-            f"has RLE of size {quote(size)}, but its image has height {height} and width {width}; "
+            f"has RLE of size {quoted(size)}, but its image has height {height} and width {width}; "
             f"must be [{height}, {width}]"
         )
     others = sorted({type(side).__name__ for side in size} - {"int"})
     if others:
         raise ValueError(
-            f"has RLE of size {quote(size)} containing {' and '.join(others)}; must be integers: [{height}, {width}]"
+            f"has RLE of size {quoted(size)} containing {' and '.join(others)}; must be integers: [{height}, {width}]"
         )
     if isinstance(counts, list):
         if not all(type(count) is int and count >= 0 for count in counts):

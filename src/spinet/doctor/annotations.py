@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from spinet.data.coco import CocoDataset, unknown_classes
 from spinet.data.objects import CLIPPED, FALSE_AREA, NO_AREA, NO_MASK, NO_PIXEL, OUTSIDE, SPLINTER, SYSTEMATIC
 from spinet.doctor.anchors import DetectorSettings, anchor_findings
+from spinet.errors import quoted
 from spinet.formats.findings import Finding, Severity, of, some, such_as
-from spinet.formats.values import quote
 
 # Fewest objects of a class, the severity of fewer, and advice.
 RARE: dict[str, tuple[int, Severity, str]] = {
@@ -197,7 +197,7 @@ def category_findings(dataset: CocoDataset) -> Iterator[Finding]:
     known = set(ids)
     gaps = [number for number in range(ids[0], ids[-1]) if number not in known] if ids[-1] - ids[0] < 1e6 else []
     if gaps:
-        text = f"the {len(ids)} category ids from {quote(ids[0])} to {quote(ids[-1])} skip {some(map(quote, gaps))}"
+        text = f"the {len(ids)} category ids from {quoted(ids[0])} to {quoted(ids[-1])} skip {some(map(quoted, gaps))}"
         yield Finding("hint", "gaps in category ids", f"{text}; other programs may not accept that")
     yield from same_names(names)
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spinet.errors import SpinetError, is_unicode
+from spinet.errors import SpinetError, is_unicode, quoted
+from spinet.files import load_json
 from spinet.formats.findings import Finding, some
 from spinet.formats.images import MAX_PIXELS
-from spinet.formats.parsing import read_json
-from spinet.formats.values import flag, integer, number, quote
+from spinet.formats.values import flag, integer, number
 
 Entry = dict[str, Any]
 
@@ -48,7 +48,7 @@ class RawSplit(NamedTuple):
 
 def read_annotation_file(file: Path) -> dict[str, Any]:
     """Read a JSON file with COCO's three lists, without validating their entries."""
-    raw = read_json(file)
+    raw = load_json(file, "annotation file")
     if not isinstance(raw, dict):
         raise SpinetError(
             f"{file} is not in COCO format: expected an object with images, annotations and categories,"
@@ -71,8 +71,8 @@ def category_names(raw: dict[str, Any], file: Path) -> dict[int, str]:
     for position, category in enumerate(raw["categories"], start=1):
         category_id = integer_of(category, "id", f"category number {position}", file)
         if category_id in names:
-            raise SpinetError(f"{file} has two categories with id {quote(category_id)}; ids must be unique")
-        names[category_id] = string_of(category, "name", f"category {quote(category_id)}", file)
+            raise SpinetError(f"{file} has two categories with id {quoted(category_id)}; ids must be unique")
+        names[category_id] = string_of(category, "name", f"category {quoted(category_id)}", file)
     if not names:
         raise SpinetError(f"{file} has no categories; expected at least one")
     return dict(sorted(names.items()))
@@ -84,9 +84,9 @@ def image_entries(raw: dict[str, Any], file: Path) -> dict[int, Entry]:
     for position, image in enumerate(raw["images"], start=1):
         image_id = integer_of(image, "id", f"image number {position}", file)
         if image_id in images:
-            raise SpinetError(f"{file} has two images with id {quote(image_id)}; ids must be unique")
-        image["file_name"] = string_of(image, "file_name", f"image {quote(image_id)}", file)
-        image["width"], image["height"] = _size_of(image, f"image {quote(image_id)}", file)
+            raise SpinetError(f"{file} has two images with id {quoted(image_id)}; ids must be unique")
+        image["file_name"] = string_of(image, "file_name", f"image {quoted(image_id)}", file)
+        image["width"], image["height"] = _size_of(image, f"image {quoted(image_id)}", file)
         images[image_id] = image
     if not images:
         raise SpinetError(f"{file} has no images; expected at least one")
@@ -100,11 +100,11 @@ def _size_of(image: Entry, name: str, file: Path) -> tuple[int, int]:
         value = image.get(side)
         length = 0 if value is None else integer(value)
         if length is None or length < 0:
-            raise SpinetError(f"{name} in {file} has {side} {quote(value)}; must be an integer of at least 1")
+            raise SpinetError(f"{name} in {file} has {side} {quoted(value)}; must be an integer of at least 1")
         sides.append(length)
     width, height = sides
     if width * height > MAX_PIXELS:
-        shown = f"{quote(width)} x {quote(height)}"
+        shown = f"{quoted(width)} x {quoted(height)}"
         raise SpinetError(f"{name} in {file} has {shown} pixels; must be at most {MAX_PIXELS:,}")
     return (width, height) if width and height else (0, 0)
 
@@ -121,14 +121,14 @@ def check_annotations(raw: dict[str, Any], file: Path, images: dict[int, Entry],
             image_id = integer_of(annotation, "image_id", annotation_name(annotation, position), file)
             if image_id not in images:
                 name = annotation_name(annotation, position)
-                raise SpinetError(f"{name} in {file} has image_id {quote(image_id)}, but no image has that id")
+                raise SpinetError(f"{name} in {file} has image_id {quoted(image_id)}, but no image has that id")
             annotation["image_id"] = image_id
         category_id = annotation.get("category_id")
         if type(category_id) is not int or category_id not in names:
             category_id = integer_of(annotation, "category_id", annotation_name(annotation, position), file)
             if category_id not in names:
                 name = annotation_name(annotation, position)
-                raise SpinetError(f"{name} in {file} has category_id {quote(category_id)}; {known_ids(names)}")
+                raise SpinetError(f"{name} in {file} has category_id {quoted(category_id)}; {known_ids(names)}")
             annotation["category_id"] = category_id
         crowd = annotation.get("iscrowd", 0)
         annotation["iscrowd"] = (
@@ -138,7 +138,7 @@ def check_annotations(raw: dict[str, Any], file: Path, images: dict[int, Entry],
 
 def known_ids(names: Iterable[int]) -> str:
     """Say which category ids there are."""
-    return f"the categories are {some(map(quote, names), 10)}"
+    return f"the categories are {some(map(quoted, names), 10)}"
 
 
 def _box_of(annotation: Entry, position: int, file: Path) -> list[float]:
@@ -152,14 +152,14 @@ def _box_of(annotation: Entry, position: int, file: Path) -> list[float]:
     if len(numbers) == 4:
         return numbers
     name = annotation_name(annotation, position)
-    raise SpinetError(f"{name} in {file} has bbox {quote(box)}; must be four finite numbers: x, y, width, height")
+    raise SpinetError(f"{name} in {file} has bbox {quoted(box)}; must be four finite numbers: x, y, width, height")
 
 
 def _crowd_of(annotation: Entry, position: int, file: Path) -> int:
     crowd = flag(annotation.get("iscrowd"))
     if crowd is None:
         name = annotation_name(annotation, position)
-        raise SpinetError(f"{name} in {file} has iscrowd {quote(annotation['iscrowd'])}; must be 0 or 1")
+        raise SpinetError(f"{name} in {file} has iscrowd {quoted(annotation['iscrowd'])}; must be 0 or 1")
     return int(crowd)
 
 
@@ -182,14 +182,14 @@ def as_coco(images: Iterable[tuple[str, tuple[int, int], list[Entry]]], names: I
 
 def annotation_name(annotation: Entry, position: int) -> str:
     """Return the name of an annotation for messages: its id, or else its position in the file, from 1."""
-    return f"annotation {quote(annotation['id'])}" if "id" in annotation else f"annotation number {position}"
+    return f"annotation {quoted(annotation['id'])}" if "id" in annotation else f"annotation number {position}"
 
 
 def integer_of(entry: Entry, key: str, name: str, file: Path) -> int:
     """Return an integer of an entry; `name` stands for the entry in errors."""
     value = integer(entry.get(key))
     if value is None:
-        raise SpinetError(f"{name} in {file} has {key} {quote(entry.get(key))}; must be an integer")
+        raise SpinetError(f"{name} in {file} has {key} {quoted(entry.get(key))}; must be an integer")
     return value
 
 
@@ -200,4 +200,4 @@ def string_of(entry: Entry, key: str, name: str, file: Path) -> str:
         value = str(value)
     if isinstance(value, str) and value and (value.isascii() or is_unicode(value)):
         return value
-    raise SpinetError(f"{name} in {file} has {key} {quote(value)}; must be a string")
+    raise SpinetError(f"{name} in {file} has {key} {quoted(value)}; must be a string")

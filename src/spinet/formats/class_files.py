@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spinet.errors import SpinetError, unknown_name
+from spinet.errors import SpinetError, quoted, unknown_name
 from spinet.formats.annotations import (
     annotation_name,
     category_names,
@@ -21,7 +21,6 @@ from spinet.formats.layouts import class_folders, recognise
 from spinet.formats.listing import Listing, has_image, list_images, skipped_findings
 from spinet.formats.parsing import readable
 from spinet.formats.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
-from spinet.formats.values import quote
 
 LAYOUTS = (
     "ROOT/{train,val}/CLASS/*.jpg, or ROOT/{train,val}2017.json like iNaturalist's (also in ROOT/annotations) with"
@@ -209,9 +208,9 @@ def _from_json(file: Path, raw: dict[str, Any], root: Path, split: str) -> Class
     samples: list[ClassSample] = []
     for position, image in enumerate(raw["images"], start=1):
         image_id = integer_of(image, "id", f"image number {position}", file)
-        name = string_of(image, "file_name", f"image {quote(image_id)}", file)
+        name = string_of(image, "file_name", f"image {quoted(image_id)}", file)
         if image_id not in class_of:
-            raise SpinetError(f"image {quote(image_id)} in {file} has no annotation; expected one class per image")
+            raise SpinetError(f"image {quoted(image_id)} in {file} has no annotation; expected one class per image")
         samples.append(ClassSample(image_id, root / name, label_of[class_of[image_id]], position))
     _check_samples(samples, class_of, file)
     findings = repeated_files(split, [sample.path for sample in samples], "the image counts several times")
@@ -225,11 +224,11 @@ def _classes_of_images(raw: dict[str, Any], file: Path, names: dict[int, str]) -
         name = annotation_name(annotation, position)
         image_id, category_id = (integer_of(annotation, key, name, file) for key in ("image_id", "category_id"))
         if category_id not in names:
-            raise SpinetError(f"{name} in {file} has category_id {quote(category_id)}; {known_ids(names)}")
+            raise SpinetError(f"{name} in {file} has category_id {quoted(category_id)}; {known_ids(names)}")
         if class_of.setdefault(image_id, category_id) != category_id:
             raise SpinetError(
-                f"image {quote(image_id)} in {file} is of category {quote(class_of[image_id])} and of category"
-                f" {quote(category_id)}; expected one class per image"
+                f"image {quoted(image_id)} in {file} is of category {quoted(class_of[image_id])} and of category"
+                f" {quoted(category_id)}; expected one class per image"
             )
     return class_of
 
@@ -241,10 +240,10 @@ def _check_samples(samples: list[ClassSample], class_of: dict[int, int], file: P
     counts = Counter(sample.image_id for sample in samples)
     image_id, occurrences = counts.most_common(1)[0]
     if occurrences > 1:
-        raise SpinetError(f"{file} has two images with id {quote(image_id)}; ids must be unique")
+        raise SpinetError(f"{file} has two images with id {quoted(image_id)}; ids must be unique")
     unknown = next((image_id for image_id in class_of if image_id not in counts), None)
     if unknown is not None:
-        raise SpinetError(f"an annotation in {file} has image_id {quote(unknown)}, but no image has that id")
+        raise SpinetError(f"an annotation in {file} has image_id {quoted(unknown)}, but no image has that id")
     # One listing per folder, because checking each of 579,184 files takes minutes on a network disk.
     folders = {sample.path.parent for sample in samples}
     present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in folders}  # noqa: PTH208

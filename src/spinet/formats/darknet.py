@@ -4,9 +4,8 @@ import re
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, quoted
 from spinet.formats.parsing import peek, read_lines, reading
-from spinet.formats.values import quote
 
 # Label Studio's, LabelImg's and CVAT's; Roboflow writes its own into the folder of a split.
 NAME_FILES = (
@@ -39,7 +38,7 @@ def read_darknet(file: Path, root: Path) -> dict[str, Any]:
         names = [path for path in places if path.is_file()]
     if not names:
         raise SpinetError(
-            f"{file} has names = {quote(last)}, but there is no such file; expected one class name per line"
+            f"{file} has names = {quoted(last)}, but there is no such file; expected one class name per line"
         )
     return settings | {"names": _names(names[0])}
 

@@ -1,7 +1,6 @@
-"""Text, JSON, YAML and XML of others: read in their encodings, and whatever is wrong becomes one sentence."""
+"""Text, YAML and XML of others: read in their encodings, and whatever is wrong becomes one sentence."""
 
 import codecs
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from spinet.errors import SpinetError
-from spinet.formats.values import quote
+from spinet.errors import SpinetError, quoted
 
 # Larger encodings that contain the one named, which programs write under its name (as in WHATWG's encoding standard).
 SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950"}
@@ -21,7 +19,7 @@ _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([^"'>]{1,8
 
 @contextmanager
 def reading(file: Path, form: str) -> Iterator[None]:
-    """Turn whatever goes wrong inside into a SpinetError that names the file; `form` is such as "JSON"."""
+    """Turn whatever goes wrong inside into a SpinetError that names the file; `form` is such as "XML"."""
     try:
         yield
     except SpinetError:
@@ -79,16 +77,6 @@ def read_lines(file: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def read_json(file: Path) -> Any:
-    """Return the content of a JSON file in UTF-8, UTF-16 or UTF-32."""
-    with reading(file, "JSON"):
-        try:
-            return json.loads(file.read_bytes())
-        except json.JSONDecodeError as error:
-            where = f"line {error.lineno}, column {error.colno}"
-            raise SpinetError(f"{file} is not valid JSON: {where}: {error.msg}") from error
-
-
 def read_yaml(file: Path) -> Any:
     """Return the content of a YAML file; tags that make objects are refused."""
     try:
@@ -142,4 +130,4 @@ def _decoded(content: bytes, file: Path) -> str:
             raise
         near = get_close_matches(name.casefold().replace("-", "_"), [*aliases, *aliases.values()], n=1)
         hint = f", did you mean {near[0].replace('_', '-')!r}?" if near else "; save it as UTF-8"
-        raise SpinetError(f"{file} declares the unknown encoding {quote(name)}{hint}") from None
+        raise SpinetError(f"{file} declares the unknown encoding {quoted(name)}{hint}") from None

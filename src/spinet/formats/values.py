@@ -2,16 +2,12 @@
 
 import math
 import re
-from reprlib import Repr
 
 _INTEGER = re.compile(r"[+-]?\d{1,4000}(\.0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _FLAGS = dict.fromkeys(("1", "1.0", "true", "yes", "y", "t"), True) | dict.fromkeys(
     ("0", "0.0", "false", "no", "n", "f", "", "none", "null"), False
 )
-_SHORT = Repr()
-_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 2, 6, 2
-_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 40
 
 
 def integer(value: object) -> int | None:
@@ -45,16 +41,3 @@ def flag(value: object) -> bool | None:
     if isinstance(value, bool | int | float):
         return bool(value) if value in (0, 1) else None
     return _FLAGS.get(value.strip().casefold()) if isinstance(value, str) else None
-
-
-def quote(value: object) -> str:
-    """Return a value for a message, cut to about 40 characters, however long or deep it is.
-
-    >>> quote("x" * 100)
-    "'xxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxx'"
-    """
-    try:
-        text = _SHORT.repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits
-        return f"a very long {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, quoted
 from spinet.formats.annotations import FARTHEST, RawSplit, as_coco
 from spinet.formats.findings import Finding, left_out
 from spinet.formats.images import MAX_PIXELS, readable_sizes
 from spinet.formats.parsing import read_xml
 from spinet.formats.splits import SPLIT_NAMES, WHOLE
-from spinet.formats.values import flag, number, quote
+from spinet.formats.values import flag, number
 from spinet.formats.voc_files import has_split, voc_files
 
 
@@ -126,7 +126,7 @@ def _object(node: ElementTree.Element, name: str) -> _Object:
         raise SpinetError(f"{name} has the box {shown}; must be numbers: xmin, ymin, xmax, ymax")
     difficult = flag(node.findtext("difficult"))
     if difficult is None:
-        raise SpinetError(f"{name} has difficult {quote(node.findtext('difficult'))}; must be 0 or 1")
+        raise SpinetError(f"{name} has difficult {quoted(node.findtext('difficult'))}; must be 0 or 1")
     return _Object(label, _xywh(*box), difficult)
 
 

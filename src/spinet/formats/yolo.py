@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, quoted
 from spinet.formats.annotations import RawSplit, as_coco
 from spinet.formats.darknet import read_darknet
 from spinet.formats.findings import some
 from spinet.formats.images import readable_sizes
 from spinet.formats.parsing import read_yaml
-from spinet.formats.values import quote
 from spinet.formats.yolo_files import EXAMPLE, data_file, list_split
 from spinet.formats.yolo_labels import LabelFiles
 from spinet.formats.yolo_pairs import expected_label, pair_labels
@@ -67,12 +66,14 @@ def _class_names(settings: Mapping[str, Any], file: Path) -> list[str]:
             raise SpinetError(f"the names in {file} are numbered {found}; must be 0, 1, 2 ... without a gap")
         names = [numbered[str(index)] for index in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise SpinetError(f"{file} has names {quote(names)}; must be a list of class names, or a table numbered from 0")
+        raise SpinetError(
+            f"{file} has names {quoted(names)}; must be a list of class names, or a table numbered from 0"
+        )
     for index, name in enumerate(names):
         if isinstance(name, bool) or not isinstance(name, str | int | float) or name == "":
             raise SpinetError(
-                f"{file} has the name {quote(name)} for class {index}; must be a string, in quotes if need be"
+                f"{file} has the name {quoted(name)} for class {index}; must be a string, in quotes if need be"
             )
     if count is not None and count != len(names):
-        raise SpinetError(f"{file} has nc {quote(count)} but {len(names)} names; nc must be the number of names")
+        raise SpinetError(f"{file} has nc {quoted(count)} but {len(names)} names; nc must be the number of names")
     return [str(name) for name in names]

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, quoted
 from spinet.formats.darknet import names_or_data_file
 from spinet.formats.file_names import find_files
 from spinet.formats.findings import Finding
 from spinet.formats.listing import Listing, is_hidden, list_images, skipped_findings
 from spinet.formats.parsing import peek, read_lines
 from spinet.formats.splits import SPLIT_NAMES, WHOLE, already_divided, no_split
-from spinet.formats.values import quote
 
 DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 EXAMPLE = "'names: [cat, dog]', 'train: images/train' and 'val: images/val'"
@@ -153,7 +152,7 @@ def _resolve(entry: str, settings: Mapping[str, Any], file: Path, root: Path, ke
         if _exists(candidate):
             return Path(os.path.normpath(candidate))
     if key in SPLIT_NAMES["val"]:
-        raise no_split(root, "val", f"{quote(entry)}, which {file.name} names")
+        raise no_split(root, "val", f"{quoted(entry)}, which {file.name} names")
     where = " and no ".join(_end(str(path)) for path in dict.fromkeys(candidates))
     raise SpinetError(f"{file} has {key}: {entry[:40]}, but there is no {where}; expected a folder of images or a list")
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, quoted
 from spinet.formats.findings import Finding, left_out
-from spinet.formats.values import number, quote
+from spinet.formats.values import number
 
 # Coordinates are rounded to hundredths of a pixel, as in COCO's own files. With the usual six digits the error stays
 # below half of that in images of up to 6,600 pixels, so rounding restores the original values.
@@ -100,7 +100,7 @@ def _number(word: str) -> float:
     value = number(word)
     if value is None:
         finite = "finite " if word.casefold().lstrip("+-") in ("nan", "inf", "infinity") else ""
-        raise ValueError(f"{quote(word)} is not a {finite}number")
+        raise ValueError(f"{quoted(word)} is not a {finite}number")
     return value
 
 
