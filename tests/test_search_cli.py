@@ -4,8 +4,12 @@ import json
 from random import Random
 
 import pytest
+from exports import WHOLE, pictures
 
 from spinet.arch.catalog import Architecture, load_architecture
+from spinet.data.coco import CocoDataset
+from spinet.data.division import open_split
+from spinet.formats.splits import Division
 from spinet.nas.constraints import part_keys
 from spinet.nas.proxies import PROXIES
 from spinet.nas.spaces import SPACES
@@ -59,6 +63,8 @@ def mini(tmp_path):
         (["spinenet49", "--halving", "3", "--proxy", "paper"], "paper has only one"),
         (["spinenet49", "--threads", "0"], "threads must be at least 1, got 0"),
         (["spinenet49", "--gpus", "99"], "there is no GPU '99'"),
+        (["spinenet49", "--data.val-share", "1"], "--data.val-share is 1; must be at least 0 and below 1"),
+        (["spinenet49", "--data.val-share", "0.2"], "has its own val split"),
     ],
 )
 def test_a_bad_argument_is_one_sentence(spinet, digits, mini, tmp_path, arguments, words):
@@ -142,3 +148,29 @@ def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, t
     storage = f"sqlite:///{tmp_path}/study.db"
     assert "4 trials in" in spinet("search", "export", run, "--optuna", storage)[1]
     assert "4 trials in" in spinet("search", "export", run, "--optuna", storage, "--name", "another")[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", ["Label Studio: YOLO", "CVAT: COCO 1.0"])
+def test_a_search_on_an_export_leaves_the_val_share_of_a_training_alone(spinet, mini, tmp_path, monkeypatch, tool):
+    export, run = tmp_path / "export", tmp_path / "run"
+    WHOLE[tool](export, pictures())
+    start = ["search", "spinenet49", "--data.root", export, "--proxy", mini, "--run", run, "--strategy", "random"]
+    start += ["--gpus", "none", "--constraint", "none", "--no-zero-cost", "--data.val-seed", "5"]
+
+    code, out, err = spinet(*start, "--data.val-share", "0.3", "--trials", "1")
+
+    assert (code, err) == (0, "")
+    assert f"7 images of {export} are train and 3 are val" in out
+    assert "6 images to train on, 1 held out" in out
+    # Neither a resumed search nor a training beside it chooses again.
+    monkeypatch.setattr("spinet.data.division.near_groups", None)
+    assert spinet(*start, "--data.val-share", "0.3", "--trials", "2")[0] == 0
+    division = json.loads((run / "division.json").read_text())
+    opened = open_split(lambda part: CocoDataset(export, part), "val", Division(0.3, 5), tmp_path / "other")
+    assert [sample.number - 1 for sample in opened.samples] == division["val"]
+    monkeypatch.undo()
+    code, _, err = spinet(*start, "--data.val-share", "0.5", "--trials", "2")
+    assert code == 1
+    assert json.loads((run / "division.json").read_text()) == division
+    assert "have changed: 6 training images instead of 7" in err

@@ -100,7 +100,8 @@ def evaluate(
         threads: for a path: as for `load`.
         fused: for a run folder or weights file: evaluate the network as `load` runs it, with batch norms folded.
         trust: for a path: as for `load`.
-        say: is told which images the metrics leave out, because they cannot be read; a warning of Python's by default.
+        say: is told which images the metrics leave out, because they cannot be read, or because a dataset other than
+            the run's own was divided; a warning of Python's by default.
 
     Raises:
         SpinetError: the model or the data cannot be read, do not fit each other, or an option does not apply.
@@ -131,7 +132,8 @@ def evaluate(
     root = _trained_on(model) if data is None else Path(data)
     division = _division(model, data is None)
     options = EvalOptions(image_size or opened.input_shape, batch_size, opened.device, workers, views=views, say=say)
-    return evaluate_folder(opened.model, opened.info, root, split, options, where, division)
+    run = None if isinstance(model, Predictor) else _folder(model)
+    return evaluate_folder(opened.model, opened.info, root, split, options, where, division, run)
 
 
 def change_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
@@ -181,8 +183,13 @@ def _division(model: str | Path | Predictor, own: bool) -> Division | None:
 def _config(model: str | Path | Predictor) -> TrainConfig | None:
     if isinstance(model, Predictor):
         return None
-    file = (Path(model) if Path(model).is_dir() else Path(model).parent) / "config.json"
+    file = _folder(model) / "config.json"
     return read_config(file) if file.is_file() else None
+
+
+def _folder(model: str | Path) -> Path:
+    """Return the run folder of a path to it or to a file in it."""
+    return Path(model) if Path(model).is_dir() else Path(model).parent
 
 
 def _trained_on(model: str | Path | Predictor) -> Path:

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from class_folders import write_image
 from exports import WHOLE, pictures
 
 import spinet
@@ -45,7 +46,46 @@ def test_a_run_on_an_export_records_its_division_and_is_evaluated_on_the_same_im
     export.rename(moved)
     same = open_split(lambda part: CocoDataset(moved, part), "val", Division(0.3, 5))
     assert [sample.path.name for sample in same.samples] == [sample.path.name for sample in val.samples]
-    assert spinet.evaluate(run, moved, device="cpu") == pytest.approx(measured, nan_ok=True)
+    said = []
+    assert spinet.evaluate(run, moved, device="cpu", say=said.append) == pytest.approx(measured, nan_ok=True)
+    assert said == [
+        f"{moved} is not divided: the metrics are those of {len(val)} of 10 images, the val split of the training's"
+        " data.val_share 0.3; the split all has every image"
+    ]
+    spinet.evaluate(run, moved, split="all", device="cpu", say=said.append)
+    assert len(said) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["small-cpu", "small-cpu-classes"])
+def test_a_run_that_is_resumed_or_evaluated_decodes_nothing_to_divide_its_data(tmp_path, monkeypatch, recipe):
+    export, run = tmp_path / "export", tmp_path / "run"
+    if recipe == "small-cpu":
+        WHOLE["Label Studio: YOLO"](export, pictures())
+    else:
+        for label, name in enumerate(("cat", "dog")):
+            for number in range(6):
+                write_image(export / name / f"{number}.png", seed=10 * label + number)
+    settings = {**SETTINGS, "data": {**SETTINGS["data"], "root": str(export)}}
+    trained = spinet.train(recipe, run, quiet=True, **settings)
+
+    monkeypatch.setattr("spinet.data.division.near_groups", None)
+
+    assert spinet.train(recipe, run, quiet=True, **settings).last == pytest.approx(trained.last, nan_ok=True)
+    assert spinet.evaluate(run, device="cpu").keys() == trained.last.keys()
+    second = spinet.train(recipe, tmp_path / "second", quiet=True, **settings)
+    assert second.last == pytest.approx(trained.last, nan_ok=True)
+    assert (run / "division.json").read_bytes() == (tmp_path / "second" / "division.json").read_bytes()
+
+
+def test_a_training_that_is_refused_leaves_no_division_behind(tmp_path):
+    WHOLE["Label Studio: YOLO"](tmp_path / "export", pictures())
+    settings = {**SETTINGS, "data": {**SETTINGS["data"], "root": str(tmp_path / "export")}, "batch_size": 3}
+
+    with pytest.raises(SpinetError, match="batch_size"):
+        spinet.train("small-cpu", tmp_path / "run", quiet=True, accumulate=2, **settings)
+
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_fraction_outside_its_range_is_refused(tmp_path):

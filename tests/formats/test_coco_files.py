@@ -112,6 +112,50 @@ def test_an_export_that_is_not_divided_is_read_whole_and_the_ways_to_divide_it_a
             CocoDataset(root, split)
 
 
+@pytest.mark.parametrize(
+    ("images", "file"),
+    [
+        ("images", "test.json"),
+        ("images", "annotations/instances_test2017.json"),
+        ("test", "test/_annotations.coco.json"),
+        ("test", "test.json"),
+        ("images/test", "annotations/test.json"),
+    ],
+)
+def test_a_test_set_alone_is_the_whole_dataset_and_that_is_said(usual, tmp_path, images, file):
+    root = tmp_path / "export"
+    shutil.copytree(usual / "train", root / images)
+    (root / file).parent.mkdir(exist_ok=True)
+    shutil.copy(usual / "annotations" / "instances_train.json", root / file)
+
+    whole = CocoDataset(root, "all")
+
+    assert [len(sample.labels) for sample in whole.samples] == [1, 0, 2]
+    assert whole.image(0).shape == (3, 30, 40)
+    assert [(finding.severity, finding.text) for finding in whole.findings] == [
+        (
+            "hint",
+            f"{file} has the name of a test set, but is the only annotation file: it is taken as the whole dataset",
+        )
+    ]
+    with pytest.raises(SpinetError, match="has no train split.*set data.val_share"):
+        CocoDataset(root, "train")
+
+
+@pytest.mark.parametrize("other", ["train.json", "result.json", "annotations/instances_val.json"])
+def test_a_test_set_beside_others_is_no_part_of_the_dataset(usual, tmp_path, other):
+    root = tmp_path / "export"
+    shutil.copytree(usual / "train", root / "images")
+    for file in ("test.json", other):
+        (root / file).parent.mkdir(exist_ok=True)
+        shutil.copy(usual / "annotations" / "instances_train.json", root / file)
+
+    whole = CocoDataset(root, "all")
+
+    assert whole.annotation_file == root / other
+    assert whole.findings == []
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-16-le"])
 def test_files_in_other_encodings_are_recognised(usual, tmp_path, encoding):
     for split in ("train", "val"):

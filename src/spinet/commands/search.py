@@ -15,6 +15,7 @@ from spinet.commands.console import say
 from spinet.errors import SpinetError
 
 if TYPE_CHECKING:
+    from spinet.formats.splits import Division
     from spinet.nas.constraints import Constraint, LatencyTable
     from spinet.nas.evaluation import Evaluate
     from spinet.nas.proxies import Proxy
@@ -63,6 +64,10 @@ class _Options:
     """Dataset folder."""
     run: Path
     """Folder of the search: journal.jsonl, best.json."""
+    val_share: Annotated[float, tyro.conf.arg(name="data.val-share")] = 0
+    """Fraction of the images of a dataset without a val split that no trial reads, as for a training on it."""
+    val_seed: Annotated[int, tyro.conf.arg(name="data.val-seed")] = 0
+    """Seed of that division."""
     trials: int = 100
     """Total number of trials, including duplicates and those of earlier sessions."""
     workers: int = 1
@@ -103,6 +108,7 @@ class _Options:
 
 
 def _search(name: str, options: _Options) -> None:
+    from spinet.data.division_record import record
     from spinet.nas.advice import training_commands
     from spinet.nas.config import SearchConfig
     from spinet.nas.constraints import WithLatency
@@ -120,8 +126,13 @@ def _search(name: str, options: _Options) -> None:
     space, proxy = _space(name, options.scaling, options.window), load_proxy(options.proxy)
     settings = _settings(options, proxy)
     numbers = (_constraints(space, options), options.seed, options.replicates, options.trials, options.references)
-    data = open_data(options.root, proxy)
-    config = SearchConfig(space, settings.to_dict(), proxy.to_dict(), options.root, *numbers, data.digest)
+    division = _division(options)
+    data = open_data(options.root, proxy, division, options.run)
+    for text in data.warnings():
+        say(f"warning: {text}")
+    if data.train.division and not (options.run / NAME).exists():
+        record(options.run, *data.train.division)
+    config = SearchConfig(space, settings.to_dict(), proxy.to_dict(), options.root, *numbers, data.digest, division)
     say(f"{len(data.train)} images to train on, {len(data.held_out)} held out of {data.train.annotation_file}")
     # The proxy is a narrow copy of the space's own networks, whatever size the result will have.
     base = load_space(name).scaling
@@ -129,7 +140,8 @@ def _search(name: str, options: _Options) -> None:
     table = _latency_table(space, options.latency_table)
     machine = (options.workers, options.timeout, options.gpus, options.threads, options.ray_address)
     executor, device = create_executor(options.executor, *machine)
-    task = ProxyTask(proxy, options.root, device, options.threads, zero_cost=options.zero_cost)
+    settled = (options.zero_cost, division, options.run)
+    task = ProxyTask(proxy, options.root, device, options.threads, 0, *settled)
     evaluate: Evaluate = partial(task, base=base)
     if table:
         evaluate = WithLatency(evaluate, table, space.scaling)
@@ -149,6 +161,14 @@ def _search(name: str, options: _Options) -> None:
         say("\n".join(f"  {command}" for command in training_commands(state, options.run)))
     if result.ended == "interrupted":
         raise result.stopped(options.run, options.trials)
+
+
+def _division(options: _Options) -> "Division | None":
+    from spinet.formats.splits import Division
+
+    if not 0 <= options.val_share < 1:
+        raise SpinetError(f"--data.val-share is {options.val_share:g}; must be at least 0 and below 1")
+    return Division(options.val_share, options.val_seed) if options.val_share else None
 
 
 def _space(name: str, scaling: str, window: int | None) -> "Space":

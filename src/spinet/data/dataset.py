@@ -12,13 +12,17 @@ from spinet.formats.images import read_image
 
 
 class ImageDataset:
-    """One split of a dataset; `samples` have an `image_id` and a `path`, `findings` are about its files."""
+    """One split of a dataset; `samples` have an `image_id` and a `path`, `findings` are about its files.
+
+    `division` is how the split was chosen, for `division_record`; None if the dataset has it.
+    """
 
     samples: list[Any]
     findings: Sequence[Finding] = ()
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     annotation_file: Path
+    division: tuple[dict[str, Any], Any] | None = None
 
     def __init__(self, root: str | Path, split: str, cache_images: bool) -> None:
         self.root, self.split = Path(root), split

@@ -3,9 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 from spinet.data.dataset import ImageDataset
+from spinet.data.division_record import Divided, find_record, key_of
 from spinet.data.near import near_groups
 from spinet.data.objects import Sample
 from spinet.errors import SpinetError
@@ -19,27 +21,16 @@ Dataset = TypeVar("Dataset", bound=ImageDataset)
 NO_CLASS = -1
 
 
-class Divided(NamedTuple):
-    """The val images of a division.
-
-    Attributes:
-        val: indices, ascending.
-        groups: sets of several images that look alike.
-        cut: how many images look so much alike that val has some of them and train others.
-    """
-
-    val: list[int]
-    groups: int
-    cut: int
-
-
-def open_split(open_one: Callable[[str], Dataset], split: str, division: Division | None) -> Dataset:
+def open_split(
+    open_one: Callable[[str], Dataset], split: str, division: Division | None, run: Path | None = None
+) -> Dataset:
     """Open a split of a dataset, which is divided first if a division is given.
 
     Args:
         open_one: opens "train", "val" or "all".
         split: "train", "val" or "all".
         division: None for a dataset that has both splits.
+        run: a run folder that may have recorded the same division, or lie beside one that has.
     """
     if division is None or split == WHOLE:
         return open_one(split)
@@ -49,12 +40,13 @@ def open_split(open_one: Callable[[str], Dataset], split: str, division: Divisio
         if division.required:
             raise
         return open_one(split)
-    divided = divide(whole, division)
+    key = key_of(whole, division)
+    divided = (find_record(run, key, len(whole)) if run else None) or divide(whole, division)
     val = set(divided.val)
     part = whole.subset(index for index in range(len(whole)) if (index in val) == (split == "val"))
     # Said once, with the train split.
     findings = [*whole.findings, division_finding(whole, divided)] if split == "train" else []
-    part.split, part.findings = split, findings
+    part.split, part.findings, part.division = split, findings, (key, divided)
     return part
 
 

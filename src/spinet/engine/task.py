@@ -26,7 +26,7 @@ from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup
 from spinet.engine.evaluate import EvalOptions, check_classes, evaluate
 from spinet.engine.faults import explained
-from spinet.formats.findings import Finding
+from spinet.formats.findings import Finding, of
 from spinet.formats.splits import Division
 from spinet.models.factory import available_levels
 
@@ -43,8 +43,8 @@ class Task(ABC):
     score: ClassVar[str]
 
     @abstractmethod
-    def open(self, config: TrainConfig, split: str) -> ImageDataset:
-        """Open a split, "train" or "val", of the dataset `config.data.root`."""
+    def open(self, config: TrainConfig, split: str, run: Path | None = None) -> ImageDataset:
+        """Open a split, "train" or "val", of the dataset `config.data.root`; `run` is as in `open_split`."""
 
     @abstractmethod
     def findings(self, config: TrainConfig, train: Any, val: Any) -> list[Finding]:
@@ -95,10 +95,10 @@ class Detection(Task):
     score: ClassVar[str] = "AP"
     masks: ClassVar[bool] = False
 
-    def open(self, config: TrainConfig, split: str) -> CocoDataset:
+    def open(self, config: TrainConfig, split: str, run: Path | None = None) -> CocoDataset:
         """See `Task`."""
         root, cache = Path(config.data.root), config.data.cache_images
-        return open_split(lambda part: CocoDataset(root, part, cache, self.masks), split, config.data.division)
+        return open_split(lambda part: CocoDataset(root, part, cache, self.masks), split, config.data.division, run)
 
     def findings(self, config: TrainConfig, train: CocoDataset, val: CocoDataset) -> list[Finding]:
         """See `Task`."""
@@ -140,10 +140,10 @@ class Classification(Task):
     shown = ("top1", "top5")
     score = "top1"
 
-    def open(self, config: TrainConfig, split: str) -> ClassDataset:
+    def open(self, config: TrainConfig, split: str, run: Path | None = None) -> ClassDataset:
         """See `Task`."""
         root, cache = Path(config.data.root), config.data.cache_images
-        return open_split(lambda part: ClassDataset(root, part, cache), split, config.data.division)
+        return open_split(lambda part: ClassDataset(root, part, cache), split, config.data.division, run)
 
     def findings(self, config: TrainConfig, train: ClassDataset, val: ClassDataset) -> list[Finding]:
         """See `Task`; other problems of image folders are errors when they are opened."""
@@ -174,15 +174,30 @@ def evaluate_folder(
     options: EvalOptions,
     where: str,
     division: Division | None = None,
+    run: Path | None = None,
 ) -> dict[str, float]:
-    """Return the metrics of a detector or classifier, also an exported one, on a split of a dataset folder."""
+    """Return the metrics of a detector or classifier, also an exported one, on a split of a dataset folder.
+
+    `division` and `run` are as in `open_split`; that a dataset is divided which is not the run's own is said.
+    """
     with explained(options.batch_size, options.image_size, torch.device(options.device), training=False):
         if info.kind == "classifier":
-            classes = open_split(lambda part: ClassDataset(root, part), split, division)
+            classes = open_split(lambda part: ClassDataset(root, part), split, division, run)
+            _say_divided(classes, division, options)
             return evaluate_classes(model, classes, options, label_ids(info, classes, where))
-        dataset = open_split(lambda part: CocoDataset(root, part), split, division)
+        dataset = open_split(lambda part: CocoDataset(root, part), split, division, run)
+        _say_divided(dataset, division, options)
         check_classes(info, dataset, where)
         return evaluate(model, dataset, options, info.category_ids)
+
+
+def _say_divided(part: ImageDataset, division: Division | None, options: EvalOptions) -> None:
+    if part.division and division and not division.required:
+        count = of(len(part), part.division[0]["data"]["images"])
+        options.say(
+            f"{part.root} is not divided: the metrics are those of {count} images, the {part.split} split of the"
+            f" training's data.val_share {division.share:g}; the split all has every image"
+        )
 
 
 def detector_settings(config: TrainConfig) -> DetectorSettings:

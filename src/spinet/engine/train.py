@@ -9,6 +9,7 @@ import torch
 
 from spinet.arch.catalog import Architecture, Network, load_architecture, load_network
 from spinet.data.dataset import ImageDataset
+from spinet.data.division_record import record
 from spinet.engine.build import Model, ModelInfo
 from spinet.engine.checkpoint import read_state
 from spinet.engine.config import ModelConfig, TrainConfig
@@ -27,7 +28,7 @@ from spinet.stop import Stop, stop_on_signals
 from spinet.threads import describe_use
 
 # Hints that say what was chosen for the user.
-SAID = ("division", "image names")
+SAID = ("division", "image names", "test set")
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ def train(
 
     Args:
         config: all settings.
-        run: run folder: `config.json`, `metrics.jsonl`, `tensorboard/`, `last.safetensors`, `best.safetensors` and
-            `state.pt`. A folder with identical settings is resumed. None writes nothing and cannot be resumed, for the
-            short trainings of a search.
+        run: run folder: `config.json`, `metrics.jsonl`, `tensorboard/`, `last.safetensors`, `best.safetensors`,
+            `state.pt`, and `division.json` if the dataset was divided. A folder with identical settings is resumed.
+            None writes nothing and cannot be resumed, for the short trainings of a search.
         train_set: training images, instead of those of `config.data`.
         val_set: validation images, likewise.
         info: the network, instead of that of `config.model`.
@@ -98,8 +99,8 @@ def train(
         if run is not None:
             check_settings(config, run)
         task = task_of(config.model)
-        train_set = train_set or task.open(config, "train")
-        val_set = val_set or task.open(config, "val")
+        train_set = train_set or task.open(config, "train", run)
+        val_set = val_set or task.open(config, "val", run)
         findings = task.findings(config, train_set, val_set)
         refuse(findings)
         val_set = task.aligned(train_set, val_set)
@@ -116,6 +117,8 @@ def train(
             remarks += _resume(config, run, state, device) if resumed else []
         if run is not None and group.is_main:
             write_atomically(run / "config.json", config.to_json())
+            if train_set.division:
+                record(run, *train_set.division)
         # Without a folder there is nothing to save, and the signals are those of the search.
         stop = Stop() if run is None else stack.enter_context(stop_on_signals(second_at_once=True))
         data = (train_set, val_set, remarks)

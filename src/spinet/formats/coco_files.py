@@ -10,6 +10,7 @@ from typing import NamedTuple
 from spinet.errors import SpinetError
 from spinet.formats.annotations import ROBOFLOW_FILE, RawSplit, read_annotation_file
 from spinet.formats.file_names import find_files
+from spinet.formats.findings import Finding
 from spinet.formats.listing import is_folder, is_hidden
 from spinet.formats.splits import SPLIT_NAMES, WHOLE, already_divided, no_split, split_of_name
 
@@ -20,6 +21,7 @@ FILE_FOLDERS = frozenset({"annotations", "annotation", "labels", "images"})
 # Folders of images that belong to no split: CVAT's and datumaro's, FiftyOne's, and those of converters from VOC.
 IMAGE_FOLDERS = ("images", "images/default", "data", "jpegimages")
 KEYS = ("images", "annotations", "categories", "bbox")
+TEST = "test"
 # More JSON files than this in a folder are one for each image, as LabelMe writes them.
 FEW = 24
 
@@ -46,22 +48,27 @@ def read_coco(root: Path, split: str) -> RawSplit:
             image["file_name"] = str(image["file_name"])
     # Other values are refused with the entry's id when entries are checked.
     named = [image for image in raw["images"] if isinstance(image.get("file_name"), str) and image["file_name"]]
-    part = _split_of(file, root) or split
+    part = _split_of(file, root)
     folders = _image_folders(root, file, part)
     folder, names, findings = find_files([image["file_name"] for image in named], folders, root, part, file)
     for image, name in zip(named, names, strict=True):
         image["file_name"] = name
+    if part == TEST:
+        text = f"{file.relative_to(root)} has the name of a test set, but is the only annotation file: it is taken as"
+        findings.append(Finding("hint", "test set", f"{text} the whole dataset"))
     return RawSplit(file, folder, raw, findings=findings)
 
 
 def coco_files(root: Path) -> dict[str, list[Path]]:
-    """Return the annotation files of each split, "train" and "val"; "all" are those that belong to no split."""
+    """Return the annotation files of each split, "train" and "val"; "all" are those that belong to no split.
+
+    Files of a test set are left out, unless there is nothing else: then one of them is an export that is not divided.
+    """
     found: dict[str, list[Path]] = {}
     for file in _json_files(root):
-        split = _split_of(file, root)
-        if split:
-            found.setdefault(split, []).append(file)
-    return found
+        found.setdefault(_split_of(file, root), []).append(file)
+    tests = found.pop(TEST, [])
+    return found or ({WHOLE: tests} if tests else {})
 
 
 def _whole(files: dict[str, list[Path]], root: Path) -> list[Path]:
@@ -132,10 +139,9 @@ def _is_coco(file: Path) -> bool:
 
 
 def _split_of(file: Path, root: Path) -> str:
-    """Return the split of an annotation file: by its own name, or that of the nearest folder; empty for a test set."""
+    """Return the split of an annotation file: by its own name, or that of the nearest folder, or "test"."""
     found = map(split_of_name, (file.stem, *reversed(file.relative_to(root).parts[:-1])))
-    split = next((split for split in found if split), WHOLE)
-    return "" if split == "test" else split
+    return next((split for split in found if split), WHOLE)
 
 
 def _best(files: list[Path], root: Path, split: str) -> Path:
@@ -162,7 +168,8 @@ def _image_folders(root: Path, file: Path, split: str) -> list[Path]:
     own = file.parent.parent if file.parent.name.casefold() in ("annotations", "labels") else file.parent
     inside = [] if own == root else [own, own / "data", own / "images"]
     years = re.findall(r"[a-z]+_?\d{4}$", file.stem.casefold())
-    names = [*(re.sub(".*_", "", year) for year in years), *SPLIT_NAMES.get(split, ())]
+    usual_names = (TEST,) if split == TEST else SPLIT_NAMES.get(split, ())
+    names = [*(re.sub(".*_", "", year) for year in years), *usual_names]
     patterns = ("{}", "images/{}", "{}/images", "{}/data", "data/{}")
     usual = [known.get(pattern.format(name)) for name in names for pattern in patterns]
     usual += [known.get(name) for name in IMAGE_FOLDERS]

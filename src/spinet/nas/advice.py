@@ -33,6 +33,9 @@ def training_commands(state: SearchState, run: Path) -> list[str]:
 
 
 def _command(recipe: str, state: SearchState, arch: object, scaling: object, run: Path) -> str:
-    words = ["spinet", "train", recipe, "--data.root", state.header.get("data") or "DIR", "--model.arch", arch]
+    words = ["spinet", "train", recipe, "--data.root", state.header.get("data") or "DIR"]
+    if state.header.get("val_share"):
+        words += ["--data.val-share", state.header["val_share"], "--data.val-seed", state.header.get("val_seed", 0)]
+    words += ["--model.arch", arch]
     words += ["--model.scaling", scaling] if scaling else []
     return shlex.join(map(str, [*words, "--run", run]))

@@ -10,6 +10,7 @@ from typing import Any
 
 from spinet.arch.catalog import Architecture
 from spinet.errors import SpinetError
+from spinet.formats.splits import Division
 from spinet.nas.constraints import Constraint, constraint_text
 from spinet.nas.journal import Event
 from spinet.nas.references import published_choices
@@ -33,6 +34,7 @@ class SearchConfig:
     trials: int = 100  # in all, duplicates included; may change on resuming
     references: int = 0  # trainings of the space's published network at each rung that come first; may change likewise
     digest: Mapping[str, Any] | None = None  # of the dataset's train split, see `spinet.data.digest`
+    division: Division | None = None  # of a dataset that has none
 
     def __post_init__(self) -> None:
         for name in ("replicates", "trials"):
@@ -63,6 +65,7 @@ class SearchConfig:
             "proxy": None if self.proxy is None else dict(self.proxy),
             "data": self.data,
             **({} if self.digest is None else {"digest": dict(self.digest)}),
+            **({} if self.division is None else {"val_share": self.division.share, "val_seed": self.division.seed}),
             "constraints": [constraint.to_dict() for constraint in self.constraints],
             "seed": self.seed,
             "replicates": self.replicates,

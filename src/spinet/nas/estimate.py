@@ -2,14 +2,16 @@
 
 import time
 from dataclasses import dataclass, replace
+from itertools import islice
 from random import Random
 
 from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import Scaling
+from spinet.data.unread import Unread
 from spinet.engine.machine import threads
 from spinet.nas.config import SearchConfig
 from spinet.nas.evaluation import STATUS
-from spinet.nas.proxy import ProxyData, ProxyTask, open_data
+from spinet.nas.proxy import ProxyData, ProxyTask
 from spinet.nas.references import published_choices
 from spinet.text import duration
 from spinet.workers.executors import TrialExecutor
@@ -42,10 +44,13 @@ def measure(task: ProxyTask, genotype: Genotype, base: Scaling) -> TrialSeconds:
         SpinetError: those of `ProxyTask`.
     """
     with threads(task.threads):
-        data = open_data(task.root, task.proxy)
+        data = task.data()
         # Without objects there is no reward.
         order = sorted(range(len(data.held_out)), key=lambda index: not len(data.held_out.samples[index].labels))
-        many = min(task.proxy.train.batch_size + 1, len(order))
+        unread = Unread(data.held_out.split, len(data.held_out))
+        readable = (index for index in order if unread.image_of(data.held_out, index) is not None)
+        order = list(islice(readable, task.proxy.train.batch_size + 1))
+        many = len(order)
 
         def seconds(steps: int, held_out: int) -> float:
             part = ProxyData(data.train, data.held_out.subset(order[:held_out]), data.digest)
@@ -72,7 +77,7 @@ def search_seconds(task: ProxyTask, measured: TrialSeconds, trials: int, eta: in
         trials: number of trials, promotions included.
         eta: one trial in `eta` is promoted; 0 without halving.
     """
-    data, batch = open_data(task.root, task.proxy), task.proxy.train.batch_size
+    data, batch = task.data(), task.proxy.train.batch_size
     rungs = range(len(task.proxy.rungs) if eta else 1)
     each = [
         measured.of(max(1, round(task.proxy.epochs(rung) * len(data.train) / batch)), len(data.held_out))

@@ -15,12 +15,15 @@ from spinet.arch.head_cost import model_cost
 from spinet.arch.scaling import Scaling
 from spinet.data.coco import CocoDataset
 from spinet.data.digest import Digest, digest
+from spinet.data.division import open_split
+from spinet.doctor.annotations import objects_of, split_findings
 from spinet.engine.build import ModelInfo
 from spinet.engine.config import TrainConfig
 from spinet.engine.evaluate import EvalOptions, mean_loss
 from spinet.engine.machine import threads
-from spinet.engine.train import TrainResult, train
+from spinet.engine.train import SAID, TrainResult, train
 from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError, first_line, is_out_of_memory
+from spinet.formats.splits import Division
 from spinet.models.classifier import Classifier
 from spinet.nas.proxies import Proxy
 from spinet.nas.zero_cost import zero_cost_scores
@@ -38,6 +41,8 @@ class ProxyTask:
     Args:
         proxy: the training.
         root: dataset folder; its val split is never read.
+        division: how to divide a dataset that has none; its val images are never read either.
+        run: folder that may have recorded the same division.
         device: `auto`, `cpu`, `cuda` ...
         threads: of the CPU. Results depend on it in their last bits (floating-point order).
         workers: processes that load images; 0 loads in this one, best for cached images.
@@ -50,6 +55,8 @@ class ProxyTask:
     threads: int = 1
     workers: int = 0
     zero_cost: bool = True
+    division: Division | None = None
+    run: Path | None = None
 
     def __call__(
         self, genotype: Genotype, *, base: Scaling, rung: int, seed: int, accumulate: int = 1
@@ -77,10 +84,14 @@ class ProxyTask:
         """
         started = time.monotonic()
         with threads(self.threads), _memory_errors():
-            data = open_data(self.root, self.proxy)
+            data = self.data()
             config = self.config(rung, seed, accumulate, len(data.train))
             metrics = self.measured(genotype, base, config, data)
         return metrics | {"seconds": time.monotonic() - started}
+
+    def data(self) -> "ProxyData":
+        """Return the images to train on and those held out, opened once per process."""
+        return open_data(self.root, self.proxy, self.division, self.run)
 
     def measured(self, genotype: Genotype, base: Scaling, config: TrainConfig, data: "ProxyData") -> dict[str, Any]:
         """Train and evaluate as a call does, with settings and data from outside; `seconds` is missing."""
@@ -157,15 +168,24 @@ class ProxyData:
     held_out: CocoDataset
     digest: Digest
 
+    def warnings(self) -> list[str]:
+        """Return what a training would warn of in the files and annotations, and how the dataset was divided."""
+        parts = {"train": self.train, "held out": self.held_out}
+        findings = [finding for name, part in parts.items() for finding in split_findings(name, part, objects_of(part))]
+        kept = [finding for finding in findings if finding.severity != "hint" or finding.check in SAID]
+        return list(dict.fromkeys(finding.text for finding in kept))
+
 
 @lru_cache(maxsize=2)
-def open_data(root: str, proxy: Proxy) -> ProxyData:
+def open_data(root: str, proxy: Proxy, division: Division | None = None, run: Path | None = None) -> ProxyData:
     """Return the parts of a train split that a proxy trains on and evaluates on, opened once per process.
+
+    `division` and `run` are as in `open_split`.
 
     Raises:
         SpinetError: the dataset cannot be read, or a part has no images or no objects.
     """
-    whole = _dataset(root, proxy.train.data.cache_images)
+    whole = _dataset(root, proxy.train.data.cache_images, division, run)
     train, held_out = proxy.split([sample.image_id for sample in whole.samples])
     data = ProxyData(whole.subset(train), whole.subset(held_out), digest(whole, ids=True))
     for setting, part, what in (
@@ -184,8 +204,8 @@ def open_data(root: str, proxy: Proxy) -> ProxyData:
 
 
 @lru_cache(maxsize=1)
-def _dataset(root: str, cache_images: bool) -> CocoDataset:
-    return CocoDataset(Path(root), "train", cache_images)
+def _dataset(root: str, cache_images: bool, division: Division | None, run: Path | None) -> CocoDataset:
+    return open_split(lambda part: CocoDataset(Path(root), part, cache_images), "train", division, run)
 
 
 def curve(losses: tuple[tuple[int, float], ...], points: int = CURVE_POINTS) -> list[float]:
