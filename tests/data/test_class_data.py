@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from class_folders import write_folders, write_image, write_json
@@ -170,6 +172,27 @@ def test_a_data_set_of_boxes_is_told_how_to_become_one_of_classes(tmp_path, writ
 )
 def test_what_is_wrong_with_a_json_file_is_one_sentence(tmp_path, changes, sentence):
     refused(write_json(tmp_path, **changes), sentence)
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ([], "image 8 in .*train2017.json has no annotation; expected one class per image"),
+        ([7, 0], "image 8 in .*train2017.json is of category 7 and of category 0; expected one class per image"),
+        ([0, 7, 0], "image 8 in .*train2017.json is of category 0 and of category 7; expected one class per image"),
+    ],
+)
+def test_one_image_without_one_class_is_left_out_and_several_are_refused(tmp_path, more, sentence):
+    entries = [{"id": k, "image_id": 5 + k, "category_id": (7, 0, 7)[k]} for k in range(3)]
+    entries += [{"image_id": 8, "category_id": category} for category in more]
+
+    dataset = ClassDataset(write_json(tmp_path, annotations=entries), "train")
+
+    assert [sample.image_id for sample in dataset.samples] == [5, 6, 7]
+    [finding] = dataset.findings
+    assert finding.severity == "warning"
+    assert re.search(f"^train: 1 of 4 images are invalid and left out, such as {sentence}; correct", finding.text)
+    refused(write_json(tmp_path, annotations=entries[1:]), r"has no annotation; .* \(invalid images in all: 2 of 4\)$")
 
 
 def test_a_json_file_with_one_category_is_refused(tmp_path):

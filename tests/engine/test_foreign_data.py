@@ -75,13 +75,17 @@ def test_an_image_of_another_size_is_a_warning_and_several_are_refused_before_th
 
 
 @pytest.mark.parametrize("looked", [2, 3, 4])
-def test_a_check_of_some_headers_says_how_many_it_looked_at(copied, monkeypatch, looked):
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_check_of_some_headers_says_how_many_it_looked_at(copied, monkeypatch, looked, broken):
     monkeypatch.setattr("spinet.doctor.headers.SAMPLED", looked)
-    edit(copied, "val", lambda raw: raw["images"][0].update(width=65))
+    if broken:
+        CocoDataset(copied, "val").samples[0].path.write_bytes(b"")
+    else:
+        edit(copied, "val", lambda raw: raw["images"][0].update(width=65))
 
     [finding] = header_findings(CocoDataset(copied, "val"))
 
-    assert f"val: 1 of {looked} images do not have" in finding.text
+    assert f"val: 1 of {looked} images {'cannot be read' if broken else 'do not have'}" in finding.text
     assert finding.text.endswith(f"; {looked} of 8 images were looked at, `spinet doctor` looks at all")
 
 

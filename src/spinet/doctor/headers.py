@@ -26,13 +26,13 @@ def header_findings(dataset: CocoDataset) -> Iterator[Finding]:
     paths = tuple(sample.path for sample in samples)
     headers = dict(zip(paths, _headers(paths), strict=True))
     faults = {path: header for path, header in headers.items() if isinstance(header, str)}
-    yield from broken_images(faults, len(headers), dataset.split)
+    broken = broken_images(faults, len(headers), dataset.split)
     known = [
         (sample.path, *header, (sample.width, sample.height))
         for sample in samples
         if not isinstance(header := headers[sample.path], str)
     ]
-    for finding in size_findings(dataset.split, known):
+    for finding in (*broken, *size_findings(dataset.split, known)):
         looked = f"; {len(samples):,} of {len(dataset):,} images were looked at, `spinet doctor` looks at all"
         yield replace(finding, text=finding.text + (looked if len(samples) < len(dataset) else ""))
 

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from spinet.formats.annotations import (
     read_annotation_file,
     string_of,
 )
-from spinet.formats.findings import Finding, repeated_files, some, such_as
+from spinet.formats.findings import Finding, left_out, repeated_files, some, such_as
 from spinet.formats.layouts import class_folders, recognise
 from spinet.formats.listing import Listing, has_image, list_images, skipped_findings
 from spinet.formats.parsing import readable
@@ -203,47 +203,57 @@ def _from_json(file: Path, raw: dict[str, Any], root: Path, split: str) -> Class
         unknown = [name for key, name in names.items() if known.get(key) != name]
         _check_known(unknown, [], file, train)
         names = known
-    class_of = _classes_of_images(raw, file, names)
+    classes_of = _classes_of_images(raw, file, names)
     label_of = {category_id: label for label, category_id in enumerate(names)}
     samples: list[ClassSample] = []
+    ids: list[int] = []
+    faults: list[str] = []
     for position, image in enumerate(raw["images"], start=1):
-        image_id = integer_of(image, "id", f"image number {position}", file)
-        name = string_of(image, "file_name", f"image {quoted(image_id)}", file)
-        if image_id not in class_of:
-            raise SpinetError(f"image {quoted(image_id)} in {file} has no annotation; expected one class per image")
-        samples.append(ClassSample(image_id, root / name, label_of[class_of[image_id]], position))
-    _check_samples(samples, class_of, file)
-    findings = repeated_files(split, [sample.path for sample in samples], "the image counts several times")
-    return ClassSplit(file, names, samples, list(findings))
+        ids.append(integer_of(image, "id", f"image number {position}", file))
+        name = string_of(image, "file_name", f"image {quoted(ids[-1])}", file)
+        found = classes_of.get(ids[-1], [])
+        if len(found) == 1:
+            samples.append(ClassSample(ids[-1], root / name, label_of[found[0]], position))
+        else:
+            several = f"is of category {' and of category '.join(map(quoted, found[:2]))}"
+            what = several if found else "has no annotation"
+            faults.append(f"image {quoted(ids[-1])} in {file} {what}; expected one class per image")
+    _check_ids(ids, classes_of, file)
+    findings = left_out(split, "images", faults, len(ids), "correct their annotations")
+    _check_files(samples, file)
+    findings += repeated_files(split, [sample.path for sample in samples], "the image counts several times")
+    return ClassSplit(file, names, samples, findings)
 
 
-def _classes_of_images(raw: dict[str, Any], file: Path, names: dict[int, str]) -> dict[int, int]:
-    """Return the category id of each image id."""
-    class_of: dict[int, int] = {}
+def _classes_of_images(raw: dict[str, Any], file: Path, names: dict[int, str]) -> dict[int, list[int]]:
+    """Return the category ids of each image id, each once."""
+    classes_of: dict[int, list[int]] = {}
     for position, annotation in enumerate(raw["annotations"], start=1):
         name = annotation_name(annotation, position)
         image_id, category_id = (integer_of(annotation, key, name, file) for key in ("image_id", "category_id"))
         if category_id not in names:
             raise SpinetError(f"{name} in {file} has category_id {quoted(category_id)}; {known_ids(names)}")
-        if class_of.setdefault(image_id, category_id) != category_id:
-            raise SpinetError(
-                f"image {quoted(image_id)} in {file} is of category {quoted(class_of[image_id])} and of category"
-                f" {quoted(category_id)}; expected one class per image"
-            )
-    return class_of
+        found = classes_of.setdefault(image_id, [])
+        if category_id not in found:
+            found.append(category_id)
+    return classes_of
 
 
-def _check_samples(samples: list[ClassSample], class_of: dict[int, int], file: Path) -> None:
-    """Check that ids are unique, annotations have their images, and the files are there."""
-    if not samples:
+def _check_ids(ids: list[int], annotated: Iterable[int], file: Path) -> None:
+    """Check that ids of images are unique, and that annotations have their images."""
+    if not ids:
         raise SpinetError(f"{file} has no images; expected at least one")
-    counts = Counter(sample.image_id for sample in samples)
+    counts = Counter(ids)
     image_id, occurrences = counts.most_common(1)[0]
     if occurrences > 1:
         raise SpinetError(f"{file} has two images with id {quoted(image_id)}; ids must be unique")
-    unknown = next((image_id for image_id in class_of if image_id not in counts), None)
+    unknown = next((image_id for image_id in annotated if image_id not in counts), None)
     if unknown is not None:
         raise SpinetError(f"an annotation in {file} has image_id {quoted(unknown)}, but no image has that id")
+
+
+def _check_files(samples: list[ClassSample], file: Path) -> None:
+    """Check that the images are there."""
     # One listing per folder, because checking each of 579,184 files takes minutes on a network disk.
     folders = {sample.path.parent for sample in samples}
     present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in folders}  # noqa: PTH208
