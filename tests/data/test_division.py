@@ -230,3 +230,23 @@ def test_class_folders_of_one_split_are_not_made_unreadable(tmp_path):
         split_dataset(tmp_path, Division(0.2))
 
     assert len(ClassDataset(tmp_path, "train")) == 12
+
+
+@pytest.mark.parametrize("bad", [0, 4, 9])
+def test_lists_leave_out_an_image_that_cannot_be_read_and_keep_the_objects_of_the_others(tmp_path, bad):
+    root = coco(tmp_path, [[1 + number % 5] for number in range(10)])
+    raw = json.loads((root / "result.json").read_text())
+    for image in raw["images"]:
+        del image["width"], image["height"]
+    (root / "result.json").write_text(json.dumps(raw))
+    (root / "images" / f"{bad:03}.png").write_bytes(b"")
+
+    written = split_dataset(root, Division(0.3))
+
+    assert sum(written.counts.values()) == 9
+    assert any("all: 1 of 10 images cannot be read" in finding.text for finding in written.findings)
+    labels = {}
+    for split in ("train", "val"):
+        for sample in CocoDataset(root, split).samples:
+            labels[int(sample.path.stem)] = sample.labels.tolist()
+    assert labels == {number: [number % 5] for number in range(10) if number != bad}

@@ -33,7 +33,8 @@ def split_command(args: list[str]) -> None:
         if not 0 < val_share < 1:
             raise SpinetError(f"--val-share is {val_share:g}; must be above 0 and below 1")
         written = split_dataset(root, Division(val_share, seed))
-        say(written.finding.text)
+        for finding in written.findings:
+            say(f"warning: {finding.text}" if finding.severity == "warning" else finding.text)
         for file in written.files:
             say(f"wrote {file}")
         say(f"train with --data.root {written.root}")

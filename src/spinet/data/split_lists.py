@@ -29,13 +29,13 @@ class WrittenSplit(NamedTuple):
         root: what to train on: the folder, or a YAML file.
         counts: images of "train" and "val".
         files: what was written.
-        finding: how the images were divided.
+        findings: how the images were divided, and what was left out or is odd.
     """
 
     root: Path
     counts: dict[str, int]
     files: list[Path]
-    finding: Finding
+    findings: list[Finding]
 
 
 def split_dataset(root: Path, division: Division) -> WrittenSplit:
@@ -69,7 +69,8 @@ def split_dataset(root: Path, division: Division) -> WrittenSplit:
     settings = next((path for path in contents if path.name == "split.yaml"), None)
     _check(settings or root, whole, parts, list(contents))
     counts = {split: len(indices) for split, indices in parts.items()}
-    return WrittenSplit(settings or root, counts, list(contents), division_finding(whole, divided))
+    findings = [division_finding(whole, divided), *whole.findings]
+    return WrittenSplit(settings or root, counts, list(contents), findings)
 
 
 def _check(root: Path, whole: ImageDataset, parts: Mapping[str, list[int]], files: list[Path]) -> None:
@@ -101,7 +102,9 @@ def _coco(whole: ImageDataset, root: Path, parts: Mapping[str, list[int]]) -> di
     result = {}
     for split, indices in parts.items():
         names = {index: _relative(whole.samples[index].path, folder) for index in indices}
-        images = [raw["images"][index] | {"file_name": name} for index, name in names.items()]
+        # Samples are numbered as in the file, of which those that cannot be read are left out.
+        entries = {index: raw["images"][whole.samples[index].number - 1] for index in indices}
+        images = [entries[index] | {"file_name": name} for index, name in names.items()]
         ids = {integer(image.get("id")) for image in images}
         kept = [entry for entry in raw["annotations"] if integer(entry.get("image_id")) in ids]
         content = raw | {"images": images, "annotations": kept}
