@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from three_formats import small_splits, write_yolo
 
 from spinet.arch.catalog import load_architecture
 from spinet.engine.build import ModelInfo, create_model
@@ -73,3 +74,21 @@ def test_threads_and_loader_processes_are_said_before_anything_is_done(spinet, t
         "using 2 of 64 CPU cores (threads)",
         "loading images in 3 instead of 4 processes, one per CPU core (CPU affinity)",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", ["7 0.5 0.5 0.2 0.2", "0 nan 0.5 0.2 0.2"])
+def test_what_the_labels_lack_is_said_beside_the_metrics(spinet, tmp_path, bad):
+    folders = small_splits(tmp_path)
+    folders[0]["val"]["categories"] = [{"id": k, "name": name} for k, name in enumerate(("zero", "one", "two"), 1)]
+    root = write_yolo(tmp_path / "yolo", *folders)
+    label = root / "labels" / "val" / "2.txt"
+    label.write_text(f"{label.read_text()}{bad}\n")
+
+    code, out, err = spinet(
+        "evaluate", weights(tmp_path, "retinanet"), "--data.root", root, "--device", "cpu", "--json"
+    )
+
+    assert code == 0
+    assert json.loads(out)["AR100"] >= 0
+    assert err.startswith("spinet: val: 1 of 4 label lines are invalid and left out, such as ")

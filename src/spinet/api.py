@@ -100,8 +100,8 @@ def evaluate(
         threads: for a path: as for `load`.
         fused: for a run folder or weights file: evaluate the network as `load` runs it, with batch norms folded.
         trust: for a path: as for `load`.
-        say: is told which images the metrics leave out, because they cannot be read, or because a dataset other than
-            the run's own was divided; a warning of Python's by default.
+        say: is told what is wrong with the data, which images the metrics leave out, and that a dataset other than the
+            run's own was divided; a warning of Python's by default.
 
     Raises:
         SpinetError: the model or the data cannot be read, do not fit each other, or an option does not apply.

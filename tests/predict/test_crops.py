@@ -133,10 +133,28 @@ def test_progress_is_reported_up_to_the_end(boxes, tmp_path):
 def test_a_failure_leaves_nothing_behind(boxes, tmp_path):
     (boxes / "val" / "a.png").write_bytes(b"no image")
 
-    with pytest.raises(SpinetError, match=r"could not read the image .*a\.png"):
+    with pytest.raises(SpinetError, match=r"^val: 1 of 1 images cannot be read \(val/a\.png\): not an image"):
         crop_boxes(boxes, tmp_path / "out")
 
     assert [path.name for path in tmp_path.iterdir()] == ["boxes"]
+
+
+@pytest.mark.parametrize("broken", ["train", "val"])
+def test_one_image_that_cannot_be_read_has_no_crops_and_is_named(boxes, tmp_path, broken):
+    file = boxes / "annotations" / f"instances_{broken}.json"
+    raw = json.loads(file.read_text())
+    raw["images"].append(raw["images"][0] | {"id": 9, "file_name": "b.png"})
+    raw["annotations"].append(raw["annotations"][0] | {"id": 77, "image_id": 9})
+    file.write_text(json.dumps(raw))
+    (boxes / broken / "b.png").write_bytes(b"")
+
+    report = crop_boxes(boxes, tmp_path / "out")
+
+    assert report.crops == {split: {"cat": 1, "sea/star": 1} for split in ("train", "val")}
+    assert len(files(tmp_path / "out")) == 4
+    assert report.warnings == (
+        f"{broken}: 1 of 2 images cannot be read ({broken}/b.png): the file is empty; there are no crops of them",
+    )
 
 
 def test_a_folder_that_holds_something_is_refused_and_an_empty_one_is_not(boxes, tmp_path):

@@ -57,6 +57,8 @@ def _print(report: "CropReport", out: Path) -> None:
         table.add_row(name, *(f"{counts.get(name, 0):,}" for counts in report.crops.values()))
     table.add_row("all", *(f"{sum(counts.values()):,}" for counts in report.crops.values()))
     say(table)
+    for text in report.warnings:
+        say(f"warning: {text}")
     small = sum(report.small.values())
     if small:
         say(f"skipped {small:,} boxes with a side below --min-side")

@@ -44,8 +44,7 @@ def open_split(
     divided = (find_record(run, key, len(whole)) if run else None) or divide(whole, division)
     val = set(divided.val)
     part = whole.subset(index for index in range(len(whole)) if (index in val) == (split == "val"))
-    # Said once, with the train split.
-    findings = [*whole.findings, division_finding(whole, divided)] if split == "train" else []
+    findings = [*whole.findings, division_finding(whole, divided)]
     part.split, part.findings, part.division = split, findings, (key, divided)
     return part
 

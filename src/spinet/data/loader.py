@@ -177,8 +177,7 @@ class _BatchReader(Dataset[_Read | SpinetError]):
                 with _seeded(self.seed, epoch, index):
                     return self._placed(self.transform.item(self.dataset, chosen))
             except ImageError as error:
-                sample = self.dataset.samples[chosen]
-                faults.append(Fault(sample.number, f"{sample.path.parent.name}/{sample.path.name}", error.reason))
+                faults.append(Fault.of(self.dataset.samples[chosen], error))
         return None
 
     def _placed(self, item: Item) -> Item:

@@ -2,11 +2,14 @@
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
+
+from torch import Tensor
 
 from spinet.data.dataset import ImageDataset
 from spinet.errors import SpinetError
 from spinet.formats.findings import is_systematic, of, some
+from spinet.formats.images import ImageError
 
 Say = Callable[[str], None]
 Images = TypeVar("Images", bound=ImageDataset)
@@ -20,6 +23,11 @@ class Fault(NamedTuple):
     number: int
     file: str
     reason: str
+
+    @classmethod
+    def of(cls, sample: Any, error: ImageError) -> Self:
+        """Return the fault of a sample of a dataset."""
+        return cls(sample.number, f"{sample.path.parent.name}/{sample.path.name}", error.reason)
 
 
 class Unread:
@@ -55,6 +63,15 @@ class Unread:
                 self._say(f"{self.split}: the image {fault.file} cannot be read: {fault.reason}")
         if is_systematic(len(self.faults), self.total):
             raise SpinetError(f"{self.text()}; replace or delete them: `spinet doctor` looks at all images")
+
+    def image_of(self, dataset: Any, index: int) -> Tensor | None:
+        """Return an image of a dataset, or None for one that cannot be read, which is counted."""
+        try:
+            image: Tensor = dataset.image(index)
+        except ImageError as error:
+            self.add([Fault.of(dataset.samples[index], error)])
+            return None
+        return image
 
     def text(self) -> str:
         """Return how many images could not be read, which, and why; empty if all could."""

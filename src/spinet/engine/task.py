@@ -48,7 +48,7 @@ class Task(ABC):
 
     @abstractmethod
     def findings(self, config: TrainConfig, train: Any, val: Any) -> list[Finding]:
-        """Check the annotations for problems; of images at most some headers are read."""
+        """Check the annotations for problems, each once; of images at most some headers are read."""
 
     def aligned(self, train: Any, val: Any) -> Any:
         """Return `val`, which may lack classes of `train`, with the labels of `train`."""
@@ -103,7 +103,7 @@ class Detection(Task):
     def findings(self, config: TrainConfig, train: CocoDataset, val: CocoDataset) -> list[Finding]:
         """See `Task`."""
         quick = quick_findings(train, val, detector_settings(config))
-        return [*quick, *header_findings(train), *header_findings(val)]
+        return list(dict.fromkeys([*quick, *header_findings(train), *header_findings(val)]))
 
     def aligned(self, train: CocoDataset, val: CocoDataset) -> CocoDataset:
         """See `Task`."""
@@ -148,7 +148,7 @@ class Classification(Task):
     def findings(self, config: TrainConfig, train: ClassDataset, val: ClassDataset) -> list[Finding]:
         """See `Task`; other problems of image folders are errors when they are opened."""
         del config
-        return [*train.findings, *val.findings]
+        return list(dict.fromkeys([*train.findings, *val.findings]))
 
     def transform(self, config: TrainConfig) -> ClassTrainTransform:
         """See `Task`."""
@@ -178,20 +178,24 @@ def evaluate_folder(
 ) -> dict[str, float]:
     """Return the metrics of a detector or classifier, also an exported one, on a split of a dataset folder.
 
-    `division` and `run` are as in `open_split`; that a dataset is divided which is not the run's own is said.
+    `division` and `run` are as in `open_split`. What was left out of the files is said, and that a dataset which is not
+    the run's own was divided.
     """
     with explained(options.batch_size, options.image_size, torch.device(options.device), training=False):
         if info.kind == "classifier":
             classes = open_split(lambda part: ClassDataset(root, part), split, division, run)
-            _say_divided(classes, division, options)
+            _say_findings(classes, division, options)
             return evaluate_classes(model, classes, options, label_ids(info, classes, where))
         dataset = open_split(lambda part: CocoDataset(root, part), split, division, run)
-        _say_divided(dataset, division, options)
+        _say_findings(dataset, division, options)
         check_classes(info, dataset, where)
         return evaluate(model, dataset, options, info.category_ids)
 
 
-def _say_divided(part: ImageDataset, division: Division | None, options: EvalOptions) -> None:
+def _say_findings(part: ImageDataset, division: Division | None, options: EvalOptions) -> None:
+    for finding in part.findings:
+        if finding.severity == "warning":
+            options.say(finding.text)
     if part.division and division and not division.required:
         count = of(len(part), part.division[0]["data"]["images"])
         options.say(

@@ -21,6 +21,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
 from spinet.data.coco import CocoDataset
+from spinet.data.unread import Unread
 from spinet.errors import SpinetError
 from spinet.files import unique_names, write_atomically
 
@@ -41,12 +42,14 @@ class CropReport:
         small: boxes smaller than `min_side`, for each split.
         left_out: classes without training boxes, which have no folder.
         folders: the folder of each class whose name cannot be a file name.
+        warnings: what is wrong with the dataset, such as images that cannot be read, of which there are no crops.
     """
 
     crops: dict[str, dict[str, int]]
     small: dict[str, int]
     left_out: tuple[str, ...]
     folders: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def crop_boxes(
@@ -87,27 +90,36 @@ def crop_boxes(
         raise SpinetError(f"{root} has boxes of fewer than two classes ({names}); classification needs at least two")
     kept = {split: [crop for crop in crops if crop.name in trained] for split, crops in objects.items()}
     folders = folder_names(trained)
-    report = CropReport(
-        crops={split: dict(Counter(crop.name for crop in crops)) for split, crops in kept.items()},
-        small={split: sum(len(s.boxes) for s in datasets[split].samples) - len(objects[split]) for split in datasets},
-        left_out=tuple(sorted(all_classes - trained)),
-        folders={name: folder for name, folder in folders.items() if name != folder},
-    )
-    settings = {"context": context, "size": size, "min_side": min_side, "folders": report.folders}
-    done, total = 0, sum(map(len, kept.values()))
+    renamed = {name: folder for name, folder in folders.items() if name != folder}
+    settings = {"context": context, "size": size, "min_side": min_side, "folders": renamed}
+    total, done = sum(map(len, kept.values())), Counter[tuple[str, str]]()
+    unread = {split: Unread(split, len(dataset)) for split, dataset in datasets.items()}
     with _new_folder(out) as built:
         write_atomically(built / "crops.json", json.dumps(settings, indent=1) + "\n")
         for split, crops in kept.items():
-            for folder in {folders[crop.name] for crop in crops}:
-                (built / split / folder).mkdir(parents=True)
             for index, group in groupby(crops, key=lambda crop: crop.image):
-                image = datasets[split].image(index)
+                image = unread[split].image_of(datasets[split], index)
+                if image is None:
+                    continue
                 for crop in group:
-                    _write_jpeg(image, crop.window, size, built / split / folders[crop.name] / crop.file)
-                    done += 1
+                    folder = built / split / folders[crop.name]
+                    folder.mkdir(parents=True, exist_ok=True)
+                    _write_jpeg(image, crop.window, size, folder / crop.file)
+                    done[split, crop.name] += 1
                 if progress:
-                    progress(done, total)
-    return report
+                    progress(done.total(), total)
+    findings = [finding for dataset in datasets.values() for finding in dataset.findings]
+    warnings = [finding.text for finding in findings if finding.severity == "warning"]
+    return CropReport(
+        crops={split: {name: count for (part, name), count in done.items() if part == split} for split in datasets},
+        small={split: sum(len(s.boxes) for s in datasets[split].samples) - len(objects[split]) for split in datasets},
+        left_out=tuple(sorted(all_classes - trained)),
+        folders=renamed,
+        warnings=(
+            *warnings,
+            *(f"{each.text()}; there are no crops of them" for each in unread.values() if each.faults),
+        ),
+    )
 
 
 def crop_window(box: Iterable[float], context: float, width: int, height: int) -> tuple[int, int, int, int]:
