@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import io
 import warnings
 from pathlib import Path
@@ -10,7 +11,7 @@ from PIL import Image
 
 from spinet.errors import SpinetError
 from spinet.formats import images
-from spinet.formats.images import read_image
+from spinet.formats.images import ImageError, read_image
 
 
 def saved(path: Path, array: np.ndarray, mode: str | None = None, **options: object) -> Path:
@@ -198,3 +199,28 @@ def test_an_image_above_our_limit_is_an_error_that_names_it(tmp_path, monkeypatc
 
     with pytest.raises(SpinetError, match=r"a\.png has 7 x 5 pixels; must be at most 34"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "of_the_image"),
+    [
+        (OSError("image file is truncated"), True),
+        (SyntaxError("broken PNG file"), True),
+        (OSError(errno.EACCES, "Permission denied"), True),
+        (OSError(errno.EIO, "Input/output error"), False),
+        (OSError(errno.EMFILE, "Too many open files"), False),
+        (OSError(errno.ESTALE, "Stale file handle"), False),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), False),
+        (MemoryError(), False),
+    ],
+)
+def test_a_fault_of_the_machine_is_not_taken_for_one_of_the_image(tmp_path, colours, monkeypatch, error, of_the_image):
+    path = saved(tmp_path / "a.png", colours)
+
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(SpinetError, match=r"^could not read the image .*a\.png: ") as caught:
+        read_image(path)
+    assert isinstance(caught.value, ImageError) == of_the_image
