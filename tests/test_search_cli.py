@@ -1,6 +1,7 @@
 """`spinet search` on the command line: errors of one sentence, and one tiny search from its start to its report."""
 
 import json
+import shutil
 from random import Random
 
 import pytest
@@ -12,6 +13,7 @@ from spinet.data.division import open_split
 from spinet.formats.splits import Division
 from spinet.nas.constraints import part_keys
 from spinet.nas.proxies import PROXIES
+from spinet.nas.proxy import open_data
 from spinet.nas.spaces import SPACES
 from spinet.nas.state import load_search
 
@@ -174,3 +176,18 @@ def test_a_search_on_an_export_leaves_the_val_share_of_a_training_alone(spinet, 
     assert code == 1
     assert json.loads((run / "division.json").read_text()) == division
     assert "have changed: 6 training images instead of 7" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["train", "held_out"])
+def test_a_search_goes_on_without_an_image_that_cannot_be_read(spinet, digits, mini, tmp_path, part):
+    root = shutil.copytree(digits, tmp_path / "data")
+    file = getattr(open_data(str(root), SMALL), part).samples[0].path
+    file.write_bytes(file.read_bytes()[:-300])
+    start = ["search", "spinenet49", "--data.root", root, "--proxy", mini, "--run", tmp_path / "run", "--gpus", "none"]
+
+    with pytest.warns(UserWarning, match=rf"train: .*train/{file.name}.*truncated"):
+        code, out, err = spinet(*start, "--strategy", "random", "--trials", "1", "--references", "0")
+
+    assert (code, err) == (0, "")
+    assert "finished after 1 trials" in out

@@ -8,6 +8,7 @@ from null_trials import Climber, Evaluation, configuration, events, reproducible
 from spinet.arch.catalog import load_architecture
 from spinet.arch.graph_hash import graph_hash
 from spinet.errors import SpinetError
+from spinet.formats.splits import Division
 from spinet.nas.advice import training_commands
 from spinet.nas.constraints import Constraint
 from spinet.nas.references import published_choices
@@ -109,6 +110,14 @@ def test_the_commands_train_the_best_and_the_published_network_at_the_size_of_a_
     assert "spinet train small-cpu --data.root 'my photos' --model.arch" in best
     assert "best.json' --model.scaling spinenet49-quarter" in best
     assert "--model.arch spinenet49 --model.scaling spinenet49-quarter" in published
+
+
+def test_the_commands_divide_the_data_as_the_search_did(tmp_path):
+    search(tmp_path / "run", data="export", trials=12, division=Division(0.3, 5))
+    for command in training_commands(load_search(tmp_path / "run"), tmp_path / "run"):
+        assert (
+            "spinet train small-cpu --data.root export --data.val-share 0.3 --data.val-seed 5 --model.arch" in command
+        )
 
 
 def test_a_search_with_a_size_of_its_own_trains_at_that(tmp_path):
