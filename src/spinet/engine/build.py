@@ -13,6 +13,7 @@ from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.errors import SpinetError
 from spinet.fields import check_image_size
 from spinet.files import parse_json
+from spinet.formats.values import MAX_CLASSES
 from spinet.models.backbone import Backbone
 from spinet.models.classifier import Classifier, ClassPredictions
 from spinet.models.detections import Detections
@@ -26,8 +27,6 @@ ModelKind = Literal["detector", "classifier", "backbone"]
 
 # Heads with masks, and what each is without them.
 WITHOUT_MASKS = {"mask-rcnn": "faster-rcnn", "cascade-mask-rcnn": "cascade-rcnn"}
-# Far beyond any published dataset.
-MAX_CLASSES = 100_000
 ClassNames = Annotated[tuple[Annotated[str, Meta(max_length=1000)], ...], Meta(max_length=MAX_CLASSES)]
 # Format of weights files and checkpoints.
 FORMAT = "spinet-1"

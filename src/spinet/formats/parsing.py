@@ -14,6 +14,9 @@ from spinet.errors import SpinetError, quoted
 
 # Larger encodings that contain the one named, which programs write under its name (as in WHATWG's encoding standard).
 SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950"}
+# ImageNet's 21,000 class names are half of that. PyYAML takes up to ten seconds for so much.
+MAX_YAML = 2**20
+
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([^"'>]{1,80})["']""")
 
 
@@ -84,8 +87,11 @@ def read_yaml(file: Path) -> Any:
     except ImportError as error:
         raise SpinetError(f"reading {file} needs pyyaml, which is not installed: pip install pyyaml") from error
     with reading(file, "YAML"):
+        content = file.read_bytes()
+        if len(content) > MAX_YAML:
+            raise SpinetError(f"{file} has {len(content):,} bytes; settings must have at most {MAX_YAML:,}")
         try:
-            return yaml.safe_load(file.read_bytes())
+            return yaml.safe_load(content)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             where = f": line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -3,6 +3,9 @@
 import math
 import re
 
+# Far beyond any published dataset.
+MAX_CLASSES = 100_000
+
 _INTEGER = re.compile(r"[+-]?\d{1,4000}(\.0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _FLAGS = dict.fromkeys(("1", "1.0", "true", "yes", "y", "t"), True) | dict.fromkeys(

@@ -15,6 +15,7 @@ from spinet.formats.darknet import read_darknet
 from spinet.formats.findings import some
 from spinet.formats.images import readable_sizes
 from spinet.formats.parsing import read_yaml
+from spinet.formats.values import MAX_CLASSES
 from spinet.formats.yolo_files import EXAMPLE, data_file, list_split
 from spinet.formats.yolo_labels import LabelFiles
 from spinet.formats.yolo_pairs import expected_label, pair_labels
@@ -57,6 +58,9 @@ def _read_settings(file: Path) -> dict[str, Any]:
 
 def _class_names(settings: Mapping[str, Any], file: Path) -> list[str]:
     names, count = settings.get("names"), settings.get("nc")
+    many = count if names is None and type(count) is int else len(names) if isinstance(names, dict | list) else 0
+    if many > MAX_CLASSES:
+        raise SpinetError(f"{file} has {quoted(many)} classes; must be at most {MAX_CLASSES:,}")
     if names is None and type(count) is int and count > 0:
         return [f"class_{index}" for index in range(count)]
     if isinstance(names, dict):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from spinet.errors import SpinetError, quoted
+from spinet.errors import SpinetError, is_unicode, quoted
 from spinet.formats.darknet import names_or_data_file
 from spinet.formats.file_names import find_files
 from spinet.formats.findings import Finding
@@ -144,7 +144,11 @@ def _usual_folder(root: Path, split: str) -> str | None:
 
 def _resolve(entry: str, settings: Mapping[str, Any], file: Path, root: Path, key: str) -> Path:
     """Return the folder or list of images that an entry means."""
-    base = root / str(settings.get("path") or "")
+    path = settings.get("path") or ""
+    for name, value in (("path", path), (key, entry)):
+        if not isinstance(value, str) or not is_unicode(value):
+            raise SpinetError(f"{file} has {name} {quoted(value)}; must be the path of a folder")
+    base = root / path
     # Roboflow's entries have one ../ too many, and `path` was often written on another machine.
     candidates = [base / entry, root / entry]
     first = [root / entry.removeprefix("../")] if entry.startswith("../") else []
