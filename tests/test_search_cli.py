@@ -160,10 +160,14 @@ def test_a_search_on_an_export_leaves_the_val_share_of_a_training_alone(spinet, 
     start = ["search", "spinenet49", "--data.root", export, "--proxy", mini, "--run", run, "--strategy", "random"]
     start += ["--gpus", "none", "--constraint", "none", "--no-zero-cost", "--data.val-seed", "5"]
 
+    for refused in (("--references", "-1"), ("--gpus", "99")):
+        assert spinet(*start, "--data.val-share", "0.3", *refused)[0] == 1
+        assert not run.exists()
+
     code, out, err = spinet(*start, "--data.val-share", "0.3", "--trials", "1")
 
     assert (code, err) == (0, "")
-    assert f"7 images of {export} are train and 3 are val" in out
+    assert f"\n7 images of {export} are train and 3 are val" in f"\n{out}"
     assert "6 images to train on, 1 held out" in out
     # Neither a resumed search nor a training beside it chooses again.
     monkeypatch.setattr("spinet.data.division.near_groups", None)
@@ -175,7 +179,7 @@ def test_a_search_on_an_export_leaves_the_val_share_of_a_training_alone(spinet, 
     code, _, err = spinet(*start, "--data.val-share", "0.5", "--trials", "2")
     assert code == 1
     assert json.loads((run / "division.json").read_text()) == division
-    assert "have changed: 6 training images instead of 7" in err
+    assert "was written with val_share 0.3, not 0.5" in err
 
 
 @pytest.mark.slow

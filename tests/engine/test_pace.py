@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from spinet.arch.catalog import load_architecture
 from spinet.data.coco import CocoDataset
@@ -12,24 +13,25 @@ from spinet.engine.train import model_info
 from spinet.errors import SpinetError
 
 
-def warnings(seconds_each, first_step, steps):
+def warnings(seconds_each, first_step, steps, between=0.0):
     """Warnings of a training whose first two steps are slow and all others take so many seconds."""
-    times = {step: 100 * min(step - first_step, 2) + seconds_each * (step - first_step) for step in range(steps + 1)}
-    now = [first_step]
-    pace = Pace(first_step, steps, clock=lambda: times[now[0]])
+    now = [0.0]
+    pace = Pace(steps, torch.device("cpu"), clock=lambda: now[0])
     found = []
     for step in range(first_step + 1, steps + 1):
-        now[0] = step
+        with pace.measured():
+            now[0] += seconds_each if step > first_step + 2 else 1000
         found += [(step, text)] if (text := pace.warning(step)) else []
+        now[0] += between  # an evaluation
     return found
 
 
 @pytest.mark.parametrize("first_step", [0, 100])
-def test_a_long_training_is_warned_of_once_without_its_slow_first_steps(first_step):
-    (warning,) = warnings(10.0, first_step, first_step + 1006)
+@pytest.mark.parametrize("between", [0.0, 500.0])
+def test_a_long_training_is_warned_of_once_without_slow_first_steps_and_evaluations(first_step, between):
+    (warning,) = warnings(10.0, first_step, first_step + 1006, between)
     assert warning[0] == first_step + 6
     assert "1,000 more steps of 10.0 s take about 2.8 h" in warning[1]
-    assert "model.scaling=spinenet49-quarter" in warning[1]
 
 
 @pytest.mark.parametrize("steps", [3, 300])
@@ -42,6 +44,7 @@ def test_an_architecture_takes_the_scaling_of_another(config, digits):
     network = model_info(replace(config, model=model), CocoDataset(digits, "train")).architecture
     assert network.genotype == load_architecture("spinenet49").genotype
     assert network.scaling == load_architecture("spinenet49-quarter").scaling
+    assert network.name == "spinenet49@spinenet49-quarter"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from spinet.arch.head_cost import model_cost
 from spinet.arch.scaling import Scaling
 from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError
 from spinet.nas.proxies import Proxy
-from spinet.nas.proxy import ProxyTask, _memory_errors, curve, open_data
+from spinet.nas.proxy import ProxyTask, curve, memory_errors, open_data
 
 TINY = load_architecture("tiny").genotype
 QUICK = Proxy(name="quick").with_settings(
@@ -211,12 +211,12 @@ def test_a_network_without_channels_cannot_be_built(task):
     ],
 )
 def test_out_of_memory_anywhere_in_a_trial_is_reported_as_such(error):
-    with pytest.raises(OutOfMemory, match="the trial does not fit into memory"), _memory_errors():
+    with pytest.raises(OutOfMemory, match="the trial does not fit into memory"), memory_errors():
         raise error
 
 
 def test_an_unexpected_error_is_raised_as_it_is():
-    with pytest.raises(RuntimeError, match="shape"), _memory_errors():
+    with pytest.raises(RuntimeError, match="shape"), memory_errors():
         raise RuntimeError("shape")
 
 

@@ -1,6 +1,7 @@
 """The published network comes first, so that rewards can be compared with it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from null_trials import Climber, Evaluation, configuration, events, reproducible
@@ -133,3 +134,13 @@ def test_nothing_measured_nothing_to_train(tmp_path):
     config = configuration(SPACE, trials=2)
     run_search(config, tmp_path, Climber(SPACE), Evaluation(nan=1.0), InProcess(), quiet=True)
     assert training_commands(load_search(tmp_path), tmp_path) == []
+
+
+@pytest.mark.parametrize("folder", [".", "..", "../run"])
+def test_the_commands_name_folders_also_of_the_current_one(tmp_path, monkeypatch, folder):
+    (tmp_path / "run" / "inner").mkdir(parents=True)
+    search(tmp_path / "run", trials=12)
+    monkeypatch.chdir(tmp_path / "run" / ("inner" if folder == ".." else "."))
+    for command in training_commands(load_search(tmp_path / "run"), Path(folder)):
+        assert not command.split(" --run ")[1].startswith("-")
+        assert "run-" in command.split(" --run ")[1]

@@ -90,7 +90,7 @@ class _Options:
     replicates: int = 1
     """Number of trainings per graph, with different seeds, before further trials of it count as duplicates."""
     references: int = 2
-    """Number of trainings of the space's published network that come first, so that rewards can be compared with it."""
+    """Number of trainings of the space's published network that come first, at each rung, to compare rewards with."""
     estimate: bool = True
     """Measure a few steps first, and say how long the search will take."""
     timeout: float | None = None
@@ -128,10 +128,8 @@ def _search(name: str, options: _Options) -> None:
     numbers = (_constraints(space, options), options.seed, options.replicates, options.trials, options.references)
     division = _division(options)
     data = open_data(options.root, proxy, division, options.run)
-    for text in data.warnings():
-        say(f"warning: {text}")
-    if data.train.division and not (options.run / NAME).exists():
-        record(options.run, *data.train.division)
+    for remark in data.remarks():
+        say(remark)
     config = SearchConfig(space, settings.to_dict(), proxy.to_dict(), options.root, *numbers, data.digest, division)
     say(f"{len(data.train)} images to train on, {len(data.held_out)} held out of {data.train.annotation_file}")
     # The proxy is a narrow copy of the space's own networks, whatever size the result will have.
@@ -145,20 +143,25 @@ def _search(name: str, options: _Options) -> None:
     evaluate: Evaluate = partial(task, base=base)
     if table:
         evaluate = WithLatency(evaluate, table, space.scaling)
+    is_new = not (options.run / NAME).is_file()
+    if data.train.division and is_new and not (options.run / "config.json").is_file():
+        record(options.run, *data.train.division)
     with executor:
         threads = "" if device == "cpu" else f", {options.threads} CPU threads each"
         say(f"workers: {executor.workers} ({executor.name}), on {executor.device}{threads}")
         if options.references and not config.reference_trials:
             say("the published network is outside the space or its constraints: rewards have no reference")
-        if options.estimate and not (options.run / NAME).is_file():
+        if options.estimate and is_new:
             say(expected(task, config, base, executor))
         result = run_search(config, options.run, create_strategy(settings, space), evaluate, executor)
     say(f"{result.ended} after {result.finished} trials")
     if result.best:
         state = load_search(options.run)
         say(best_text(state))
-        say(f"{options.run / 'best.json'}: train it, and beside it the published network, on all training images with")
-        say("\n".join(f"  {command}" for command in training_commands(state, options.run)))
+        commands = training_commands(state, options.run)
+        beside = ", and beside it the published network," if len(commands) > 1 else ""
+        say(f"{options.run / 'best.json'}: train it{beside} on all training images with")
+        say("\n".join(f"  {command}" for command in commands))
     if result.ended == "interrupted":
         raise result.stopped(options.run, options.trials)
 

@@ -188,6 +188,7 @@ def load_pretrained(model: Model, info: ModelInfo) -> str:
         raise SpinetError(
             f"{path} holds weights of another architecture ({source.architecture.name:.60}, not "
             f"{info.architecture.name:.60}); set model.arch to {source.model.arch:.60}"
+            + (f" and model.scaling to {source.model.scaling:.60}" if source.model.scaling else "")
         )
     _check_conventions(source.model, info.model, path)
     initial, old_head, head = model.state_dict(), source.model.head, info.model.head

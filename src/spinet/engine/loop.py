@@ -74,7 +74,7 @@ class TrainRun:
 
     def _train(self) -> None:
         config, state = self.config, self.state
-        first, pace = state.step * config.accumulate, Pace(state.step, self.steps)
+        first, pace = state.step * config.accumulate, Pace(self.steps, self.device)
         batches = self.task.batches(
             config,
             self.train_set,
@@ -85,7 +85,8 @@ class TrainRun:
         )
         self._finish_step()
         while state.step < self.steps:
-            self.step(batches)
+            with pace.measured():
+                self.step(batches)
             self.display.advance(state.step)
             if warning := pace.warning(state.step):
                 self.display.say(warning)
@@ -255,7 +256,8 @@ class TrainRun:
         for remark in self.remarks:
             say(remark)
         parameters = count_parameters(self.state.model)
-        say(f"model: {config.model.head} on {config.model.arch}, {parameters:,} parameters, on {self.device}")
+        size = f" at the size of {config.model.scaling}" if config.model.scaling else ""
+        say(f"model: {config.model.head} on {config.model.arch}{size}, {parameters:,} parameters, on {self.device}")
         if self.state.started:
             say(self.state.started)
         rate = config.optim.lr * config.batch_size / config.optim.lr_batch

@@ -4,9 +4,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from rich.console import Console
@@ -16,6 +17,7 @@ from spinet.engine.run_folder import check_present
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.text import duration
+from spinet.timing import finish
 
 
 class RunLog:
@@ -100,30 +102,45 @@ class Display:
 
 
 class Pace:
-    """Warns once, after its first few steps, of a training that will take more than an hour."""
+    """Warns once, after the first few steps of a training, of more than an hour of further ones."""
 
     # Steps that do not count, in which memory and kernels are set up, and those that do.
     WARM_UP, MEASURED = 2, 4
-    LONG = 3600.0
+    LONG = 3600
 
-    def __init__(self, first_step: int, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._first, self._steps, self._clock = first_step + self.WARM_UP, steps, clock
-        self._start = 0.0
+    def __init__(self, steps: int, device: torch.device, clock: Callable[[], float] = time.monotonic) -> None:
+        self._steps, self._device, self._clock = steps, device, clock
+        self._seconds: list[float] = []
+        self._is_said = False
+
+    @property
+    def _is_known(self) -> bool:
+        return len(self._seconds) >= self.WARM_UP + self.MEASURED
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Measure a step, if it is one of the first; on a GPU that waits for its end."""
+        if self._is_known:
+            yield
+            return
+        start = self._clock()
+        yield
+        finish(self._device)
+        self._seconds.append(self._clock() - start)
 
     def warning(self, step: int) -> str:
         """Return the warning after the step at which it is due, if it is; otherwise an empty string."""
-        if step == self._first:
-            self._start = self._clock()
-        if step != self._first + self.MEASURED:
+        if not self._is_known or self._is_said:
             return ""
-        each = (self._clock() - self._start) / self.MEASURED
+        self._is_said = True
+        each = fmean(self._seconds[self.WARM_UP :])
         left = each * (self._steps - step)
         if left <= self.LONG:
             return ""
         return (
             f"warning: {self._steps - step:,} more steps of {each:.1f} s take about {duration(left)}, evaluations not "
-            "counted; shorter with fewer epochs, a lower data.image_size, or a smaller network "
-            "(model.scaling=spinenet49-quarter)"
+            "counted; shorter with fewer epochs, a lower data.image_size, or a smaller network (model.arch, "
+            "model.scaling)"
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from spinet.arch.catalog import Architecture, Network, load_architecture, load_network
+from spinet.arch.catalog import MAX_TEXT, Architecture, Network, load_architecture, load_network
 from spinet.data.dataset import ImageDataset
 from spinet.data.division_record import record
 from spinet.engine.build import Model, ModelInfo
@@ -155,7 +155,9 @@ def _network(model: ModelConfig) -> Network:
         return network
     if not isinstance(network, Architecture):
         raise SpinetError(f"model.scaling is for architecture graphs, and the baseline {model.arch} has none to change")
-    return replace(network, scaling=load_architecture(model.scaling).scaling)
+    size = load_architecture(model.scaling)
+    name, source = f"{network.name}@{size.name}", f"{network.source}; with the scaling of {size.name}"
+    return replace(network, scaling=size.scaling, name=name, source=source[-MAX_TEXT:])
 
 
 def _check_background(info: ModelInfo) -> None:

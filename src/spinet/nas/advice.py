@@ -16,6 +16,7 @@ def training_commands(state: SearchState, run: Path) -> list[str]:
     """Return commands that train the best network, and the published one beside it; none while nothing is measured."""
     if not state.best:
         return []
+    run = run if run.name not in ("", "..") else run.resolve()  # the runs lie beside it
     device = str(state.sessions[-1].get("device", "cpu"))
     recipe, scaling = _RECIPES["cpu" if device.startswith("cpu") else "gpu"]
     best, published = run / BEST, published_network(state.space).name

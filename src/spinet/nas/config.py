@@ -83,6 +83,11 @@ def spinet_version() -> str:
 def check_header(path: Path, header: Event, config: SearchConfig) -> None:
     """Raise a SpinetError that names what differs, unless the journal with this header is of the search `config`."""
     expected = json.loads(json.dumps(config.header()))
+    # Another division has other images: it explains why the data differ.
+    for key in ("val_share", "val_seed"):
+        if header.get(key, 0) != expected.get(key, 0):
+            difference = _difference(key, header.get(key, 0), expected.get(key, 0))
+            raise SpinetError(f"{path} was written with {difference}: use another run folder, or the same settings")
     now, before = expected.pop("digest", None), header.get("digest")  # neither older journals nor objectives have one
     is_known = isinstance(before, dict) and now is not None
     from spinet.data.digest import differences  # imports torch

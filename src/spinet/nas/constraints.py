@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from spinet.arch.catalog import Architecture, load_architecture, names
+from spinet.arch.catalog import Architecture, load_architecture
 from spinet.arch.cost import backbone_costs
 from spinet.arch.genotype import Genotype, check_keys
 from spinet.arch.head_cost import Head, model_cost
@@ -210,9 +210,10 @@ def _end(whole: Constraint, end: str, text: str) -> float | None:
     try:
         number = float(end)
     except ValueError:
-        if end not in names() and not Path(end).is_file():
-            raise _not_a_constraint(text) from None
-        return whole.value(load_architecture(end))
+        try:
+            return whole.value(load_architecture(end))
+        except SpinetError as error:
+            raise SpinetError(f"constraint {text!r}: {error}") from None
     if not math.isfinite(number):
         raise _not_a_constraint(text)
     return number

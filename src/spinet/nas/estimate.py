@@ -11,7 +11,7 @@ from spinet.data.unread import Unread
 from spinet.engine.machine import threads
 from spinet.nas.config import SearchConfig
 from spinet.nas.evaluation import STATUS
-from spinet.nas.proxy import ProxyData, ProxyTask
+from spinet.nas.proxy import ProxyData, ProxyTask, memory_errors
 from spinet.nas.references import published_choices
 from spinet.text import duration
 from spinet.workers.executors import TrialExecutor
@@ -43,7 +43,7 @@ def measure(task: ProxyTask, genotype: Genotype, base: Scaling) -> TrialSeconds:
     Raises:
         SpinetError: those of `ProxyTask`.
     """
-    with threads(task.threads):
+    with threads(task.threads), memory_errors():
         data = task.data()
         # Without objects there is no reward.
         order = sorted(range(len(data.held_out)), key=lambda index: not len(data.held_out.samples[index].labels))
@@ -68,15 +68,9 @@ def measure(task: ProxyTask, genotype: Genotype, base: Scaling) -> TrialSeconds:
     return TrialSeconds(step, held_out, max(0.0, least - FEW * step - held_out))
 
 
-def search_seconds(task: ProxyTask, measured: TrialSeconds, trials: int, eta: int = 0) -> float:
-    """Return the seconds of so many trials, one after the other; with successive halving a part of them is longer.
-
-    Args:
-        task: what was measured.
-        measured: from `measure`.
-        trials: number of trials, promotions included.
-        eta: one trial in `eta` is promoted; 0 without halving.
-    """
+def search_seconds(task: ProxyTask, measured: TrialSeconds, config: SearchConfig) -> float:
+    """Return the seconds of all trials, one after the other; with successive halving a part of them is longer."""
+    eta, references = int(config.strategy.get("eta", 0)), config.reference_trials[: config.trials]
     data, batch = task.data(), task.proxy.train.batch_size
     rungs = range(len(task.proxy.rungs) if eta else 1)
     each = [
@@ -84,7 +78,8 @@ def search_seconds(task: ProxyTask, measured: TrialSeconds, trials: int, eta: in
         for rung in rungs
     ]
     shares = [1 / eta**rung if eta else 1.0 for rung in rungs]
-    return trials * sum(share * seconds for share, seconds in zip(shares, each, strict=True)) / sum(shares)
+    mean = sum(share * seconds for share, seconds in zip(shares, each, strict=True)) / sum(shares)
+    return sum(each[trial.rung] for trial in references) + mean * (config.trials - len(references))
 
 
 def expected(task: ProxyTask, config: SearchConfig, base: Scaling, executor: TrialExecutor) -> str:
@@ -99,10 +94,9 @@ def expected(task: ProxyTask, config: SearchConfig, base: Scaling, executor: Tri
         measured = future.result()
     except tuple(STATUS) as error:
         return f"how long a trial takes could not be measured: {error}"
-    eta = int(config.strategy.get("eta", 0))
-    one = search_seconds(task, measured, 1, eta)
+    seconds = search_seconds(task, measured, config)
     parallel = f" ({executor.workers} at a time)" if executor.workers > 1 else ""
     return (
-        f"a trial takes about {duration(one)} on average, measured on a few steps: {config.trials:,} trials{parallel} "
-        f"about {duration(one * config.trials / executor.workers)}, and less for each duplicate"
+        f"a trial takes about {duration(seconds / config.trials)} on average, measured on a few steps: "
+        f"{config.trials:,} trials{parallel} about {duration(seconds / executor.workers)}, and less for each duplicate"
     )

@@ -83,7 +83,7 @@ class ProxyTask:
             SpinetError: the dataset or the settings are invalid.
         """
         started = time.monotonic()
-        with threads(self.threads), _memory_errors():
+        with threads(self.threads), memory_errors():
             data = self.data()
             config = self.config(rung, seed, accumulate, len(data.train))
             metrics = self.measured(genotype, base, config, data)
@@ -168,12 +168,13 @@ class ProxyData:
     held_out: CocoDataset
     digest: Digest
 
-    def warnings(self) -> list[str]:
-        """Return what a training would warn of in the files and annotations, and how the dataset was divided."""
+    def remarks(self) -> list[str]:
+        """Return what a training says of the files and annotations before it begins, warnings marked as such."""
         parts = {"train": self.train, "held out": self.held_out}
         findings = [finding for name, part in parts.items() for finding in split_findings(name, part, objects_of(part))]
         kept = [finding for finding in findings if finding.severity != "hint" or finding.check in SAID]
-        return list(dict.fromkeys(finding.text for finding in kept))
+        marks = {"hint": ""}
+        return list(dict.fromkeys(marks.get(finding.severity, "warning: ") + finding.text for finding in kept))
 
 
 @lru_cache(maxsize=2)
@@ -228,7 +229,7 @@ def curve(losses: tuple[tuple[int, float], ...], points: int = CURVE_POINTS) -> 
 
 
 @contextmanager
-def _memory_errors() -> Iterator[None]:
+def memory_errors() -> Iterator[None]:
     """Name what the check of a step does not see: no memory for the weights, or for the evaluation."""
     try:
         yield
