@@ -26,6 +26,7 @@ from spinet.fuse.formats import Precision
 from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
 from spinet.recipes import load_recipe
+from spinet.report.training import report_of
 
 
 def train(
@@ -37,6 +38,7 @@ def train(
     val_set: ImageDataset | None = None,
     info: ModelInfo | None = None,
     quiet: bool = False,
+    report: bool = True,
     **settings: Any,
 ) -> TrainResult:
     """Train a model, or resume its run: `spinet.train("small-cpu", "runs/mine", data="DIR", model__arch="tiny")`.
@@ -49,6 +51,8 @@ def train(
         val_set: an open dataset to evaluate on, instead of `data`.
         info: the architecture and classes of the model, instead of those of the config and the dataset.
         quiet: print nothing.
+        report: write `report.html` into the run folder at the end; if that fails, the training is complete all the
+            same.
         settings: settings to change, as `epochs=50`, `model__arch="tiny"`, `model={"arch": "tiny"}` or
             `**{"model.arch": "tiny"}`.
 
@@ -63,7 +67,10 @@ def train(
         settings = {**settings, "data": data if isinstance(data, Mapping) else {"root": str(data)}}
     config = change_settings(config, settings)
     folder = None if run is None else Path(run)
-    return train_config(config, folder, train_set=train_set, val_set=val_set, info=info, quiet=quiet)
+    result = train_config(config, folder, train_set=train_set, val_set=val_set, info=info, quiet=quiet)
+    if folder is not None and report:
+        report_of(folder, quiet)
+    return result
 
 
 def evaluate(
@@ -133,7 +140,7 @@ def evaluate(
     division = _division(model, data is None)
     options = EvalOptions(image_size or opened.input_shape, batch_size, opened.device, workers, views=views, say=say)
     run = None if isinstance(model, Predictor) else _folder(model)
-    return evaluate_folder(opened.model, opened.info, root, split, options, where, division, run)
+    return evaluate_folder(opened.model, opened.info, root, split, options, where, division, run).metrics
 
 
 def change_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:

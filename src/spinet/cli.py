@@ -16,6 +16,7 @@ from spinet.commands.draw import draw_command
 from spinet.commands.evaluate import evaluate_command
 from spinet.commands.export import export_command
 from spinet.commands.predict import predict_command
+from spinet.commands.report import report_command
 from spinet.commands.search import search_command
 from spinet.commands.show import list_command, show_command
 from spinet.commands.split import split_command
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "search": search_command,
     "train": train_command,
     "evaluate": evaluate_command,
+    "report": report_command,
     "predict": predict_command,
     "app": app_command,
     "export": export_command,

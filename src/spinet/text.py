@@ -12,10 +12,10 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def count_of(number: int, what: str) -> str:
+def count_of(number: int, what: str, plural: str = "") -> str:
     """Return a count with its noun.
 
-    >>> count_of(1, "trial"), count_of(1200, "trial")
-    ('1 trial', '1,200 trials')
+    >>> count_of(1, "trial"), count_of(1200, "trial"), count_of(2, "class", "classes")
+    ('1 trial', '1,200 trials', '2 classes')
     """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what if number == 1 else plural or what + 's'}"

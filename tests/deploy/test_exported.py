@@ -299,7 +299,7 @@ def test_a_strip_is_exported_and_measured_on_the_command_line(strip_detector, di
     assert code == 0, error
     dataset = CocoDataset(digits, "val")
     assert json.loads(out)["AR100"] == pytest.approx(
-        evaluate(strip_detector[0], dataset, EvalOptions(STRIP))["AR100"], abs=1e-3
+        evaluate(strip_detector[0], dataset, EvalOptions(STRIP)).metrics["AR100"], abs=1e-3
     )
     assert "was exported for single images of 48 x 96 pixels" in refused[2]
 

@@ -34,7 +34,9 @@ def measure_a_share(folder):
     torch.manual_seed(0)
     model, device = create_classifier(load_architecture("tiny"), 3), torch.device("cpu")
     with process_group(device) as group:
-        metrics = evaluate_classes(model, ClassDataset(folder, "train"), EvalOptions(32, 2, device, group=group))
+        metrics = evaluate_classes(
+            model, ClassDataset(folder, "train"), EvalOptions(32, 2, device, group=group)
+        ).metrics
         (folder / f"{group.rank}.txt").write_text(json.dumps(metrics))
 
 
@@ -58,7 +60,7 @@ class Brightness(torch.nn.Module):
 
 
 def measured(model, dataset, category_ids=None):
-    return evaluate_classes(model, dataset, EvalOptions(32, 4, CPU), category_ids)
+    return evaluate_classes(model, dataset, EvalOptions(32, 4, CPU), category_ids).metrics
 
 
 def test_top_one_is_the_share_of_best_guesses_that_are_right(tmp_path):

@@ -141,7 +141,7 @@ def test_boxes_come_back_in_the_pixels_of_the_original_photos(real_photos):
 def test_evaluating_leaves_the_model_in_the_mode_it_was_in(digits, config):
     dataset = CocoDataset(digits, "val")
     model = model_info(config, dataset).create_model().train()
-    metrics = evaluate(model, dataset, EvalOptions(64, 3))
+    metrics = evaluate(model, dataset, EvalOptions(64, 3)).metrics
     assert model.training
     assert set(METRICS) < set(metrics)
 
@@ -156,7 +156,7 @@ def test_a_network_that_knows_more_classes_is_judged_on_those_of_the_data(digits
         stray = {"boxes": torch.tensor([[0.0, 0, 9, 9]]), "scores": torch.ones(1), "labels": torch.tensor([4])}
         found["labels"] = found["labels"] + 1
         found |= {key: torch.cat([found[key], value]) for key, value in stray.items()}
-    metrics = evaluate(oracle, dataset, EvalOptions(64, 3), info.category_ids)
+    metrics = evaluate(oracle, dataset, EvalOptions(64, 3), info.category_ids).metrics
     assert metrics["AP"] == pytest.approx(1.0)
 
 
@@ -310,7 +310,7 @@ class MaskOracle(Oracle):
 def test_masks_come_back_to_the_original_photos(real_photos, name, least):
     dataset = CocoDataset(real_photos(name), "val", masks=True).subset(range(20))
 
-    metrics = evaluate(MaskOracle(dataset, 256), dataset, EvalOptions(256, 4))
+    metrics = evaluate(MaskOracle(dataset, 256), dataset, EvalOptions(256, 4)).metrics
 
     assert metrics["AP"] == pytest.approx(1.0)
     assert metrics["mask/AP"] > least
@@ -355,7 +355,7 @@ def test_a_real_mask_rcnn_learns_from_the_masks_and_is_measured_on_them(digits, 
     [batch] = itertools.islice(train_loader(dataset, TrainTransform(64), batch_size=4, seed=0), 1)
 
     losses = model.losses(batch.images, batch.targets)
-    metrics = evaluate(model, dataset, options)
+    metrics = evaluate(model, dataset, options).metrics
 
     assert losses["mask"] > 0
     assert {f"mask/{name}" for name in METRICS} < set(metrics)

@@ -83,8 +83,10 @@ def test_a_run_folder_holds_config_metrics_weights_and_state(config, tmp_path):
         "config.json",
         "last.safetensors",
         "metrics.jsonl",
+        "sessions.jsonl",
         "state.pt",
         "tensorboard",
+        "val.npz",
     }
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     assert result.steps == 8
@@ -321,7 +323,7 @@ def test_a_full_disk_stops_the_run_with_one_sentence_and_nothing_half_written(sh
     assert done.stderr.startswith(f"spinet: error: could not write {tmp_path / 'run'}/")
     assert len(done.stderr.strip().splitlines()) == 1
     left = {path.name for path in (tmp_path / "run").iterdir()}
-    assert left == {"config.json", "metrics.jsonl", "tensorboard"}
+    assert left == {"config.json", "metrics.jsonl", "sessions.jsonl", "tensorboard"}
 
 
 def test_train_and_val_of_different_classes_are_refused(digits, short, tmp_path):

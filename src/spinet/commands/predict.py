@@ -17,7 +17,7 @@ def predict_command(args: list[str]) -> None:
         run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
         images: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")],
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("predictions"),
-        score: float | None = None,
+        score: float | Literal["auto"] | None = None,
         top: int | None = None,
         device: str = "auto",
         batch_size: int | None = None,
@@ -34,7 +34,8 @@ def predict_command(args: list[str]) -> None:
             run: Run folder, weights file, or exported file.
             images: Images, videos, folders of both (without the folders in them), and cameras (camera:0).
             out: Output folder.
-            score: Detectors: leave out objects with lower scores (default 0.3).
+            score: Detectors: leave out objects with lower scores (default 0.3); `auto` is the threshold of best F1 of
+                each class on val.
             top: Classifiers: classes per image (default 5).
             device: `auto`, `cpu`, `cuda` ...; ONNX and OpenVINO files run on the CPU.
             batch_size: Detectors: images or frames per batch (default 1).

@@ -27,6 +27,8 @@ def train_command(args: list[str]) -> None:
         config: Annotated[TrainConfig, tyro.conf.arg(name="")]
         run: Path
         """Run folder; run the same command again to resume."""
+        report: bool = True
+        """Write report.html into the run folder at the end."""
 
     default = Arguments(load_recipe(args[0]), tyro.MISSING)
     description = f"Train with the recipe {args[0]}, overriding any of its settings."
@@ -34,8 +36,11 @@ def train_command(args: list[str]) -> None:
         Arguments, default=default, args=args[1:], prog=f"spinet train {args[0]}", description=description
     )
     from spinet.engine.train import train
+    from spinet.report.training import report_of
 
     train(chosen.config, chosen.run)
+    if chosen.report:
+        report_of(chosen.run)
 
 
 def demo_command(args: list[str]) -> None:
@@ -54,6 +59,7 @@ def demo_command(args: list[str]) -> None:
         from spinet.predict.files import predict_files
         from spinet.predict.open import load
         from spinet.recipes import RECIPES
+        from spinet.report.training import report_of
 
         say("generating the dataset: handwritten digits on photos")
         root = make_demo_dataset(folder / "data", train_images=1000, val_images=100)
@@ -61,6 +67,7 @@ def demo_command(args: list[str]) -> None:
         config = replace(config, seed=seed, data=replace(config.data, root=str(root)))
         result = train(config, folder / "run")
         print_metrics(result.best, as_json=False)
+        report_of(folder / "run")
         images = find_images([root / "val"])[:12]
         for prediction in predict_files(load(folder / "run", device="cpu"), images, folder / "pictures"):
             say(f"{prediction.visualization}")

@@ -28,6 +28,7 @@ ModelKind = Literal["detector", "classifier", "backbone"]
 # Heads with masks, and what each is without them.
 WITHOUT_MASKS = {"mask-rcnn": "faster-rcnn", "cascade-mask-rcnn": "cascade-rcnn"}
 ClassNames = Annotated[tuple[Annotated[str, Meta(max_length=1000)], ...], Meta(max_length=MAX_CLASSES)]
+Thresholds = tuple[Annotated[float, Meta(ge=0, le=1)], ...]
 # Format of weights files and checkpoints.
 FORMAT = "spinet-1"
 
@@ -84,6 +85,7 @@ class ModelInfo:
         class_names: name of each label; none for a backbone alone.
         category_ids: COCO category id of each label.
         image_size: side of the square images it was trained on, pixels.
+        thresholds: detectors: the score of best F1 on val of each label; none where it was not measured.
     """
 
     architecture: Network
@@ -91,6 +93,7 @@ class ModelInfo:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     image_size: int
+    thresholds: tuple[float, ...] = ()
 
     @property
     def kind(self) -> ModelKind:
@@ -101,6 +104,7 @@ class ModelInfo:
 
     def to_metadata(self) -> dict[str, str]:
         """Return the metadata of a safetensors file."""
+        measured = {"thresholds": json.dumps(self.thresholds)} if self.thresholds else {}
         return {
             "format": FORMAT,
             "task": self.kind,
@@ -109,6 +113,7 @@ class ModelInfo:
             "class_names": json.dumps(self.class_names),
             "category_ids": json.dumps(self.category_ids),
             "image_size": str(self.image_size),
+            **measured,
         }
 
     @classmethod
@@ -124,7 +129,10 @@ class ModelInfo:
             if names and len(names) != len(ids):
                 raise ValueError(f"{len(names)} class names for {len(ids)} category ids")
             check_image_size(size := int(metadata["image_size"]), name=f"{where}: image_size")
-            return cls(network, settings.model, names, ids, size)
+            thresholds = msgspec.convert(parse_json(metadata.get("thresholds", "[]"), where), Thresholds)
+            if thresholds and len(thresholds) != len(names):
+                raise ValueError(f"{len(thresholds)} thresholds for {len(names)} classes")
+            return cls(network, settings.model, names, ids, size, thresholds)
         except SpinetError:
             raise
         except (KeyError, ValueError, TypeError, OverflowError) as error:

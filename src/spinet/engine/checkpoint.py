@@ -106,6 +106,24 @@ def read_weights(
         ) from None
 
 
+def read_notes(path: Path) -> tuple[dict[str, float], ModelInfo]:
+    """Return the notes of a weights file (the step and the metrics) and its description, without its tensors.
+
+    Raises:
+        SpinetError: the file is missing, corrupt, or not one of ours.
+    """
+    try:
+        with safe_open(weights_file(path), framework="pt") as content:
+            metadata = content.metadata()
+        info = ModelInfo.from_metadata(metadata, str(path))
+        notes = json.loads(metadata.get("notes", "{}"))
+        return {name: float(value) for name, value in notes.items()}, info
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, SpinetError):
+            raise
+        raise SpinetError(f"could not read the weights file {path}: {error!s:.60}") from None
+
+
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Model, ModelInfo]:
     """Build the detector or classifier of a weights file or run folder, with its weights, in evaluation mode.
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections import Counter
+from functools import partial
 
 import torch
 
@@ -11,7 +11,8 @@ from spinet.data.class_transforms import ClassEvalTransform
 from spinet.data.transforms import shape_of
 from spinet.data.unread import Unread
 from spinet.engine.build import AnyClassifier, ModelInfo
-from spinet.engine.evaluate import EvalOptions
+from spinet.engine.evaluate import EvalOptions, Evaluation
+from spinet.engine.record import class_record, unique_classes
 from spinet.engine.tta import Views
 from spinet.errors import SpinetError
 from spinet.formats.findings import some
@@ -23,8 +24,8 @@ OTHER = -1
 
 def evaluate_classes(
     model: AnyClassifier, dataset: ClassDataset, options: EvalOptions, category_ids: tuple[int, ...] | None = None
-) -> dict[str, float]:
-    """Return the accuracy of `model` on `dataset`, the same in every process, as fractions from 0 to 1.
+) -> Evaluation:
+    """Return the accuracy of `model` on `dataset`, as fractions from 0 to 1, and its predictions.
 
     These are `top1` and `top5` (the true class is the best or among the best five predictions), and `top1/<class>`, NaN
     for a class without images. Images that cannot be read are left out as in `evaluate`. `category_ids` are the
@@ -39,17 +40,22 @@ def evaluate_classes(
     training, device = model.training, torch.device(options.device)
     unread = Unread(dataset.split, len(dataset))
     model.eval()
-    ranks: list[tuple[int, int]] = []
+    rows: list[tuple[int, list[int], list[float]]] = []
     for batch in options.loader(dataset, ClassEvalTransform(shape_of(options.image_size)[0]), unread):
         with options.autocast():
             predictions = model.predict(batch.images.to(device), top=TOP)
-        labels = batch.targets["labels"]
-        correct = known[predictions["labels"].cpu()] == labels[:, None]
-        rank = torch.where(correct.any(dim=1), correct.int().argmax(dim=1), TOP)
-        ranks += zip(labels.tolist(), rank.tolist(), strict=True)
+        labels, scores = known[predictions["labels"].cpu()], predictions["scores"].float().cpu()
+        rows += zip(batch.image_ids.tolist(), labels.tolist(), scores.tolist(), strict=True)
     model.train(training)
-    options.measured(dataset, unread)
-    return class_metrics(options.group.gather(ranks), dataset)
+    read = options.measured(dataset, unread)
+    rows = options.group.gather(rows)
+    truth = {sample.number: sample.label for sample in read.samples}
+    ranks = [(truth[number], _rank(truth[number], labels)) for number, labels, _ in rows]
+    return Evaluation(class_metrics(ranks, dataset), partial(class_record, read, rows))
+
+
+def _rank(label: int, predicted: list[int]) -> int:
+    return predicted.index(label) if label in predicted else TOP
 
 
 def class_metrics(ranks: list[tuple[int, int]], dataset: ClassDataset) -> dict[str, float]:
@@ -61,9 +67,8 @@ def class_metrics(ranks: list[tuple[int, int]], dataset: ClassDataset) -> dict[s
         "top1": _fraction([rank == 0 for _, rank in ranks]),
         "top5": _fraction([rank < TOP for _, rank in ranks]),
     }
-    twice = {name for name, count in Counter(dataset.class_names).items() if count > 1}
-    for name, category_id, correct in zip(dataset.class_names, dataset.category_ids, firsts, strict=True):
-        metrics[f"top1/{name} ({category_id})" if name in twice else f"top1/{name}"] = _fraction(correct)
+    for name, correct in zip(unique_classes(dataset), firsts, strict=True):
+        metrics[f"top1/{name}"] = _fraction(correct)
     return metrics
 
 

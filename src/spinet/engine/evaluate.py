@@ -1,12 +1,14 @@
-"""Running a detector over a dataset."""
+"""Running a detector over a dataset, and what comes of it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NotRequired, TypedDict
+from functools import partial
+from typing import NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
 
+from spinet.analysis.records import Record
 from spinet.data.batch import Batch
 from spinet.data.coco import CocoDataset
 from spinet.data.loader import DatasetT, ItemTransform, eval_loader
@@ -17,6 +19,7 @@ from spinet.data.unread import Images, Unread, warn
 from spinet.engine.build import AnyDetector, Detector, ModelInfo
 from spinet.engine.coco_metrics import CocoResult, coco_metrics
 from spinet.engine.distributed import ProcessGroup
+from spinet.engine.record import detection_record
 from spinet.engine.tta import Views, merge, mirror, mirror_back, unscale
 from spinet.errors import SpinetError
 from spinet.formats.findings import some
@@ -165,10 +168,22 @@ def _coco_results(detections: ImageDetections, image_id: int, category_ids: tupl
     return results
 
 
+class Evaluation(NamedTuple):
+    """The result of an evaluation.
+
+    Attributes:
+        metrics: the same in every process, from 0 to 1; NaN where there is no ground truth.
+        record: computes what a report needs, in the main process, from the number of steps of the model.
+    """
+
+    metrics: dict[str, float]
+    record: Callable[[int], Record]
+
+
 def evaluate(
     model: AnyDetector, dataset: CocoDataset, options: EvalOptions, category_ids: tuple[int, ...] | None = None
-) -> dict[str, float]:
-    """Return COCO's metrics of `model` on `dataset`, the same in every process; see `detect` for the arguments.
+) -> Evaluation:
+    """Return COCO's metrics of `model` on `dataset` and its detections; see `detect` for the arguments.
 
     Mask metrics are among them if the model predicts masks and `dataset` has them in its file. An image that cannot be
     read is left out with its objects, and `options.say` is told so; more than a few per cent are a SpinetError.
@@ -176,7 +191,9 @@ def evaluate(
     unread, group = Unread(dataset.split, len(dataset)), options.group
     results = detect(model, dataset, options, category_ids, unread)
     read = options.measured(dataset, unread)
-    return group.broadcast(coco_metrics(read.ground_truth(), results, read.has_masks) if group.is_main else {})
+    truth = read.ground_truth() if group.is_main else {}
+    metrics = group.broadcast(coco_metrics(truth, results, read.has_masks) if group.is_main else {})
+    return Evaluation(metrics, partial(detection_record, read, truth, results))
 
 
 @torch.no_grad()

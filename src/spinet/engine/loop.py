@@ -14,13 +14,13 @@ from torch import Tensor
 from spinet.data.batch import Batch
 from spinet.data.dataset import ImageDataset
 from spinet.data.unread import Unread, warn
-from spinet.engine.checkpoint import save_weights
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import TrainConfig
 from spinet.engine.distributed import ProcessGroup, gradient_sync, shared_losses
 from spinet.engine.evaluate import EvalOptions
 from spinet.engine.optim import clip_gradients, learning_rate
 from spinet.engine.progress import Display, Pace, RunLog, memory_gib
+from spinet.engine.record import RECORD
 from spinet.engine.run_folder import check_present
 from spinet.engine.state import TrainState
 from spinet.engine.task import Task
@@ -61,6 +61,11 @@ class TrainRun:
         self.network = shared_losses(state.model, group, self.device)
         self.said: set[str] = set()
         self.unread = Unread("train", len(self.train_set), state.unread, self._warn)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state.step == self.steps and not self.state.pending
 
     def loop(self) -> None:
         """Train to the end, or until a signal: then a checkpoint is written and `Stopped` raised."""
@@ -190,19 +195,22 @@ class TrainRun:
         try:
             # Several processes evaluate together: none of them may leave alone.
             with self.stop.interruptible() if self.group.count == 1 else nullcontext():
-                last = self.task.measure(state.evaluated(self.device), self.val_set, options)
+                evaluation = self.task.measure(state.evaluated(self.device), self.val_set, options)
         except Interrupted:
             self._stop()
-        state.last, state.pending = last, ""
+        state.last, state.pending = evaluation.metrics, ""
         shown = "  ".join(f"{name} {state.last[name]:.3f}" for name in self.task.shown)
         self.display.say(f"step {state.step}/{self.steps}  val: {shown}")
         if self.log:
             self.log.write(state.step, {f"val/{name}": value for name, value in state.last.items()})
-        if not state.best or not state.last[score] <= state.best[score]:
-            state.best = state.last
-            if self.folder is not None and self.group.is_main:
-                notes = {"step": state.step, **state.best}
-                save_weights(self.folder / "best.safetensors", state.weights(), state.info, notes)
+        is_best = not state.best or not state.last[score] <= state.best[score]
+        state.best = state.last if is_best else state.best
+        if self.folder is not None and self.group.is_main:
+            record = evaluation.record(state.step)
+            state.thresholds = self.task.thresholds(record)
+            if is_best:
+                state.save_weights(self.folder / "best.safetensors")
+                record.save(self.folder / RECORD)
         self._save()
         self._restart_clock()
 
@@ -265,7 +273,7 @@ class TrainRun:
             f"learning rate: {rate:.4g} ({config.optim.lr:g} per {config.optim.lr_batch} images, scaled to batch size "
             f"{config.batch_size} = {self.group.count} processes x {config.accumulate} parts x {self.part_size})"
         )
-        if self.folder is not None and self.state.step == self.steps and not self.state.pending:
+        if self.folder is not None and self.is_done:
             say(f"{self.folder} has already finished; see {self.folder / 'metrics.jsonl'}")
         elif self.state.step:
             say(f"resuming {self.folder} at step {self.state.step} of {self.steps}")

@@ -1,5 +1,6 @@
 """Everything that training changes, and so everything in a checkpoint."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class TrainState:
         best: metrics of the best evaluation so far; `last`: those of the latest.
         window: since the last line of metrics, on the device: the sum of each loss of `model.loss_names`, their count,
             and the first step at which each was not finite (-1: none).
+        thresholds: scores of best F1 at the latest evaluation, see `ModelInfo`.
         origin: the data, threads and versions of the run.
         unread: training images that could not be read so far.
         started: message about the pretrained weights that were loaded; empty without any.
@@ -50,6 +52,7 @@ class TrainState:
         self.step, self.pending = 0, ""
         self.best: dict[str, float] = {}
         self.last: dict[str, float] = {}
+        self.thresholds: tuple[float, ...] = ()
         self.losses = len(self.model.loss_names)
         self.window = torch.tensor([0.0] * (self.losses + 1) + [-1.0] * self.losses, device=device)
 
@@ -65,6 +68,7 @@ class TrainState:
             "pending": self.pending,
             "best": self.best,
             "last": self.last,
+            "thresholds": list(self.thresholds),
             "window": self.window,
             "origin": self.origin.to_dict(),
             "unread": [list(fault) for fault in self.unread],
@@ -86,7 +90,7 @@ class TrainState:
             for name, value in rename_keys(state["average"]).items():
                 self.average.state[name].copy_(value)
         self.step, self.best, self.last = state["step"], state["best"], state["last"]
-        self.pending = state.get("pending", "")
+        self.pending, self.thresholds = state.get("pending", ""), tuple(state.get("thresholds", ()))
         self.unread = [Fault(*fault) for fault in state.get("unread", [])]
         self.window.copy_(state["window"])
 
@@ -148,9 +152,14 @@ class TrainState:
                 "In a new run folder, a lower optim.lr or optim.clip_norm 10 usually helps"
             )
 
+    def save_weights(self, path: Path) -> None:
+        """Write a weights file with the metrics and thresholds of the latest evaluation."""
+        info = replace(self.info, thresholds=self.thresholds)
+        save_weights(path, self.weights(), info, {"step": self.step, **self.last})
+
     def save(self, run: Path) -> None:
         """Write `last.safetensors`, then `state.pt`, which makes the checkpoint valid."""
-        save_weights(run / "last.safetensors", self.weights(), self.info, {"step": self.step, **self.last})
+        self.save_weights(run / "last.safetensors")
         save_state(run / "state.pt", self.to_dict(), self.info.architecture)
 
 

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import torch
 
+from spinet.analysis.records import DetectionRecord, Record
+from spinet.analysis.thresholds import best_thresholds
 from spinet.arch.catalog import load_network
 from spinet.data.batch import Batch
 from spinet.data.class_data import ClassDataset
@@ -24,7 +26,7 @@ from spinet.engine.build import WITHOUT_MASKS, ModelInfo
 from spinet.engine.classify import evaluate_classes, label_ids
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup
-from spinet.engine.evaluate import EvalOptions, check_classes, evaluate
+from spinet.engine.evaluate import EvalOptions, Evaluation, check_classes, evaluate
 from spinet.engine.faults import explained
 from spinet.formats.findings import Finding, of
 from spinet.formats.splits import Division
@@ -60,8 +62,12 @@ class Task(ABC):
         """Return the augmentation."""
 
     @abstractmethod
-    def measure(self, model: Any, val: Any, options: EvalOptions) -> dict[str, float]:
-        """Return the metrics of `model`, the same in every process."""
+    def measure(self, model: Any, val: Any, options: EvalOptions) -> Evaluation:
+        """Return the metrics of `model`, the same in every process, and its predictions."""
+
+    def thresholds(self, record: Record) -> tuple[float, ...]:
+        """Return the score of best F1 of each label, for detectors."""
+        return best_thresholds(record) if isinstance(record, DetectionRecord) else ()
 
     def batches(
         self,
@@ -121,7 +127,7 @@ class Detection(Task):
             data.max_objects,
         )
 
-    def measure(self, model: Any, val: CocoDataset, options: EvalOptions) -> dict[str, float]:
+    def measure(self, model: Any, val: CocoDataset, options: EvalOptions) -> Evaluation:
         """See `Task`."""
         return evaluate(model, val, options)
 
@@ -161,7 +167,7 @@ class Classification(Task):
             vertical_flip=data.vertical_flip,
         )
 
-    def measure(self, model: Any, val: ClassDataset, options: EvalOptions) -> dict[str, float]:
+    def measure(self, model: Any, val: ClassDataset, options: EvalOptions) -> Evaluation:
         """See `Task`."""
         return evaluate_classes(model, val, options)
 
@@ -175,8 +181,8 @@ def evaluate_folder(
     where: str,
     division: Division | None = None,
     run: Path | None = None,
-) -> dict[str, float]:
-    """Return the metrics of a detector or classifier, also an exported one, on a split of a dataset folder.
+) -> Evaluation:
+    """Evaluate a detector or classifier, also an exported one, on a split of a dataset folder.
 
     `division` and `run` are as in `open_split`. What was left out of the files is said, and that a dataset which is not
     the run's own was divided.

@@ -19,6 +19,7 @@ from spinet.engine.loop import TrainRun
 from spinet.engine.machine import choose_threads, threads
 from spinet.engine.resume import Origin, check_data, check_settings, notes
 from spinet.engine.run_folder import exclusive
+from spinet.engine.sessions import session
 from spinet.engine.state import TrainState
 from spinet.engine.task import task_of
 from spinet.errors import SpinetError
@@ -64,9 +65,10 @@ def train(
 
     Args:
         config: all settings.
-        run: run folder: `config.json`, `metrics.jsonl`, `tensorboard/`, `last.safetensors`, `best.safetensors`,
-            `state.pt`, and `division.json` if the dataset was divided. A folder with identical settings is resumed.
-            None writes nothing and cannot be resumed, for the short trainings of a search.
+        run: run folder: `config.json`, `metrics.jsonl`, `sessions.jsonl`, `tensorboard/`, `last.safetensors`,
+            `best.safetensors` with its predictions on val (`val.npz`), `state.pt`, and `division.json` if the dataset
+            was divided. A folder with identical settings is resumed. None writes nothing and cannot be resumed, for
+            the short trainings of a search.
         train_set: training images, instead of those of `config.data`.
         val_set: validation images, likewise.
         info: the network, instead of that of `config.model`.
@@ -124,6 +126,8 @@ def train(
         data = (train_set, val_set, remarks)
         training = TrainRun(config, run, task, state, *data, group, device, quiet, stop)
         started = time.monotonic()
+        if run is not None and group.is_main and not training.is_done:
+            stack.enter_context(session(run, state, device, findings))
         training.loop()
         seconds, losses = time.monotonic() - started, tuple(training.losses)
         return TrainResult(state.last, state.best, training.steps, seconds, losses, state.evaluated(device).eval())

@@ -10,7 +10,7 @@ from spinet.errors import SpinetError
 from spinet.files import refuse_replacing, unique_names, write_atomically
 from spinet.formats.listing import find_images
 from spinet.predict.ahead import ahead, batches
-from spinet.predict.predictor import Predictor, Prepared, check_options
+from spinet.predict.predictor import Predictor, Prepared, Score, check_options
 from spinet.predict.results import DetectionResult
 
 
@@ -41,7 +41,7 @@ def predict_files(
     paths: Sequence[str | Path],
     out: str | Path,
     *,
-    score_threshold: float = 0.3,
+    score_threshold: Score = 0.3,
     top: int = 5,
     batch_size: int = 1,
     coco_results: str | Path | None = None,
@@ -55,7 +55,7 @@ def predict_files(
         predictor: the model.
         paths: image files, or folders of images.
         out: folder for visualizations and JSON.
-        score_threshold: detectors: objects with lower scores are left out.
+        score_threshold: detectors: objects with lower scores are left out; see `Predictor.predict` for "auto".
         top: classifiers: classes per image.
         batch_size: images that go through the network at once.
         coco_results: detectors: file for COCO's results format, which `COCO.loadRes` of pycocotools reads. The image

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast, overload
+from typing import Any, Literal, cast, overload
 
 import torch
 from torch import Tensor
@@ -13,12 +13,14 @@ from spinet.deploy.exported import ExportedModel
 from spinet.deploy.graph import letterbox
 from spinet.engine.build import AnyClassifier, AnyDetector, ModelInfo
 from spinet.engine.evaluate import to_image
-from spinet.errors import SpinetError, check_positive
+from spinet.errors import SpinetError, check_positive, quoted
 from spinet.models.detections import Detections
 from spinet.predict.inputs import ImageLike, as_image
 from spinet.predict.results import ClassResult, DetectionResult, Result
 
 CPU = torch.device("cpu")
+# Of the lowest score shown.
+Score = float | Literal["auto"]
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,17 @@ class Predictor:
 
     @overload
     def predict(
-        self, images: ImageLike, *, score_threshold: float = 0.3, top: int = 5, batch_size: int = 1
+        self, images: ImageLike, *, score_threshold: Score = 0.3, top: int = 5, batch_size: int = 1
     ) -> Result: ...
     @overload
     def predict(
-        self, images: list[Any] | tuple[Any, ...], *, score_threshold: float = 0.3, top: int = 5, batch_size: int = 1
+        self, images: list[Any] | tuple[Any, ...], *, score_threshold: Score = 0.3, top: int = 5, batch_size: int = 1
     ) -> list[Result]: ...
     def predict(
         self,
         images: ImageLike | list[Any] | tuple[Any, ...],
         *,
-        score_threshold: float = 0.3,
+        score_threshold: Score = 0.3,
         top: int = 5,
         batch_size: int = 1,
     ) -> Result | list[Result]:
@@ -94,7 +96,8 @@ class Predictor:
         Args:
             images: one image or a list of images: paths, PIL images, NumPy arrays (uint8 RGB `(H, W, 3)`) or tensors
                 (RGB `(3, H, W)`, uint8 or float from 0 to 1).
-            score_threshold: detectors: objects with lower scores are left out.
+            score_threshold: detectors: objects with lower scores are left out; "auto" takes, for each class, the
+                threshold of best F1 on the val images of its training.
             top: classifiers: how many classes to return, fewer if the model has fewer.
             batch_size: images that go through the network at once.
 
@@ -126,16 +129,29 @@ class Predictor:
             return Prepared(pixels, *letterbox(pixels, self.model.shape))
         return Prepared(pixels, *EvalTransform(self.info.image_size)(pixels, self.device))
 
-    def predict_batch(self, batch: Sequence[Prepared], score_threshold: float = 0.3, top: int = 5) -> list[Result]:
+    def predict_batch(self, batch: Sequence[Prepared], score_threshold: Score = 0.3, top: int = 5) -> list[Result]:
         """Return the results of images that `prepare` has fitted, computed at once."""
         check_options(score_threshold, top)
+        thresholds = self._thresholds(score_threshold)
         pixels = torch.stack([image.pixels for image in batch])
         if self.is_classifier:
             classes = cast(AnyClassifier, self.model).predict(pixels, top=top)
             rows = zip(classes["scores"].cpu(), classes["labels"].cpu(), batch, strict=True)
             return [self._class_result(scores, labels, image) for scores, labels, image in rows]
-        detections = cast(AnyDetector, self.model).predict(pixels, score_threshold=score_threshold)
-        return [self._detection_result(found, image) for found, image in zip(detections, batch, strict=True)]
+        detections = cast(AnyDetector, self.model).predict(pixels, score_threshold=float(thresholds.min()))
+        shown = [found_above(found, thresholds) for found in detections]
+        return [self._detection_result(found, image) for found, image in zip(shown, batch, strict=True)]
+
+    def _thresholds(self, score_threshold: Score) -> Tensor:
+        """Return the lowest score of each label."""
+        if score_threshold != "auto":
+            return torch.full((max(len(self.info.class_names), 1),), float(score_threshold))
+        if not self.info.thresholds:
+            raise SpinetError(
+                "these weights hold no score thresholds for 'auto': they are of a classifier, of an earlier version, "
+                "or of a detector that found nothing right on its val images; give the threshold as a number"
+            )
+        return torch.tensor(self.info.thresholds)
 
     def _detection_result(self, found: Detections, image: Prepared) -> DetectionResult:
         placed = to_image(found, image.scale, image.image.shape[-2], image.image.shape[-1])
@@ -159,8 +175,15 @@ class Predictor:
         return tuple(names[index] for index in indices), tuple(ids[index] for index in indices)
 
 
-def check_options(score_threshold: float = 0.0, top: int = 1, batch_size: int = 1) -> None:
+def found_above(found: Detections, thresholds: Tensor) -> Detections:
+    """Return the detections whose score is at least the threshold of their label."""
+    labels = found["labels"]
+    keep = found["scores"] >= thresholds.to(labels.device)[labels]
+    return cast(Detections, {name: cast(Tensor, value)[keep] for name, value in found.items()})
+
+
+def check_options(score_threshold: Score = 0.0, top: int = 1, batch_size: int = 1) -> None:
     """Raise a SpinetError for an option that is out of range."""
-    if not 0 <= score_threshold <= 1:
-        raise SpinetError(f"score_threshold is {score_threshold}; it must be from 0 to 1")
+    if score_threshold != "auto" and not (isinstance(score_threshold, int | float) and 0 <= score_threshold <= 1):
+        raise SpinetError(f"score_threshold is {quoted(score_threshold)}; it must be from 0 to 1, or 'auto'")
     check_positive(top=top, batch_size=batch_size)

@@ -17,7 +17,7 @@ from spinet.errors import SpinetError
 from spinet.extras import import_extra
 from spinet.formats.images import MAX_PIXELS
 from spinet.predict.ahead import ahead, batches
-from spinet.predict.predictor import Predictor, Prepared, check_options
+from spinet.predict.predictor import Predictor, Prepared, Score, check_options
 from spinet.predict.results import DetectionResult
 from spinet.predict.video_sources import device_of, video_outputs, video_stream
 from spinet.predict.video_writer import video_writer
@@ -40,7 +40,7 @@ def predict_video(
     source: Path | str,
     out: Path,
     *,
-    score_threshold: float = 0.3,
+    score_threshold: Score = 0.3,
     batch_size: int = 1,
     frames: int | None = None,
     stem: str | None = None,
@@ -55,7 +55,7 @@ def predict_video(
         predictor: the detector.
         source: a video file, or `camera:0`.
         out: folder for both files.
-        score_threshold: objects with lower scores are left out.
+        score_threshold: objects with lower scores are left out; see `Predictor.predict` for "auto".
         batch_size: frames that go through the network at once.
         frames: stop after this many.
         stem: NAME of both files; that of the source if None.
