@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from spinet.commands.app import app_command
 from spinet.commands.benchmark import benchmark_command
+from spinet.commands.compare import compare_command
 from spinet.commands.console import say, warn
 from spinet.commands.convert import convert_command
 from spinet.commands.crop_boxes import crop_boxes_command
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train_command,
     "evaluate": evaluate_command,
     "report": report_command,
+    "compare": compare_command,
     "predict": predict_command,
     "app": app_command,
     "export": export_command,
