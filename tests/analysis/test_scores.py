@@ -49,6 +49,38 @@ def test_a_rare_class_takes_the_threshold_of_all():
     assert thresholds[0] == best(class_curve(match(made)[0])).threshold
 
 
+def f1_of(record, thresholds):
+    """F1 over all classes when each has its threshold, counted one by one."""
+    right = shown = objects = 0
+    for of_class, threshold in zip(match(record), thresholds, strict=True):
+        rows = of_class.scores >= threshold
+        right += of_class.right[0, 0][rows].sum()
+        shown += rows.sum()
+        objects += of_class.objects[0].sum()
+    return 2 * right / (shown + objects)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_thresholds_by_class_are_not_worse_than_one_for_all(seed):
+    made = random_record(seed, images=60)
+
+    assert f1_of(made, best_thresholds(made)) >= best(pooled_curve(match(made))).f1 - 1e-12
+
+
+def test_a_class_that_is_hardly_found_does_not_flood_the_images():
+    # Of 30 often found objects each is found; of 30 others one, by the last of 200 detections of low score.
+    found = [(image, 0, 10, 10, 50, 50) for image in range(30)]
+    hidden = [(image, 1, 300, 300, 50, 50) for image in range(30)]
+    wrong = [(image % 30, 1, 100, 100, 20, 20) for image in range(200)]
+    scores = [*np.linspace(0.6, 0.9, 30), *np.linspace(0.1, 0.3, 200), 0.08]
+    made = record([*found, *hidden], [*found, *wrong, hidden[0]], scores, images=30, classes=("often", "hardly"))
+
+    thresholds = best_thresholds(made)
+
+    assert best(class_curve(match(made)[1])).threshold < 0.1
+    assert thresholds[1] > 0.3
+
+
 def test_a_detector_that_finds_nothing_right_has_no_threshold():
     made = record([(0, 0, 10, 10, 50, 50)], [(0, 0, 300, 300, 50, 50)], [0.9])
 

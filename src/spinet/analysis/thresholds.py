@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spinet.analysis.matching import SIZES, ClassMatches, match
 from spinet.analysis.records import Booleans, DetectionRecord, Floats
@@ -92,9 +93,12 @@ def pooled_curve(matches: Sequence[ClassMatches]) -> F1Curve:
 
 
 def best_thresholds(record: DetectionRecord) -> tuple[float, ...]:
-    """Return the threshold of each label, or nothing if no detection is right; rare classes have that of all."""
-    matches = match(record, thresholds=np.array([OVERLAP]), sizes=[SIZES["all"]])
-    return thresholds_of(matches)
+    """Return the threshold of each label, or nothing if no detection is right.
+
+    All start with the one of best F1 over all classes; a class with enough objects takes its own where F1 over all
+    rises. So they are never worse than one for all, and a class that is hardly found does not flood the images.
+    """
+    return thresholds_of(match(record, thresholds=np.array([OVERLAP]), sizes=[SIZES["all"]]))
 
 
 def thresholds_of(matches: Sequence[ClassMatches]) -> tuple[float, ...]:
@@ -102,9 +106,21 @@ def thresholds_of(matches: Sequence[ClassMatches]) -> tuple[float, ...]:
     overall = best(pooled_curve(matches)).threshold
     if not np.isfinite(overall):
         return ()
-    own = [best(class_curve(of_class)).threshold for of_class in matches]
-    enough = [int(of_class.objects[0].sum()) >= FEWEST for of_class in matches]
-    return tuple(
-        threshold if is_enough and np.isfinite(threshold) else overall
-        for threshold, is_enough in zip(own, enough, strict=True)
-    )
+    objects = [int(of_class.objects[0].sum()) for of_class in matches]
+    thresholds = [overall] * len(matches)
+    found, shown = np.sum([_counts(of_class, overall) for of_class in matches], axis=0).tolist()
+    for label in sorted(range(len(matches)), key=lambda label: -objects[label]):
+        own = best(class_curve(matches[label])).threshold
+        if objects[label] < FEWEST or not np.isfinite(own):
+            continue
+        more_found, more_shown = _counts(matches[label], own) - _counts(matches[label], overall)
+        then = (found + more_found) / (shown + more_shown + sum(objects))
+        if then > found / (shown + sum(objects)):
+            thresholds[label], found, shown = own, found + more_found, shown + more_shown
+    return tuple(thresholds)
+
+
+def _counts(matches: ClassMatches, threshold: float) -> NDArray[np.int64]:
+    """Return how many objects of a class are found, and how many detections are shown."""
+    rows = ~matches.ignored[0, 0] & (matches.scores >= threshold)
+    return np.array([int(matches.right[0, 0][rows].sum()), int(rows.sum())])

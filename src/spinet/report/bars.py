@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinet.draw.text import clean, length
-from spinet.report.charts import HEIGHT, SIZE, WIDTH, Chart, frame, legible, number, svg, text
+from spinet.report.charts import SIZE, WIDTH, Chart, frame, legible, mark, number, svg, text
 
 ROW = 26.0
 # Classes of a matrix that are drawn; the others are together.
@@ -94,8 +94,7 @@ def histogram(
             )
         base += np.asarray(counts, dtype=float)
     for value, what in marks:
-        at = layout.x(value)
-        parts.append(f'<path class="mark" d="M{at:.1f} 22V{HEIGHT - 40:g}"><title>{clean(what)}</title></path>')
+        parts.append(mark(layout, value, what))
     legend = tuple((colour, "", name) for name, colour, _ in stacks) if len(stacks) > 1 else ()
     return Chart(svg(title, parts), legend)
 

@@ -11,8 +11,10 @@ from itertools import pairwise
 
 from spinet.draw.text import clean, length, shorten
 
-WIDTH, HEIGHT = 420.0, 260.0
-SIZE = 12.0
+WIDTH, HEIGHT = 420.0, 266.0
+# Space for the titles of the axes.
+ABOVE, BELOW = 26.0, 42.0
+SIZE = 13.5
 COLOURS = ("blue", "orange", "green", "purple", "red")
 # Most points of a line.
 MOST = 300
@@ -153,12 +155,12 @@ def frame(
         x_ticks: values and labels, instead of round ones.
         y_ticks: likewise.
     """
-    bottom, top = HEIGHT - 40, 22.0
-    y_axis = Axis(*y, bottom, top, log[1])
+    bottom = HEIGHT - BELOW
+    y_axis = Axis(*y, bottom, ABOVE, log[1])
     labels = y_axis.labelled() if y_ticks is None else y_ticks
     left = 10 + max((length(label, SIZE) for _, label in labels), default=20)
     x_axis = Axis(*x, left, WIDTH - 14, log[0])
-    parts = [text(0, 11, titles[1]), text(WIDTH - 14, HEIGHT - 4, titles[0], "end")]
+    parts = [text(0, 13, titles[1]), text(WIDTH - 14, HEIGHT - 4, titles[0], "end")]
     for value, label in labels:
         at = y_axis(value)
         parts.append(f'<path class="grid" d="M{left:.1f} {at:.1f}H{WIDTH - 14:g}"/>')
@@ -201,11 +203,16 @@ def lines(
     layout = frame(x, y, titles, log=log)
     parts = layout.parts
     for value, what in marks:
-        at = layout.x(value)
-        parts.append(f'<path class="mark" d="M{at:.1f} 22V{HEIGHT - 40:g}"><title>{clean(what)}</title></path>')
+        parts.append(mark(layout, value, what))
     for one in drawn:
         parts.append(_line(one, layout))
     return Chart(svg(title, parts), tuple((one.colour, one.dash, one.name) for one in drawn if one.name))
+
+
+def mark(layout: Frame, value: float, what: str) -> str:
+    """Return a dashed vertical line that says what happened there when hovered over."""
+    path = f"M{layout.x(value):.1f} {ABOVE:g}V{HEIGHT - BELOW:g}"
+    return f'<path class="mark" d="{path}"><title>{clean(what)}</title></path>'
 
 
 def _line(one: Series, layout: Frame) -> str:

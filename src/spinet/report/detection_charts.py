@@ -142,8 +142,8 @@ def _thresholds(findings: Findings) -> Panel:
         f"F1 balances finding all objects against finding only them; it is best at {point.threshold:.2f} (dashed): "
         f"{point.f1:.3f}, with precision {point.precision:.3f} and recall {point.recall:.3f}. At 0.5 it is "
         f"{usual.f1:.3f}.",
-        "spinet predict --score auto uses the best threshold of each class, which is stored in the weights; take a "
-        "higher one where false alarms cost more than misses.",
+        "spinet predict --score auto uses these thresholds, by class where that is better: they are stored in the "
+        "weights. Take a higher one where false alarms cost more than misses.",
         (chart,),
     )
 
