@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from chromium import Chromium, find_chromium
 
 from spinet.analysis.thresholds import best_thresholds
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
@@ -184,6 +185,32 @@ def test_what_is_no_evaluated_training_is_refused_in_one_sentence(spinet, tmp_pa
     assert sentence in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run" / "report.html").exists()
+
+
+CLIPPED = """[...document.querySelectorAll("svg.chart")].flatMap(drawing => {
+  const edge = drawing.getBoundingClientRect();
+  return [...drawing.querySelectorAll("text")].filter(label => {
+    const box = label.getBoundingClientRect();
+    const wide = box.left < edge.left - 1 || box.right > edge.right + 1;
+    return wide || box.top < edge.top - 1 || box.bottom > edge.bottom + 1;
+  }).map(label => `${drawing.getAttribute("aria-label")}: ${label.textContent}`);
+})"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_chromium() is None, reason="no browser to draw the page")
+def test_a_browser_shows_every_label_whole_and_asks_for_nothing(run, tmp_path):
+    address = write_training_report(run).as_uri()
+
+    with Chromium(tmp_path / "profile") as browser:
+        for width, dark in ((1280, False), (390, True)):
+            browser.resize(width, 900, dark)
+            browser.open(address)
+            browser.wait_for('document.readyState === "complete"')
+            assert browser.run(CLIPPED) == []
+            assert browser.run("document.documentElement.scrollWidth") <= width
+        assert browser.failures() == []
+        assert browser.asked_outside(address) == []
 
 
 def test_a_report_that_fails_is_said_and_ends_nothing(tmp_path, monkeypatch, capsys):
