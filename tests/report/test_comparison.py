@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from records import random_record
 
+from spinet.engine.config import TrainConfig
 from spinet.report.comparison import Comparison, write_comparison
 from spinet.report.contenders import Contender
 
@@ -29,6 +30,17 @@ def comparison():
 def test_the_verdicts_say_what_differs(comparison):
     assert comparison.verdict(1).startswith("same does not differ from first for certain: AP +0.000")
     assert comparison.verdict(2).startswith("worse is worse than first: AP -")
+
+
+def test_a_difference_of_seeds_is_called_chance_of_training(comparison):
+    first, _, worse = comparison.models
+    settings = TrainConfig()
+    changes = [{"seed": 1}, {"seed": 1, "log_steps": 7}, {"seed": 1, "epochs": 300.0}, {}]
+    pairs = [(replace(first, config=settings), replace(worse, config=replace(settings, **each))) for each in changes]
+
+    verdicts = [Comparison(pair, None).verdict(1) for pair in pairs]
+
+    assert ["chance of training" in verdict for verdict in verdicts] == [True, True, False, False]
 
 
 def test_json_and_csv_hold_the_same_numbers(comparison):

@@ -5,7 +5,7 @@ replacement, would have given. They say how far another val split of the same ki
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def average_precision(matches: Sequence[ClassMatches], weights: Integers) -> Flo
 def _class_precision(matches: ClassMatches, weights: Integers) -> Floats:
     sizes, thresholds, _ = matches.right.shape
     values = np.empty((len(weights), sizes, thresholds))
-    seen = weights[:, matches.images]
+    seen: Any = weights.astype(np.int32)[:, matches.images]
     for size in range(sizes):
         objects = weights @ matches.objects[size]
         for level in range(thresholds):
@@ -74,8 +74,9 @@ def _precision(right: Booleans, ignored: Booleans, seen: Integers, objects: Inte
     """Return AP `(R,)`. Only right detections matter: between them precision falls, and recall stands."""
     hits = np.flatnonzero(right)
     found = np.cumsum(seen[:, hits], axis=1)
-    # Wrong ones before each right one.
-    wrong = np.cumsum(seen * ~(right | ignored), axis=1)[:, hits] if len(hits) else np.zeros_like(found)
+    # Wrong ones before each right one; those after the last do not count.
+    end = int(hits[-1]) + 1 if len(hits) else 0
+    wrong = np.cumsum(seen[:, :end] * ~(right | ignored)[:end], axis=1, dtype=np.int32)[:, hits]
     total = found + wrong
     precision = np.divide(found, total, out=np.zeros(total.shape), where=total > 0)
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

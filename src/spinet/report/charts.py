@@ -93,12 +93,12 @@ class Axis:
 def number(value: float) -> str:
     """Return a value as short as an axis needs it.
 
-    >>> [number(value) for value in (0.2, 1500, 12000, 0.00025, 3_000_000)]
-    ['0.2', '1,500', '12k', '0.00025', '3M']
+    >>> [number(value) for value in (0.2, 1500, 13673, 0.00025, 3_000_000)]
+    ['0.2', '1,500', '13.7k', '0.00025', '3M']
     """
     for factor, letter in ((1e6, "M"), (1e3, "k")):
         if abs(value) >= 10 * factor or (factor > 1e3 and abs(value) >= factor):
-            return f"{value / factor:g}{letter}"
+            return f"{value / factor:.3g}{letter}"
     return f"{value:,g}" if abs(value) < 1e-3 else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 

@@ -14,6 +14,8 @@ from spinet.analysis.compared import Difference, Measured, difference, images_th
 from spinet.analysis.precision import resamples
 from spinet.analysis.records import ClassRecord, DetectionRecord
 from spinet.draw.page import render_page
+from spinet.engine.config import differences as changed_settings
+from spinet.engine.resume import MAY_CHANGE
 from spinet.files import write_atomically
 from spinet.report.contenders import Contender
 from spinet.report.panels import Table, decimal, with_interval
@@ -21,6 +23,8 @@ from spinet.report.pictures import Picture, compared_pictures
 
 # Images on which two models differ most: named, and drawn.
 NAMED, DRAWN = 10, 12
+# Settings that change no weights.
+EFFECTLESS = {"data.root", "eval_epochs", *MAY_CHANGE}
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,15 @@ class Comparison:
         span = f"{gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
         if gap.is_certain:
             side = "better" if gap.value > 0 else "worse"
-            return f"{other} is {side} than {first}: {self.metric} {span}"
+            return f"{other} is {side} than {first}: {self.metric} {span}{self._same_settings(index)}"
         return f"{other} does not differ from {first} for certain: {self.metric} {span}"
+
+    def _same_settings(self, index: int) -> str:
+        """Say where a difference is no merit of any setting."""
+        one, other = self.models[0].config, self.models[index].config
+        if one is None or other is None or set(changed_settings(one, other)) - EFFECTLESS != {"seed"}:
+            return ""
+        return "; they differ in the seed alone, so that much is chance of training"
 
     def far_images(self, index: int, most: int = NAMED) -> list[tuple[str, int, int]]:
         """Return the images on which a model differs most from the first, with the errors of both."""

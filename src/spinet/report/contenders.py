@@ -11,6 +11,7 @@ from spinet.analysis.records import ClassRecord, DetectionRecord
 from spinet.deploy.sessions import exported_file
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import holds_weights, weights_file
+from spinet.engine.config import TrainConfig
 from spinet.engine.evaluate import EvalOptions
 from spinet.engine.task import evaluate_folder
 from spinet.errors import SpinetError
@@ -36,6 +37,7 @@ class Contender:
         megabytes: of its file.
         parameters: number, before anything is folded.
         milliseconds: per image, alone and with pre-processing; NaN if it was not measured.
+        config: of a training.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Contender:
     megabytes: float
     parameters: int
     milliseconds: float
+    config: TrainConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def contenders(
             _megabytes(file),
             _parameters(models[file].info if file in models else runs[file].info),
             1000 * times.get(file, math.nan),
+            runs[file].config if file in runs else None,
         )
         for name, file, record in zip(names, files, records, strict=True)
     ]

@@ -59,7 +59,7 @@ def _losses(run: TrainingRun, marks: Marks) -> Panel:
         _series(run.losses, name, name[5:], colour=COLOURS[(index + 1) % len(COLOURS)], width=1.5)
         for index, name in enumerate(parts)
     ]
-    whole = _series(run.losses, "loss", "all together" if parts else "")
+    whole = _series(run.losses, "loss", "all together" if parts else "", colour="ink")
     values = [value for one in (whole, *series) for value in one.y if math.isfinite(value)]
     log = min(values) > 0 and max(values) > WIDE * min(values)
     chart = lines("losses", [*series, whole], ("step", "loss"), log=(False, log), marks=marks)

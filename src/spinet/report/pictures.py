@@ -130,23 +130,28 @@ def _drawn(
         else:
             x, y, width, height = (objects.boxes[row] * scale).tolist()
             ImageDraw.Draw(drawn).rectangle((x, y, x + width, y + height), outline=shade, width=2)
-    labelled = [*wrong, *plain][:LABELS] if len(wrong) + len(plain) <= LABELS else wrong[:LABELS]
+    labelled = [*wrong, *plain] if len(wrong) + len(plain) <= LABELS else wrong[:LABELS]
     for row in reversed(labelled):
-        score = "" if objects is record.truth else f" {objects.scores[row]:.2f}"
-        shade = colour if row in wrong else RIGHT
-        text = f"{record.class_names[objects.labels[row]]}{score}"
+        name = record.class_names[objects.labels[row]] if len(record.class_names) > 1 else ""
+        score = "" if objects is record.truth else f"{objects.scores[row]:.2f}"
+        shade, text = colour if row in wrong else RIGHT, f"{name} {score}".strip()
+        if not text:
+            continue
         _label(drawn, (objects.boxes[row, :2] * scale).tolist(), text, shade)
     return drawn
 
 
 def _outline(image: Image.Image, mask: bytes, size: list[int], colour: tuple[int, int, int]) -> None:
-    """Draw the edge of a mask."""
+    """Draw the edge of a mask: what it gains by growing by two pixels."""
     height, width = size
     whole = Image.fromarray(decode_columns(mask, height, width, 0, width).T * 255)
     small = whole.resize(image.size, Image.Resampling.BILINEAR).point(lambda value: 255 * (value > 127))
-    # What the mask gains by growing by two pixels.
-    edge = ImageChops.subtract(small.filter(ImageFilter.MaxFilter(5)), small)
-    image.paste(colour, (0, 0), edge)
+    box = small.getbbox()
+    if box is None:
+        return
+    part = small.crop((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2))
+    edge = ImageChops.subtract(part.filter(ImageFilter.MaxFilter(5)), part)
+    image.paste(colour, (box[0] - 2, box[1] - 2), edge)
 
 
 def _label(image: Image.Image, corner: list[float], text: str, colour: tuple[int, int, int]) -> None:
