@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from records import as_coco, objects, random_record, record
+from records import as_coco, objects, random_record, record, with_masks
 
 from spinet.analysis.matching import match
 from spinet.analysis.precision import (
@@ -28,6 +28,18 @@ def test_every_ap_is_that_of_cocos_metric(seed, crowd):
         assert found.value == pytest.approx(metrics[name], abs=1e-9, nan_ok=True), name
     for name, (ap, _) in zip(made.class_names, table.classes, strict=True):
         assert ap.value == pytest.approx(metrics[f"AP/{name}"], abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_ap_of_masks_and_of_their_boxes_is_that_of_cocos_metric(seed):
+    made = with_masks(random_record(seed, crowd=0.1))
+
+    metrics = coco_metrics(*as_coco(made))
+
+    for masks, prefix in ((True, "mask/"), (False, "")):
+        table = precision_table(match(made, masks), resamples(len(made.images), 3))
+        for name, found in table.overall.items():
+            assert found.value == pytest.approx(metrics[prefix + name], abs=1e-9, nan_ok=True), prefix + name
 
 
 def test_images_of_a_weight_count_as_often_as_if_they_were_repeated():

@@ -1,8 +1,12 @@
 """Records of detections for the tests of their analysis: planted one by one, or drawn at random."""
 
+from dataclasses import replace
+
+import faster_coco_eval.mask_api_new_cpp as mask_api
 import numpy as np
 
 from spinet.analysis.records import DetectionRecord, Objects
+from spinet.data.masks import as_rle, read_mask
 
 CLASSES = ("cat", "dog", "bird")
 
@@ -44,6 +48,19 @@ def random_record(seed, images=12, classes=3, crowd=0.0):
     return record(truth, found, scores, images, regions, tuple(f"class {label}" for label in range(classes)))
 
 
+def with_masks(record):
+    """The same record with triangles as masks: the lower left halves of the boxes."""
+    height, width = record.sizes[0].tolist()
+
+    def masked(side):
+        corners = np.concatenate([side.boxes[:, :2], side.boxes[:, :2] + side.boxes[:, 2:]], axis=1).tolist()
+        masks = tuple(read_mask([[x, y, x, bottom, right, bottom]], height, width) for x, y, right, bottom in corners)
+        areas = mask_api.area([{"size": [height, width], "counts": mask} for mask in masks])
+        return replace(side, masks=masks, areas=np.array(areas, dtype=np.float64))
+
+    return replace(record, truth=masked(record.truth), found=masked(record.found))
+
+
 def as_coco(record):
     """The ground truth and the results of a record as COCO's dicts."""
     images = [
@@ -52,10 +69,13 @@ def as_coco(record):
     ]
     categories = [{"id": label, "name": name} for label, name in enumerate(record.class_names, 1)]
 
+    size = record.sizes[0].tolist()
+
     def entries(side):
         rows = zip(side.owners, side.labels, side.boxes, side.areas, side.crowd, side.scores, strict=True)
         for number, (owner, label, box, area, crowd, score) in enumerate(rows, 1):
-            yield {
+            mask = {} if side.masks is None else {"segmentation": as_rle(side.masks[number - 1], *size)}
+            yield mask | {
                 "id": number,
                 "image_id": int(owner) + 1,
                 "category_id": int(label) + 1,
@@ -67,4 +87,5 @@ def as_coco(record):
 
     truth = {"info": {}, "images": images, "categories": categories, "annotations": list(entries(record.truth))}
     keys = ("image_id", "category_id", "bbox", "score")
+    keys += ("segmentation",) if record.has_masks else ()
     return truth, [{key: entry[key] for key in keys} for entry in entries(record.found)]

@@ -61,7 +61,8 @@ def match(
             objects[label, :, overlaps.image] = (~outside[:, columns]).sum(axis=1)
             iou, crowd = overlaps.iou[np.ix_(rows, columns)], truth.crowd[columns]
             right, ignored = _match_image(iou, outside[:, columns], crowd, thresholds)
-            beyond = (found.areas[rows] < ranges[:, :1]) | (found.areas[rows] > ranges[:, 1:])
+            area = found.areas[rows] if masks else found.boxes[rows, 2:].prod(axis=1)
+            beyond = (area < ranges[:, :1]) | (area > ranges[:, 1:])
             ignored |= ~right & beyond[:, None]
             parts[label].append((overlaps.found.start + rows, right, ignored))
     return [_joined(record, part, objects[label], len(ranges), len(thresholds)) for label, part in enumerate(parts)]

@@ -33,7 +33,7 @@ class Objects:
         owners: `(M,)`, index of each object's image, ascending.
         labels: `(M,)`.
         boxes: `(M, 4)`, XYWH in pixels of the image.
-        areas: `(M,)` in pixels, as COCO's metric takes them.
+        areas: `(M,)` in pixels: of annotations as their file says, of detections those of their masks, else boxes.
         scores: `(M,)`; 1 for annotations.
         crowd: `(M,)`, crowd regions among annotations: detections in them count neither as right nor as wrong.
         masks: COCO's compressed run lengths of each object; None without masks.
