@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from chromium import Chromium, find_chromium
+from journals import HOSTILE
 
 from spinet.analysis.thresholds import best_thresholds
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
@@ -117,6 +118,17 @@ def test_a_page_is_written_without_the_images_when_they_have_moved(run, digits, 
     (run / "val.npz").unlink()
     with pytest.raises(SpinetError, match=r"name the dataset folder as --data.root"):
         write_training_report(run)
+
+
+@pytest.mark.slow
+def test_names_of_classes_and_images_cannot_become_markup(run):
+    record = open_training(run).record
+    names = tuple(f"{name} {HOSTILE}" for name in record.class_names)
+    replace(record, class_names=names, images=tuple(f"{name}{HOSTILE}" for name in record.images)).save(run / "val.npz")
+
+    page = write_training_report(run).read_text()
+    assert "alert(1)" in page
+    assert not re.search(r"<script|<img src=x|\x1b", page)
 
 
 @pytest.mark.slow
