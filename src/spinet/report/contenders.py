@@ -51,10 +51,11 @@ class Contender:
 
 @dataclass(frozen=True)
 class _Place:
-    """A dataset folder and how it is divided."""
+    """A dataset folder, how it is divided, and the run that recorded that."""
 
     root: Path
-    division: Division | None
+    division: Division | None = None
+    run: Path | None = None
 
 
 def contenders(
@@ -108,16 +109,18 @@ def contenders(
 
 def _place(runs: Sequence[TrainingRun], root: str | Path | None) -> _Place | None:
     if root is not None:
-        return _Place(Path(root), None)
+        return _Place(Path(root))
     found = next((run for run in runs if run.images is not None), None)
-    return _Place(found.images, found.config.data.division) if found and found.images else None
+    return _Place(found.images, found.config.data.division, found.folder) if found and found.images else None
 
 
 def _evaluated(model: Predictor, file: Path, place: _Place | None) -> DetectionRecord | ClassRecord:
     if place is None:
         raise SpinetError(f"{file} holds no predictions on val; name a dataset folder to run it over as --data.root")
     options = EvalOptions(model.input_shape, 8, model.device)
-    made = evaluate_folder(model.model, model.info, place.root, "val", options, str(file), place.division).record(0)
+    made = evaluate_folder(
+        model.model, model.info, place.root, "val", options, str(file), place.division, place.run
+    ).record(0)
     assert isinstance(made, DetectionRecord | ClassRecord)
     return made
 

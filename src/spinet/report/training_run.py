@@ -144,7 +144,9 @@ def _record(
         )
     model = load(folder / BEST, fused=False)
     options = EvalOptions(info.image_size, max(1, min(8, config.batch_size)), model.device)
-    evaluation = evaluate_folder(model.model, model.info, root, "val", options, str(folder), config.data.division)
+    evaluation = evaluate_folder(
+        model.model, model.info, root, "val", options, str(folder), config.data.division, folder
+    )
     made = evaluation.record(int(notes.get("step", 0)))
     assert isinstance(made, DetectionRecord | ClassRecord)
     with suppress(SpinetError):  # a folder that cannot be written is no reason to fail
