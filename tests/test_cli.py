@@ -209,7 +209,7 @@ def cut_image(root, _):
     [
         (drop_annotations, ("instances_train.json", "annotations")),
         (orphan_category, ("instances_train.json", "77")),
-        (cut_image, ("/train/", "read")),
+        (cut_image, ("train/000001.jpg", "16 of 16 images cannot be read")),
     ],
 )
 def test_spoilt_data_is_one_sentence_and_leaves_no_weights(spinet, tmp_path, digits, change, words):
