@@ -106,6 +106,31 @@ def test_a_record_that_is_none_is_passed_over(export, run, text):
     assert numbers(opened(export, run)) == numbers(opened(export, None))
 
 
+def test_masks_change_neither_the_division_nor_its_key(tmp_path, monkeypatch):
+    root = tmp_path / "export"
+    WHOLE["CVAT: COCO 1.0"](root, pictures(20))
+    file = CocoDataset(root, "all").annotation_file
+    raw = json.loads(file.read_text())
+    for entry in raw["annotations"]:
+        if entry["image_id"] in (3, 8, 12):
+            entry["segmentation"] = []
+    file.write_text(json.dumps(raw))
+
+    def opened(split, masks, run=None):
+        return open_split(lambda part: CocoDataset(root, part, masks=masks), split, DIVISION, run)
+
+    with_masks, boxes = opened("val", True), opened("val", False)
+    assert numbers(with_masks) == numbers(boxes)
+    assert with_masks.division == boxes.division
+    assert len(opened("train", True)) + len(with_masks) == 20
+    whole = CocoDataset(root, "all", masks=True)
+    assert [len(whole.samples[at].masks) for at in (2, 7, 11)] == [0, 0, 0]
+
+    record(tmp_path / "run", *with_masks.division)
+    monkeypatch.setattr("spinet.data.division.near_groups", None)
+    assert numbers(opened("val", False, tmp_path / "run")) == numbers(with_masks)
+
+
 def test_class_folders_are_recorded_too(tmp_path, monkeypatch):
     for label, name in enumerate(("cat", "dog")):
         for number in range(5):

@@ -73,6 +73,7 @@ class CocoDataset(ImageDataset):
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
         self._table, problems = object_table(raw["annotations"], images, self.category_ids)
         self._details: dict[str, str] = {}
+        self._of_boxes = self._table.kept, problems
         outlines: list[bytes] | None = None
         if masks:
             outlines, kept, more, self._details = read_masks(read, self._table.kept, images)
@@ -110,6 +111,22 @@ class CocoDataset(ImageDataset):
         """Return a view of the images at these indices with its own ground truth and problems."""
         view = super().subset(indices)
         view._keeps_truth, view._truth = True, None
+        view._count()
+        return view
+
+    def without_masks(self) -> Self:
+        """Return a view with boxes only, which also has the objects that were dropped for their masks."""
+        if not self.has_masks:
+            return self
+        view = copy(self)
+        kept, view._problems = self._of_boxes
+        view.has_masks, view._table, view._details = False, self._table._replace(kept=kept), {}
+        boxes, labels = _by_image(view._table, len(self._paths))
+        view.samples = [
+            replace(sample, boxes=boxes[sample.number - 1], labels=labels[sample.number - 1], masks=None)
+            for sample in self.samples
+        ]
+        view._truth = None
         view._count()
         return view
 
@@ -189,14 +206,19 @@ def _samples(
     table: ObjectTable, outlines: list[bytes] | None, images: Mapping[int, Entry], paths: Sequence[Path]
 ) -> list[Sample]:
     """Group the objects to train on by image."""
-    objects = table.objects()
-    counts = table.owners[objects].bincount(minlength=len(images)).tolist()
-    groups = zip(torch.split(table.boxes[objects], counts), torch.split(table.labels[objects], counts), strict=True)
+    groups = zip(*_by_image(table, len(images)), strict=True)
     samples = [
         Sample(image_id, path, image["width"], image["height"], *group, number=number)
         for number, ((image_id, image), path, group) in enumerate(zip(images.items(), paths, groups, strict=True), 1)
     ]
     if outlines is None:
         return samples
-    ordered = iter([outlines[index] for index in objects.tolist()])
-    return [replace(sample, masks=tuple(islice(ordered, count))) for sample, count in zip(samples, counts, strict=True)]
+    ordered = iter([outlines[index] for index in table.objects().tolist()])
+    return [replace(sample, masks=tuple(islice(ordered, len(sample.labels)))) for sample in samples]
+
+
+def _by_image(table: ObjectTable, images: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Return the boxes and the labels of the objects to train on in each of so many images."""
+    objects = table.objects()
+    counts = table.owners[objects].bincount(minlength=images).tolist()
+    return torch.split(table.boxes[objects], counts), torch.split(table.labels[objects], counts)

@@ -40,6 +40,10 @@ class ImageDataset:
         view.samples = [self.samples[index] for index in indices]
         return view
 
+    def without_masks(self) -> Self:
+        """Return what opening the dataset without masks would give."""
+        return self
+
     def _read(self, sample: Any, size: tuple[int, int] | None = None) -> Tensor:
         if self._cache is not None and sample.image_id in self._cache:
             return self._cache[sample.image_id]

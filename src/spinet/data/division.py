@@ -40,8 +40,10 @@ def open_split(
         if division.required:
             raise
         return open_one(split)
-    key = key_of(whole, division)
-    divided = (find_record(run, key, len(whole)) if run else None) or divide(whole, division)
+    # Training opens a dataset with masks, evaluation without; both must choose the same images.
+    plain = whole.without_masks()
+    key = key_of(plain, division)
+    divided = (find_record(run, key, len(whole)) if run else None) or divide(plain, division)
     val = set(divided.val)
     part = whole.subset(index for index in range(len(whole)) if (index in val) == (split == "val"))
     findings = [*whole.findings, division_finding(whole, divided)]

@@ -29,10 +29,8 @@ class Divided(NamedTuple):
 
 
 def key_of(whole: ImageDataset, division: Division) -> dict[str, Any]:
-    """Return what a division depends on, as far as that is known without decoding an image."""
-    facts = digest(whole)
-    facts.pop("masks", None)
-    return {"val_share": division.share, "val_seed": division.seed, "data": facts}
+    """Return what a division of a dataset without masks depends on, as far as no image must be decoded for it."""
+    return {"val_share": division.share, "val_seed": division.seed, "data": digest(whole)}
 
 
 def find_record(run: Path, key: dict[str, Any], images: int) -> Divided | None:
