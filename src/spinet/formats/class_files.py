@@ -16,7 +16,7 @@ from spinet.formats.annotations import (
     read_annotation_file,
     string_of,
 )
-from spinet.formats.findings import Finding, left_out, repeated_files, some, such_as
+from spinet.formats.findings import Faults, Finding, left_out, repeated_files, some, such_as
 from spinet.formats.layouts import class_folders, recognise
 from spinet.formats.listing import Listing, has_image, list_images, skipped_findings
 from spinet.formats.parsing import readable
@@ -207,7 +207,7 @@ def _from_json(file: Path, raw: dict[str, Any], root: Path, split: str) -> Class
     label_of = {category_id: label for label, category_id in enumerate(names)}
     samples: list[ClassSample] = []
     ids: list[int] = []
-    faults: list[str] = []
+    faults = Faults()
     for position, image in enumerate(raw["images"], start=1):
         ids.append(integer_of(image, "id", f"image number {position}", file))
         name = string_of(image, "file_name", f"image {quoted(ids[-1])}", file)
@@ -217,9 +217,10 @@ def _from_json(file: Path, raw: dict[str, Any], root: Path, split: str) -> Class
         else:
             several = f"is of category {' and of category '.join(map(quoted, found[:2]))}"
             what = several if found else "has no annotation"
-            faults.append(f"image {quoted(ids[-1])} in {file} {what}; expected one class per image")
+            text = f"image {quoted(ids[-1])} in {file} {what}; expected one class per image"
+            faults.add(text, "correct their annotations")
     _check_ids(ids, classes_of, file)
-    findings = left_out(split, "images", faults, len(ids), "correct their annotations")
+    findings = left_out(split, "images", faults, len(ids))
     _check_files(samples, file)
     findings += repeated_files(split, [sample.path for sample in samples], "the image counts several times")
     return ClassSplit(file, names, samples, findings)

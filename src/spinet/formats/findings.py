@@ -14,6 +14,8 @@ LONG = 60
 # One bad image, line or file is left out and counted. More than this fraction is no accident: what was left out would
 # be learned as background, or not measured.
 FEW = 0.05
+# Advice about invalid objects.
+CORRECT = "correct or delete them"
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "hint")
 
 
@@ -45,13 +47,13 @@ def refuse(findings: Sequence[Finding]) -> None:
         raise SpinetError(f"{errors[0]}{more}")
 
 
-def is_systematic(count: int, total: int, few: float = FEW) -> bool:
-    """Whether so many of a total are too many to be left out: a fraction above `few` and not only one, or all.
+def is_systematic(count: int, total: int) -> bool:
+    """Whether so many of a total are too many to be left out: a fraction above `FEW` and not only one, or all.
 
     >>> is_systematic(1, 3), is_systematic(2, 3), is_systematic(5, 100), is_systematic(1, 1)
     (False, True, False, True)
     """
-    return count > max(few * total, 1) or 0 < total <= count
+    return count > max(FEW * total, 1) or 0 < total <= count
 
 
 def of(count: int, total: int) -> str:
@@ -74,18 +76,39 @@ def such_as(path: Path) -> str:
     return f"such as {some([path.parent.name])}/{some([path.name])}"
 
 
-def left_out(split: str, what: str, faults: Sequence[str], total: int, advice: str) -> list[Finding]:
-    """Return a warning about invalid parts of a split, which are left out; `faults` are a sentence for each.
+@dataclass
+class Faults:
+    """Invalid parts of a dataset: how many, and what the first one is. A sentence for each would fill the memory.
+
+    Attributes:
+        first: a sentence.
+        advice: what to do about the first one.
+    """
+
+    count: int = 0
+    first: str = ""
+    advice: str = ""
+
+    def add(self, text: str, advice: str, count: int = 1) -> None:
+        """Count invalid parts of which `text` is about the first."""
+        if count and not self.count:
+            self.first, self.advice = text, advice
+        self.count += count
+
+
+def left_out(split: str, what: str, faults: Faults, total: int) -> list[Finding]:
+    """Return a warning about invalid parts of a split, which are left out.
 
     Raises:
         SpinetError: these are many of the `total` parts.
     """
-    if not faults:
+    if not faults.count:
         return []
-    if is_systematic(len(faults), total):
-        more = f" (invalid {what} in all: {of(len(faults), total)})" if len(faults) > 1 else ""
-        raise SpinetError(f"{faults[0]}{more}")
-    text = f"{split}: {of(len(faults), total)} {what} are invalid and left out, such as {faults[0]}; {advice}"
+    if is_systematic(faults.count, total):
+        more = f" (invalid {what} in all: {of(faults.count, total)})" if faults.count > 1 else ""
+        raise SpinetError(f"{faults.first}{more}")
+    text = f"{split}: {of(faults.count, total)} {what} are invalid and left out, such as {faults.first}"
+    text += f"; {faults.advice}"
     return [Finding("warning", f"invalid {what}", text)]
 
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from spinet.errors import SpinetError, quoted
 from spinet.formats.annotations import FARTHEST, RawSplit, as_coco
-from spinet.formats.findings import Finding, left_out
+from spinet.formats.findings import CORRECT, Faults, Finding, left_out
 from spinet.formats.images import MAX_PIXELS, readable_sizes
 from spinet.formats.parsing import read_xml
 from spinet.formats.splits import SPLIT_NAMES, WHOLE
@@ -22,11 +22,11 @@ class _Object(NamedTuple):
 
 
 class _Annotation(NamedTuple):
-    """What an XML file says, and a sentence for each of its objects that is invalid."""
+    """What an XML file says, and which of its objects are invalid."""
 
     size: tuple[int, int] | None
     objects: list[_Object]
-    faults: list[str]
+    faults: Faults
 
 
 def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> RawSplit:
@@ -70,12 +70,15 @@ def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> R
 
 def _invalid(split: str, entries: Sequence[_Annotation | str]) -> Iterator[Finding]:
     """Warn of XML files that cannot be read, whose images are left out, and of objects."""
-    files = [entry for entry in entries if isinstance(entry, str)]
-    yield from left_out(split, "XML files", files, len(entries), "correct them: their images are left out too")
-    read = [entry for entry in entries if isinstance(entry, _Annotation)]
-    faults = [fault for entry in read for fault in entry.faults]
-    total = len(faults) + sum(len(entry.objects) for entry in read)
-    yield from left_out(split, "objects", faults, total, "correct or delete them")
+    files, objects, total = Faults(), Faults(), 0
+    for entry in entries:
+        if isinstance(entry, str):
+            files.add(entry, "correct them: their images are left out too")
+        else:
+            objects.add(entry.faults.first, CORRECT, entry.faults.count)
+            total += len(entry.objects) + entry.faults.count
+    yield from left_out(split, "XML files", files, len(entries))
+    yield from left_out(split, "objects", objects, total)
 
 
 def _read_or_not(file: Path) -> _Annotation | str:
@@ -94,12 +97,12 @@ def _read_annotation(file: Path) -> _Annotation:
     except OSError as error:
         raise SpinetError(f"could not read {file}: {error.strerror}") from error
     tree = read_xml(file, content)
-    objects, faults = list[_Object](), list[str]()
+    objects, faults = list[_Object](), Faults()
     for place, node in enumerate(tree.findall("object"), 1):
         try:
             objects.append(_object(node, f"object number {place} in {file}"))
         except SpinetError as error:
-            faults.append(str(error))
+            faults.add(str(error), CORRECT)
     return _Annotation(_size(tree, file), objects, faults)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from spinet.errors import SpinetError, quoted
-from spinet.formats.findings import Finding, left_out
+from spinet.formats.findings import CORRECT, Faults, Finding, left_out
 from spinet.formats.values import number
 
 # Coordinates are rounded to hundredths of a pixel, as in COCO's own files. With the usual six digits the error stays
@@ -22,8 +22,7 @@ class LabelFiles:
         """Start without files; `boxes_only` ignores what follows the box of each line, for keypoint datasets."""
         self.classes, self.boxes_only = classes, boxes_only
         self.files, self.lines = 0, 0
-        self.bad_files: list[str] = []
-        self.bad_lines: list[str] = []
+        self.bad_files, self.bad_lines = Faults(), Faults()
         # File and line of each object read.
         self.places: list[tuple[Path, int]] = []
 
@@ -40,7 +39,8 @@ class LabelFiles:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            self.bad_files.append(f"could not read the labels in {file}: {reason}")
+            advice = "save them as UTF-8: their images are left out too"
+            self.bad_files.add(f"could not read the labels in {file}: {reason}", advice)
             return None
         objects = []
         for position, line in enumerate(lines, start=1):
@@ -51,7 +51,7 @@ class LabelFiles:
                 objects.append(_annotation(*self._numbers(line), width, height))
                 self.places.append((file, position))
             except ValueError as error:
-                self.bad_lines.append(f"{file}, line {position}: {error}")
+                self.bad_lines.add(f"{file}, line {position}: {error}", CORRECT)
         return objects
 
     def check(self, split: str, image: Path, file: PurePath, findings: Sequence[Finding] = ()) -> list[Finding]:
@@ -70,10 +70,8 @@ class LabelFiles:
             there = f"; {findings[0].text}" if findings else ""
             raise SpinetError(f"no image has a label file; expected {file} for {image}{there}")
         return [
-            *left_out(
-                split, "label files", self.bad_files, self.files, "save them as UTF-8: their images are left out too"
-            ),
-            *left_out(split, "label lines", self.bad_lines, self.lines, "correct or delete them"),
+            *left_out(split, "label files", self.bad_files, self.files),
+            *left_out(split, "label lines", self.bad_lines, self.lines),
         ]
 
     def _numbers(self, line: str) -> tuple[int, list[float]]:
