@@ -86,6 +86,8 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+# What the system says when the machine or its disk fails, and not one file.
+_MACHINE = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT})
 # How errors without a class of their own say that main memory is short,
 _NO_MEMORY = re.compile(
     "allocate (shared )?memory|not enough memory|out of memory|bad_alloc|start new thread|unable to mmap"
@@ -109,6 +111,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         _NO_MEMORY.search(str(error)) is not None or is_out_of_device_memory(error)
     )
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether an error says that the machine, its disk or its memory failed, and not that one file is bad."""
+    return is_out_of_memory(error) or (isinstance(error, OSError) and error.errno in _MACHINE)
 
 
 def is_out_of_device_memory(error: BaseException) -> bool:

@@ -1,6 +1,5 @@
 """Reading any image file as 8-bit RGB, in the orientation of its annotations."""
 
-import errno
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from spinet.errors import SpinetError, is_out_of_memory
+from spinet.errors import SpinetError, is_machine_fault
 from spinet.formats.findings import Finding, is_systematic, of, such_as
 
 MAX_PIXELS = 500_000_000
@@ -26,8 +25,6 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _pillow_limit = threading.Lock()
-# What the system says when the machine or its disk fails, and not one image.
-_MACHINE = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT})
 
 
 class ImageError(SpinetError):
@@ -127,7 +124,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Exception as error:
         reason = fault_of(path, error)
         text = f"could not read the image {path}: {reason}; expected an intact image file that Pillow can read"
-        if is_out_of_memory(error) or getattr(error, "errno", None) in _MACHINE:
+        if is_machine_fault(error):
             raise SpinetError(text) from error
         raise ImageError(text, reason) from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from spinet.errors import SpinetError, quoted
+from spinet.errors import OutOfMemory, SpinetError, quoted
 
 # Larger encodings that contain the one named, which programs write under its name (as in WHATWG's encoding standard).
 SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950"}
@@ -32,7 +32,7 @@ def reading(file: Path, form: str) -> Iterator[None]:
     except RecursionError:
         raise SpinetError(f"{file} is not valid {form}: it is nested too deeply") from None
     except MemoryError:
-        raise SpinetError(f"{file} does not fit into memory") from None
+        raise OutOfMemory(f"{file} does not fit into memory") from None
     except UnicodeDecodeError as error:
         raise SpinetError(
             f"{file} is not valid {form}: byte {error.start:,} is not {error.encoding.upper()} text"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from spinet.errors import SpinetError, quoted
+from spinet.errors import OutOfMemory, SpinetError, is_machine_fault, quoted
 from spinet.formats.annotations import FARTHEST, RawSplit, as_coco
 from spinet.formats.findings import CORRECT, Faults, Finding, left_out
 from spinet.formats.images import MAX_PIXELS, readable_sizes
@@ -19,6 +19,13 @@ class _Object(NamedTuple):
     name: str
     xywh: list[float]
     difficult: bool
+
+
+class _Unread(NamedTuple):
+    """Why an XML file cannot be read, and what to do about such files."""
+
+    reason: str
+    advice: str
 
 
 class _Annotation(NamedTuple):
@@ -68,12 +75,12 @@ def read_voc(root: Path, split: str, sizes: Mapping[Path, tuple[int, int]]) -> R
     return RawSplit(listed, root, as_coco(images, names), findings=[*findings, *broken], format="Pascal VOC")
 
 
-def _invalid(split: str, entries: Sequence[_Annotation | str]) -> Iterator[Finding]:
+def _invalid(split: str, entries: Sequence[_Annotation | _Unread]) -> Iterator[Finding]:
     """Warn of XML files that cannot be read, whose images are left out, and of objects."""
     files, objects, total = Faults(), Faults(), 0
     for entry in entries:
-        if isinstance(entry, str):
-            files.add(entry, "correct them: their images are left out too")
+        if isinstance(entry, _Unread):
+            files.add(entry.reason, f"{entry.advice}: their images are left out too")
         else:
             objects.add(entry.faults.first, CORRECT, entry.faults.count)
             total += len(entry.objects) + entry.faults.count
@@ -81,21 +88,30 @@ def _invalid(split: str, entries: Sequence[_Annotation | str]) -> Iterator[Findi
     yield from left_out(split, "objects", objects, total)
 
 
-def _read_or_not(file: Path) -> _Annotation | str:
-    """Return what an XML file says, or why it cannot be read; one that is missing is an error."""
-    if not file.exists():
-        raise SpinetError(f"the annotation file {file} is missing; images without objects need one too")
-    try:
-        return _read_annotation(file)
-    except SpinetError as error:
-        return str(error)
+def _read_or_not(file: Path) -> _Annotation | _Unread:
+    """Return what an XML file says, or why it cannot be read.
 
-
-def _read_annotation(file: Path) -> _Annotation:
+    Raises:
+        SpinetError: it is missing, or the disk or the memory failed.
+    """
     try:
         content = file.read_bytes()
+    except FileNotFoundError:
+        raise SpinetError(f"the annotation file {file} is missing; images without objects need one too") from None
     except OSError as error:
-        raise SpinetError(f"could not read {file}: {error.strerror}") from error
+        text = f"could not read {file}: {error.strerror}"
+        if is_machine_fault(error):
+            raise SpinetError(text) from error
+        return _Unread(text, "make them readable")
+    try:
+        return _parsed(file, content)
+    except OutOfMemory:
+        raise
+    except SpinetError as error:
+        return _Unread(str(error), "correct them")
+
+
+def _parsed(file: Path, content: bytes) -> _Annotation:
     tree = read_xml(file, content)
     objects, faults = list[_Object](), Faults()
     for place, node in enumerate(tree.findall("object"), 1):

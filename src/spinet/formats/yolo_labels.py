@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from spinet.errors import SpinetError, quoted
+from spinet.errors import SpinetError, is_machine_fault, quoted
 from spinet.formats.findings import CORRECT, Faults, Finding, left_out
 from spinet.formats.values import number
 
@@ -31,6 +31,9 @@ class LabelFiles:
 
         A line is `class cx cy width height` or a polygon, `class x1 y1 x2 y2 x3 y3 ...`, which also becomes the
         `segmentation`. None stands for a file that cannot be read: what its image shows is not known.
+
+        Raises:
+            SpinetError: the disk or the memory failed.
         """
         if file is None:
             return []
@@ -38,9 +41,13 @@ class LabelFiles:
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            advice = "save them as UTF-8: their images are left out too"
-            self.bad_files.add(f"could not read the labels in {file}: {reason}", advice)
+            reason, advice = "it is not UTF-8 text", "save them as UTF-8"
+            if isinstance(error, OSError):
+                reason, advice = str(error.strerror), "make them readable"
+            text = f"could not read the labels in {file}: {reason}"
+            if is_machine_fault(error):
+                raise SpinetError(text) from error
+            self.bad_files.add(text, f"{advice}: their images are left out too")
             return None
         objects = []
         for position, line in enumerate(lines, start=1):
