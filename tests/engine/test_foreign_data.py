@@ -68,9 +68,12 @@ def test_an_image_of_another_size_is_a_warning_and_several_are_refused_before_th
     [finding] = header_findings(CocoDataset(copied, "val"))
     assert (finding.severity, finding.check) == ("warning", "wrong size")
     assert "looked at" not in finding.text
+    assert ", and are left out; fix the size" in finding.text
 
     edit(copied, "val", lambda raw: raw["images"][0].update(width=65))
-    with pytest.raises(SpinetError, match=r"val: 2 of 8 images do not have the annotated size.*left out; fix the size"):
+    with pytest.raises(
+        SpinetError, match=r"val: 2 of 8 images do not have the annotated size.*instead of \d+ x \d+; fix the size"
+    ):
         train(replace(short, data=replace(short.data, root=str(copied))), tmp_path / "run", quiet=True)
 
 

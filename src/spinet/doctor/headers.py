@@ -43,8 +43,10 @@ def size_findings(split: str, images: Sequence[tuple[Path, Size, Size, Size]]) -
     if wrong:
         path, _, upright, (width, height) = wrong[0]
         text = f"{split}: {of(len(wrong), len(images))} images do not have the annotated size, {such_as(path)}"
-        text += f" with {upright[0]} x {upright[1]} pixels instead of {width} x {height}, and are left out"
-        severity: Severity = "error" if is_systematic(len(wrong), len(images)) else "warning"
+        text += f" with {upright[0]} x {upright[1]} pixels instead of {width} x {height}"
+        severity: Severity = "error"
+        if not is_systematic(len(wrong), len(images)):
+            severity, text = "warning", f"{text}, and are left out"
         yield Finding(severity, "wrong size", f"{text}; fix the size (and rescale the boxes if the image was resized)")
     lying = [path for path, stored, upright, size in images if size == stored != upright]
     if lying:
