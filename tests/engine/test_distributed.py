@@ -1,3 +1,8 @@
+import multiprocessing
+import os
+import sys
+import time
+
 import forked
 import pytest
 import torch
@@ -49,6 +54,19 @@ def test_synchronised_batch_norm_over_two_processes_equals_one_process_with_all_
         # The bias before a batch norm has a gradient of zero, so only its rounding is compared.
         torch.testing.assert_close(parts[rank][1], expected, atol=1e-6, rtol=1e-4)
         torch.testing.assert_close(parts[rank][2], dict(model.named_buffers()))
+
+
+def end_or_wait():
+    if os.environ["RANK"] == "1":
+        sys.exit("the second one failed")
+    time.sleep(600)
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_ends_those_that_wait_for_it(tmp_path):
+    with pytest.raises(AssertionError, match="the second one failed"):
+        forked.group(end_or_wait, output=tmp_path / "said")
+    assert not [child for child in multiprocessing.active_children() if child.is_alive()]
 
 
 def test_a_single_process_gathers_and_broadcasts_its_own():

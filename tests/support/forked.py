@@ -7,6 +7,7 @@ import runpy
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,17 @@ def group(target: Callable[..., Any], *arguments: Any, output: Path, count: int 
         start(target, *arguments, output=output.with_suffix(f".{rank}"), RANK=str(rank), LOCAL_RANK=str(rank), **common)
         for rank in range(count)
     ]
-    for rank, process in enumerate(ranks):
-        process.join()
-        assert process.exitcode == 0, output.with_suffix(f".{rank}").read_text()
+    running = {process.sentinel: rank for rank, process in enumerate(ranks)}
+    try:
+        while running:
+            for sentinel in wait(list(running)):
+                rank = running.pop(sentinel)
+                ranks[rank].join()
+                assert ranks[rank].exitcode == 0, output.with_suffix(f".{rank}").read_text()
+    finally:
+        for process in ranks:  # the others would wait for one that has failed
+            process.kill()
+            process.join()
 
 
 def command(*arguments: Any) -> None:
@@ -81,4 +90,6 @@ def _run(
     try:
         target(*arguments)
     finally:
-        atexit._run_exitfuncs()  # which `multiprocessing` leaves out
+        # `multiprocessing` ends its children by os._exit, and Python has no public way to do what its own end would do:
+        # among others to end loader processes, for which `multiprocessing` would otherwise wait.
+        atexit._run_exitfuncs()
