@@ -1,6 +1,7 @@
 import errno
 import os
 import secrets
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -126,8 +127,23 @@ def test_a_truncated_key_knows_no_file(state):
     record_export(CONTENT)
     (state / "secret" / "key").write_bytes(b"short")
 
-    record_export(CONTENT)
+    said = record_export(CONTENT)
 
+    assert not was_exported_here(CONTENT)
+    assert said == f"the key in {state / 'secret'} is corrupt; delete that folder for a new one"
+    shutil.rmtree(state / "secret")
+    assert record_export(CONTENT) == ""
+    assert was_exported_here(CONTENT)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO])
+def test_a_key_that_cannot_be_written_is_not_called_corrupt(state, monkeypatch, number):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "rename", fail)
+
+    assert record_export(CONTENT) == f"the state folder cannot be written: {os.strerror(number)}"
     assert not was_exported_here(CONTENT)
 
 
@@ -193,5 +209,5 @@ def test_where_nothing_can_be_recorded_the_export_says_that_its_file_will_need_t
     code, _, error = spinet("export", tmp_path / "c.safetensors", "-o", tmp_path / "c.pt2", "--format", "pt2")
 
     assert code == 0
-    assert "opening" in error
-    assert "will need --trust" in error
+    assert f"opening {tmp_path / 'c.pt2'} will need --trust" in error
+    assert ": the state folder cannot be written: " in error

@@ -42,7 +42,7 @@ def export_command(args: list[str]) -> None:
                 --precision bf16 is compared on some.
         """
         from spinet.deploy.export import export
-        from spinet.deploy.trust import was_exported_here
+        from spinet.deploy.trust import record_export
 
         if int8 and precision != "fp32":
             raise SpinetError("--int8 and --precision bf16 exclude each other")
@@ -59,8 +59,8 @@ def export_command(args: list[str]) -> None:
         parts += [f"raw outputs within {agreement.raw:.1e} of their range"] if agreement.raw else []
         nothing = "no objects were detected, so nothing was compared; check the file with `spinet evaluate`"
         say(f"compared with the network: {', '.join(parts) or nothing}")
-        if format == "pt2" and not was_exported_here(out.read_bytes()):
-            warn(f"the state folder cannot be written, so opening {out} will need --trust; see docs/export.md")
+        if format == "pt2" and (reason := record_export(out.read_bytes())):  # once more, to hear why not
+            warn(f"opening {out} will need --trust, see docs/export.md: {reason}")
         say(f"{out}")
 
     tyro.cli(command, args=args, prog="spinet export")

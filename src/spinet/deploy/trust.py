@@ -35,14 +35,19 @@ def read_program(path: Path, trust: bool = False) -> bytes:
     return content
 
 
-def record_export(content: bytes) -> None:
-    """Record a .pt2 file as exported here; where the state folder cannot be written, the file will need `trust`."""
-    with suppress(OSError, RuntimeError):
+def record_export(content: bytes) -> str:
+    """Record a .pt2 file as exported here; return why it could not be, and will need `trust`, or an empty string."""
+    try:
         folder = state_folder()
         records = folder / "exported"
         records.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = _read_key(folder) or _create_key(folder)
         (records / _digest(key, content)).touch(mode=0o600)
+    except SpinetError as error:
+        return str(error)
+    except (OSError, RuntimeError) as error:
+        return f"the state folder cannot be written: {getattr(error, 'strerror', None) or error}"
+    return ""
 
 
 def was_exported_here(content: bytes) -> bool:
@@ -81,7 +86,12 @@ def _create_key(folder: Path) -> bytes:
 
     It has a folder of its own, because renaming replaces a file, but no folder that holds one. A hard link would do
     without, and some file systems have none (exFAT, many network disks).
+
+    Raises:
+        OSError: the state folder cannot be written.
+        SpinetError: there is a key, but not a whole one.
     """
+    failure: OSError | None = None
     with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
         made = Path(temporary) / "secret"
         made.mkdir(mode=0o700)
@@ -89,9 +99,13 @@ def _create_key(folder: Path) -> bytes:
             file.write(secrets.token_bytes(KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
-        with suppress(OSError):  # which error says that another one is there depends on the system
+        try:
             made.rename(folder / "secret")
+        except OSError as error:  # which one says that another key is there depends on the system
+            failure = error
     key = _read_key(folder)
-    if key is None:
-        raise OSError(f"the key in {folder} is corrupt")
-    return key
+    if key is not None:
+        return key
+    if failure and not (folder / "secret").exists():
+        raise failure
+    raise SpinetError(f"the key in {folder / 'secret'} is corrupt; delete that folder for a new one")
