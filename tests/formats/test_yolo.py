@@ -225,6 +225,7 @@ def test_labels_in_another_place_are_missed(root):
         ("names: [cat, dog]\n" + "#" * 2**20, "data.yaml has 1,048,594 bytes; settings must have at most 1,048,576"),
         ("names: [cat, dog]\npath: [a, a]", r"data.yaml has path \['a', 'a'\]; must be the path of a folder"),
         ('names: [cat, dog]\npath: "\\ud800"', r"data.yaml has path '\\ud800'; must be the path of a folder"),
+        ('names: [cat, dog]\ntrain: "\\ud800"', r"data.yaml has train '\\ud800'; must be a folder of images or a list"),
         ("names: [cat, dog]\ntrain: list.txt", r"1 of 1 image files are missing, the first one is .*images/9.png"),
     ],
 )

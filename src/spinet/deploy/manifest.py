@@ -104,9 +104,10 @@ class Manifest:
 def check_input(batch_size: int, shape: tuple[int, int], where: str = "") -> None:
     """Raise a SpinetError, which begins with `where`, for more pixels than a file may take at once."""
     if (pixels := batch_size * math.prod(shape)) > MAX_PIXELS:
+        # They are several: a single image of the largest size has a quarter of that.
         raise SpinetError(
-            f"{where}{batch_size} {'image' if batch_size == 1 else 'images'} of {shape[0]} x {shape[1]} pixels are "
-            f"{pixels:,} pixels; must be at most {MAX_PIXELS:,}, so lower batch_size or image_size"
+            f"{where}{batch_size} images of {shape[0]} x {shape[1]} pixels are {pixels:,} pixels; "
+            f"must be at most {MAX_PIXELS:,}, so lower batch_size or image_size"
         )
 
 

@@ -145,9 +145,9 @@ def _usual_folder(root: Path, split: str) -> str | None:
 def _resolve(entry: str, settings: Mapping[str, Any], file: Path, root: Path, key: str) -> Path:
     """Return the folder or list of images that an entry means."""
     path = settings.get("path") or ""
-    for name, value in (("path", path), (key, entry)):
+    for name, value, form in (("path", path, "the path of a folder"), (key, entry, "a folder of images or a list")):
         if not isinstance(value, str) or not is_unicode(value):
-            raise SpinetError(f"{file} has {name} {quoted(value)}; must be the path of a folder")
+            raise SpinetError(f"{file} has {name} {quoted(value)}; must be {form}")
     base = root / path
     # Roboflow's entries have one ../ too many, and `path` was often written on another machine.
     candidates = [base / entry, root / entry]
