@@ -122,9 +122,10 @@ def test_a_file_that_is_no_benchmark_is_one_sentence(text):
         BenchmarkReport.from_json(text, "x.json")
 
 
-def test_threads_are_as_before_after_a_benchmark(report):
-    assert torch.get_num_threads() == 1
-    assert describe_machine(CPU)["threads"] == 1
+def test_threads_are_as_before_after_a_benchmark(report, pytestconfig):
+    threads = pytestconfig.getoption("threads")
+    assert torch.get_num_threads() == threads
+    assert describe_machine(CPU)["threads"] == threads
 
 
 @pytest.mark.slow
