@@ -40,7 +40,7 @@ def mini(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["spinenet4"], "unknown space 'spinenet4', did you mean 'spinenet49'"),
+        (["spinenet4"], "unknown space or command 'spinenet4', did you mean 'spinenet49'"),
         (["spinenet49", "--strategy", "evolutio"], "unknown strategy 'evolutio', did you mean 'evolution'"),
         (["spinenet49", "--proxy", "tinny"], "unknown proxy 'tinny', did you mean 'tiny'"),
         (["spinenet49", "--scaling", "spinenet50"], "spinenet50"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, read_config
-from spinet.errors import unknown_name
+from spinet.errors import SpinetError, unknown_name
 from spinet.recipes_published import change, published
 
 
@@ -119,4 +119,8 @@ def load_recipe(name_or_path: str | Path) -> TrainConfig:
     path = Path(name_or_path)
     if path.suffix == ".json" or path.is_file():
         return read_config(path)
+    if path.is_dir():
+        raise SpinetError(
+            f"{name_or_path} is a folder; name a recipe here, such as small-cpu, and the dataset as data.root"
+        )
     raise unknown_name("recipe", str(name_or_path), RECIPES)

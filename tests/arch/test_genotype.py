@@ -88,14 +88,15 @@ def test_an_unknown_kind_is_refused_with_block_nearest_match_and_known_kinds():
     message = refusal(changed("blocks", 0, kind="bottelneck"))
 
     assert message == (
-        "unknown kind of block 2 'bottelneck', did you mean 'bottleneck'? "
-        "Known: bottleneck, mbconv, residual, resnext32x4d, resnext32x8d."
+        "block 2: unknown kind 'bottelneck', did you mean 'bottleneck'? "
+        "Known: bottleneck, mbconv, residual, resnext32x4d, resnext32x8d. "
+        "A kind of one's own has to be registered before it is read."
     )
 
 
 @pytest.mark.parametrize("kind", [None, 3, ["residual"], {"residual": 1}])
 def test_a_kind_that_is_not_text_is_refused_like_an_unknown_one(kind):
-    assert "unknown kind of block 2 " in refusal(changed("blocks", 0, kind=kind))
+    assert "block 2: unknown kind " in refusal(changed("blocks", 0, kind=kind))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import torch
 from spinet.arch.catalog import load_architecture
 from spinet.data.coco import CocoDataset
 from spinet.engine.config import ModelConfig
+from spinet.engine.loop import TrainRun
 from spinet.engine.progress import Pace
-from spinet.engine.train import model_info
+from spinet.engine.train import model_info, train
 from spinet.errors import SpinetError
 
 
@@ -58,3 +59,12 @@ def test_a_scaling_that_does_not_fit_is_one_sentence(config, digits, arch, scali
     model = ModelConfig(arch=arch, scaling=scaling)
     with pytest.raises(SpinetError, match=words):
         model_info(replace(config, model=model), CocoDataset(digits, "train"))
+
+
+@pytest.mark.parametrize(("epochs", "warned"), [(2, True), (20, False)])
+def test_a_warm_up_of_most_of_the_training_is_warned_of(config, tmp_path, capsys, monkeypatch, epochs, warned):
+    monkeypatch.setattr(TrainRun, "_train", lambda run: None)
+    config = replace(config, epochs=epochs, optim=replace(config.optim, warmup_epochs=2))
+    train(config, tmp_path / "run")
+    text = f"warning: the learning rate rises for 2 of {epochs} epochs; set optim.warmup_epochs to at most"
+    assert (text in capsys.readouterr().out) == warned

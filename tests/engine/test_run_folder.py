@@ -92,7 +92,7 @@ def test_the_lock_of_a_folder_that_was_replaced_meanwhile_is_left_alone(tmp_path
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "run").write_text("a file")
     with (
-        pytest.raises(SpinetError, match="could not write to the run folder .*run: File exists"),
+        pytest.raises(SpinetError, match="the run folder .*run is a file; name a folder, which is created"),
         exclusive(tmp_path / "run"),
     ):
         pass

@@ -448,7 +448,10 @@ def test_blocks_that_no_selected_level_depends_on_are_not_built(narrow):
 def test_a_level_without_endpoint_is_refused_with_the_available_levels(narrow):
     with pytest.raises(SpinetError) as error:
         SpineNet(narrow.genotype, narrow.scaling, levels=(2, 3))
-    assert str(error.value) == "the architecture has no features of level 2; its levels are 3, 4, 5, 6, 7"
+    assert (
+        str(error.value)
+        == "the architecture has no features of level 2; its levels are 3, 4, 5, 6, 7, and levels=None takes all"
+    )
     with pytest.raises(SpinetError, match="levels is empty; the architecture's levels are 3, 4, 5, 6, 7"):
         SpineNet(narrow.genotype, narrow.scaling, levels=())
 

@@ -37,7 +37,10 @@ def test_a_range_of_levels_includes_both_its_ends(narrow):
 def test_an_unavailable_level_is_refused_by_name_with_those_available(name):
     with pytest.raises(SpinetError) as error:
         create_backbone(name, levels=(2, 5))
-    assert str(error.value) == f"{name} has no features of level 2; its levels are 3, 4, 5, 6, 7"
+    assert (
+        str(error.value)
+        == f"{name} has no features of level 2; its levels are 3, 4, 5, 6, 7, and levels=None takes all"
+    )
 
 
 def test_a_range_that_runs_backwards_is_refused():

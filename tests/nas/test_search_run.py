@@ -305,8 +305,14 @@ def test_lines_show_the_progress(tmp_path, capsys):
     config = configuration(trials=40, constraints=(window,))
     run_search(config, tmp_path, RandomDraws(), Evaluation(nan=0.1), InProcess())
     last = capsys.readouterr().out.splitlines()[-1]
-    for words in ("trial 40/40", "best reward 0.", "failed", "of draws accepted", "trials/h", "ETA 0:00:00"):
+    for words in ("40/40 trials", "best reward 0.", "failed", "% of draws", "trials/h", "ETA 0:00:00"):
         assert words in last
+
+
+def test_the_reason_of_a_failure_is_shown_once(tmp_path, capsys):
+    strategy = RandomDraws()
+    run_search(configuration(trials=4), tmp_path, strategy, Raises(BuildError, "no such block"), InProcess())
+    assert capsys.readouterr().out.count("a trial failed: build: no such block") == 1
 
 
 def test_a_terminal_gets_a_bar(tmp_path, capsys, monkeypatch):
@@ -580,7 +586,7 @@ def test_a_signal_ends_a_search_of_duplicates_only_and_the_last_one_was_shown(tm
     monkeypatch.setattr("spinet.nas.progress._LINE_SECONDS", 0.0)
     result = run_search(configuration(TINY, trials=200), tmp_path, Stopping(TINY), Evaluation(), InProcess())
     assert (result.ended, result.finished) == ("interrupted", 50)
-    assert "trial 49/200" in capsys.readouterr().out
+    assert "49/200 trials" in capsys.readouterr().out
 
 
 def test_a_signal_ends_a_search_whose_draws_are_all_rejected(tmp_path, monkeypatch):

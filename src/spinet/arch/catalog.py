@@ -21,7 +21,7 @@ MAX_TEXT = 1000
 _FILES = resources.files("spinet.arch") / "genotypes"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Architecture:
     """A graph and its scaling: all that is needed to build a backbone. Name and source do not count in comparisons."""
 
@@ -37,6 +37,9 @@ class Architecture:
                 f"architecture: {len(self.genotype.all_blocks):,} blocks with {self.scaling.repeats} repeats are "
                 f"{built:,} in all; at most {MAX_BLOCKS:,} are supported"
             )
+
+    def __repr__(self) -> str:
+        return f"<Architecture {self.name}: {len(self.genotype.all_blocks)} blocks, width {self.scaling.width:g}>"
 
     def to_json(self) -> str:
         """Return the architecture as a JSON string, one block per line."""
@@ -145,6 +148,8 @@ def _from_tree(build: Callable[[Any], T], data: Any, where: str) -> T:
 def _content(file: str) -> str:
     path = Path(file)
     try:
+        if (path / "best.json").is_file():
+            raise SpinetError(f"{file} is a folder; name the architecture in it, {path / 'best.json'}")
         if path.suffix != ".json" and not path.is_file():
             raise unknown_name("architecture", file, names())
         return read_content(path).decode("utf-8-sig")

@@ -148,7 +148,8 @@ def _check_block(index: int, block: BlockSpec) -> None:
             f"block {index}: level must be an integer from {MIN_LEVEL} to {MAX_LEVEL}, not {quoted(block.level)}"
         )
     if not isinstance(block.kind, str) or block.kind not in EXPANSION:
-        raise unknown_name(f"kind of block {index}", block.kind, EXPANSION)
+        error = unknown_name("kind", block.kind, EXPANSION)
+        raise SpinetError(f"block {index}: {error} A kind of one's own has to be registered before it is read.")
     if not isinstance(block.endpoint, bool):
         raise SpinetError(f"block {index}: endpoint must be true or false, not {quoted(block.endpoint)}")
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from spinet.commands.console import say
-from spinet.errors import SpinetError
+from spinet.errors import SpinetError, unknown_name
+from spinet.text import count_of
 
 if TYPE_CHECKING:
     from spinet.formats.splits import Division
@@ -41,6 +42,8 @@ def search_command(args: list[str]) -> None:
         if not {"-h", "--help"} & set(args):
             raise SystemExit(2)
         return
+    if args[0] not in SPACES and not args[0].endswith(".json") and not Path(args[0]).is_file():
+        raise unknown_name("space or command", args[0], [*SPACES, *_VIEWS])
     _search(args[0], tyro.cli(_Options, args=args[1:], prog=f"spinet search {args[0]}"))
 
 
@@ -113,7 +116,7 @@ def _search(name: str, options: _Options) -> None:
     from spinet.nas.config import SearchConfig
     from spinet.nas.constraints import WithLatency
     from spinet.nas.estimate import expected
-    from spinet.nas.journal import NAME
+    from spinet.nas.journal import NAME, check_folder
     from spinet.nas.proxies import load_proxy
     from spinet.nas.proxy import ProxyTask, open_data
     from spinet.nas.run import run_search
@@ -123,6 +126,7 @@ def _search(name: str, options: _Options) -> None:
     from spinet.nas.strategies import create_strategy
     from spinet.workers.create import create_executor
 
+    check_folder(options.run)
     space, proxy = _space(name, options.scaling, options.window), load_proxy(options.proxy)
     settings = _settings(options, proxy)
     numbers = (_constraints(space, options), options.seed, options.replicates, options.trials, options.references)
@@ -147,7 +151,7 @@ def _search(name: str, options: _Options) -> None:
     if data.train.division and is_new and not (options.run / "config.json").is_file():
         record(options.run, *data.train.division)
     with executor:
-        threads = "" if device == "cpu" else f", {options.threads} CPU threads each"
+        threads = "" if device == "cpu" else f", {count_of(options.threads, 'CPU thread')} each"
         say(f"workers: {executor.workers} ({executor.name}), on {executor.device}{threads}")
         if options.references and not config.reference_trials:
             say("the published network is outside the space or its constraints: rewards have no reference")

@@ -23,6 +23,7 @@ from spinet.engine.config import ModelConfig
 from spinet.engine.key_names import current_name
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
+from spinet.formats.listing import image_suffixes
 from spinet.models.backbone import Backbone
 from spinet.models.classifier import Classifier
 
@@ -88,6 +89,8 @@ def read_weights(
         SpinetError: the file is missing, corrupt, or not one of ours, or its tensors do not match the network.
     """
     file = weights_file(path)
+    if file.suffix.lower() in image_suffixes():
+        raise SpinetError(f"{file} is an image; expected a model here: a run folder, .safetensors, .onnx, .xml or .pt2")
     try:
         with safe_open(file, framework="pt") as content:
             info = ModelInfo.from_metadata(content.metadata(), str(file))

@@ -18,8 +18,12 @@ def exclusive(run: Path) -> Iterator[None]:
     """Keep other trainings out of a run folder, which is created, and removed again if nothing was written into it.
 
     Raises:
-        SpinetError: another process trains there, or the folder cannot be written.
+        SpinetError: another process trains there, a search has its journal there, or the folder cannot be written.
     """
+    if (run / "journal.jsonl").exists():
+        raise SpinetError(f"{run} is the run folder of a search; a training needs another one")
+    if run.exists() and not run.is_dir():
+        raise SpinetError(f"the run folder {run} is a file; name a folder, which is created")
     is_new = not run.exists()
     try:
         run.mkdir(parents=True, exist_ok=True)

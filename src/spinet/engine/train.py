@@ -113,6 +113,7 @@ def train(
         state = TrainState(info, config, device, resumed)
         remarks = [f"warning: {finding.text}" for finding in findings if finding.severity == "warning"]
         remarks += [finding.text for finding in findings if finding.severity == "hint" and finding.check in SAID]
+        remarks += _warm_up_remark(config)
         remarks += describe_use(torch.get_num_threads(), config.threads, config.data.workers)
         if run is not None:
             state.origin = Origin.of(train_set, val_set)
@@ -172,6 +173,17 @@ def _check_background(info: ModelInfo) -> None:
             f"model.background is for datasets whose first class is 'background'; here it is {first!r}, which would "
             "never be predicted"
         )
+
+
+def _warm_up_remark(config: TrainConfig) -> list[str]:
+    """Warn where the learning rate rises for most of the training."""
+    warm_up = config.optim.warmup_epochs
+    if warm_up <= config.epochs / 2:
+        return []
+    return [
+        f"warning: the learning rate rises for {warm_up:g} of {config.epochs:g} epochs; set optim.warmup_epochs to at "
+        f"most {config.epochs / 5:g}, or train longer"
+    ]
 
 
 def _check_batch(config: TrainConfig, group: ProcessGroup) -> None:

@@ -55,9 +55,10 @@ def choose_levels(
     chosen = available if levels is None else tuple(sorted(set(levels)))
     if not chosen:
         raise SpinetError(f"levels is empty; {name}'s levels are {known}")
-    for level in chosen:
-        if level not in available:
-            raise SpinetError(f"{name} has no features of level {level}; its levels are {known}")
+    missing = [level for level in chosen if level not in available]
+    if missing:
+        asked = ", ".join(map(str, missing))
+        raise SpinetError(f"{name} has no features of level {asked}; its levels are {known}, and levels=None takes all")
     return chosen
 
 

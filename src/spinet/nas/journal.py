@@ -32,6 +32,12 @@ _LOCK_SECONDS = 0.5
 Event = dict[str, Any]
 
 
+def check_folder(run: Path) -> None:
+    """Raise a SpinetError for the run folder of a training, whose files a search would mix with its own."""
+    if (run / "config.json").is_file() and not (run / NAME).exists():
+        raise SpinetError(f"{run} is the run folder of a training; a search needs another one")
+
+
 class Journal:
     """The one writer of a run's journal. Use as a context manager; opening cuts off a torn last line.
 
@@ -39,11 +45,12 @@ class Journal:
         run: the run folder, created if missing.
 
     Raises:
-        SpinetError: the journal cannot be opened, or another process is writing it.
+        SpinetError: the journal cannot be opened, another process is writing it, or the folder is of a training.
     """
 
     def __init__(self, run: str | Path) -> None:
         self.path = Path(run) / NAME
+        check_folder(Path(run))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab+", buffering=0)

@@ -21,6 +21,8 @@ from spinet.text import count_of, duration
 
 # Without a terminal, at most one line in so many seconds.
 _LINE_SECONDS = 1.0
+# Different reasons of failures that are shown.
+_REASONS = 5
 # Trials whose mean time is shown.
 _RECENT = 50
 
@@ -32,6 +34,7 @@ class SearchDisplay:
         self._console = Console(quiet=quiet, soft_wrap=True, highlight=False)
         self._trials, self._first, self._start, self._shown = trials, state.finished, time.monotonic(), 0.0
         self._finished = -1  # when the last line was shown
+        self._told = set(state.reasons)  # why trials failed
         self._running = _Running()
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -50,6 +53,9 @@ class SearchDisplay:
         """Show the state of the search."""
         count, now = state.finished, time.monotonic()
         self._running.follow(state)
+        for reason in [reason for reason in state.reasons if reason not in self._told][: _REASONS - len(self._told)]:
+            self._told.add(reason)
+            self._console.print(f"a trial failed: {reason}", markup=False)
         rate = 3600 * (count - self._first) / max(now - self._start, 1e-3)
         if self._bar:
             self._bar.update(self._task, completed=count, description=f"{progress_line(state)}  {rate:.0f} trials/h")
@@ -57,7 +63,7 @@ class SearchDisplay:
             self._finished, self._shown = count, now
             left = round(3600 * (self._trials - count) / rate) if rate else 0
             pace = f"{rate:.0f} trials/h  ETA {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
-            self._console.print(f"trial {count}/{self._trials}  {progress_line(state)}  {pace}", markup=False)
+            self._console.print(f"{count}/{self._trials} trials  {progress_line(state)}  {pace}", markup=False)
 
     def __enter__(self) -> "SearchDisplay":
         if self._bar:
@@ -95,11 +101,18 @@ class _Running(ProgressColumn):
 
 def progress_line(state: SearchState) -> str:
     """Return the numbers of a search in a few words."""
-    words = [f"best {state.reward_name} {state.best.reward:.4g}" if state.best else f"best {state.reward_name} -"]
-    references = state.references(state.best.rung) if state.best else []
-    words += [f"published {fmean(references):.4g}"] if references else []
+    best, name = state.best, state.reward_name
+    words = [f"best {name} {best.reward:.4g}{_mean_of(len(best.trials))}" if best else f"best {name} -"]
+    references = state.references(best.rung) if best else []
+    words += [f"published {fmean(references):.4g}{_mean_of(len(references))}"] if references else []
     failed = state.failures.total()
     words += [f"{failed} failed"] if failed else []
-    words += [f"{state.duplicates} duplicates"] if state.duplicates else []
-    words += [f"{state.acceptance:.1%} of draws accepted"] if state.acceptance and state.acceptance < 1 else []
+    words += [count_of(state.duplicates, "duplicate")] if state.duplicates else []
+    words += (
+        [f"constraints accept {state.acceptance:.1%} of draws"] if state.acceptance and state.acceptance < 1 else []
+    )
     return "  ".join(words)
+
+
+def _mean_of(trainings: int) -> str:
+    return f" (mean of {trainings})" if trainings > 1 else ""

@@ -111,11 +111,13 @@ def progress(digest: Digest) -> Figure:
 
 def funnel(digest: Digest) -> Figure:
     """How many proposals reached each stage."""
-    proposed = sum(record.rung == 0 for record in digest.search.records)
-    trained = sum(record.rung == 0 for record in digest.trained)
+    records, finished = ([r for r in all_ if not r.is_reference] for all_ in (digest.search.records, digest.trained))
+    proposed, trained = (sum(record.rung == 0 for record in part) for part in (records, finished))
     rows = [("drawn", digest.search.draws)] if digest.search.draws > proposed else []
     rows += [("proposed", proposed), ("trained", trained)]
-    rows += [(f"measured, {digest.epochs(rung)}", len(graphs)) for rung, graphs in digest.by_rung.items()]
+    for rung, graphs in digest.by_rung.items():
+        measured = sum(any(not trial.is_reference for trial in graph.trials) for graph in graphs)
+        rows.append((f"measured, {digest.epochs(rung)}", measured))
     counts = [count for _, count in rows]
     fractions = [
         f" ({count / before:.0%})" if before else "" for count, before in zip(counts, [0, *counts], strict=False)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from spinet.errors import SpinetError, unknown_name
+from spinet.text import count_of
 from spinet.workers.executors import InProcess, TrialExecutor, check_executor
 from spinet.workers.processes import ProcessExecutor, visible_gpus
 
@@ -45,7 +46,7 @@ def create_executor(
     if workers > 1:
         raise SpinetError(f"in-process has one worker, not {workers}; use the executor processes")
     if not gpus:
-        return InProcess(timeout, f"cpu, {threads} threads each"), device
+        return InProcess(timeout, f"cpu, {count_of(threads, 'thread')} each"), device
     # Only this executor sees all GPUs.
     return InProcess(timeout, f"GPU {gpus[0]}"), f"cuda:{visible_gpus().index(gpus[0])}"
 
