@@ -1,11 +1,11 @@
-"""Training steps of the demo with two threads, on a quiet machine and beside one niced busy loop per core.
+"""Training steps of the demo with two threads, on a quiet machine and beside one busy loop per core.
 
     python benchmarks/busy.py --against OTHER_CHECKOUT
 
 Two builds, this one and that of another checkout, wait in a process each and train a few steps in turn, so that all
 see the same machine, which has to be quiet otherwise. `--set GOMP_SPINCOUNT=1000` adds this build with such a variable
-of its environment. The busy loops are in the session of the measurement, because Linux shares cores among sessions
-first (sched_autogroup), and then nice has no effect.
+of its environment. The busy loops have the lowest priority, unless `--nice` says otherwise, and are in the session of
+the measurement, because Linux shares cores among sessions first (sched_autogroup), and then nice has no effect.
 """
 
 import argparse
@@ -57,7 +57,8 @@ train(replace(config, data=data, epochs=1e5, eval_epochs=0, log_steps=10**6, dev
 # Ends with the process that started it, however that ends.
 LOOP = """
 import os
-os.nice(19)
+import sys
+os.nice(int(sys.argv[1]))
 parent = os.getppid()
 while os.getppid() == parent:
     for _ in range(10**6):
@@ -103,9 +104,9 @@ class Build:
 
 
 @contextmanager
-def busy_loops(count: int) -> Iterator[None]:
-    """Run so many niced busy loops inside the block."""
-    loops = [subprocess.Popen([sys.executable, "-c", LOOP]) for _ in range(count)]
+def busy_loops(count: int, nice: int) -> Iterator[None]:
+    """Run so many busy loops inside the block, each with `nice` added to its niceness."""
+    loops = [subprocess.Popen([sys.executable, "-c", LOOP, str(nice)]) for _ in range(count)]
     try:
         yield
     finally:
@@ -134,7 +135,7 @@ def measure(builds: Sequence[Build], arguments: argparse.Namespace) -> dict[tupl
         order = builds if number % 2 == 0 else builds[::-1]
         for build in order:
             times[build.name, False] += build.steps(arguments.steps)
-        with busy_loops(os.cpu_count() or 1):
+        with busy_loops(os.cpu_count() or 1, arguments.nice):
             for build in order:
                 times[build.name, True] += build.steps(arguments.steps)
         print(f"after round {number + 1}\n{table(times, [build.name for build in builds])}", flush=True)
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=10, help="steps of each build in each half of a round")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--nice", type=int, default=19, help="of the busy loops; 0 gives them the same priority")
     parser.add_argument("--out", type=Path, help="JSON file of all times, in seconds")
     arguments = parser.parse_args()
     with ExitStack() as stack:
