@@ -121,7 +121,7 @@ def test_a_tiny_search_goes_from_its_start_to_its_report(spinet, digits, mini, t
     assert "a trial takes about" in out
     assert "published" in out
     assert "spinet train small-cpu --data.root" in out
-    assert "workers: 1 (in-process), on cpu, 1 threads each" in out
+    assert "workers: 1 (in-process), on cpu, 1 thread each" in out
     assert load_architecture(str(run / "best.json")).genotype.blocks
 
     # The dataset may have another path; a link stands for a copy here.

@@ -98,7 +98,9 @@ def test_a_browser_without_a_network_uploads_an_image_and_sees_the_detections(ad
         browser.wait_for("!!document.querySelector('input[type=file]')", 120)
         browser.upload(photo(tmp_path / "a.png"))
         browser.wait_for("document.querySelectorAll('#table-0 tbody tr').length === 2", 120)
-        browser.wait_for("document.querySelector('#picture-0 img')?.naturalWidth === 200")
+        # Gradio's images load lazily: one below the window may wait until it is scrolled to.
+        picture = "document.querySelector('#picture-0 img')"
+        browser.wait_for(f"{picture}?.scrollIntoView() ?? {picture}?.naturalWidth === 200")
 
         assert browser.run("document.querySelector('#table-0 tbody tr').innerText").split()[:2] == ["cat", "0.90"]
         assert browser.run("document.documentElement.scrollWidth") == 390
