@@ -122,7 +122,7 @@ def _search(name: str, options: _Options) -> None:
     from spinet.nas.run import run_search
     from spinet.nas.spaces import load_space
     from spinet.nas.state import load_search
-    from spinet.nas.status import best_text
+    from spinet.nas.status import best_text, summary
     from spinet.nas.strategies import create_strategy
     from spinet.workers.create import create_executor
 
@@ -161,7 +161,7 @@ def _search(name: str, options: _Options) -> None:
     say(f"{result.ended} after {result.finished} trials")
     if result.best:
         state = load_search(options.run)
-        say(best_text(state))
+        say(best_text(summary(options.run)))
         commands = training_commands(state, options.run)
         beside = ", and beside it the published network," if len(commands) > 1 else ""
         say(f"{options.run / 'best.json'}: train it{beside} on all training images with")

@@ -162,7 +162,7 @@ def _network(model: ModelConfig) -> Network:
         raise SpinetError(f"model.scaling is for architecture graphs, and the baseline {model.arch} has none to change")
     size = load_architecture(model.scaling)
     name, source = f"{network.name}@{size.name}", f"{network.source}; with the scaling of {size.name}"
-    return replace(network, scaling=size.scaling, name=name, source=source[-MAX_TEXT:])
+    return replace(network, scaling=size.scaling, name=name[:MAX_TEXT], source=source[-MAX_TEXT:])
 
 
 def _check_background(info: ModelInfo) -> None:

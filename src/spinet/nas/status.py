@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from spinet.nas.state import SearchState, load_search
+from spinet.nas.state import load_search
 from spinet.text import count_of
 
 
@@ -33,7 +33,7 @@ def summary(run: str | Path) -> dict[str, Any]:
         "reward": state.reward_name,
         "best": {"trial": best.first.number, "rung": best.rung, "reward": best.reward} if best else None,
         "published": state.references(best.rung) if best else [],
-        "best_text": best_text(state) if best else "",
+        "best_is_published": best is not None and best.first.is_reference,
         "acceptance": state.acceptance,
         "seconds": round(state.seconds, 3),
         "trials_per_hour": round(state.per_hour, 1) if state.per_hour else None,
@@ -58,7 +58,7 @@ def status_text(numbers: Mapping[str, Any]) -> str:
         counts = ", ".join(f"{count:,} at rung {rung}" for rung, count in numbers["by_rung"].items())
         lines.append(f"trained: {counts}")
     if best:
-        lines.append(numbers["best_text"])
+        lines.append(best_text(numbers))
     if numbers["failures"]:
         kinds = ", ".join(f"{count} {status}" for status, count in numbers["failures"].items())
         lines.append(f"failures: {kinds}")
@@ -70,13 +70,11 @@ def status_text(numbers: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def best_text(state: SearchState) -> str:
-    """Return a line about the best trial, and the published network beside it if that was trained."""
-    best = state.best
-    assert best is not None
-    who = "the published network itself, " if best.first.is_reference else ""
-    text = f"best: {who}trial {best.first.number}, {state.reward_name} {best.reward:.4g} at rung {best.rung}"
-    published = state.references(best.rung)
+def best_text(numbers: Mapping[str, Any]) -> str:
+    """Return a line about the best trial of a `summary`, and the published network beside it if that was trained."""
+    best, published = numbers["best"], numbers["published"]
+    who = "the published network itself, " if numbers["best_is_published"] else ""
+    text = f"best: {who}trial {best['trial']}, {numbers['reward']} {best['reward']:.4g} at rung {best['rung']}"
     if who or not published:
         return text
     return f"{text}; the published network: {fmean(published):.4g} ({count_of(len(published), 'training')})"

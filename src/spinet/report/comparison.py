@@ -149,7 +149,11 @@ class Comparison:
     def difference_table(self, *, classes: bool) -> Table:
         """Return the differences of the other models from the first, those that are certain with a star."""
         gaps = [self.differences(index, classes=classes) for index in range(1, len(self.models))]
-        head = ("class" if classes else "", self.models[0].name, *(f"{each.name} minus it" for each in self.models[1:]))
+        head = (
+            "class" if classes else "",
+            self.models[0].name,
+            *(f"difference of {each.name}" for each in self.models[1:]),
+        )
         sides = self.measured[0].classes if classes else self.measured[0].metrics
         rows = [
             [name, decimal(value.interval.value), *(_shown(each[name]) for each in gaps)]

@@ -14,6 +14,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from spinet.errors import WorkerLost
+from spinet.text import count_of
 from spinet.threads import available_cores
 from spinet.workers.executors import check_executor, too_long
 from spinet.workers.slots import Call, JobResult, SlotExecutor, run_job
@@ -44,7 +45,7 @@ class ProcessExecutor(SlotExecutor):
         check_executor(self.name, workers, timeout)
         threads, gpus = threads or threads_each(workers), gpus[:workers]
         fraction = 1 / math.ceil(workers / len(gpus)) if gpus else 0.0
-        self.device = f"GPUs {', '.join(gpus)}" if gpus else f"cpu, {threads} threads each"
+        self.device = f"GPUs {', '.join(gpus)}" if gpus else f"cpu, {count_of(threads, 'thread')} each"
         variables = [{"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {} for index in range(workers)]
         super().__init__([ProcessSlot(timeout, threads, gpu, fraction) for gpu in variables])
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from spinet.errors import SpinetError, WorkerLost
 from spinet.extras import import_extra
+from spinet.text import count_of
 from spinet.workers.executors import check_executor, too_long
 from spinet.workers.processes import limit_torch
 from spinet.workers.slots import Call, JobResult, SlotExecutor, run_job
@@ -39,7 +40,7 @@ class RayExecutor(SlotExecutor):
     ) -> None:
         check_executor(self.name, workers, timeout)
         ray = import_extra("ray", "ray", "the executor 'ray'")
-        self.device = f"{gpus:g} GPUs and {cpus} cpus each" if gpus else f"cpu, {cpus} threads each"
+        self.device = f"{gpus:g} GPUs and {cpus} cpus each" if gpus else f"cpu, {count_of(cpus, 'thread')} each"
         self._ours = not ray.is_initialized()
         if self._ours:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
