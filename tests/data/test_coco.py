@@ -362,6 +362,47 @@ def test_a_faulty_annotation_is_named_by_its_id(tmp_path, write_coco, annotation
         CocoDataset(tmp_path, "train")
 
 
+@pytest.mark.parametrize("masks", [False, True])
+@pytest.mark.parametrize("change", [{"bbox": [1, 2, 3]}, {"image_id": 99}, {"category_id": 99}, {"iscrowd": 2}])
+def test_a_few_faulty_annotations_are_left_out_and_counted(tmp_path, write_coco, change, masks):
+    def entry(side):
+        outline = [[1, 2, 1 + side, 2, 1 + side, 2 + side]]
+        return {"image_id": 11, "category_id": 3, "bbox": [1, 2, side, side], "segmentation": outline}
+
+    entries = [entry(4), entry(6) | {"id": 77} | change, entry(8)]
+    dataset = CocoDataset(write_coco(tmp_path, annotations=entries), "train", masks=masks)
+
+    assert dataset.samples[1].boxes.tolist() == [[1, 2, 5, 6], [1, 2, 9, 10]]
+    assert (dataset.annotated, dataset.problems) == (2, {})
+    [finding] = dataset.findings
+    assert finding.severity == "warning"
+    assert finding.text.startswith("train: 1 of 3 annotations are invalid and left out, such as annotation 77 in ")
+    truth = dataset.ground_truth()["annotations"]
+    assert [annotation["segmentation"] for annotation in truth] == [
+        entries[0]["segmentation"],
+        entries[2]["segmentation"],
+    ]
+
+
+def test_annotations_after_one_that_is_left_out_keep_their_names(tmp_path, write_coco):
+    entries = [{"image_id": 11, "category_id": 3, "bbox": [1, 2, 3, 4]} for _ in range(4)]
+    entries[0]["bbox"] = None
+    for entry, outline in zip(entries[1:], ([[1, 2, 4, 2, 4, 6]], [[1, 2]], [[1, 2, 4, 2, 4, 6]]), strict=True):
+        entry["segmentation"] = outline
+    dataset = CocoDataset(write_coco(tmp_path, annotations=entries), "train", masks=True)
+
+    [sentence] = dataset.details.values()
+    assert "annotation 3 in " in sentence
+
+
+def test_many_faulty_annotations_are_refused_and_counted(tmp_path, write_coco):
+    entries = [{"id": k, "image_id": 11, "category_id": 3, "bbox": [1, 2, 3, "x" if k < 3 else 4]} for k in range(40)]
+    write_coco(tmp_path, annotations=entries)
+
+    with pytest.raises(SpinetError, match=r"annotation 0 in .*invalid annotations in all: 3 of 40 \(7.5 %\)"):
+        CocoDataset(tmp_path, "train")
+
+
 IMAGE = {"id": 10, "file_name": "0.png", "width": 40, "height": 30}
 CATEGORY = {"id": 3, "name": "dog"}
 

@@ -65,10 +65,11 @@ class CocoDataset(ImageDataset):
         self.outlined = any(entry.get("segmentation") for entry in raw["annotations"])
         names = category_names(raw, self.annotation_file)
         images = image_entries(raw, self.annotation_file)
-        check_annotations(raw, self.annotation_file, images, names)
+        self._listed = len(raw["annotations"])
+        self._valid, invalid = check_annotations(raw, self.annotation_file, images, names, split)
         paths = [folder / image["file_name"] for image in images.values()]
         broken = _fill_in_sizes(images, paths, split)
-        self.findings = [*read.findings, *repeated_files(split, paths, REPEATED), *broken]
+        self.findings = [*read.findings, *invalid, *repeated_files(split, paths, REPEATED), *broken]
 
         self.category_ids, self.class_names = tuple(names), tuple(names.values())
         self._table, problems = object_table(raw["annotations"], images, self.category_ids)
@@ -168,9 +169,9 @@ class CocoDataset(ImageDataset):
         if self.outlined:
             sizes = {sample.path: (sample.width, sample.height) for sample in self.samples}
             annotations = read_split(self.root, self._read_as, sizes).raw["annotations"]
-            if len(annotations) != len(self._table.kept):
+            if len(annotations) != self._listed:
                 raise SpinetError(f"{self.annotation_file} has changed since it was opened; start again")
-            segmentations = [entry.get("segmentation") for entry in annotations]
+            segmentations = [annotations[index].get("segmentation") for index in self._valid]
         classes = dict(zip(self.category_ids, self.class_names, strict=True))
         return ground_truth(self._table, self.samples, classes, segmentations)
 

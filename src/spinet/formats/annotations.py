@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from spinet.errors import SpinetError, is_unicode, quoted
 from spinet.files import load_json
-from spinet.formats.findings import Finding, some
+from spinet.formats.findings import CORRECT, Faults, Finding, left_out, some
 from spinet.formats.images import MAX_PIXELS
 from spinet.formats.values import flag, integer, number
 
@@ -109,31 +109,55 @@ def _size_of(image: Entry, name: str, file: Path) -> tuple[int, int]:
     return (width, height) if width and height else (0, 0)
 
 
-def check_annotations(raw: dict[str, Any], file: Path, images: dict[int, Entry], names: dict[int, str]) -> None:
-    """Check each annotation, and read its numbers and its flag for what they say; the first invalid one is an error.
+def check_annotations(
+    raw: dict[str, Any], file: Path, images: dict[int, Entry], names: dict[int, str], split: str
+) -> tuple[list[int], list[Finding]]:
+    """Check each annotation, read its numbers and its flag for what they say, and take invalid ones out of `raw`.
 
     Each gets ids that are in `images` and `names`, a box of four finite floats, and "iscrowd" 0 or 1.
+
+    Returns:
+        The positions in the file of those that are left, from 0, and a warning about the others.
+
+    Raises:
+        SpinetError: many are invalid.
     """
-    for position, annotation in enumerate(raw["annotations"], start=1):
-        annotation["bbox"] = _box_of(annotation, position, file)
-        image_id = annotation.get("image_id")
-        if type(image_id) is not int or image_id not in images:
-            image_id = integer_of(annotation, "image_id", annotation_name(annotation, position), file)
-            if image_id not in images:
-                name = annotation_name(annotation, position)
-                raise SpinetError(f"{name} in {file} has image_id {quoted(image_id)}, but no image has that id")
-            annotation["image_id"] = image_id
-        category_id = annotation.get("category_id")
-        if type(category_id) is not int or category_id not in names:
-            category_id = integer_of(annotation, "category_id", annotation_name(annotation, position), file)
-            if category_id not in names:
-                name = annotation_name(annotation, position)
-                raise SpinetError(f"{name} in {file} has category_id {quoted(category_id)}; {known_ids(names)}")
-            annotation["category_id"] = category_id
-        crowd = annotation.get("iscrowd", 0)
-        annotation["iscrowd"] = (
-            crowd if type(crowd) is int and crowd in (0, 1) else _crowd_of(annotation, position, file)
-        )
+    entries, valid, faults = raw["annotations"], list[int](), Faults()
+    for position, annotation in enumerate(entries, start=1):
+        try:
+            _check_annotation(annotation, position, file, images, names)
+        except SpinetError as error:
+            faults.add(str(error), CORRECT)
+        else:
+            valid.append(position - 1)
+    findings = left_out(split, "annotations", faults, len(entries))
+    if findings:
+        raw["annotations"] = [entries[index] for index in valid]
+        for index in valid:
+            entries[index].setdefault("id", index + 1)  # its name in messages, now that the others have moved up
+    return valid, findings
+
+
+def _check_annotation(
+    annotation: Entry, position: int, file: Path, images: dict[int, Entry], names: dict[int, str]
+) -> None:
+    annotation["bbox"] = _box_of(annotation, position, file)
+    image_id = annotation.get("image_id")
+    if type(image_id) is not int or image_id not in images:
+        image_id = integer_of(annotation, "image_id", annotation_name(annotation, position), file)
+        if image_id not in images:
+            name = annotation_name(annotation, position)
+            raise SpinetError(f"{name} in {file} has image_id {quoted(image_id)}, but no image has that id")
+        annotation["image_id"] = image_id
+    category_id = annotation.get("category_id")
+    if type(category_id) is not int or category_id not in names:
+        category_id = integer_of(annotation, "category_id", annotation_name(annotation, position), file)
+        if category_id not in names:
+            name = annotation_name(annotation, position)
+            raise SpinetError(f"{name} in {file} has category_id {quoted(category_id)}; {known_ids(names)}")
+        annotation["category_id"] = category_id
+    crowd = annotation.get("iscrowd", 0)
+    annotation["iscrowd"] = crowd if type(crowd) is int and crowd in (0, 1) else _crowd_of(annotation, position, file)
 
 
 def known_ids(names: Iterable[int]) -> str:
