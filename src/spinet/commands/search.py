@@ -1,9 +1,6 @@
-"""`spinet search`: starts or resumes a search; `status`, `report`, `export` inspect one."""
+"""`spinet search`: starts or resumes a search."""
 
-import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from spinet.commands.console import say
+from spinet.commands.search_views import VIEWS, chosen_space
 from spinet.errors import SpinetError, unknown_name
 from spinet.text import count_of
 
@@ -23,27 +21,25 @@ if TYPE_CHECKING:
     from spinet.nas.settings import StrategySettings
     from spinet.nas.space import Space
 
-_Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-
 
 def search_command(args: list[str]) -> None:
     """Search for a backbone; status, report and export inspect a search."""
     from spinet.nas.spaces import SPACES
 
-    if args and args[0] in _VIEWS:
-        tyro.cli(_VIEWS[args[0]][0], args=args[1:], prog=f"spinet search {args[0]}")
+    if args and args[0] in VIEWS:
+        tyro.cli(VIEWS[args[0]][0], args=args[1:], prog=f"spinet search {args[0]}")
         return
     if not args or args[0].startswith("-"):
         say("usage: spinet search SPACE --data.root DIR --run RUN [options]\n")
         say("SPACE is one of these names, or the .json file of a space; for its options: spinet search SPACE --help.\n")
         say("\n".join(f"  {space.name:20}{space.size():.3g} choices; {space.source}" for space in SPACES.values()))
         say("\nOther commands:\n")
-        say("\n".join(f"  spinet search {name:10}{summary}" for name, (_, summary) in _VIEWS.items()))
+        say("\n".join(f"  spinet search {name:10}{summary}" for name, (_, summary) in VIEWS.items()))
         if not {"-h", "--help"} & set(args):
             raise SystemExit(2)
         return
     if args[0] not in SPACES and not args[0].endswith(".json") and not Path(args[0]).is_file():
-        raise unknown_name("space or command", args[0], [*SPACES, *_VIEWS])
+        raise unknown_name("space or command", args[0], [*SPACES, *VIEWS])
     _search(args[0], tyro.cli(_Options, args=args[1:], prog=f"spinet search {args[0]}"))
 
 
@@ -127,7 +123,7 @@ def _search(name: str, options: _Options) -> None:
     from spinet.workers.create import create_executor
 
     check_folder(options.run)
-    space, proxy = _space(name, options.scaling, options.window), load_proxy(options.proxy)
+    space, proxy = chosen_space(name, options.scaling, options.window), load_proxy(options.proxy)
     settings = _settings(options, proxy)
     numbers = (_constraints(space, options), options.seed, options.replicates, options.trials, options.references)
     division = _division(options)
@@ -178,16 +174,6 @@ def _division(options: _Options) -> "Division | None":
     return Division(options.val_share, options.val_seed) if options.val_share else None
 
 
-def _space(name: str, scaling: str, window: int | None) -> "Space":
-    from spinet.arch.catalog import load_architecture
-    from spinet.nas.spaces import load_space
-
-    space = load_space(name)
-    if scaling:
-        space = replace(space, scaling=load_architecture(scaling).scaling)
-    return space if window is None else replace(space, window=window)
-
-
 def _settings(options: _Options, proxy: "Proxy") -> "StrategySettings":
     from spinet.nas.proxies import PROXIES
     from spinet.nas.settings import HalvingSettings
@@ -221,74 +207,3 @@ def _latency_table(space: "Space", path: Path | None) -> "LatencyTable | None":
     if table:  # reject the table of another space before anything is trained
         table.latency(Architecture(space.decode(space.sample(Random(0))), space.scaling))
     return table
-
-
-def _status(run: _Run, json_: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
-    """Print the progress of a search, which may be running.
-
-    Args:
-        run: Folder of the search.
-        json_: Print JSON.
-    """
-    from spinet.nas.status import status_text, summary
-
-    numbers = summary(run)
-    if json_:
-        sys.stdout.write(json.dumps(numbers) + "\n")
-    else:
-        say(status_text(numbers))
-
-
-def _report(run: _Run, out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None) -> None:
-    """Write the report of a search, which may be running, as one self-contained HTML page.
-
-    Args:
-        run: Folder of the search.
-        out: Output file; RUN/report.html by default.
-    """
-    from spinet.report.report import write_report
-
-    say(str(write_report(run, out)))
-
-
-def _export(run: _Run, optuna: str, name: str | None = None) -> None:
-    """Write the trials of a search into an Optuna storage, for example for optuna-dashboard.
-
-    Args:
-        run: Folder of the search.
-        optuna: Storage, such as sqlite:///search.db.
-        name: Name of the study; that of the folder by default.
-    """
-    from spinet.report.optuna_export import export_optuna
-
-    say(f"{export_optuna(run, optuna, name)} trials in {optuna}")
-
-
-def _latency(
-    space: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SPACE")],
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
-    image_size: int = 640,
-    device: str = "cpu",
-    scaling: str = "",
-) -> None:
-    """Measure every block, connection and endpoint of a space, and the head, for a constraint on latency.
-
-    Args:
-        space: Name or .json file of the space.
-        out: Table to write (JSON).
-        image_size: Side of the image, pixels.
-        device: `cpu`, `cuda` ...
-        scaling: Architecture whose scaling the networks will have; by default that of the space.
-    """
-    from spinet.nas.latency import measure_latency
-
-    table = measure_latency(_space(space, scaling, None), out, image_size=image_size, device=device)
-    say(f"{len(table.milliseconds)} parts on {table.device}: {out}")
-
-
-_VIEWS: dict[str, tuple[Callable[..., None], str]] = {
-    "status": (_status, "Progress and best trial."),
-    "report": (_report, "HTML report: rewards, fronts, drawings."),
-    "export": (_export, "Trials as an Optuna study."),
-    "latency": (_latency, "Latency of a space's parts on this machine."),
-}
