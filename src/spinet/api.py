@@ -1,7 +1,7 @@
 """The public functions of `spinet`: train and evaluate in one call each."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
@@ -27,6 +27,7 @@ from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
 from spinet.recipes import load_recipe
 from spinet.report.training import report_of
+from spinet.track.trackers import Trackers
 
 
 def train(
@@ -39,6 +40,7 @@ def train(
     info: ModelInfo | None = None,
     quiet: bool = False,
     report: bool = True,
+    log_to: Sequence[str] = (),
     **settings: Any,
 ) -> TrainResult:
     """Train a model, or resume its run: `spinet.train("small-cpu", "runs/mine", data="DIR", model__arch="tiny")`.
@@ -53,6 +55,7 @@ def train(
         quiet: print nothing.
         report: write `report.html` into the run folder at the end; if that fails, the training is complete all the
             same.
+        log_to: experiment trackers that get a copy of settings, metrics and results: "csv", "mlflow", "wandb".
         settings: settings to change, as `epochs=50`, `model__arch="tiny"`, `model={"arch": "tiny"}` or
             `**{"model.arch": "tiny"}`.
 
@@ -67,9 +70,14 @@ def train(
         settings = {**settings, "data": data if isinstance(data, Mapping) else {"root": str(data)}}
     config = change_settings(config, settings)
     folder = None if run is None else Path(run)
-    result = train_config(config, folder, train_set=train_set, val_set=val_set, info=info, quiet=quiet)
-    if folder is not None and report:
-        report_of(folder, quiet)
+    with Trackers(log_to, folder, (lambda _: None) if quiet else print) as trackers:
+        result = train_config(
+            config, folder, train_set=train_set, val_set=val_set, info=info, quiet=quiet, trackers=trackers
+        )
+        if folder is not None:
+            if report:
+                report_of(folder, quiet)
+            trackers.add([folder / "best.safetensors", folder / "report.html"])
     return result
 
 

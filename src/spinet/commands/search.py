@@ -104,6 +104,8 @@ class _Options:
     """CPU threads per trial; results depend on the thread count in the last bits (floating-point order)."""
     zero_cost: bool = True
     """Also record zero-cost scores of the untrained networks."""
+    log_to: Annotated[tuple[str, ...], tyro.conf.arg(metavar="{csv,mlflow,wandb}")] = ()
+    """Experiment trackers that get a run for the search, and one below it for each trial."""
 
 
 def _search(name: str, options: _Options) -> None:
@@ -120,6 +122,8 @@ def _search(name: str, options: _Options) -> None:
     from spinet.nas.state import load_search
     from spinet.nas.status import best_text, summary
     from spinet.nas.strategies import create_strategy
+    from spinet.report.tracked_trials import add_trials
+    from spinet.track.trackers import Trackers
     from spinet.workers.create import create_executor
 
     check_folder(options.run)
@@ -146,14 +150,17 @@ def _search(name: str, options: _Options) -> None:
     is_new = not (options.run / NAME).is_file()
     if data.train.division and is_new and not (options.run / "config.json").is_file():
         record(options.run, *data.train.division)
-    with executor:
+    with Trackers(options.log_to, options.run, say) as trackers, executor:
         threads = "" if device == "cpu" else f", {count_of(options.threads, 'CPU thread')} each"
         say(f"workers: {executor.workers} ({executor.name}), on {executor.device}{threads}")
         if options.references and not config.reference_trials:
             say("the published network is outside the space or its constraints: rewards have no reference")
         if options.estimate and is_new:
             say(expected(task, config, base, executor))
-        result = run_search(config, options.run, create_strategy(settings, space), evaluate, executor)
+        observe = partial(add_trials, trackers) if options.log_to else None
+        trackers.start({"strategy": options.strategy, "proxy": proxy.name, "space": name, "seed": options.seed})
+        result = run_search(config, options.run, create_strategy(settings, space), evaluate, executor, observe=observe)
+        trackers.add([options.run / "best.json"])
     say(f"{result.ended} after {result.finished} trials")
     if result.best:
         state = load_search(options.run)

@@ -29,6 +29,8 @@ def train_command(args: list[str]) -> None:
         """Run folder; run the same command again to resume."""
         report: bool = True
         """Write report.html into the run folder at the end."""
+        log_to: Annotated[tuple[str, ...], tyro.conf.arg(metavar="{csv,mlflow,wandb}")] = ()
+        """Experiment trackers that get a copy of settings, metrics and results."""
 
     default = Arguments(load_recipe(args[0]), tyro.MISSING)
     description = f"Train with the recipe {args[0]}, overriding any of its settings."
@@ -37,10 +39,13 @@ def train_command(args: list[str]) -> None:
     )
     from spinet.engine.train import train
     from spinet.report.training import report_of
+    from spinet.track.trackers import Trackers
 
-    train(chosen.config, chosen.run)
-    if chosen.report:
-        report_of(chosen.run)
+    with Trackers(chosen.log_to, chosen.run, say) as trackers:
+        train(chosen.config, chosen.run, trackers=trackers)
+        if chosen.report:
+            report_of(chosen.run)
+        trackers.add([chosen.run / "best.safetensors", chosen.run / "report.html"])
 
 
 def demo_command(args: list[str]) -> None:

@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +15,7 @@ from spinet.data.batch import Batch
 from spinet.data.dataset import ImageDataset
 from spinet.data.unread import Unread, warn
 from spinet.engine.compiling import compile_for_training
-from spinet.engine.config import TrainConfig
+from spinet.engine.config import TrainConfig, flatten
 from spinet.engine.distributed import ProcessGroup, gradient_sync, shared_losses
 from spinet.engine.evaluate import EvalOptions
 from spinet.engine.optim import clip_gradients, learning_rate
@@ -27,6 +27,7 @@ from spinet.engine.task import Task
 from spinet.errors import Stopped
 from spinet.models.blocks import count_parameters
 from spinet.stop import Interrupted, Stop, how
+from spinet.track.trackers import Trackers
 
 
 @dataclass
@@ -44,6 +45,7 @@ class TrainRun:
     device: torch.device
     quiet: bool
     stop: Stop
+    trackers: Trackers | None = None
 
     def __post_init__(self) -> None:
         config, state, group = self.config, self.state, self.group
@@ -52,7 +54,7 @@ class TrainRun:
         self.part_size = config.batch_size // (group.count * config.accumulate)
         self.display = Display(self.steps, state.step, quiet=self.quiet or not group.is_main)
         writes = self.folder is not None and group.is_main
-        self.log = RunLog(self.folder, state.step, state.pending) if self.folder and writes else None
+        self.log = RunLog(self.folder, state.step, state.pending, self.trackers) if self.folder and writes else None
         self.saved = self.logged = time.monotonic()
         self.logged_step = state.step
         self.losses: list[tuple[int, float]] = []
@@ -70,6 +72,9 @@ class TrainRun:
     def loop(self) -> None:
         """Train to the end, or until a signal: then a checkpoint is written and `Stopped` raised."""
         self._announce()
+        if self.trackers and not self.is_done:
+            self.trackers.say = self.display.say
+            self.trackers.start(flatten(asdict(self.config)))
         try:
             self._train()
         finally:

@@ -18,19 +18,20 @@ from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.text import duration
 from spinet.timing import finish
+from spinet.track.trackers import Trackers
 
 
 class RunLog:
     """Writes the metrics of a run, and first drops the lines that will be written again, from `first_step` on.
 
-    `pending` is what is still to be done after that step, see `TrainState`.
+    `pending` is what is still to be done after that step, see `TrainState`. `trackers` get a copy.
     """
 
-    def __init__(self, run: Path, first_step: int, pending: str = "") -> None:
+    def __init__(self, run: Path, first_step: int, pending: str = "", trackers: Trackers | None = None) -> None:
         # Imported late: it takes a second, and a run without a folder does not need it.
         from torch.utils.tensorboard import SummaryWriter
 
-        self._file = run / "metrics.jsonl"
+        self._file, self._trackers = run / "metrics.jsonl", trackers
         kept = [line for line in _whole_lines(self._file) if _is_kept(line, first_step, pending)]
         write_atomically(self._file, "".join(f"{line}\n" for line in kept))
         try:
@@ -49,6 +50,8 @@ class RunLog:
                 self._board.add_scalar(name, value, step)
         except OSError as error:
             raise SpinetError(f"could not write metrics to {self._file.parent}: {error.strerror}") from error
+        if self._trackers:
+            self._trackers.log(step, finite)
 
     def close(self) -> None:
         """Flush TensorBoard; errors are ignored, because metrics.jsonl has everything."""

@@ -27,6 +27,7 @@ from spinet.files import write_atomically
 from spinet.formats.findings import refuse
 from spinet.stop import Stop, stop_on_signals
 from spinet.threads import describe_use
+from spinet.track.trackers import Trackers
 
 # Hints that say what was chosen for the user.
 SAID = ("division", "image names", "test set")
@@ -60,6 +61,7 @@ def train(
     val_set: ImageDataset | None = None,
     info: ModelInfo | None = None,
     quiet: bool = False,
+    trackers: Trackers | None = None,
 ) -> TrainResult:
     """Train a network, or resume an interrupted run; on a CPU the result is bit-equal either way.
 
@@ -73,6 +75,7 @@ def train(
         val_set: validation images, likewise.
         info: the network, instead of that of `config.model`.
         quiet: print nothing.
+        trackers: get a copy of settings and metrics; the caller closes them.
 
     Returns:
         The metrics, also of a run that had already finished.
@@ -125,7 +128,7 @@ def train(
         # Without a folder there is nothing to save, and the signals are those of the search.
         stop = Stop() if run is None else stack.enter_context(stop_on_signals(second_at_once=True))
         data = (train_set, val_set, remarks)
-        training = TrainRun(config, run, task, state, *data, group, device, quiet, stop)
+        training = TrainRun(config, run, task, state, *data, group, device, quiet, stop, trackers)
         started = time.monotonic()
         if run is not None and group.is_main and not training.is_done:
             stack.enter_context(session(run, state, device, findings))

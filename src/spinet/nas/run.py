@@ -1,5 +1,6 @@
 """The loop of every search: ask, evaluate, tell, whatever the strategy, the evaluation and the machines."""
 
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from spinet.nas.driver import Driver
 from spinet.nas.evaluation import STATUS, AttemptResult, Evaluate, attempt, failure
 from spinet.nas.journal import NAME, Journal
 from spinet.nas.progress import SearchDisplay
+from spinet.nas.state import SearchState
 from spinet.nas.trial import Record, Strategy
 from spinet.stop import Interrupted, how, stop_on_signals
 from spinet.workers.executors import TrialExecutor
@@ -57,6 +59,7 @@ def run_search(
     executor: TrialExecutor,
     *,
     quiet: bool = False,
+    observe: Callable[[SearchState], None] | None = None,
 ) -> SearchResult:
     """Start or resume a search, until `config.trials` are finished or a signal arrives.
 
@@ -71,6 +74,7 @@ def run_search(
         evaluate: from a genotype to its reward.
         executor: where evaluations run; the caller closes it, which ends those still running.
         quiet: show no progress.
+        observe: called with the state of the search at the start and whenever trials have ended.
 
     Raises:
         SpinetError: the journal is of another search, corrupt, in use or cannot be written; the constraints accept
@@ -89,7 +93,13 @@ def run_search(
                 if shown:
                     display.update(driver.state)
 
+            def ended_some() -> None:
+                display.update(driver.state)
+                if observe:
+                    observe(driver.state)
+
             try:
+                ended_some()
                 while True:
                     while len(running) < executor.workers and (record := driver.next(executor.workers, pause)):
                         display.begin(record.number)
@@ -98,16 +108,17 @@ def run_search(
                             future = executor.submit(attempt, *job, 2 ** record.attempts("oom"))
                             running[future] = record
                     if not running:
-                        display.update(driver.state)  # the last ones may have been duplicates
+                        ended_some()  # the last ones may have been duplicates
                         break
                     with stop.interruptible():
                         wait(running, return_when=FIRST_COMPLETED)
                     _conclude(driver, running)
-                    display.update(driver.state)
+                    ended_some()
                     driver.check()
             except Interrupted:
                 ended = "interrupted"
                 _conclude(driver, running)
+                ended_some()
         state = driver.state
         result = SearchResult(ended, state.finished, state.records, stopped_by=stop.requested)
         if state.best is None:

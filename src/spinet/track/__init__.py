@@ -1,0 +1,1 @@
+"""Copies of metrics and results for experiment trackers: MLflow, Weights & Biases, CSV."""
