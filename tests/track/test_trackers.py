@@ -150,7 +150,7 @@ def test_an_unknown_tracker_is_an_error_with_the_nearest_name(tmp_path):
         Trackers(["mlfow"], tmp_path)
 
 
-def test_a_damaged_file_of_identities_starts_a_new_run(tmp_path):
+def test_a_corrupt_file_of_identities_starts_a_new_run(tmp_path):
     (tmp_path / FILE).write_text('{"csv": {"trials')
     with Trackers(["csv"], tmp_path, [].append) as trackers:
         trackers.start({})

@@ -9,7 +9,7 @@ End = Literal["finished", "stopped", "failed"]
 
 
 class Tracker(ABC):
-    """A place that gets a copy of the metrics of one run.
+    """A service or file that gets a copy of the metrics of one run.
 
     Attributes:
         name: as users write it.

@@ -114,7 +114,7 @@ class Trackers:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return what is known of earlier sessions; nothing if the file is missing or damaged."""
+    """Return what is known of earlier sessions; nothing if the file is missing or corrupt."""
     with suppress(OSError, ValueError):
         content = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(content, dict):
