@@ -21,6 +21,7 @@ from spinet.commands.report import report_command
 from spinet.commands.search import search_command
 from spinet.commands.show import list_command, show_command
 from spinet.commands.split import split_command
+from spinet.commands.status import status_command
 from spinet.commands.train import demo_command, train_command
 from spinet.errors import NotTrusted, SpinetError, first_line, is_out_of_device_memory, is_out_of_memory, unknown_name
 from spinet.stop import stopped_by_sigterm
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "search": search_command,
     "train": train_command,
     "evaluate": evaluate_command,
+    "status": status_command,
     "report": report_command,
     "compare": compare_command,
     "predict": predict_command,

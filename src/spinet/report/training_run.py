@@ -97,7 +97,7 @@ def open_training(folder: str | Path, root: str | Path | None = None) -> Trainin
     folder = Path(folder)
     _check_present(folder)
     config = read_config(folder / CONFIG)
-    lines = _read_lines(folder / METRICS)
+    lines = read_lines(folder / METRICS)
     if not (folder / BEST).is_file():
         step = max((int(line["step"]) for line in lines), default=0)
         where = f"stopped at step {step}" if step else "has no line of metrics"
@@ -159,7 +159,7 @@ def image_path(root: Path, name: str) -> Path:
     return dataset_folder(root) / name
 
 
-def _read_lines(file: Path) -> list[dict[str, Any]]:
+def read_lines(file: Path) -> list[dict[str, Any]]:
     """Return the lines of metrics, without those that are incomplete."""
     lines = []
     with suppress(OSError):
