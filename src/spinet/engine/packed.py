@@ -121,5 +121,7 @@ def _content(archive: ZipFile, entry: ZipInfo, file: Path) -> bytes:
     with archive.open(entry) as source:
         content = source.read(most + 1) if entry.file_size <= most else b""
     if entry.file_size > most or len(content) > most:
-        raise SpinetError(f"{entry.filename:.60} in {file} has over {most / 2**20:,.0f} MB, too much for a packed model")
+        raise SpinetError(
+            f"{entry.filename:.60} in {file} has over {most / 2**20:,.0f} MB, too much for a packed model"
+        )
     return content

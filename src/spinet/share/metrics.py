@@ -109,9 +109,7 @@ def _detector(record: DetectionRecord) -> Measured:
         overall |= {f"mask/{name}": value for name, value in findings.table.overall.items()}
     kind = "mask/" if record.has_masks else ""
     rows = zip(record.class_names, findings.objects, findings.table.classes, strict=True)
-    classes = tuple(
-        ClassScore(name, count, {f"{kind}AP": ap, f"{kind}AP50": ap50}) for name, count, (ap, ap50) in rows
-    )
+    classes = tuple(ClassScore(name, count, {f"{kind}AP": ap, f"{kind}AP50": ap50}) for name, count, (ap, ap50) in rows)
     thresholds = tuple(findings.thresholds.tolist())
     return Measured(len(record.images), record.step, overall, classes, findings.best, thresholds)
 
