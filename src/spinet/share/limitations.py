@@ -27,8 +27,8 @@ def limitations(run: TrainingRun, measured: Measured, train: SplitCounts | None)
     yield f"{trained}{start}. Nothing is known about images of other kinds, cameras or places."
     chosen = " and the score thresholds were" if math.isfinite(measured.point.threshold) else " were"
     yield (
-        f"The weights{chosen} chosen on the {count_of(measured.images, 'val image')} that the metrics are from, so expect "
-        "slightly less on new images of the same kind."
+        f"The weights{chosen} chosen on the {count_of(measured.images, 'val image')} that the metrics are from, so "
+        "expect slightly less on new images of the same kind."
     )
     yield from _classes(measured, train)
     yield from _sizes(run, measured)
