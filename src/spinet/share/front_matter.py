@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from spinet.engine.build import WITHOUT_MASKS
 from spinet.report.training_run import TrainingRun
@@ -35,7 +35,8 @@ def front_matter(run: TrainingRun, name: str, licence: str, dataset: str, measur
         "model-index": [{"name": name, "results": _results(tag, dataset, measured)}],
     }
     known = {name: value for name, value in tree.items() if value is not None}
-    return yaml.safe_dump(known, sort_keys=False, allow_unicode=True, width=1000).strip()
+    text: str = yaml.safe_dump(known, sort_keys=False, allow_unicode=True, width=1000)
+    return text.strip()
 
 
 def _results(tag: str, dataset: str, measured: Measured) -> list[dict[str, Any]]:

@@ -38,8 +38,8 @@ def pull(source: str | Path, out: str | Path) -> Pulled:
         out: the new folder.
 
     Raises:
-        SpinetError: there is no such model, it is not one of Spinet, its checksum is wrong, it cannot be reached, or the
-            folder cannot be written; nothing is written then.
+        SpinetError: there is no such model, it is not one of Spinet, its checksum is wrong, it cannot be reached, or
+            the folder cannot be written; nothing is written then.
     """
     folder = Path(out)
     check_free(folder)
@@ -93,8 +93,8 @@ def _weights(repository: Repository, names: list[str]) -> str:
         return MODEL if MODEL in found else found[0]
     if not found:
         raise SpinetError(
-            f"{repository} holds no safetensors, only {_listed(names) or 'nothing'}; other weights may run code and are "
-            "not taken"
+            f"{repository} holds no safetensors, only {_listed(names) or 'nothing'}; other weights may run code and "
+            "are not taken"
         )
     raise SpinetError(f"{repository} holds several weights; name one as {repository}/FILE: {_listed(found)}")
 

@@ -57,8 +57,8 @@ def push(
         root: the dataset folder, if it has moved.
 
     Raises:
-        SpinetError: there is no run, it was never evaluated, an argument is not valid, the extra `hub` is not installed,
-            or the Hub cannot be reached or refuses.
+        SpinetError: there is no run, it was never evaluated, an argument is not valid, the extra `hub` is not
+            installed, or the Hub cannot be reached or refuses.
     """
     repository = Repository.parse(address)
     if repository.file or repository.revision:
@@ -95,19 +95,17 @@ def _commit(api: Any, repository: Repository, made: Bundle, private: bool) -> tu
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
-        info = api.model_info(repository.name, token=token())
+        info = api.model_info(repository.name)
         if private and not info.private:
             raise SpinetError(
                 f"{repository} exists and is public; make it private on its page first, or push to another name"
             )
         before = info.sha
     except RepositoryNotFoundError:
-        api.create_repo(repository.name, private=private or None, token=token())
-        before = api.model_info(repository.name, token=token()).sha
+        api.create_repo(repository.name, private=private or None)
+        before = api.model_info(repository.name).sha
     operations = [CommitOperationAdd(name, content) for name, content in made.files.items()]
-    commit = api.create_commit(
-        repository.name, operations, commit_message="Upload the model with Spinet", token=token()
-    )
+    commit = api.create_commit(repository.name, operations, commit_message="Upload the model with Spinet")
     return commit.commit_url, commit.oid != before
 
 

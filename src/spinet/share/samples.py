@@ -61,7 +61,7 @@ def _detections(
     boxes = found.boxes.copy()
     boxes[:, 2:] += boxes[:, :2]
     height, width = record.sizes[index].tolist()
-    rles = [Rle(size=[height, width], counts=mask) for mask in found.masks or ()]
+    rles = [Rle(size=[height, width], counts=mask.decode("ascii")) for mask in found.masks or ()]
     names = [record.class_names[label] for label in found.labels]
     drawn = draw_detections(image, boxes, found.scores, found.labels, names, rles)
     objects = int(((record.truth.owners == index) & ~record.truth.crowd).sum())
