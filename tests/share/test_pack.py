@@ -144,7 +144,7 @@ def test_the_unpacked_folder_is_a_model_too_and_does_not_pose_as_a_run(packed, d
     assert package.load(tmp_path / "cells").class_names == package.load(packed).class_names
     code, _, err = spinet("evaluate", tmp_path / "cells")
     assert (code, "does not contain the path of its dataset" in err) == (1, True)
-    code, out, err = spinet("compare", tmp_path / "cells", packed, "--data.root", digits, "--no-speed")
+    code, _, err = spinet("compare", tmp_path / "cells", packed, "--data.root", digits, "--no-speed")
     assert code == 0, err
 
 

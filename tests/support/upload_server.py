@@ -33,6 +33,7 @@ class Hub:
     Attributes:
         repositories: by owner and name.
         refuse: a status and a message with which every request to a path that contains a string is refused.
+        corrupt: files whose last byte is sent wrong.
         seen: method and path of each request, with its token.
     """
 
@@ -40,6 +41,7 @@ class Hub:
     repositories: dict[str, StoredRepository] = field(default_factory=dict)
     uploads: dict[str, bytes] = field(default_factory=dict)
     refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
+    corrupt: set[str] = field(default_factory=set)
     seen: list[tuple[str, str, str]] = field(default_factory=list)
 
 
@@ -196,6 +198,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.error(404, "Entry not found", "EntryNotFound")
         content = repository.files[file]
         oid = hashlib.sha256(content).hexdigest() if is_large(file) else git_oid(content)
+        if file in self.hub.corrupt:
+            content = content[:-1] + bytes([content[-1] ^ 1])
         return self.answer(200, content, ETag=f'"{oid}"', X_Repo_Commit=repository.head, Accept_Ranges="bytes")
 
 

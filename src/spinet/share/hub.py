@@ -55,27 +55,27 @@ def connected(repository: Repository, purpose: str) -> Iterator[Any]:
     Raises:
         SpinetError: the client is not installed, or whatever it raised.
     """
-    hub = import_extra("huggingface_hub", "hub", purpose)
+    hub, utils, errors = (import_extra(f"huggingface_hub{part}", "hub", purpose) for part in ("", ".utils", ".errors"))
     endpoint = (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
     api = hub.HfApi(endpoint=endpoint, library_name="spinet", library_version=versions().get("spinet"))
-    log, quiet = hub.utils.logging, hub.utils.are_progress_bars_disabled()
+    log, quiet = utils.logging, utils.are_progress_bars_disabled()
     level = log.get_verbosity()
     log.set_verbosity_error()
     if not sys.stderr.isatty():
-        hub.utils.disable_progress_bars()
+        utils.disable_progress_bars()
     try:
         yield api
     except SpinetError:
         raise
     except Exception as error:  # of the client, of its HTTP library, or of the system
-        reason = _sentence(error, repository, api.endpoint, hub.errors)
+        reason = _sentence(error, repository, api.endpoint, errors)
         if reason is None:
             raise
         raise SpinetError(reason) from None
     finally:
         log.set_verbosity(level)
         if not quiet:
-            hub.utils.enable_progress_bars()
+            utils.enable_progress_bars()
 
 
 def token() -> str | None:
