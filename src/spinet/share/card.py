@@ -52,7 +52,7 @@ class CardText:
 
 
 class Verbatim(str):
-    """A text that is Markdown, or inside a block of code."""
+    """A string that is Markdown, or inside a block of code."""
 
 
 def write_card(
@@ -101,7 +101,7 @@ def write_card(
 
 
 def escaped(text: str) -> str:
-    r"""Return a text as one line of Markdown that shows it as it is, also in a table.
+    r"""Return a string as one line of Markdown that shows it as it is, also in a table.
 
     >>> escaped("a|b <script>")
     'a\\|b \\<script\\>'

@@ -37,7 +37,7 @@ class Repository:
         """Read an address, `hf://owner/name[/file][@revision]`.
 
         Raises:
-            SpinetError: it is none.
+            SpinetError: it is not one.
         """
         found = _ADDRESS.fullmatch(address)
         if not found or ".." in address:

@@ -66,7 +66,7 @@ def weights_name(weights: str) -> str:
 
 
 def without_paths(text: str) -> str:
-    """Reduce absolute paths in a text to their last names; addresses on the web stay.
+    """Reduce absolute paths in a string to their last names; addresses on the web stay.
 
     >>> without_paths("trial 7 of /home/me/runs/search"), without_paths("tensorflow/tpu, https://arxiv.org/abs/1")
     ('trial 7 of search', 'tensorflow/tpu, https://arxiv.org/abs/1')
