@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from spinet.predict.results import ClassResult as ClassResult
     from spinet.predict.results import DetectionResult as DetectionResult
     from spinet.recipes import load_recipe as load_recipe
+    from spinet.share.pack import pack as pack
+    from spinet.share.pull import pull as pull
+    from spinet.share.push import push as push
 
 _HOMES = {
     "api": ("evaluate", "train"),
@@ -79,6 +82,9 @@ _HOMES = {
     "predict.predictor": ("Predictor",),
     "predict.results": ("ClassResult", "DetectionResult"),
     "recipes": ("load_recipe",),
+    "share.pack": ("pack",),
+    "share.pull": ("pull",),
+    "share.push": ("push",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 

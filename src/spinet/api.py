@@ -210,7 +210,7 @@ def _folder(model: str | Path) -> Path:
 def _trained_on(model: str | Path | Predictor) -> Path:
     """Return the dataset folder that a run was trained on."""
     config = _config(model)
-    if config:
+    if config and config.data.root:
         root = Path(config.data.root)
         if not root.exists():
             raise SpinetError(

@@ -16,7 +16,10 @@ from spinet.commands.doctor import doctor_command
 from spinet.commands.draw import draw_command
 from spinet.commands.evaluate import evaluate_command
 from spinet.commands.export import export_command
+from spinet.commands.pack import pack_command
 from spinet.commands.predict import predict_command
+from spinet.commands.pull import pull_command
+from spinet.commands.push import push_command
 from spinet.commands.report import report_command
 from spinet.commands.search import search_command
 from spinet.commands.show import list_command, show_command
@@ -40,6 +43,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "predict": predict_command,
     "app": app_command,
     "export": export_command,
+    "pack": pack_command,
+    "push": push_command,
+    "pull": pull_command,
     "benchmark": benchmark_command,
     "doctor": doctor_command,
     "split": split_command,

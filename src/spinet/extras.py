@@ -24,6 +24,8 @@ def import_extra(module: str, extra: str, purpose: str) -> Any:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     if extra == "app":
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    if extra == "hub":
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -65,7 +65,7 @@ class Subject:
     def load(cls, name: str, options: BenchmarkOptions) -> "Subject":
         """Build an architecture or baseline by name, or load a run folder or weights file with its own head."""
         path = Path(name)
-        if path.is_dir() or path.suffix == ".safetensors":
+        if path.is_dir() or path.suffix in (".safetensors", ".zip"):
             model, info = load_model(path)
             return cls(name, model, replace(info, image_size=options.image_size))
         settings = ModelConfig(arch=name, head=options.head)

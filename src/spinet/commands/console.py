@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,12 @@ def say_threads(run: Path, threads: int, workers: int = 0) -> None:
 
     for sentence in describe_use(threads_for(run, threads), threads, workers):
         say(sentence)
+
+
+def say_files(files: Mapping[str, int]) -> None:
+    """Print the names and sizes of files."""
+    for name, size in files.items():
+        say(f"  {name:20} {size / 1e6:8.2f} MB" if size >= 1e5 else f"  {name:20} {size / 1e3:8.1f} kB")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from spinet.arch.catalog import Network, network_from_json
 from spinet.engine.build import FORMAT, WITHOUT_MASKS, Detector, Model, ModelInfo, ModelKind
 from spinet.engine.config import ModelConfig
 from spinet.engine.key_names import current_name
+from spinet.engine.packed import MODEL, PackedWeights
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.formats.listing import image_suffixes
@@ -31,8 +32,8 @@ BACKBONE = "backbone."
 MASK_HEAD = "mask_head."
 # Of the metadata in the header of a safetensors file.
 KEY = "__metadata__"
-# In a run folder, the better ones first.
-WEIGHTS = ("best.safetensors", "last.safetensors")
+# In a run folder, the better ones first, or in the folder of a shared model.
+WEIGHTS = ("best.safetensors", "last.safetensors", MODEL)
 
 # Settings without parameters of their own: weights trained with another value would load and compute nonsense.
 CONVENTIONS = ("activation", "pad_mode", "pool_mode", "squeeze_mode", "endpoint_activation")
@@ -53,6 +54,10 @@ def _ordered(content: bytes) -> bytes:
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the tensors stay aligned
     return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[8 + size :]])
+
+
+def _open(file: Path) -> Any:
+    return PackedWeights(file) if file.suffix.lower() == ".zip" else safe_open(file, framework="pt")
 
 
 def holds_weights(path: Path) -> bool:
@@ -92,7 +97,7 @@ def read_weights(
     if file.suffix.lower() in image_suffixes():
         raise SpinetError(f"{file} is an image; expected a model here: a run folder, .safetensors, .onnx, .xml or .pt2")
     try:
-        with safe_open(file, framework="pt") as content:
+        with _open(file) as content:
             info = ModelInfo.from_metadata(content.metadata(), str(file))
             names = {current_name(name): name for name in content.keys()}  # noqa: SIM118
             if build is not None:
@@ -116,7 +121,7 @@ def read_notes(path: Path) -> tuple[dict[str, float], ModelInfo]:
         SpinetError: the file is missing, corrupt, or not one of ours.
     """
     try:
-        with safe_open(weights_file(path), framework="pt") as content:
+        with _open(weights_file(path)) as content:
             metadata = content.metadata()
         info = ModelInfo.from_metadata(metadata, str(path))
         notes = json.loads(metadata.get("notes", "{}"))

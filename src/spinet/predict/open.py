@@ -30,7 +30,8 @@ def load(
     """Load a trained model: `spinet.load("runs/mine").predict("cat.jpg").plot().show()`.
 
     Args:
-        path: a run folder, a weights file, or an exported file (.onnx, OpenVINO .xml or its folder, .pt2).
+        path: a run folder, a weights file, a .zip of `pack`, or an exported file (.onnx, OpenVINO .xml or its folder,
+            .pt2).
         device: `"auto"`, `"cpu"`, `"cuda"` ...; ONNX and OpenVINO files run on the CPU.
         precision: runs and weights files: `"fp32"` if None, `"bf16"`, or `"auto"`, the fastest after a few measured
             runs. OpenVINO files: `"fp32"` or `"bf16"`; what the file was exported for if None or `"auto"`.

@@ -14,6 +14,7 @@ from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import read_notes
 from spinet.engine.config import TrainConfig, read_config
 from spinet.engine.evaluate import EvalOptions
+from spinet.engine.packed import MODEL
 from spinet.engine.record import RECORD, dataset_folder
 from spinet.engine.sessions import read_sessions
 from spinet.engine.task import evaluate_folder
@@ -80,8 +81,9 @@ class TrainingRun:
 
 
 def is_training(folder: Path) -> bool:
-    """Whether a folder is that of a training."""
-    return (folder / CONFIG).is_file()
+    """Whether a folder is that of a training, and not that of a shared model, which has settings too."""
+    shared = (folder / MODEL).is_file() and not any((folder / name).is_file() for name in (BEST, METRICS))
+    return (folder / CONFIG).is_file() and not shared
 
 
 def open_training(folder: str | Path, root: str | Path | None = None) -> TrainingRun:
