@@ -27,6 +27,7 @@ from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
 from spinet.recipes import load_recipe
 from spinet.report.training import report_of
+from spinet.share.tracked import add_results
 from spinet.track.trackers import Trackers
 
 
@@ -77,7 +78,7 @@ def train(
         if folder is not None:
             if report:
                 report_of(folder, quiet)
-            trackers.add([folder / "best.safetensors", folder / "report.html"])
+            add_results(trackers, folder, trackers.say)
     return result
 
 

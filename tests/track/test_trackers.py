@@ -13,6 +13,7 @@ from spinet.errors import SpinetError
 from spinet.nas.run import run_search
 from spinet.nas.state import load_search
 from spinet.report.tracked_trials import add_trials
+from spinet.share.tracked import add_results
 from spinet.track.trackers import FILE, KINDS, Trackers
 from spinet.track.wandb_run import WandbRun
 from spinet.workers.executors import InProcess
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def tracked(config, run, *names: str, said: list[str] | None = None) -> None:
     with Trackers(names, run, (said if said is not None else []).append) as trackers:
         train(config, run, quiet=True, trackers=trackers)
-        trackers.add([run / "best.safetensors", run / "missing.html"])
+        add_results(trackers, run, [].append)
 
 
 @pytest.fixture
@@ -63,7 +64,8 @@ def test_an_interrupted_training_is_one_complete_run_in_mlflow(config, tmp_path,
     for name in ("loss", "val/AP"):
         history = [(metric.step, metric.value) for metric in client.get_metric_history(whole.info.run_id, name)]
         assert history == [(line["step"], line[name]) for line in lines if name in line]
-    assert [file.path for file in client.list_artifacts(whole.info.run_id)] == ["best.safetensors"]
+    assert [file.path for file in client.list_artifacts(whole.info.run_id)] == ["best.safetensors", "pictures"]
+    assert len(client.list_artifacts(whole.info.run_id, "pictures")) == 6
 
 
 @pytest.mark.slow

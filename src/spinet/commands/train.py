@@ -39,13 +39,14 @@ def train_command(args: list[str]) -> None:
     )
     from spinet.engine.train import train
     from spinet.report.training import report_of
+    from spinet.share.tracked import add_results
     from spinet.track.trackers import Trackers
 
     with Trackers(chosen.log_to, chosen.run, say) as trackers:
         train(chosen.config, chosen.run, trackers=trackers)
         if chosen.report:
             report_of(chosen.run)
-        trackers.add([chosen.run / "best.safetensors", chosen.run / "report.html"])
+        add_results(trackers, chosen.run, say)
 
 
 def demo_command(args: list[str]) -> None:

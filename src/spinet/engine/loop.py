@@ -72,7 +72,7 @@ class TrainRun:
     def loop(self) -> None:
         """Train to the end, or until a signal: then a checkpoint is written and `Stopped` raised."""
         self._announce()
-        if self.trackers and not self.is_done:
+        if self.trackers is not None and not self.is_done:
             self.trackers.say = self.display.say
             self.trackers.start(flatten(asdict(self.config)))
         try:

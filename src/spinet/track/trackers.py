@@ -62,6 +62,10 @@ class Trackers:
         self._each(lambda tracker: tracker.end(how))
         self._active = []
 
+    def __bool__(self) -> bool:
+        """Whether a tracker has started, and not failed."""
+        return bool(self._active)
+
     def start(self, settings: Mapping[str, Any]) -> None:
         """Create a run in each tracker, or continue the one that was created for this folder.
 
