@@ -96,8 +96,11 @@ def test_offline_sessions_of_wandb_are_of_one_run(config, tmp_path, stop_at, mon
     assert len(files) == 2
     assert all(text.startswith("wandb: offline, in ") for text in said)
     content = b"".join(file.read_bytes() for file in files)
-    for word in (b"model.arch", b"val/AP50", b"best.safetensors"):
+    for word in (b"model.arch", b"val/AP50"):
         assert word in content
+    staged = [file.read_bytes() for file in tmp_path.glob("staged/**/*") if file.is_file()]
+    assert (run / "best.safetensors").read_bytes() in staged
+    assert len(list(tmp_path.glob("wandb/*/files/media/images/*"))) == 6
 
 
 class Failing(WandbRun):
