@@ -100,7 +100,7 @@ def test_offline_sessions_of_wandb_are_of_one_run(config, tmp_path, stop_at, mon
         assert word in content
     staged = [file.read_bytes() for file in tmp_path.glob("staged/**/*") if file.is_file()]
     assert (run / "best.safetensors").read_bytes() in staged
-    assert len(list(tmp_path.glob("wandb/*/files/media/images/*"))) == 6
+    assert len(list(tmp_path.glob("wandb/offline-*/files/media/images/*"))) == 6
 
 
 class Failing(WandbRun):
