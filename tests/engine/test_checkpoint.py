@@ -13,7 +13,6 @@ from spinet.engine.checkpoint import (
     load_backbone,
     load_classifier,
     load_model,
-    load_pretrained,
     read_state,
     read_weights,
     save_state,
@@ -21,6 +20,7 @@ from spinet.engine.checkpoint import (
     weights_file,
 )
 from spinet.engine.config import ModelConfig
+from spinet.engine.pretrained import load_pretrained
 from spinet.errors import SpinetError
 
 TINY = load_architecture("tiny")
