@@ -169,7 +169,7 @@ def _check_background(info: ModelInfo) -> None:
 def _warm_up_remark(config: TrainConfig) -> list[str]:
     """Warn where the learning rate rises for most of the training."""
     warm_up = config.optim.warmup_epochs
-    if warm_up <= config.epochs / 2:
+    if config.optim.warmup_fraction or warm_up <= config.epochs / 2:
         return []
     return [
         f"warning: the learning rate rises for {warm_up:g} of {config.epochs:g} epochs; set optim.warmup_epochs to at "
