@@ -145,7 +145,7 @@ def test_two_arguments_fine_tune_and_the_same_command_resumes_without_the_weight
 
     assert code == 0, said
     assert "classes: 2 kept (zero, two), 1 newly initialized (one)" in said
-    assert "0.41 of it in the lowest layers" in said
+    assert "; 0.33 of it in the lowest layers that train" in said
     settings = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (settings["model"]["activation"], settings["model"]["anchor_scale"]) == ("swish", 4.0)
     assert settings["data"]["image_size"] == 96
@@ -196,7 +196,9 @@ def test_without_weights_the_recipe_says_what_it_needs_but_shows_its_help(spinet
     code, _, said = spinet("train", "finetune-cpu", "--data.root", digits, "--run", tmp_path / "run")
 
     assert code == 1
-    assert said.startswith("error: finetune-cpu needs model.weights: the weights file (.safetensors) or run folder")
+    assert said.startswith(
+        "spinet: error: finetune-cpu needs model.weights: the weights file (.safetensors) or run folder"
+    )
     assert not (tmp_path / "run").exists()
     code, said, _ = spinet("train", "finetune-cpu", "--help")
     assert code == 0

@@ -14,8 +14,8 @@ from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import ModelConfig, OptimConfig, TrainConfig
 from spinet.engine.freezing import count_trained, freeze, train_mode
 from spinet.engine.optim import create_optimizer
-from spinet.engine.train import model_info, train
 from spinet.engine.task import task_of
+from spinet.engine.train import model_info, train
 from spinet.errors import SpinetError
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -28,7 +28,7 @@ def tuned(short, tmp_path) -> TrainConfig:
     weights = info.create_model().state_dict()
     for name, value in weights.items():
         if value.is_floating_point() and name.endswith(STATISTICS):
-            weights[name] = value + torch.rand_like(value)
+            weights[name] = value + 0.01 * torch.randn_like(value)
     save_weights(tmp_path / "w.safetensors", weights, info, {})
     model = replace(short.model, weights=str(tmp_path / "w.safetensors"))
     return replace(short, model=model, optim=replace(short.optim, weight_decay=0.01, ema_decay=0.9))
@@ -92,13 +92,9 @@ def test_a_frozen_part_is_in_evaluation_mode_and_has_neither_gradient_nor_place_
     still = freeze(model, settings)
     train_mode(model, still)
     optimizer = create_optimizer(model, OptimConfig(layer_decay=0.5))
-    sum(
-        loss
-        for loss in model.losses(
-            torch.zeros(1, 3, 64, 64),
-            {"boxes": torch.tensor([[[4.0, 4.0, 40.0, 40.0]]]), "labels": torch.tensor([[1]])},
-        ).values()
-    ).backward()
+    boxes = torch.tensor([[[4.0, 4.0, 40.0, 40.0]]] * 2)
+    losses = model.losses(torch.rand(2, 3, 64, 64), {"boxes": boxes, "labels": torch.tensor([[1], [0]])})
+    (losses["class"] + losses["box"]).backward()
 
     stem = {module for part in model.backbone.parts().stem for module in part.modules()}
     assert not any(module.training for module in stem)
