@@ -40,10 +40,10 @@ class ResNetBody(nn.Module):
             features.append(x)
         return features[1:]
 
-    def stages(self) -> list[nn.Module]:
-        """Return the modules in order; the first has a stride of 4."""
+    def lower_and_upper(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Return the modules up to stride 4, and those after them."""
         first, *rest = self.layers
-        return [nn.ModuleList([self.stem, first]), *rest]
+        return [self.stem, first], rest
 
 
 class TimmBody(nn.Module):
@@ -71,15 +71,15 @@ class TimmBody(nn.Module):
         features: list[Tensor] = self.body(images)
         return features
 
-    def stages(self) -> list[nn.Module]:
-        """Return the modules in order, in four groups of about as many: timm's models have no common structure."""
+    def lower_and_upper(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Return the first quarter of the modules, and the others: timm's models have no common structure."""
         units: list[nn.Module] = []
         for child in self.body.children():
-            # Models that are wrapped or cut have all their blocks in one container.
+            # Some models have all their blocks in one container.
             inner = list(child.children()) if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
             units += [unit for unit in inner if next(unit.parameters(), None) is not None]
-        size = max(1, math.ceil(len(units) / 4))
-        return [nn.ModuleList(units[start : start + size]) for start in range(0, len(units), size)]
+        quarter = math.ceil(len(units) / 4)
+        return units[:quarter], units[quarter:]
 
 
 class FeaturePyramid(nn.Module):
@@ -161,5 +161,5 @@ class BaselineBackbone(Backbone):
 
     def parts(self) -> Parts:
         """See `Backbone`."""
-        stem, *blocks = self.body.stages()
-        return Parts([stem], blocks, [self.neck])
+        stem, blocks = self.body.lower_and_upper()
+        return Parts(stem, blocks, [self.neck])
