@@ -8,6 +8,7 @@ with different seeds may share the folder.
 usage: python benchmarks/finetune_gain.py --weights RUN --data-root DIR --folder RUNS [--images-seen 1600]
 """
 
+import hashlib
 import json
 import math
 import subprocess
@@ -26,6 +27,7 @@ from finetune_table import curves, table
 from spinet.analysis.records import load_record
 from spinet.data.coco import CocoDataset
 from spinet.engine.adopt import describe
+from spinet.engine.checkpoint import weights_file
 from spinet.engine.config import TrainConfig
 from spinet.engine.evaluate import EvalOptions, evaluate
 from spinet.engine.train import train
@@ -116,10 +118,26 @@ def measure(unit: Unit, config: TrainConfig, run: Path) -> dict[str, Any]:
         "curve": curve(run, config.batch_size),
         "minutes": round((time.monotonic() - started) / 60, 2),
         "network": describe(str(run)).architecture.name,
+        "weights": "" if unit.method == SCRATCH else digest(Path(config.model.weights)),
         "data": root.resolve().name,
         "torch": str(torch.__version__),
         "commit": commit(),
     }
+
+
+def digest(weights: Path) -> str:
+    """Return the first characters of the SHA-256 of a weights file."""
+    return hashlib.sha256(weights_file(weights).read_bytes()).hexdigest()[:12]
+
+
+def check_weights(folder: Path, weights: Path) -> None:
+    """Refuse weights other than those that trainings in a folder started from: one that is trained still changes."""
+    others = {line["weights"] for line in results(folder)} - {"", now := digest(weights)}
+    if others:
+        raise SpinetError(
+            f"trainings in {folder} started from other weights ({', '.join(others)}) than {weights} holds now ({now}); "
+            "give another --folder"
+        )
 
 
 def curve(run: Path, batch_size: int) -> list[tuple[int, float]]:
@@ -141,7 +159,7 @@ def commit() -> str:
 
 def results(folder: Path) -> Iterator[dict[str, Any]]:
     """Return the lines of all trainings in a folder that have ended, by images, method and seed."""
-    lines = [json.loads(file.read_text()) for file in folder.glob(f"*/{RESULT}")]
+    lines = [{"weights": "", **json.loads(file.read_text())} for file in folder.glob(f"*/{RESULT}")]
     order = list(METHODS)
     yield from sorted(lines, key=lambda line: (line["count"], order.index(line["method"]), line["seed"]))
 
@@ -191,6 +209,7 @@ def main(
     for number, unit in enumerate(units, start=1):
         run = folder / unit.name
         if not (run / RESULT).is_file():
+            check_weights(folder, weights)
             config = config_of(unit, weights, data_root, images_seen, run)
             line = measure(unit, config, run)
             write_atomically(run / RESULT, json.dumps(line) + "\n")

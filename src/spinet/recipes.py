@@ -93,6 +93,7 @@ _FINETUNE_CPU = change(
     {
         "model.roi_samples": 64,
         "model.mask_samples": 16,
+        "data.crop_area": (0.25, 1.0),
         "optim.lr": 0.5,
         "optim.warmup_fraction": 0.1,
         "optim.layer_decay": 0.8,
