@@ -43,6 +43,9 @@ def train(
 ) -> TrainResult:
     """Train a model, or resume its run: `spinet.train("small-cpu", "runs/mine", data="DIR", model__arch="tiny")`.
 
+    `spinet.train("finetune-cpu", "runs/mine", data="DIR", model__weights="runs/other")` starts from trained weights, of
+    which it takes the network and the image size.
+
     Args:
         config: a recipe's name, the path of a config.json, or a `TrainConfig`.
         run: the run folder, which is resumed if its settings are the same; None writes no files.

@@ -171,7 +171,8 @@ def test_a_backbone_alone_is_named_and_loads_into_a_detector(saved, tmp_path):
     assert not backbone.training
     detector = INFO.create_model()
     head = {name: value.clone() for name, value in detector.state_dict().items() if name not in alone}
-    load_pretrained(detector, replace(INFO, model=replace(MODEL, weights=str(file))))
+    said = load_pretrained(detector, replace(INFO, model=replace(MODEL, weights=str(file))))
+    assert said[1] == f"{file} holds a backbone without a head: the head retinanet is chosen by model.head"
     for name, value in detector.state_dict().items():
         torch.testing.assert_close(value, (alone | head)[name])
     for name, value in backbone.state_dict().items():

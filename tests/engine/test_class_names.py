@@ -64,6 +64,14 @@ def test_a_class_starts_from_the_nearest_name_only_when_asked_and_says_so():
     assert said == ["classes: 1 kept (truck), 1 started (fire truck from truck), 1 newly initialized (zebra)"]
 
 
+def test_a_number_instead_of_a_name_is_near_to_nothing():
+    theirs = described(("class 3", "unused 12", "car 3"))
+
+    starts, _ = class_starts(theirs, described(("3", "12", "class 3"), class_start="nearest"))
+
+    assert starts == [2, NEW, 0]
+
+
 def test_other_classes_start_from_the_average_when_asked():
     starts, said = class_starts(described(COCO), described(("bus", "RBC", "WBC"), class_start="average"))
 

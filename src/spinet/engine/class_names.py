@@ -11,6 +11,8 @@ from spinet.models.class_rows import AVERAGE, NEW
 
 # How alike two names must be, 1 for equal ones, where no word is the same: for typing errors, not for meaning.
 ALIKE = 0.85
+# Converted weights without class names have these.
+NUMBERED = re.compile(r"(class|unused) \d+")
 # Names that a sentence lists.
 LISTED = 8
 
@@ -70,12 +72,13 @@ def class_starts(source: ModelInfo, info: ModelInfo) -> tuple[list[int], list[st
     first = 0 if info.model.background else first_class(source.model)
     labels = {name: label for label, name in reversed([*enumerate(map(normalized, source.class_names))][first:])}
     exact = {name: label for label, name in enumerate(source.class_names) if label >= first}
+    named = [name for name in labels if not NUMBERED.fullmatch(name)]
     starts: list[int] = []
     for name in info.class_names:
         form = normalized(name)
         label = exact.get(name, labels.get(form, NEW))
         if label == NEW and info.model.class_start == "nearest":
-            label = labels.get(nearest(form, list(labels)) or "", NEW)
+            label = labels.get(nearest(form, named) or "", NEW)
         if label == NEW and info.model.class_start == "average":
             label = AVERAGE
         starts.append(label)

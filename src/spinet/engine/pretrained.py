@@ -29,6 +29,7 @@ def load_pretrained(model: Model, info: ModelInfo) -> list[str]:
             f"{path} holds weights of another architecture ({source.architecture.name:.60}, not "
             f"{info.architecture.name:.60}); set model.arch to {source.model.arch:.60}"
             + (f" and model.scaling to {source.model.scaling:.60}" if source.model.scaling else "")
+            + ", or fine-tune them, which takes the architecture from them"
         )
     _check_conventions(source.model, info.model, path)
     initial, said = model.state_dict(), list[str]()
@@ -43,6 +44,8 @@ def load_pretrained(model: Model, info: ModelInfo) -> list[str]:
     else:
         loaded = {name: value for name, value in tensors.items() if name.startswith(BACKBONE)}
         fresh = {name: value for name, value in initial.items() if not name.startswith(BACKBONE)}
+        if source.kind == "backbone":
+            said = [f"{path} holds a backbone without a head: the head {info.model.head} is chosen by model.head"]
     load_tensors(model, loaded | fresh, path)
     parts = ", ".join(sorted({name.split(".")[0] for name in fresh}))
     return [f"weights: from {path}" + (f", except {parts}, which are newly initialized" if parts else ""), *said]
