@@ -128,6 +128,7 @@ def base(tmp_path, digits):
 FAST = ("--epochs", "0.5", "--eval-epochs", "0", "--device", "cpu", "--no-report")
 
 
+@pytest.mark.slow
 def test_two_arguments_fine_tune_and_the_same_command_resumes_without_the_weights(spinet, base, digits, tmp_path):
     command = (
         "train",
@@ -169,6 +170,7 @@ def test_python_does_the_same(base, digits, tmp_path):
     assert result.steps == 1
 
 
+@pytest.mark.slow
 def test_settings_that_contradict_the_weights_are_refused_and_others_count(spinet, base, digits, tmp_path):
     command = (
         "train",
