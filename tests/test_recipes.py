@@ -41,7 +41,7 @@ def test_every_family_has_its_sizes_and_protocols():
     expected |= {f"retinanet-spinenet{size}-mobile{suffix}" for size in ("49xs", "49s", "49") for suffix in ("", "-mg")}
     expected |= {f"classify-resnet{depth}" for depth in (34, 50, 101, 152)}
     small = {f"small-{machine}{task}" for machine in ("cpu", "gpu") for task in ("", "-masks", "-classes")}
-    assert set(RECIPES) == expected | small | {"demo"}
+    assert set(RECIPES) == expected | small | {"demo", "finetune-cpu", "finetune-gpu"}
 
 
 @pytest.mark.parametrize("size", SIZES)

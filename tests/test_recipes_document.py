@@ -116,7 +116,7 @@ def test_a_recipe_rebuilt_from_the_document_is_the_recipe(name):
     assert not close(differences(described, RECIPES[name].config)), f"docs/paper.md and recipes.py differ on {name}"
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name != "demo" and not name.startswith("small")])
+@pytest.mark.parametrize("name", [name for name in RECIPES if not name.startswith(("demo", "small", "finetune"))])
 def test_the_document_names_what_a_published_protocol_consists_of(name):
     config, named = REBUILT[name]
     shape = {"data.crop_area"} if config.model.head == "classifier" else {"data.scale_jitter"}

@@ -25,7 +25,7 @@ from spinet.formats.splits import Division
 from spinet.fuse.formats import Precision
 from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
-from spinet.recipes import load_recipe
+from spinet.recipes import start_recipe
 from spinet.report.training import report_of
 from spinet.share.tracked import add_results
 from spinet.track.trackers import Trackers
@@ -46,6 +46,9 @@ def train(
 ) -> TrainResult:
     """Train a model, or resume its run: `spinet.train("small-cpu", "runs/mine", data="DIR", model__arch="tiny")`.
 
+    `spinet.train("finetune-cpu", "runs/mine", data="DIR", model__weights="runs/other")` starts from trained weights, of
+    which it takes the network and the image size.
+
     Args:
         config: a recipe's name, the path of a config.json, or a `TrainConfig`.
         run: the run folder, which is resumed if its settings are the same; None writes no files.
@@ -63,14 +66,16 @@ def train(
     Raises:
         SpinetError: a setting is unknown or not valid, or as for `engine.train.train`.
     """
+    folder = None if run is None else Path(run)
     if not isinstance(config, TrainConfig):
-        config = load_recipe(config)
+        named = flatten({key.replace("__", "."): value for key, value in settings.items()})
+        weights, head = (str(named.get(f"model.{name}", "")) for name in ("weights", "head"))
+        config = start_recipe(config, weights, head, folder)
     if data is None and train_set is not None and not config.data.root:
         data = train_set.root
     if data is not None:
         settings = {**settings, "data": data if isinstance(data, Mapping) else {"root": str(data)}}
     config = change_settings(config, settings)
-    folder = None if run is None else Path(run)
     with Trackers(log_to, folder, (lambda _: None) if quiet else print) as trackers:
         result = train_config(
             config, folder, train_set=train_set, val_set=val_set, info=info, quiet=quiet, trackers=trackers

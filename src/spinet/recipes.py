@@ -7,6 +7,7 @@ are in recipes_published.py; these are our own, for small datasets.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from spinet.engine.adopt import adopted
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, read_config
 from spinet.errors import SpinetError, unknown_name
 from spinet.recipes_published import change, published
@@ -14,10 +15,15 @@ from spinet.recipes_published import change, published
 
 @dataclass(frozen=True)
 class Recipe:
-    """A configuration with a one-line summary."""
+    """A configuration with a one-line summary.
+
+    Attributes:
+        adopts: whether the network and the image size are those of the weights to start from, which are needed.
+    """
 
     config: TrainConfig
     summary: str
+    adopts: bool = False
 
 
 # Measured in docs/results.md. Few images and small batches need swish, faster batch-norm statistics, a cosine schedule
@@ -81,6 +87,33 @@ _SMALL_GPU_CLASSES = change(
     },
 )
 
+# Network, anchors and image size are those of the weights; what stands here is for those of a backbone alone.
+_FINETUNE_CPU = change(
+    _SMALL_CPU,
+    {
+        "model.roi_samples": 64,
+        "model.mask_samples": 16,
+        "data.crop_area": (0.25, 1.0),
+        "optim.lr": 0.5,
+        "optim.warmup_fraction": 0.1,
+        "optim.layer_decay": 0.8,
+        "epochs": 30.0,
+        "eval_epochs": 5.0,
+    },
+)
+_FINETUNE_GPU = change(
+    _FINETUNE_CPU,
+    {
+        "model.anchor_scale": 3.0,
+        "model.roi_samples": 256,
+        "model.mask_samples": 64,
+        "data.image_size": 640,
+        "data.scale_jitter": (0.5, 2.0),
+        "data.workers": 8,
+        "batch_size": 16,
+    },
+)
+
 _KINDS = {"mask-rcnn": "Mask R-CNN", "cascade-mask-rcnn": "Cascade R-CNN-RS", "classifier": "classifier"}
 
 
@@ -104,6 +137,10 @@ RECIPES: dict[str, Recipe] = {
     "small-gpu-masks": Recipe(_SMALL_GPU_MASKS, "boxes and masks, a few hundred images at 640 px on one GPU"),
     "small-cpu-classes": Recipe(_SMALL_CPU_CLASSES, "a classifier, a few thousand images at 112 px on a CPU"),
     "small-gpu-classes": Recipe(_SMALL_GPU_CLASSES, "a classifier, a few thousand images at 224 px on one GPU"),
+    "finetune-cpu": Recipe(_FINETUNE_CPU, "from trained weights (model.weights), their network, on a CPU", adopts=True),
+    "finetune-gpu": Recipe(
+        _FINETUNE_GPU, "from trained weights (model.weights), their network, on one GPU", adopts=True
+    ),
     **{name: Recipe(config, _summary(name, config)) for name, config in published().items()},
 }
 
@@ -124,3 +161,22 @@ def load_recipe(name_or_path: str | Path) -> TrainConfig:
             f"{name_or_path} is a folder; name a recipe here, such as small-cpu, and the dataset as data.root"
         )
     raise unknown_name("recipe", str(name_or_path), RECIPES)
+
+
+def start_recipe(name_or_path: str | Path, weights: str = "", head: str = "", run: Path | None = None) -> TrainConfig:
+    """Return the configuration of a recipe for a training that starts from `weights`; see `engine.adopt.adopted`.
+
+    Recipes that fine-tune take the network and the image size of the weights; others are as in `load_recipe`.
+
+    Raises:
+        SpinetError: as `load_recipe`; or the recipe needs weights, and there are none, or they cannot be read.
+    """
+    config, recipe = load_recipe(name_or_path), RECIPES.get(str(name_or_path))
+    if recipe is None or not recipe.adopts:
+        return config
+    if not weights:
+        raise SpinetError(
+            f"{name_or_path} needs model.weights: the weights file (.safetensors) or run folder to start from; other "
+            "recipes, such as small-cpu, train from scratch"
+        )
+    return adopted(config, weights, head, run)

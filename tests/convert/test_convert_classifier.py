@@ -11,7 +11,8 @@ from spinet.arch.catalog import Architecture, load_architecture
 from spinet.arch.scaling import Scaling
 from spinet.convert.convert import convert
 from spinet.convert.shapes import find_architecture, model_shapes
-from spinet.engine.checkpoint import load_backbone, load_classifier, load_detector, load_pretrained
+from spinet.engine.checkpoint import load_backbone, load_classifier, load_detector
+from spinet.engine.pretrained import load_pretrained
 from spinet.errors import SpinetError
 from spinet.models.blocks import count_parameters
 from spinet.models.factory import create_retinanet

@@ -13,7 +13,6 @@ from spinet.engine.checkpoint import (
     load_backbone,
     load_classifier,
     load_model,
-    load_pretrained,
     read_state,
     read_weights,
     save_state,
@@ -21,6 +20,7 @@ from spinet.engine.checkpoint import (
     weights_file,
 )
 from spinet.engine.config import ModelConfig
+from spinet.engine.pretrained import load_pretrained
 from spinet.errors import SpinetError
 
 TINY = load_architecture("tiny")
@@ -106,14 +106,16 @@ def test_weights_of_another_number_of_classes_are_refused_and_the_way_out_named(
 
 
 @pytest.mark.slow
-def test_new_classes_keep_everything_but_the_class_predictor(saved):
+def test_new_classes_keep_everything_but_what_the_class_predictor_has_for_other_classes(saved):
     model_config = replace(MODEL, weights=str(saved), new_classes=True)
-    info = replace(INFO, model=model_config, class_names=("cat", "dog"), category_ids=(1, 2))
+    info = replace(INFO, model=model_config, class_names=("bird", "dog"), category_ids=(1, 2))
     model = info.create_model()
-    own = model.cls_tower.predictor.weight.clone()
+    own = model.cls_tower.predictor.weight.clone().unflatten(0, (9, 2))
     load_pretrained(model, info)
     old, _ = read_weights(saved)
-    assert torch.equal(model.cls_tower.predictor.weight, own)
+    found = model.cls_tower.predictor.weight.unflatten(0, (9, 2))
+    assert torch.equal(found[:, 0], own[:, 0])
+    assert torch.equal(found[:, 1], old["cls_tower.predictor.weight"].unflatten(0, (9, 3))[:, 1])
     assert torch.equal(model.box_tower.predictor.weight, old["box_tower.predictor.weight"])
 
 
@@ -169,7 +171,8 @@ def test_a_backbone_alone_is_named_and_loads_into_a_detector(saved, tmp_path):
     assert not backbone.training
     detector = INFO.create_model()
     head = {name: value.clone() for name, value in detector.state_dict().items() if name not in alone}
-    load_pretrained(detector, replace(INFO, model=replace(MODEL, weights=str(file))))
+    said = load_pretrained(detector, replace(INFO, model=replace(MODEL, weights=str(file))))
+    assert said[1] == f"{file} holds a backbone without a head: the head retinanet is chosen by model.head"
     for name, value in detector.state_dict().items():
         torch.testing.assert_close(value, (alone | head)[name])
     for name, value in backbone.state_dict().items():

@@ -35,9 +35,11 @@ def test_a_classifier_learns_colours_and_its_run_folder_holds_it(config, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_classifier_goes_on_from_another_with_a_new_dense_layer(config, tmp_path):
+def test_a_classifier_goes_on_from_another_with_new_rows_for_new_classes(config, tmp_path):
     train(config, tmp_path / "first", quiet=True)
     source = load_file(tmp_path / "first" / "best.safetensors")
+    for split in ("train", "val"):
+        (tmp_path / "colours" / split / "blue").rename(tmp_path / "colours" / split / "violet")
     again = replace(
         config,
         epochs=0.5,
@@ -49,7 +51,10 @@ def test_a_classifier_goes_on_from_another_with_a_new_dense_layer(config, tmp_pa
 
     found = load_file(tmp_path / "second" / "last.safetensors")
     assert torch.equal(found["backbone.stem.conv.conv.weight"], source["backbone.stem.conv.conv.weight"])
-    assert not torch.equal(found["fc.weight"], source["fc.weight"])
+    # Green and red come before violet, as they came after blue.
+    for name in ("fc.weight", "fc.bias"):
+        assert torch.equal(found[name][:2], source[name][1:])
+    assert not any(torch.equal(found["fc.weight"][2], row) for row in source["fc.weight"])
 
 
 def test_photos_of_a_classifier_are_turned_upside_down_where_the_settings_say_so(config):

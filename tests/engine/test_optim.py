@@ -4,7 +4,15 @@ from torch import nn
 
 from spinet.arch.catalog import load_architecture
 from spinet.engine.config import OptimConfig
-from spinet.engine.optim import MovingAverage, clip_gradients, create_optimizer, learning_rate
+from spinet.engine.optim import (
+    MovingAverage,
+    _thirds,
+    clip_gradients,
+    create_optimizer,
+    describe_depth,
+    learning_rate,
+    set_learning_rate,
+)
 from spinet.models.factory import create_retinanet
 
 # COCO: 118,287 images in batches of 256 are 462.06 steps an epoch.
@@ -128,3 +136,65 @@ def test_clipping_scales_large_gradients_and_leaves_small_ones():
     assert parameter.grad.norm().item() == pytest.approx(1.0, rel=1e-4)
     clip_gradients([parameter], 0.0)
     assert parameter.grad.norm().item() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_the_learning_rate_falls_by_depth_from_the_head_to_the_stem():
+    model = create_retinanet(load_architecture("spinenet49-quarter"), 3)
+    optimizer = create_optimizer(model, OptimConfig(layer_decay=0.8))
+    set_learning_rate(optimizer, 0.5)
+    rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+
+    def rate_of(prefix):
+        found = {rates[parameter] for name, parameter in model.named_parameters() if name.startswith(prefix)}
+        assert len(found) == 1, prefix
+        return found.pop()
+
+    assert rate_of("cls_tower.") == rate_of("box_tower.") == 0.5
+    assert rate_of("backbone.endpoints.") == pytest.approx(0.5 * 0.8)
+    # 15 blocks after the stem's two: five in each third.
+    thirds = {2: 4, 6: 4, 7: 3, 11: 3, 12: 2, 16: 2}
+    for block, power in thirds.items():
+        assert rate_of(f"backbone.blocks.{block}.") == pytest.approx(0.5 * 0.8**power)
+    for prefix in ("backbone.stem.", "backbone.blocks.0.", "backbone.blocks.1."):
+        assert rate_of(prefix) == pytest.approx(0.5 * 0.8**5)
+    assert len(rates) == len(list(model.parameters()))
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_every_depth_decays_its_kernels_and_nothing_else():
+    model = create_retinanet(load_architecture("tiny"), 3)
+    plain = create_optimizer(model, OptimConfig(weight_decay=4e-5)).param_groups
+    by_depth = create_optimizer(model, OptimConfig(weight_decay=4e-5, layer_decay=0.5)).param_groups
+
+    for decay in (4e-5, 0.0):
+        expected, found = (
+            {parameter for group in groups if group["weight_decay"] == decay for parameter in group["params"]}
+            for groups in (plain, by_depth)
+        )
+        assert expected == found
+    assert len(plain) == 2
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(15, [5, 5, 5]), (4, [1, 1, 2]), (2, [0, 1, 1]), (1, [0, 0, 1]), (0, [0, 0, 0])]
+)
+def test_few_blocks_are_near_the_head(count, sizes):
+    assert [len(third) for third in _thirds(list(range(count)))] == sizes
+
+
+def test_groups_of_an_earlier_checkpoint_have_the_full_learning_rate():
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([{"params": [parameter]}], lr=0.0)
+
+    set_learning_rate(optimizer, 0.25)
+
+    assert optimizer.param_groups[0]["lr"] == 0.25
+    assert describe_depth(optimizer) == ""
+
+
+def test_the_warm_up_can_be_a_fraction_of_the_training():
+    config = OptimConfig(warmup_fraction=0.1, warmup_epochs=3, schedule="cosine", lr=1.0, lr_batch=8)
+    rates = [learning_rate(step, config, batch_size=8, steps=200, epoch_steps=6) for step in range(200)]
+
+    assert rates.index(max(rates)) == 20
+    assert max(rates) == pytest.approx(1.0)

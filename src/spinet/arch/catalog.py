@@ -109,10 +109,14 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
 def load_network(name_or_path: str | Path) -> Network:
     """Return the baseline of a name, or the architecture of a name or file (see `load_architecture`).
 
+    The JSON of a network itself, as `to_json` returns it, is read too: settings adopted from weights name no file.
+
     Raises:
         SpinetError: the name is unknown, or the file is missing or not valid.
     """
     text = str(name_or_path)
+    if text.startswith("{"):
+        return network_from_json(text, "the architecture")
     if is_baseline(text):
         return Baseline.from_name(text)
     if text.endswith(NECKS) and not Path(text).is_file():

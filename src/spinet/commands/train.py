@@ -1,18 +1,22 @@
 """`spinet train` and `spinet demo`."""
 
+from argparse import ArgumentParser
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from spinet.commands.console import print_metrics, say
 
+if TYPE_CHECKING:
+    from spinet.engine.config import TrainConfig
+
 
 def train_command(args: list[str]) -> None:
     """Train a model, or resume a run."""
     from spinet.engine.config import TrainConfig
-    from spinet.recipes import RECIPES, load_recipe
+    from spinet.recipes import RECIPES
 
     if not args or args[0].startswith("-"):
         say("usage: spinet train RECIPE --data.root DIR --run RUN [settings]\n")
@@ -32,7 +36,7 @@ def train_command(args: list[str]) -> None:
         log_to: Annotated[tuple[str, ...], tyro.conf.arg(metavar="{csv,mlflow,wandb}")] = ()
         """Experiment trackers that get a copy of settings, metrics and results."""
 
-    default = Arguments(load_recipe(args[0]), tyro.MISSING)
+    default = Arguments(_defaults(args), tyro.MISSING)
     description = f"Train with the recipe {args[0]}, overriding any of its settings."
     chosen = tyro.cli(
         Arguments, default=default, args=args[1:], prog=f"spinet train {args[0]}", description=description
@@ -47,6 +51,20 @@ def train_command(args: list[str]) -> None:
         if chosen.report:
             report_of(chosen.run)
         add_results(trackers, chosen.run, say)
+
+
+def _defaults(args: list[str]) -> "TrainConfig":
+    """Return the settings of a recipe before those of the command line, on which they depend for fine-tuning."""
+    from spinet.recipes import load_recipe, start_recipe
+
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("weights", "head"):
+        parser.add_argument(f"--model.{name}", dest=name, default="")
+    parser.add_argument("--run", type=Path)
+    given, others = parser.parse_known_args(args[1:])
+    if not given.weights and {"-h", "--help"} & set(others):
+        return load_recipe(args[0])
+    return start_recipe(args[0], given.weights, given.head, given.run)
 
 
 def demo_command(args: list[str]) -> None:

@@ -1,14 +1,14 @@
 """What a model is, and how it is built from its description, with untrained weights."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
 from torch import Tensor
 
-from spinet.arch.catalog import Network, network_from_json
+from spinet.arch.catalog import MAX_TEXT, Architecture, Network, load_architecture, load_network, network_from_json
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.errors import SpinetError
 from spinet.fields import check_image_size
@@ -73,6 +73,22 @@ def create_model(architecture: Network, model: ModelConfig, num_classes: int) ->
         return create_retinanet(architecture, num_classes, model)
     masks, cascade = model.head in WITHOUT_MASKS, model.head.startswith("cascade")
     return create_rcnn(architecture, num_classes, model, masks=masks, cascade=cascade)
+
+
+def choose_network(model: ModelConfig) -> Network:
+    """Return the network that `model.arch` and `model.scaling` name.
+
+    Raises:
+        SpinetError: one of them is unknown or not valid, or a baseline is to be scaled.
+    """
+    network = load_network(model.arch)
+    if not model.scaling:
+        return network
+    if not isinstance(network, Architecture):
+        raise SpinetError(f"model.scaling is for architecture graphs, and the baseline {model.arch} has none to change")
+    size = load_architecture(model.scaling)
+    name, source = f"{network.name}@{size.name}", f"{network.source}; with the scaling of {size.name}"
+    return replace(network, scaling=size.scaling, name=name[:MAX_TEXT], source=source[-MAX_TEXT:])
 
 
 @dataclass(frozen=True)

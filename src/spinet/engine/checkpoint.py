@@ -18,8 +18,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from spinet.arch.catalog import Network, network_from_json
-from spinet.engine.build import FORMAT, WITHOUT_MASKS, Detector, Model, ModelInfo, ModelKind
-from spinet.engine.config import ModelConfig
+from spinet.engine.build import FORMAT, Detector, Model, ModelInfo, ModelKind
 from spinet.engine.key_names import current_name
 from spinet.engine.packed import MODEL, PackedWeights
 from spinet.errors import SpinetError
@@ -29,7 +28,6 @@ from spinet.models.backbone import Backbone
 from spinet.models.classifier import Classifier
 
 BACKBONE = "backbone."
-MASK_HEAD = "mask_head."
 # Of the metadata in the header of a safetensors file.
 KEY = "__metadata__"
 # In a run folder, the better ones first, or in the folder of a shared model.
@@ -196,57 +194,6 @@ def _check_shapes(network: Mapping[str, Tensor], actual: Mapping[str, tuple[int,
     if wrong:
         shown = "; ".join(f"{name} is {actual.get(name)}, not {expected.get(name)}" for name in wrong[:3])
         raise SpinetError(f"{where} does not match this network in {len(wrong)} tensors, for example {shown:.160}")
-
-
-def load_pretrained(model: Model, info: ModelInfo) -> str:
-    """Load the weights that `info.model.weights` names into `model`, as far as the heads match.
-
-    Returns:
-        A sentence on what was loaded.
-
-    Raises:
-        SpinetError: they are of another architecture, were trained with other conventions, or have other classes while
-            `new_classes` is off.
-    """
-    path = info.model.weights
-    tensors, source = read_weights(path)
-    if source.architecture != info.architecture:
-        raise SpinetError(
-            f"{path} holds weights of another architecture ({source.architecture.name:.60}, not "
-            f"{info.architecture.name:.60}); set model.arch to {source.model.arch:.60}"
-            + (f" and model.scaling to {source.model.scaling:.60}" if source.model.scaling else "")
-        )
-    _check_conventions(source.model, info.model, path)
-    initial, old_head, head = model.state_dict(), source.model.head, info.model.head
-    if source.kind == "backbone" or WITHOUT_MASKS.get(old_head, old_head) != WITHOUT_MASKS.get(head, head):
-        loaded = {name: value for name, value in tensors.items() if name.startswith(BACKBONE)}
-        fresh = {name: value for name, value in initial.items() if not name.startswith(BACKBONE)}
-    else:
-        _check_names(source, info)
-        new = model.class_predictors if info.model.new_classes else ()
-        new += (MASK_HEAD,) if old_head != head else ()
-        loaded = {name: value for name, value in tensors.items() if not name.startswith(new)}
-        fresh = {name: value for name, value in initial.items() if name.startswith(new)}
-    load_tensors(model, loaded | fresh, path)
-    parts = ", ".join(sorted({name.split(".")[0] for name in fresh}))
-    return f"weights: from {path}" + (f", except {parts}, which are newly initialized" if parts else "")
-
-
-def _check_names(source: ModelInfo, info: ModelInfo) -> None:
-    if info.model.new_classes or source.class_names == info.class_names:
-        return
-    theirs, ours = (", ".join(names[:3]) for names in (source.class_names, info.class_names))
-    raise SpinetError(
-        f"{info.model.weights} has {len(source.class_names)} classes ({theirs} ...), but the dataset has "
-        f"{len(info.class_names)} ({ours} ...); turn on model.new_classes to train a new class predictor"
-    )
-
-
-def _check_conventions(theirs: ModelConfig, ours: ModelConfig, path: str) -> None:
-    wrong = [name for name in CONVENTIONS if getattr(theirs, name) != getattr(ours, name)]
-    if wrong:
-        settings = ", ".join(f"model.{name} = {getattr(theirs, name)}" for name in wrong)
-        raise SpinetError(f"{path} was trained with different settings; set {settings}")
 
 
 def save_state(path: Path, state: dict[str, Any], architecture: Network) -> None:

@@ -41,7 +41,15 @@ class ModelConfig(DetectorOptions, NetworkChoice):
     weights: str = ""
     """Weights file (.safetensors) or run folder to start from; empty trains from scratch."""
     new_classes: bool = False
-    """Take all but the class predictor from `weights`, for a dataset of other classes."""
+    """Take `weights` of other classes: of the class predictor, the rows of classes with the same name are kept."""
+    class_start: Literal["new", "nearest", "average"] = "new"
+    """With `new_classes`: how classes that `weights` do not have start: newly initialized, from the class with the
+    nearest name (if one is near), or from the average of all classes."""
+    freeze: Literal["none", "stem", "backbone"] = "none"
+    """Part of the backbone that keeps its `weights`: its stem (up to stride 4), or all of it."""
+    freeze_norm: Literal["none", "statistics", "all"] = "none"
+    """Batch norms of the backbone: use the statistics in `weights`, for batches too small to measure them; `all` keeps
+    scale and shift too."""
 
     def __post_init__(self) -> None:
         check_fields("model", self)
@@ -107,10 +115,15 @@ class OptimConfig:
     """Step schedule: epochs before the end at which the learning rate is divided by ten."""
     warmup_epochs: NonNegative = 5.0
     """Epochs of linear warm-up."""
+    warmup_fraction: Fraction = 0.0
+    """Warm-up as a fraction of the whole training, instead of `warmup_epochs`; 0 takes those."""
     warmup_start: Fraction = 0.024
     """Learning rate of the first step, as a fraction of the full one."""
     clip_norm: NonNegative = 10.0
     """Largest gradient norm; 0 disables clipping."""
+    layer_decay: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Learning rate by depth: that of the head times this for the backbone's endpoints, and once more for the last,
+    middle and first third of its blocks, and its stem. 1 trains all alike."""
     ema_decay: Fraction = 0.0
     """Decay of the moving average of the weights, which is evaluated and saved; 0 disables it."""
 
@@ -167,8 +180,6 @@ class TrainConfig:
                     f"model.{name} is not supported by head {self.model.head!r}, only by {' and '.join(heads)}; "
                     f"leave it at {default!r}"
                 )
-        if self.model.new_classes and not self.model.weights:
-            raise SpinetError("model.new_classes needs model.weights")
         if self.optim.schedule == "step" and max(self.optim.drops, default=0) >= self.epochs:
             raise SpinetError(
                 f"optim.drops are {quoted(self.optim.drops)} epochs before the end of {self.epochs:g}, so before "

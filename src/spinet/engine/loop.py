@@ -18,14 +18,14 @@ from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import TrainConfig, flatten
 from spinet.engine.distributed import ProcessGroup, gradient_sync, shared_losses
 from spinet.engine.evaluate import EvalOptions
-from spinet.engine.optim import clip_gradients, learning_rate
+from spinet.engine.freezing import count_trained
+from spinet.engine.optim import clip_gradients, describe_depth, learning_rate, set_learning_rate
 from spinet.engine.progress import Display, Pace, RunLog, memory_gib
 from spinet.engine.record import RECORD
 from spinet.engine.run_folder import check_present
 from spinet.engine.state import TrainState
 from spinet.engine.task import Task
 from spinet.errors import Stopped
-from spinet.models.blocks import count_parameters
 from spinet.stop import Interrupted, Stop, how
 from spinet.track.trackers import Trackers
 
@@ -129,9 +129,8 @@ class TrainRun:
         torch.manual_seed(_mix(config.seed, state.step, self.group.rank))
         sizes = {"batch_size": config.batch_size, "steps": self.steps}
         rate = learning_rate(state.step, config.optim, **sizes, epoch_steps=self.epoch_steps)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        state.model.train()
+        set_learning_rate(state.optimizer, rate)
+        state.train_mode()
         state.optimizer.zero_grad(set_to_none=True)
         for part in range(config.accumulate):
             batch = next(batches)
@@ -263,25 +262,30 @@ class TrainRun:
         self.saved = time.monotonic()
 
     def _announce(self) -> None:
-        config, say = self.config, self.display.say
+        config, state, say = self.config, self.state, self.display.say
         for dataset in (self.train_set, self.val_set):
             say(f"{dataset.split}: {len(dataset)} images, {len(dataset.class_names)} classes, from {dataset.root}")
         for remark in self.remarks:
             say(remark)
-        parameters = count_parameters(self.state.model)
-        size = f" at the size of {config.model.scaling}" if config.model.scaling else ""
-        say(f"model: {config.model.head} on {config.model.arch}{size}, {parameters:,} parameters, on {self.device}")
-        if self.state.started:
-            say(self.state.started)
+        say(self._model())
+        for sentence in state.started:
+            say(sentence)
         rate = config.optim.lr * config.batch_size / config.optim.lr_batch
         say(
             f"learning rate: {rate:.4g} ({config.optim.lr:g} per {config.optim.lr_batch} images, scaled to batch size "
             f"{config.batch_size} = {self.group.count} processes x {config.accumulate} parts x {self.part_size})"
+            + describe_depth(state.optimizer)
         )
         if self.folder is not None and self.is_done:
             say(f"{self.folder} has already finished; see {self.folder / 'metrics.jsonl'}")
         elif self.state.step:
             say(f"resuming {self.folder} at step {self.state.step} of {self.steps}")
+
+    def _model(self) -> str:
+        model, device = self.config.model, self.device
+        arch = self.state.info.architecture.name if model.arch.startswith("{") else model.arch
+        size = f" at the size of {model.scaling}" if model.scaling else ""
+        return f"model: {model.head} on {arch}{size}, {count_trained(self.state.model)}, on {device}"
 
 
 def _mix(*numbers: int) -> int:

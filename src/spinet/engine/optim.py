@@ -1,7 +1,8 @@
 """Learning-rate schedule, weight-decay groups and the moving average of the weights (paper section 5.1)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,9 @@ def learning_rate(step: int, config: OptimConfig, *, batch_size: int, steps: int
     before the end, or decayed to zero by half a cosine.
     """
     base = config.lr * batch_size / config.lr_batch
+    asked = config.warmup_fraction * steps if config.warmup_fraction else config.warmup_epochs * epoch_steps
     # A warm-up longer than the run would never reach the base rate.
-    warmup = min(config.warmup_epochs * epoch_steps, steps / 2)
+    warmup = min(asked, steps / 2)
     if step < warmup:
         return base * (config.warmup_start + (1 - config.warmup_start) * step / warmup)
     if config.schedule == "cosine":
@@ -34,19 +36,63 @@ def create_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.SGD:
     """Return SGD with momentum, with weight decay on convolution and linear weights only.
 
     Biases and batch norms never decay. `config.decay` says which kernels do: `"tpu"` all of them (tensorflow/tpu, by
-    the name `kernel` or `weight`), `"mg"` those that tensorflow/models gives a regulariser.
+    the name `kernel` or `weight`), `"mg"` those that tensorflow/models gives a regulariser. Frozen parameters are in no
+    group. `rate` of a group is what its learning rate is multiplied by (`config.layer_decay`), the head's first.
     """
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
     exempt = _without_regulariser(model) if config.decay == "mg" else set()
+    rates = learning_rates(model, config.layer_decay)
+    by_rate: dict[float, tuple[list[nn.Parameter], list[nn.Parameter]]] = {
+        rate: ([], []) for rate in sorted({1.0, *rates.values()}, reverse=True)
+    }
     for module in model.modules():
         decays = isinstance(module, KERNELS) and module not in exempt
         for name, parameter in module.named_parameters(recurse=False):
-            (decayed if decays and name == "weight" else kept).append(parameter)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+            if parameter.requires_grad:
+                decayed, kept = by_rate[rates.get(parameter, 1.0)]
+                (decayed if decays and name == "weight" else kept).append(parameter)
+    groups = [
+        {"params": parameters, "weight_decay": decay, "rate": rate}
+        for rate, kinds in by_rate.items()
+        for parameters, decay in zip(kinds, (config.weight_decay, 0.0), strict=True)
+        if parameters or rate == 1.0
+    ]
     # On a GPU the fused step is one kernel; on a CPU the default is as fast.
-    fused = any(parameter.is_cuda for parameter in decayed)
+    fused = any(parameter.is_cuda for parameter in model.parameters())
     return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, fused=fused or None)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all groups; `rate` is that of the head."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("rate", 1.0)  # checkpoints of earlier versions have no `rate`
+
+
+def describe_depth(optimizer: torch.optim.Optimizer) -> str:
+    """Return what to add to a sentence about the learning rate; empty if it is the same at all depths."""
+    lowest = min(group.get("rate", 1.0) for group in optimizer.param_groups)
+    return f"; {lowest:.2g} of it in the lowest layers that train" if lowest < 1 else ""
+
+
+def learning_rates(model: nn.Module, decay: float) -> dict[nn.Parameter, float]:
+    """Return what the learning rate of each of the backbone's parameters is multiplied by; all others have 1.
+
+    From the head down: the endpoints have `decay`, the last third of the blocks its square, the middle and the first
+    third its third and fourth power, and the stem its fifth. It is by depth and not by block, so that one number suits
+    networks of any length.
+    """
+    if decay == 1:
+        return {}
+    stem, blocks, endpoints = model.backbone.parts()  # type: ignore[operator, union-attr]
+    rates: dict[nn.Parameter, float] = {}
+    for power, modules in enumerate([endpoints, *_thirds(blocks)[::-1], stem], start=1):
+        rates |= {parameter: decay**power for module in modules for parameter in module.parameters()}
+    return rates
+
+
+def _thirds(blocks: Sequence[nn.Module]) -> list[Sequence[nn.Module]]:
+    """Divide blocks in building order; of a number that does not divide, the last third has most."""
+    edges = [len(blocks) * third // 3 for third in range(4)]
+    return [blocks[start:end] for start, end in pairwise(edges)]
 
 
 def _without_regulariser(model: nn.Module) -> set[nn.Module]:

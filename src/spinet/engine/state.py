@@ -10,10 +10,12 @@ from torch import Tensor
 
 from spinet.data.unread import Fault
 from spinet.engine.build import Model, ModelInfo
-from spinet.engine.checkpoint import load_pretrained, save_state, save_weights
+from spinet.engine.checkpoint import save_state, save_weights
 from spinet.engine.config import TrainConfig
+from spinet.engine.freezing import freeze, train_mode
 from spinet.engine.key_names import rename_keys
 from spinet.engine.optim import MovingAverage, create_optimizer
+from spinet.engine.pretrained import load_pretrained
 from spinet.engine.resume import Origin
 from spinet.errors import BuildError, NotFinite, SpinetError
 
@@ -31,7 +33,7 @@ class TrainState:
         thresholds: scores of best F1 at the latest evaluation, see `ModelInfo`.
         origin: the data, threads and versions of the run.
         unread: training images that could not be read so far.
-        started: message about the pretrained weights that were loaded; empty without any.
+        started: sentences about the pretrained weights that were loaded; empty without any.
     """
 
     def __init__(self, info: ModelInfo, config: TrainConfig, device: torch.device, resumed: bool = False) -> None:
@@ -42,7 +44,8 @@ class TrainState:
             raise BuildError(str(error)) from None
         self.channels_last = config.channels_last
         # A resumed run has its own weights: the pretrained file may be gone.
-        self.started = load_pretrained(self.model, info) if config.model.weights and not resumed else ""
+        self.started = load_pretrained(self.model, info) if config.model.weights and not resumed else []
+        self._still = freeze(self.model, config.model)
         self._to_device(self.model, device)
         self.optimizer = create_optimizer(self.model, config.optim)
         decay = config.optim.ema_decay
@@ -93,6 +96,10 @@ class TrainState:
         self.pending, self.thresholds = state.get("pending", ""), tuple(state.get("thresholds", ()))
         self.unread = [Fault(*fault) for fault in state.get("unread", [])]
         self.window.copy_(state["window"])
+
+    def train_mode(self) -> None:
+        """Put the network into training mode, except what is frozen."""
+        train_mode(self.model, self._still)
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights to evaluate and save: the moving average if enabled."""

@@ -2,15 +2,14 @@
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from spinet.arch.catalog import MAX_TEXT, Architecture, Network, load_architecture, load_network
 from spinet.data.dataset import ImageDataset
 from spinet.data.division_record import record
-from spinet.engine.build import Model, ModelInfo
+from spinet.engine.build import Model, ModelInfo, choose_network
 from spinet.engine.checkpoint import read_state
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup, pick_device, process_group
@@ -29,6 +28,8 @@ from spinet.stop import Stop, stop_on_signals
 from spinet.threads import describe_use
 from spinet.track.trackers import Trackers
 
+# Settings about the weights to start from.
+NEED_WEIGHTS = ("new_classes", "class_start", "freeze", "freeze_norm")
 # Hints that say what was chosen for the user.
 SAID = ("division", "image names", "test set")
 
@@ -97,6 +98,7 @@ def train(
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         _check_batch(config, group)
         _check_root(config)
+        _check_weights(config.model)
         images = config.batch_size // (group.count * config.accumulate)
         stack.enter_context(explained(images, config.data.image_size, device))
         if run is not None and group.is_main:
@@ -149,23 +151,12 @@ def _resume(config: TrainConfig, run: Path, state: TrainState, device: torch.dev
 def model_info(config: TrainConfig, dataset: ImageDataset) -> ModelInfo:
     """Describe the network that `config` trains on `dataset`."""
     return ModelInfo(
-        _network(config.model),
+        choose_network(config.model),
         config.model,
         dataset.class_names,
         dataset.category_ids,
         config.data.image_size,
     )
-
-
-def _network(model: ModelConfig) -> Network:
-    network = load_network(model.arch)
-    if not model.scaling:
-        return network
-    if not isinstance(network, Architecture):
-        raise SpinetError(f"model.scaling is for architecture graphs, and the baseline {model.arch} has none to change")
-    size = load_architecture(model.scaling)
-    name, source = f"{network.name}@{size.name}", f"{network.source}; with the scaling of {size.name}"
-    return replace(network, scaling=size.scaling, name=name[:MAX_TEXT], source=source[-MAX_TEXT:])
 
 
 def _check_background(info: ModelInfo) -> None:
@@ -181,7 +172,7 @@ def _check_background(info: ModelInfo) -> None:
 def _warm_up_remark(config: TrainConfig) -> list[str]:
     """Warn where the learning rate rises for most of the training."""
     warm_up = config.optim.warmup_epochs
-    if warm_up <= config.epochs / 2:
+    if config.optim.warmup_fraction or warm_up <= config.epochs / 2:
         return []
     return [
         f"warning: the learning rate rises for {warm_up:g} of {config.epochs:g} epochs; set optim.warmup_epochs to at "
@@ -202,3 +193,10 @@ def _check_root(config: TrainConfig) -> None:
     if not config.data.root:
         folder = "image folders" if config.model.head == "classifier" else "a folder in COCO, YOLO or Pascal VOC format"
         raise SpinetError(f"data.root is not set; it must be {folder}")
+
+
+def _check_weights(model: ModelConfig) -> None:
+    for name in NEED_WEIGHTS:
+        value = getattr(model, name)
+        if value != ModelConfig.__dataclass_fields__[name].default and not model.weights:
+            raise SpinetError(f"model.{name} is {value}, which needs model.weights: a weights file or run folder")

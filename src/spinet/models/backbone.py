@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,6 +26,20 @@ BLOCKS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+class Parts(NamedTuple):
+    """The modules of a backbone in building order, each of its parameters in exactly one of them.
+
+    Attributes:
+        stem: everything up to stride 4.
+        blocks: the blocks after that.
+        endpoints: what makes features of one width, also called a neck.
+    """
+
+    stem: list[nn.Module]
+    blocks: list[nn.Module]
+    endpoints: list[nn.Module]
+
+
 class Backbone(nn.Module):
     """Interface of all backbones: an image in, `{level: features}` out, all of the same width.
 
@@ -36,6 +50,10 @@ class Backbone(nn.Module):
 
     levels: tuple[int, ...]
     out_channels: int
+
+    def parts(self) -> Parts:
+        """Return its modules by depth."""
+        raise NotImplementedError
 
     def __call__(self, images: Tensor) -> dict[int, Tensor]:
         """Map images `(N, in, H, W)` to `{level: (N, out_channels, H / 2**level, W / 2**level)}`, rounded up."""
@@ -171,6 +189,14 @@ class SpineNet(Backbone):
                 features[index] = block(features, size)
         ends = self.genotype.endpoints
         return {level: self.endpoints[str(level)](features[ends[level]]) for level in self.levels}
+
+    def parts(self) -> Parts:
+        """See `Backbone`; the stem's blocks are part of the stem."""
+        stem = {str(index) for index in range(len(self.genotype.stem))}
+        blocks = [block for name, block in self.blocks.items() if name not in stem]
+        return Parts(
+            [self.stem, *(self.blocks[name] for name in self.blocks if name in stem)], blocks, [self.endpoints]
+        )
 
     def _width(self, index: int) -> int:
         return self.scaling.out_channels(self.genotype.all_blocks[index])

@@ -1,5 +1,6 @@
 """Scale-decreasing backbones with a feature pyramid: the baselines of the paper."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,7 +11,7 @@ from torchvision.models import get_model
 from spinet.arch.baseline import LAST_LEVEL, LEVELS, NO_NECK, TIMM, Baseline
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
-from spinet.models.backbone import Backbone, choose_levels
+from spinet.models.backbone import Backbone, Parts, choose_levels
 from spinet.models.blocks import Conv2d, batch_norm
 from spinet.models.nas_fpn import NasFpn
 from spinet.models.options import BACKBONE_DEFAULTS, BackboneOptions
@@ -39,6 +40,11 @@ class ResNetBody(nn.Module):
             features.append(x)
         return features[1:]
 
+    def lower_and_upper(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Return the modules up to stride 4, and those after them."""
+        first, *rest = self.layers
+        return [self.stem, first], rest
+
 
 class TimmBody(nn.Module):
     """Any convolutional model of timm that gives features of strides 8, 16 and 32."""
@@ -64,6 +70,16 @@ class TimmBody(nn.Module):
         """Map images `(N, in, H, W)` to features of levels 3, 4 and 5."""
         features: list[Tensor] = self.body(images)
         return features
+
+    def lower_and_upper(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Return the first quarter of the modules, and the others: timm's models have no common structure."""
+        units: list[nn.Module] = []
+        for child in self.body.children():
+            # Some models have all their blocks in one container.
+            inner = list(child.children()) if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
+            units += [unit for unit in inner if next(unit.parameters(), None) is not None]
+        quarter = math.ceil(len(units) / 4)
+        return units[:quarter], units[quarter:]
 
 
 class FeaturePyramid(nn.Module):
@@ -142,3 +158,8 @@ class BaselineBackbone(Backbone):
         """Map images `(N, in, H, W)` to `{level: (N, out_channels, H / 2**level, W / 2**level)}`, rounded up."""
         pyramid = self.neck(self.body(images))
         return {level: pyramid[level] for level in self.levels}
+
+    def parts(self) -> Parts:
+        """See `Backbone`."""
+        stem, blocks = self.body.lower_and_upper()
+        return Parts(stem, blocks, [self.neck])

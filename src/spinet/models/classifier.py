@@ -1,6 +1,6 @@
 """Image classification on the features of a backbone (paper section 4.2, Table 11; tensorflow/tpu heads.py)."""
 
-from typing import Literal, TypedDict, get_args
+from typing import ClassVar, Literal, TypedDict, get_args
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from spinet.errors import SpinetError, unknown_name
 from spinet.models.backbone import Backbone
+from spinet.models.class_rows import ClassRows
 from spinet.models.resample import resize
 
 Aggregation = Literal["all", "one", "concat"]
@@ -37,7 +38,7 @@ class Classifier(nn.Module):
     """
 
     loss_names = ("class",)
-    class_predictors = ("fc.",)
+    class_predictors: ClassVar = {"fc.": ClassRows()}
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from torchvision.ops import clip_boxes_to_image
 from spinet.errors import SpinetError
 from spinet.models.anchors import decode_boxes, encode_boxes
 from spinet.models.backbone import Backbone
+from spinet.models.class_rows import ClassRows
 from spinet.models.detections import Detections, NmsOptions, ScoredBoxes, select_detections
 from spinet.models.detector import AnchorDetector
 from spinet.models.losses import mean_huber_loss, roi_class_loss
@@ -97,9 +98,12 @@ class RCNN(AnchorDetector):
         )
         self.mask_head = MaskHead(channels, head_channels, head_convs, classes, options) if masks else None
         stages = range(len(overlaps))
-        self.class_predictors = ("mask_head.predictor.", *(f"box_heads.{stage}.cls_score." for stage in stages))
+        one = ClassRows(first=1)
+        self.class_predictors = {f"box_heads.{stage}.cls_score.": one for stage in stages}
         if not cascade:
-            self.class_predictors += ("box_heads.0.bbox_pred.",)
+            self.class_predictors["box_heads.0.bbox_pred."] = one._replace(values=4)
+        if masks:
+            self.class_predictors["mask_head.predictor."] = one
         self.loss_names = ("proposal_class", "proposal_box", "class", "box", *(("mask",) if masks else ()))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -10,6 +10,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from spinet.models.anchors import decode_boxes, decode_boxes_tpu, encode_boxes, match_anchors, round_anchors
 from spinet.models.backbone import Backbone
+from spinet.models.class_rows import ClassRows
 from spinet.models.detections import Detections, ScoredBoxes, best_pairs
 from spinet.models.detector import AnchorDetector
 from spinet.models.losses import focal_loss, huber_loss
@@ -38,7 +39,6 @@ class RetinaNet(AnchorDetector):
     """
 
     loss_names = ("class", "box")
-    class_predictors = ("cls_tower.predictor.",)
 
     def __init__(
         self,
@@ -57,6 +57,8 @@ class RetinaNet(AnchorDetector):
         self.cls_tower = tower(anchors * num_classes, backbone.levels, self.options, head_separable)
         self.box_tower = tower(anchors * 4, backbone.levels, self.options, head_separable)
         nn.init.constant_(self.cls_tower.bias, -math.log((1 - PRIOR) / PRIOR))
+        last = "cls_tower.predictor." + ("pointwise." if head_separable else "")
+        self.class_predictors = {last: ClassRows(groups=anchors)}
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map normalised images `(N, 3, H, W)` to class logits `(N, A, K)` and box offsets `(N, A, 4)`.
