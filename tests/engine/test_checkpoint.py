@@ -14,13 +14,12 @@ from spinet.engine.checkpoint import (
     load_classifier,
     load_model,
     load_pretrained,
-    read_state,
     read_weights,
-    save_state,
     save_weights,
     weights_file,
 )
 from spinet.engine.config import ModelConfig
+from spinet.engine.state_file import read_state, save_state
 from spinet.errors import SpinetError
 
 TINY = load_architecture("tiny")

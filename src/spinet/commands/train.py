@@ -36,9 +36,10 @@ def train_command(args: list[str]) -> None:
         Arguments, default=default, args=args[1:], prog=f"spinet train {args[0]}", description=description
     )
     from spinet.engine.train import train
+    from spinet.hub.fetch import local_path
     from spinet.report.training import report_of
 
-    train(chosen.config, chosen.run)
+    train(chosen.config, chosen.run, find_weights=local_path)
     if chosen.report:
         report_of(chosen.run)
 
