@@ -88,6 +88,7 @@ def fetch_url(
     Raises:
         SpinetError: the server cannot be reached, does not have the file, or sends something else; or there is no room.
     """
+    check_url(url)
     failures = 0
     while True:
         before = _size(partial)
