@@ -1,5 +1,6 @@
 """Weights from the Hugging Face hub, through its own client and cache (`HF_HOME`); safetensors only."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +24,49 @@ def download(repository: str, file: str = "", revision: str = "", *, offline: bo
             has no such file, no .safetensors file, or several.
     """
     hub = import_extra("huggingface_hub", "hub", "an address hf://")
+    errors = import_extra("huggingface_hub.errors", "hub", "an address hf://")
     if file and not file.endswith(WEIGHTS):
         raise SpinetError(f"hf://{repository}/{file} is not a {WEIGHTS} file; other formats of the hub may hold code")
     name = f"{repository}/{file}".rstrip("/") + (f"@{revision}" if revision else "")
     try:
-        file = file or _only(_files(hub, repository, revision, offline), name)
-        found = hub.hf_hub_download(repository, file, revision=revision or None, local_files_only=offline)
-    except (OSError, ValueError, hub.errors.EntryNotFoundError) as error:
+        if not file:
+            names, offline = _files(hub, errors, repository, revision, offline)
+            file = _only(names, name)
+        found = hub.hf_hub_download(
+            repository, file, revision=revision or None, local_files_only=offline, endpoint=_endpoint()
+        )
+    except (OSError, ValueError, errors.HTTPError, errors.EntryNotFoundError) as error:
         if isinstance(error, SpinetError):
             raise
-        raise _explained(hub, error, name, offline) from None
+        raise _explained(errors, error, name, offline) from None
     return Path(found)
 
 
-def _files(hub: Any, repository: str, revision: str, offline: bool) -> list[str]:
-    """Return the names of the files in a repository; of those in the cache, where the hub cannot be asked."""
+def _endpoint() -> str | None:
+    """Return the address of the hub; the client reads it only once."""
+    return os.environ.get("HF_ENDPOINT") or None
+
+
+def _files(hub: Any, errors: Any, repository: str, revision: str, offline: bool) -> tuple[list[str], bool]:
+    """Return the names of the files in a repository, and whether they are those in the cache."""
     if not offline:
         try:
-            return list(hub.HfApi().list_repo_files(repository, revision=revision or None))
-        except hub.errors.HfHubHTTPError:
+            siblings = hub.HfApi(_endpoint()).model_info(repository, revision=revision or None).siblings
+            return [file.rfilename for file in siblings or []], False
+        except errors.HfHubHTTPError:
             raise
-        except OSError:  # no network
-            cached = _cached_files(hub, repository, revision)
+        except (OSError, errors.HTTPError):  # no network
+            cached = _cached_files(hub, errors, repository, revision)
             if cached:
-                return cached
+                return cached, True
             raise
-    return _cached_files(hub, repository, revision)
+    return _cached_files(hub, errors, repository, revision), True
 
 
-def _cached_files(hub: Any, repository: str, revision: str) -> list[str]:
+def _cached_files(hub: Any, errors: Any, repository: str, revision: str) -> list[str]:
     try:
         repositories = hub.scan_cache_dir().repos
-    except hub.errors.CacheNotFound:
+    except errors.CacheNotFound:
         return []
     wanted = revision or "main"
     return [
@@ -83,8 +95,7 @@ def _only(names: list[str], where: str) -> str:
     )
 
 
-def _explained(hub: Any, error: Exception, name: str, offline: bool) -> SpinetError:
-    errors = hub.errors
+def _explained(errors: Any, error: Exception, name: str, offline: bool) -> SpinetError:
     if isinstance(error, errors.GatedRepoError):
         return SpinetError(f"hf://{name} asks for consent on its page, and for a login of the hub's client (HF_TOKEN)")
     if isinstance(error, errors.RevisionNotFoundError):
