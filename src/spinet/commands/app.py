@@ -30,12 +30,13 @@ def app_command(args: list[str]) -> None:
         """
         if not 1 <= port <= 65535:
             raise SpinetError(f"--port is {port}; it must be from 1 to 65535")
-        from spinet.app.models import Models, example_images
-        from spinet.app.serve import build_page, serve
         from spinet.hub.fetch import local_path
 
-        import_extra("gradio", "app", "the page")
         paths = [local_path(model) for model in models]
+        from spinet.app.models import Models, example_images
+        from spinet.app.serve import build_page, serve
+
+        import_extra("gradio", "app", "the page")
         opened = Models(paths, device)
         page = build_page(opened, example_images(paths))
         say(f"{', '.join(opened.names)}: {serve(page, host, port)}  (Ctrl-C stops it)")
