@@ -25,7 +25,7 @@ from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import load_model, read_source, read_weights, save_weights
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
-from spinet.hub import published
+from spinet.hub import fetch, published
 from spinet.hub.fetch import cached_path, local_path
 
 INFO = ModelInfo(load_architecture("tiny"), ModelConfig(arch="tiny"), ("cat", "dog"), (1, 2), 64)
@@ -233,6 +233,18 @@ def test_a_corrupt_cache_is_noticed(server, cache, tmp_path, capsys):
         local_path(server.url("a.safetensors"), offline=True)
     assert local_path(server.url("a.safetensors")).read_bytes() == server.behaviour.files["a.safetensors"]
     assert "fetching it again" in capsys.readouterr().err
+
+
+def test_public_objects_are_asked_for_where_no_login_is_needed():
+    listed_as = "https://storage.cloud.google.com/bucket/a/x.tar.gz?organizationId=4"
+    assert fetch._public(listed_as) == "https://storage.googleapis.com/bucket/a/x.tar.gz"
+    assert fetch._public("https://a.b/x.tar.gz?c=1") == "https://a.b/x.tar.gz?c=1"
+
+
+def test_a_timeout_that_is_no_number_is_one_sentence(server, cache, monkeypatch):
+    monkeypatch.setenv("SPINET_TIMEOUT", "soon")
+    with pytest.raises(SpinetError, match="SPINET_TIMEOUT is 'soon'; expected a number of seconds"):
+        local_path(server.url("a.safetensors"))
 
 
 def test_offline_nothing_is_asked(listed, archive, server, cache, monkeypatch):
