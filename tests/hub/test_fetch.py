@@ -241,9 +241,10 @@ def test_public_objects_are_asked_for_where_no_login_is_needed():
     assert fetch._public("https://a.b/x.tar.gz?c=1") == "https://a.b/x.tar.gz?c=1"
 
 
-def test_a_timeout_that_is_no_number_is_one_sentence(server, cache, monkeypatch):
-    monkeypatch.setenv("SPINET_TIMEOUT", "soon")
-    with pytest.raises(SpinetError, match="SPINET_TIMEOUT is 'soon'; expected a number of seconds"):
+@pytest.mark.parametrize("value", ["soon", "nan", "-1"])
+def test_a_timeout_that_is_no_number_is_one_sentence(server, cache, monkeypatch, value):
+    monkeypatch.setenv("SPINET_TIMEOUT", value)
+    with pytest.raises(SpinetError, match=f"SPINET_TIMEOUT is '{value}'; expected a number of seconds"):
         local_path(server.url("a.safetensors"))
 
 

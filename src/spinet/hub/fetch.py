@@ -139,10 +139,15 @@ def _public(url: str) -> str:
 def patience() -> Patience:
     """Return how long transfers are tried; `SPINET_TIMEOUT` is in seconds."""
     given = os.environ.get("SPINET_TIMEOUT")
+    if not given:
+        return Patience()
     try:
-        return replace(Patience(), timeout=float(given)) if given else Patience()
+        seconds = float(given)
     except ValueError:
-        raise SpinetError(f"SPINET_TIMEOUT is {given!r:.40}; expected a number of seconds") from None
+        seconds = -1.0
+    if not 0 < seconds < 1e6:
+        raise SpinetError(f"SPINET_TIMEOUT is {given!r:.40}; expected a number of seconds")
+    return replace(Patience(), timeout=seconds)
 
 
 def _existing(address: Address) -> Path:
