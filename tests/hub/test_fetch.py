@@ -275,8 +275,9 @@ PROGRAM = "import sys; from spinet.hub.fetch import local_path; print(local_path
 
 @pytest.mark.slow
 def test_of_several_processes_one_transfers(server, cache, tmp_path):
-    server.behaviour.files["a.safetensors"] = small_weights(tmp_path)
-    server.behaviour.pause, server.behaviour.chunk = 0.05, 20_000
+    content = small_weights(tmp_path)
+    server.behaviour.files["a.safetensors"] = content
+    server.behaviour.pause, server.behaviour.chunk = 0.05, len(content) // 20
     url = server.url("a.safetensors")
     command = [sys.executable, "-c", PROGRAM, url]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
