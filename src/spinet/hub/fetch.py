@@ -5,12 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from spinet.engine.checkpoint import read_notes
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
 from spinet.hub.addresses import ARCHIVES, WEIGHTS, Address, parse_address, suffix_of
 from spinet.hub.cache import Record, Slot, sha256_of, slot
-from spinet.hub.making import make_weights
 from spinet.hub.progress import note, shown
 from spinet.hub.published import PublishedWeights, find
 from spinet.hub.transfer import Patience, fetch_url
@@ -93,6 +91,8 @@ def _source(address: Address, published: PublishedWeights | None) -> str:
 
 
 def _fill(place: Slot, address: Address, url: str, published: PublishedWeights | None) -> Path:
+    from spinet.hub.making import make_weights  # and torch, which what is in the cache does not need
+
     name = urlsplit(url).path if published else address.target
     suffix = suffix_of(name)
     if suffix is None:
@@ -159,6 +159,8 @@ def _existing(address: Address) -> Path:
 
 def _weights(path: Path, address: Address) -> Path:
     """Return a weights file after a look at its header."""
+    from spinet.engine.checkpoint import read_notes
+
     try:
         read_notes(path)
     except SpinetError as error:
