@@ -117,7 +117,7 @@ def measure(unit: Unit, config: TrainConfig, run: Path) -> dict[str, Any]:
         "metrics": {name: round(value, 5) for name, value in metrics.items()},
         "curve": curve(run, config.batch_size),
         "minutes": round((time.monotonic() - started) / 60, 2),
-        "network": describe(str(run)).architecture.name,
+        "network": describe(run).architecture.name,
         "weights": "" if unit.method == SCRATCH else digest(Path(config.model.weights)),
         "data": root.resolve().name,
         "torch": str(torch.__version__),

@@ -48,6 +48,12 @@ def _state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep fetched weights out of the home folder; subprocesses inherit the variable."""
+    os.environ["SPINET_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _own_compiled_kernels(tmp_path_factory: pytest.TempPathFactory) -> None:
     # A killed run leaves half files in the shared cache, and one with other vector units kernels that give NaN.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("inductor"))

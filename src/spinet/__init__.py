@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from spinet.data.class_data import ClassDataset as ClassDataset
     from spinet.data.coco import CocoDataset as CocoDataset
     from spinet.data.demo import make_demo_dataset as make_demo_dataset
-    from spinet.deploy.export import export as export
-    from spinet.engine.checkpoint import load_backbone as load_backbone
-    from spinet.engine.checkpoint import load_classifier as load_classifier
-    from spinet.engine.checkpoint import load_detector as load_detector
-    from spinet.engine.checkpoint import load_model as load_model
     from spinet.engine.config import TrainConfig as TrainConfig
     from spinet.errors import SpinetError as SpinetError
     from spinet.formats.images import read_image as read_image
+    from spinet.hub.models import export as export
+    from spinet.hub.models import load_backbone as load_backbone
+    from spinet.hub.models import load_classifier as load_classifier
+    from spinet.hub.models import load_detector as load_detector
+    from spinet.hub.models import load_model as load_model
     from spinet.models.backbone import BLOCKS as BLOCKS
     from spinet.models.backbone import SpineNet as SpineNet
     from spinet.models.classifier import Classifier as Classifier
@@ -65,11 +65,10 @@ _HOMES = {
     "data.class_data": ("ClassDataset",),
     "data.coco": ("CocoDataset",),
     "data.demo": ("make_demo_dataset",),
-    "deploy.export": ("export",),
-    "engine.checkpoint": ("load_backbone", "load_classifier", "load_detector", "load_model"),
     "engine.config": ("TrainConfig",),
     "errors": ("SpinetError",),
     "formats.images": ("read_image",),
+    "hub.models": ("export", "load_backbone", "load_classifier", "load_detector", "load_model"),
     "models.backbone": ("BLOCKS", "SpineNet"),
     "models.classifier": ("Classifier",),
     "models.drop_in": ("TorchvisionBackbone",),

@@ -23,6 +23,7 @@ from spinet.errors import SpinetError, quoted
 from spinet.fields import check_image_size
 from spinet.formats.splits import Division
 from spinet.fuse.formats import Precision
+from spinet.hub.fetch import local_path
 from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
 from spinet.recipes import start_recipe
@@ -78,7 +79,14 @@ def train(
     config = change_settings(config, settings)
     with Trackers(log_to, folder, (lambda _: None) if quiet else print) as trackers:
         result = train_config(
-            config, folder, train_set=train_set, val_set=val_set, info=info, quiet=quiet, trackers=trackers
+            config,
+            folder,
+            train_set=train_set,
+            val_set=val_set,
+            info=info,
+            quiet=quiet,
+            trackers=trackers,
+            find_weights=local_path,
         )
         if folder is not None:
             if report:
@@ -107,7 +115,7 @@ def evaluate(
     """Return COCO metrics of a detector, or top-1 and top-5 accuracy of a classifier.
 
     Args:
-        model: a run folder, a weights file, an exported file, or what `load` returned.
+        model: a run folder, a weights file or its address, an exported file, or what `load` returned.
         data: the dataset folder; the one that the run was trained on if None.
         split: `"train"` or `"val"`, or `"all"` of a dataset that is not divided. Such a dataset is divided as for the
             training of a run, if that divided it (data.val_share).
@@ -132,8 +140,8 @@ def evaluate(
             raise SpinetError("device, precision, threads, fused and trust are for paths; this model is loaded already")
         opened, where = model, "the model"
     else:
+        where, model = str(model), local_path(model)
         opened = load(model, device=device, precision=precision, threads=threads, fused=fused, trust=trust)
-        where = str(model)
     views = Views(flip, scales)
     if image_size is not None:
         if not isinstance(image_size, int):
@@ -150,7 +158,7 @@ def evaluate(
         )
     if opened.is_classifier and views != Views():
         raise SpinetError(f"{where} holds a classifier; flip and scales are for detectors")
-    root = _trained_on(model) if data is None else Path(data)
+    root = _trained_on(model, where) if data is None else Path(data)
     division = _division(model, data is None)
     options = EvalOptions(image_size or opened.input_shape, batch_size, opened.device, workers, views=views, say=say)
     run = None if isinstance(model, Predictor) else _folder(model)
@@ -213,16 +221,15 @@ def _folder(model: str | Path) -> Path:
     return Path(model) if Path(model).is_dir() else Path(model).parent
 
 
-def _trained_on(model: str | Path | Predictor) -> Path:
+def _trained_on(model: str | Path | Predictor, where: str) -> Path:
     """Return the dataset folder that a run was trained on."""
     config = _config(model)
     if config and config.data.root:
         root = Path(config.data.root)
         if not root.exists():
             raise SpinetError(
-                f"{model} was trained on {root}, which is not there any more; name the dataset folder as data "
+                f"{where} was trained on {root}, which is not there any more; name the dataset folder as data "
                 "(data.root)"
             )
         return root
-    where = "the model" if isinstance(model, Predictor) else model
     raise SpinetError(f"{where} does not contain the path of its dataset; name the dataset folder as data (data.root)")

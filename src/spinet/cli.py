@@ -26,6 +26,7 @@ from spinet.commands.show import list_command, show_command
 from spinet.commands.split import split_command
 from spinet.commands.status import status_command
 from spinet.commands.train import demo_command, train_command
+from spinet.commands.weights import weights_command
 from spinet.errors import NotTrusted, SpinetError, first_line, is_out_of_device_memory, is_out_of_memory, unknown_name
 from spinet.stop import stopped_by_sigterm
 from spinet.threads import bound_spinning
@@ -50,6 +51,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "doctor": doctor_command,
     "split": split_command,
     "crop-boxes": crop_boxes_command,
+    "weights": weights_command,
     "convert": convert_command,
     "demo": demo_command,
 }

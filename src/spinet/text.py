@@ -19,3 +19,13 @@ def count_of(number: int, what: str, plural: str = "") -> str:
     ('1 trial', '1,200 trials', '2 classes')
     """
     return f"{number:,} {what if number == 1 else plural or what + 's'}"
+
+
+def megabytes(size: int) -> str:
+    """Return a size in megabytes.
+
+    >>> megabytes(1_500_000), megabytes(999), megabytes(123_456_789)
+    ('1.5 MB', '0.0 MB', '123 MB')
+    """
+    value = size / 1e6
+    return f"{value:.0f} MB" if value >= 100 else f"{value:.1f} MB"

@@ -13,14 +13,13 @@ from spinet.engine.checkpoint import (
     load_backbone,
     load_classifier,
     load_model,
-    read_state,
     read_weights,
-    save_state,
     save_weights,
     weights_file,
 )
 from spinet.engine.config import ModelConfig
 from spinet.engine.pretrained import load_pretrained
+from spinet.engine.state_file import read_state, save_state
 from spinet.errors import SpinetError
 
 TINY = load_architecture("tiny")

@@ -13,9 +13,9 @@ from spinet.arch.catalog import load_architecture
 from spinet.data.class_data import ClassDataset
 from spinet.data.coco import CocoDataset
 from spinet.engine.build import create_model
-from spinet.engine.checkpoint import read_state
 from spinet.engine.classify import evaluate_classes
 from spinet.engine.evaluate import EvalOptions, evaluate, mean_loss
+from spinet.engine.state_file import read_state
 from spinet.engine.train import model_info, train
 from spinet.errors import SpinetError
 

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -25,6 +24,7 @@ from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError, first_line, is_out_of_device_memory
 from spinet.fuse.formats import EXACT, HALF
 from spinet.fuse.fuse import fuse
+from spinet.hub.fetch import local_path
 from spinet.models.classifier import Classifier
 from spinet.models.rcnn import RCNN
 from spinet.timing import Clock, Run
@@ -64,7 +64,7 @@ class Subject:
     @classmethod
     def load(cls, name: str, options: BenchmarkOptions) -> "Subject":
         """Build an architecture or baseline by name, or load a run folder or weights file with its own head."""
-        path = Path(name)
+        path = local_path(name)
         if path.is_dir() or path.suffix in (".safetensors", ".zip"):
             model, info = load_model(path)
             return cls(name, model, replace(info, image_size=options.image_size))

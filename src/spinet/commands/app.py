@@ -1,7 +1,6 @@
 """`spinet app`: a web page to try models."""
 
 import threading
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -15,7 +14,7 @@ def app_command(args: list[str]) -> None:
     """Open a web page to try models: predictions, graphs, costs."""
 
     def command(
-        models: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_FILE")],
+        models: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_FILE")],
         port: int = 7860,
         host: str = "127.0.0.1",
         device: str = "auto",
@@ -23,19 +22,23 @@ def app_command(args: list[str]) -> None:
         """Serve a web page to try models: drop an image, move the score threshold, compare two models. Ctrl-C stops it.
 
         Args:
-            models: Run folders, weights files or exported files; the first one is picked at the start.
+            models: Run folders, weights files or their addresses (published/NAME, https://, hf://), or exported files;
+                the first one is picked at the start.
             port: Port of the page.
             host: Address to bind to; 127.0.0.1 is for this machine only, 0.0.0.0 for others too.
             device: `auto`, `cpu`, `cuda` ...
         """
         if not 1 <= port <= 65535:
             raise SpinetError(f"--port is {port}; it must be from 1 to 65535")
+        from spinet.hub.fetch import local_path
+
+        paths = [local_path(model) for model in models]
         from spinet.app.models import Models, example_images
         from spinet.app.serve import build_page, serve
 
         import_extra("gradio", "app", "the page")
-        opened = Models(models, device)
-        page = build_page(opened, example_images(models))
+        opened = Models(paths, device)
+        page = build_page(opened, example_images(paths))
         say(f"{', '.join(opened.names)}: {serve(page, host, port)}  (Ctrl-C stops it)")
         try:
             threading.Event().wait()

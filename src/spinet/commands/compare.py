@@ -19,7 +19,7 @@ def compare_command(args: list[str]) -> None:
     """Compare trained models: metrics with paired intervals, classes, images, speed and size."""
 
     def command(
-        runs: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+        runs: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
         root: Annotated[str, tyro.conf.arg(name="data.root")] = "",
         out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
         device: str = "auto",
@@ -33,7 +33,8 @@ def compare_command(args: list[str]) -> None:
         the dataset of the first training. Differences have 95 % intervals of a paired bootstrap over images.
 
         Args:
-            runs: Run folders, weights files or exported files, two or more.
+            runs: Run folders, weights files or their addresses (published/NAME, https://, hf://), or exported files,
+                two or more.
             root: Dataset folder to run all models over, instead.
             out: Also write an HTML page, with the images on which the models differ most.
             device: `auto`, `cpu`, `cuda` ...
@@ -41,12 +42,15 @@ def compare_command(args: list[str]) -> None:
             json: Print one line of JSON instead of tables.
             csv: Print CSV instead of tables.
         """
+        from spinet.hub.fetch import local_path
         from spinet.report.comparison import Comparison, write_comparison
         from spinet.report.contenders import contenders
 
         if json and csv:
             raise SpinetError("--json and --csv are alternatives")
-        comparison = Comparison(*contenders(runs, root or None, device=device, speed=speed))
+        comparison = Comparison(
+            *contenders([local_path(run) for run in runs], root or None, device=device, speed=speed)
+        )
         if json or csv:
             sys.stdout.write(f"{comparison.to_json()}\n" if json else comparison.to_csv())
         else:

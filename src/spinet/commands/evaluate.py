@@ -1,6 +1,5 @@
 """`spinet evaluate`: metrics of a trained model."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -12,7 +11,7 @@ def evaluate_command(args: list[str]) -> None:
     """Evaluate a trained model: COCO metrics of a detector, top-1 and top-5 of a classifier."""
 
     def command(
-        run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+        run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
         root: Annotated[str, tyro.conf.arg(name="data.root")] = "",
         split: Literal["train", "val", "all"] = "val",
         batch_size: int = 8,
@@ -30,7 +29,7 @@ def evaluate_command(args: list[str]) -> None:
         """Print COCO metrics of a detector, or top-1 and top-5 accuracy of a classifier.
 
         Args:
-            run: Run folder, weights file, or exported file.
+            run: Run folder, weights file or its address (published/NAME, https://, hf://), or exported file.
             root: Dataset folder; by default the one the run was trained on.
             split: Split to evaluate; `all` is a dataset that is not divided.
             batch_size: Images per batch.
@@ -47,9 +46,10 @@ def evaluate_command(args: list[str]) -> None:
             json: Print one line of JSON instead of a table.
         """
         from spinet.api import evaluate
+        from spinet.hub.fetch import local_path
 
         if not json:
-            say_threads(run, threads, workers)
+            say_threads(local_path(run), threads, workers)
         metrics = evaluate(
             run,
             root or None,

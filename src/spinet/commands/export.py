@@ -13,7 +13,7 @@ def export_command(args: list[str]) -> None:
     """Export a trained model to ONNX, OpenVINO or torch.export."""
 
     def command(
-        run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+        run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
         format: Literal["onnx", "openvino", "pt2"] = "onnx",
         image_size: int | tuple[int, int] | None = None,
@@ -30,7 +30,7 @@ def export_command(args: list[str]) -> None:
         probabilities (N, K). `spinet predict` and `spinet evaluate` take the file like a run.
 
         Args:
-            run: Run folder or weights file.
+            run: Run folder, weights file or its address (published/NAME, https://, hf://).
             out: File to write: .onnx, .xml with a .bin beside it (or a folder for both), or .pt2.
             format: `onnx` for onnxruntime and others, `openvino`, or `pt2` for PyTorch without this package.
             image_size: Side of the square input, or its height and width (384 640), in pixels; by default that of the
@@ -41,8 +41,8 @@ def export_command(args: list[str]) -> None:
             calibration: Folder of images like those that the file will see. --int8 calibrates on 300 of them, and
                 --precision bf16 is compared on some.
         """
-        from spinet.deploy.export import export
         from spinet.deploy.trust import record_export
+        from spinet.hub.models import export
 
         if int8 and precision != "fp32":
             raise SpinetError("--int8 and --precision bf16 exclude each other")

@@ -14,7 +14,7 @@ def predict_command(args: list[str]) -> None:
     """Predict images and videos: visualizations and JSON."""
 
     def command(
-        run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+        run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
         images: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")],
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("predictions"),
         score: float | Literal["auto"] | None = None,
@@ -31,7 +31,7 @@ def predict_command(args: list[str]) -> None:
         """Detect objects in images and videos, or classify images; write visualizations, videos and JSON.
 
         Args:
-            run: Run folder, weights file, or exported file.
+            run: Run folder, weights file or its address (published/NAME, https://, hf://), or exported file.
             images: Images, videos, folders of both (without the folders in them), and cameras (camera:0).
             out: Output folder.
             score: Detectors: leave out objects with lower scores (default 0.3); `auto` is the threshold of best F1 of
@@ -48,6 +48,7 @@ def predict_command(args: list[str]) -> None:
             frames: Videos: stop after this many frames. Cameras run until Ctrl-C otherwise.
             trust: Open a .pt2 file that was not exported on this machine by this user, which runs code inside it.
         """
+        from spinet.hub.fetch import local_path
         from spinet.predict.files import predict_files
         from spinet.predict.open import load
         from spinet.predict.video import predict_video
@@ -55,7 +56,8 @@ def predict_command(args: list[str]) -> None:
 
         if not images:
             raise SpinetError("no image given; name images, folders of images or videos after the run")
-        predictor = load(run, device=device, precision=precision, threads=threads, compile=compile, trust=trust)
+        path = local_path(run)
+        predictor = load(path, device=device, precision=precision, threads=threads, compile=compile, trust=trust)
         if predictor.is_classifier:
             for_detectors = {"score": score, "batch-size": batch_size, "coco-results": coco_results, "frames": frames}
             _refuse(for_detectors, f"for detectors, and {run} holds a classifier")
@@ -68,7 +70,7 @@ def predict_command(args: list[str]) -> None:
         _refuse({} if videos else {"frames": frames}, "for videos and cameras, and none is named")
         _refuse({} if files else {"coco-results": coco_results}, "for images, and none is named")
         drawn = video_outputs(videos, out)
-        say_threads(run, threads)
+        say_threads(path, threads)
         options: dict[str, Any] = {
             "score_threshold": 0.3 if score is None else score,
             "batch_size": 1 if batch_size is None else batch_size,

@@ -42,12 +42,13 @@ def train_command(args: list[str]) -> None:
         Arguments, default=default, args=args[1:], prog=f"spinet train {args[0]}", description=description
     )
     from spinet.engine.train import train
+    from spinet.hub.fetch import local_path
     from spinet.report.training import report_of
     from spinet.share.tracked import add_results
     from spinet.track.trackers import Trackers
 
     with Trackers(chosen.log_to, chosen.run, say) as trackers:
-        train(chosen.config, chosen.run, trackers=trackers)
+        train(chosen.config, chosen.run, trackers=trackers, find_weights=local_path)
         if chosen.report:
             report_of(chosen.run)
         add_results(trackers, chosen.run, say)

@@ -1,6 +1,7 @@
 """Fine-tuning: the settings that a training takes from the weights that it starts from."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,15 +19,23 @@ KEPT = ("weights", "new_classes", "class_start", "freeze", "freeze_norm", "bn_mo
 ANCHORS = ("anchor_scale", "octaves", "aspect_ratios")
 
 
-def adopted(config: TrainConfig, weights: str, head: str = "", run: Path | None = None) -> TrainConfig:
+def adopted(
+    config: TrainConfig,
+    weights: str,
+    head: str = "",
+    run: Path | None = None,
+    *,
+    find_weights: Callable[[str], Path] = Path,
+) -> TrainConfig:
     """Return settings whose network and image size are those of a weights file, to fine-tune it on other data.
 
     Args:
         config: the recipe, which says how to train.
-        weights: the weights file or run folder.
+        weights: the weights file or run folder, or what stands for it.
         head: the head to train, if it is not that of the weights. With another kind of head, or weights of a backbone
             alone, anchors and image size are those of the recipe.
         run: the run folder. One that has a checkpoint is resumed without the weights, which may be gone.
+        find_weights: returns the file that `weights` stands for, where that may be an address.
 
     Raises:
         SpinetError: the weights are missing, corrupt, or not ours.
@@ -34,7 +43,7 @@ def adopted(config: TrainConfig, weights: str, head: str = "", run: Path | None 
     saved = _saved(run, weights)
     if saved is not None:
         return _with(config, saved.model, weights, saved.data.image_size)
-    info = describe(weights)
+    info = describe(find_weights(weights))
     model = replace(info.model, head=head or info.model.head)  # type: ignore[arg-type]
     if same_head(info, model.head):
         return _with(config, _named(model, info), weights, info.image_size)
@@ -44,9 +53,9 @@ def adopted(config: TrainConfig, weights: str, head: str = "", run: Path | None 
     return _with(config, _named(replace(model, **settings), info), weights, size)
 
 
-def describe(weights: str) -> ModelInfo:
+def describe(weights: Path) -> ModelInfo:
     """Return the description in a weights file or run folder."""
-    return read_notes(Path(weights))[1]
+    return read_notes(weights)[1]
 
 
 def _saved(run: Path | None, weights: str) -> TrainConfig | None:

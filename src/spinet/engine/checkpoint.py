@@ -1,24 +1,21 @@
-"""Weights files, loading models from them, and checkpoints to resume from.
+"""Weights files, and loading models from them.
 
 Weights are safetensors whose metadata holds the kind of network, architecture, settings and classes: one file is a
-working detector, classifier or backbone. A checkpoint is a file of tensors and plain values, read with
-`weights_only=True`.
+working detector, classifier or backbone.
 """
 
-import io
 import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from spinet.arch.catalog import Network, network_from_json
-from spinet.engine.build import FORMAT, Detector, Model, ModelInfo, ModelKind
+from spinet.engine.build import Detector, Model, ModelInfo, ModelKind
 from spinet.engine.key_names import current_name
 from spinet.engine.packed import MODEL, PackedWeights
 from spinet.errors import SpinetError
@@ -26,6 +23,8 @@ from spinet.files import write_atomically
 from spinet.formats.listing import image_suffixes
 from spinet.models.backbone import Backbone
 from spinet.models.classifier import Classifier
+
+T = TypeVar("T")
 
 BACKBONE = "backbone."
 # Of the metadata in the header of a safetensors file.
@@ -37,11 +36,46 @@ WEIGHTS = ("best.safetensors", "last.safetensors", MODEL)
 CONVENTIONS = ("activation", "pad_mode", "pool_mode", "squeeze_mode", "endpoint_activation")
 
 
-def save_weights(path: Path, weights: dict[str, Tensor], info: ModelInfo, notes: Mapping[str, float]) -> None:
-    """Write a weights file; finite `notes` (the step, the metrics) go into its metadata as JSON."""
+def save_weights(
+    path: Path,
+    weights: dict[str, Tensor],
+    info: ModelInfo,
+    notes: Mapping[str, float],
+    *,
+    half: bool = False,
+    source: Mapping[str, str] | None = None,
+) -> None:
+    """Write a weights file.
+
+    Args:
+        path: the file.
+        weights: the tensors.
+        info: what they are.
+        notes: the step and the metrics; finite ones go into the metadata as JSON.
+        half: store kernels and matrices in fp16; `read_weights` makes them fp32 again. Vectors stay as they are: the
+            variances of batch norm may be out of fp16's range.
+        source: where the weights come from, such as their dataset, licence and address, for the metadata.
+
+    Raises:
+        SpinetError: a value does not fit into fp16, or the file cannot be written.
+    """
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    if half:
+        tensors = {name: _in_half(name, value) for name, value in tensors.items()}
     finite = {name: value for name, value in notes.items() if math.isfinite(value)}
-    write_atomically(path, _ordered(save(tensors, {**info.to_metadata(), "notes": json.dumps(finite)})))
+    metadata = {**info.to_metadata(), "notes": json.dumps(finite)}
+    if source:
+        metadata["source"] = json.dumps(source, sort_keys=True)
+    write_atomically(path, _ordered(save(tensors, metadata)))
+
+
+def _in_half(name: str, value: Tensor) -> Tensor:
+    if value.ndim < 2 or not value.is_floating_point():
+        return value
+    half = value.half()
+    if not torch.isfinite(half).all():
+        raise SpinetError(f"{name} has values that do not fit into fp16 (above 65504, or not finite)")
+    return half
 
 
 def _ordered(content: bytes) -> bytes:
@@ -104,12 +138,21 @@ def read_weights(
                 _check_shapes(
                     expected, {new: tuple(content.get_slice(old).get_shape()) for new, old in names.items()}, path
                 )
-            return {new: content.get_tensor(old) for new, old in names.items()}, info
+            return {new: _in_single(content.get_tensor(old)) for new, old in names.items()}, info
     except (SafetensorError, OSError) as error:
         raise SpinetError(
             f"could not read the weights file {file}: {error!s:.60}; expected an intact .safetensors file or a run "
             "folder"
         ) from None
+
+
+def _in_single(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
+
+
+def read_source(path: Path) -> dict[str, str]:
+    """Return where a weights file says that it comes from; empty if it does not. Raises as `read_notes` does."""
+    return _read_metadata(path, lambda metadata: {**json.loads(metadata.get("source", "{}"))})
 
 
 def read_notes(path: Path) -> tuple[dict[str, float], ModelInfo]:
@@ -118,12 +161,19 @@ def read_notes(path: Path) -> tuple[dict[str, float], ModelInfo]:
     Raises:
         SpinetError: the file is missing, corrupt, or not one of ours.
     """
-    try:
-        with _open(weights_file(path)) as content:
-            metadata = content.metadata()
+
+    def read(metadata: dict[str, str]) -> tuple[dict[str, float], ModelInfo]:
         info = ModelInfo.from_metadata(metadata, str(path))
         notes = json.loads(metadata.get("notes", "{}"))
         return {name: float(value) for name, value in notes.items()}, info
+
+    return _read_metadata(path, read)
+
+
+def _read_metadata(path: Path, read: Callable[[dict[str, str]], T]) -> T:
+    try:
+        with _open(weights_file(path)) as content:
+            return read(content.metadata() or {})
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         if isinstance(error, SpinetError):
             raise
@@ -194,35 +244,3 @@ def _check_shapes(network: Mapping[str, Tensor], actual: Mapping[str, tuple[int,
     if wrong:
         shown = "; ".join(f"{name} is {actual.get(name)}, not {expected.get(name)}" for name in wrong[:3])
         raise SpinetError(f"{where} does not match this network in {len(wrong)} tensors, for example {shown:.160}")
-
-
-def save_state(path: Path, state: dict[str, Any], architecture: Network) -> None:
-    """Write a checkpoint: tensors and plain values, tagged with the architecture."""
-    buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "architecture": architecture.to_json(), "state": state}, buffer)
-    write_atomically(path, buffer.getvalue())
-
-
-def read_state(path: Path, architecture: Network) -> dict[str, Any]:
-    """Read the checkpoint of a run of `architecture`."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise SpinetError(f"could not read the checkpoint {path}: {error.strerror}") from None
-    except Exception:  # the unpickler may raise anything on a corrupt file
-        raise SpinetError(
-            f"could not read the checkpoint {path}: it is corrupt; the weights files of the run are not affected, and "
-            "model.weights starts a new run from them"
-        ) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise SpinetError(f"{path} is not a checkpoint of this version ({FORMAT})")
-    saved = network_from_json(content["architecture"], str(path))
-    if saved != architecture and saved.name == architecture.name:
-        raise SpinetError(f"the architecture {saved.name} has changed since {path} was written; start in a new folder")
-    if saved != architecture:
-        raise SpinetError(
-            f"{path} has another architecture ({saved.name}) than the settings ({architecture.name}); "
-            "start in a new run folder"
-        )
-    state: dict[str, Any] = content["state"]
-    return state

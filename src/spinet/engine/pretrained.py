@@ -1,5 +1,7 @@
 """Starting a training from the weights of another one, as far as the networks agree."""
 
+from pathlib import Path
+
 from torch import Tensor
 
 from spinet.engine.build import WITHOUT_MASKS, Model, ModelInfo
@@ -12,8 +14,13 @@ from spinet.models.class_rows import ClassRows, take_rows
 MASK_HEAD = "mask_head."
 
 
-def load_pretrained(model: Model, info: ModelInfo) -> list[str]:
+def load_pretrained(model: Model, info: ModelInfo, file: Path | None = None) -> list[str]:
     """Load the weights that `info.model.weights` names into `model`, as far as the heads match.
+
+    Args:
+        model: the network.
+        info: its description.
+        file: the file that `info.model.weights` stands for, if that is not a path.
 
     Returns:
         Sentences on what was loaded, and with `new_classes` on where the classes start.
@@ -23,7 +30,7 @@ def load_pretrained(model: Model, info: ModelInfo) -> list[str]:
             `new_classes` is off.
     """
     path = info.model.weights
-    tensors, source = read_weights(path)
+    tensors, source = read_weights(file or path)
     if source.architecture != info.architecture:
         raise SpinetError(
             f"{path} holds weights of another architecture ({source.architecture.name:.60}, not "

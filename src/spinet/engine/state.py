@@ -10,13 +10,14 @@ from torch import Tensor
 
 from spinet.data.unread import Fault
 from spinet.engine.build import Model, ModelInfo
-from spinet.engine.checkpoint import save_state, save_weights
+from spinet.engine.checkpoint import save_weights
 from spinet.engine.config import TrainConfig
 from spinet.engine.freezing import freeze, train_mode
 from spinet.engine.key_names import rename_keys
 from spinet.engine.optim import MovingAverage, create_optimizer
 from spinet.engine.pretrained import load_pretrained
 from spinet.engine.resume import Origin
+from spinet.engine.state_file import save_state
 from spinet.errors import BuildError, NotFinite, SpinetError
 
 
@@ -36,7 +37,14 @@ class TrainState:
         started: sentences about the pretrained weights that were loaded; empty without any.
     """
 
-    def __init__(self, info: ModelInfo, config: TrainConfig, device: torch.device, resumed: bool = False) -> None:
+    def __init__(
+        self,
+        info: ModelInfo,
+        config: TrainConfig,
+        device: torch.device,
+        resumed: bool = False,
+        pretrained: Path | None = None,
+    ) -> None:
         self.info = info
         try:
             self.model: Model = info.create_model()
@@ -44,7 +52,7 @@ class TrainState:
             raise BuildError(str(error)) from None
         self.channels_last = config.channels_last
         # A resumed run has its own weights: the pretrained file may be gone.
-        self.started = load_pretrained(self.model, info) if config.model.weights and not resumed else []
+        self.started = load_pretrained(self.model, info, pretrained) if config.model.weights and not resumed else []
         self._still = freeze(self.model, config.model)
         self._to_device(self.model, device)
         self.optimizer = create_optimizer(self.model, config.optim)

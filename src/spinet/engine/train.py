@@ -1,6 +1,7 @@
 """Training a network: checks what can be checked before the first step, opens or resumes the run, and trains."""
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ import torch
 from spinet.data.dataset import ImageDataset
 from spinet.data.division_record import record
 from spinet.engine.build import Model, ModelInfo, choose_network
-from spinet.engine.checkpoint import read_state
 from spinet.engine.config import ModelConfig, TrainConfig
 from spinet.engine.distributed import ProcessGroup, pick_device, process_group
 from spinet.engine.faults import explained
@@ -20,6 +20,7 @@ from spinet.engine.resume import Origin, check_data, check_settings, notes
 from spinet.engine.run_folder import exclusive
 from spinet.engine.sessions import session
 from spinet.engine.state import TrainState
+from spinet.engine.state_file import read_state
 from spinet.engine.task import task_of
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
@@ -63,6 +64,7 @@ def train(
     info: ModelInfo | None = None,
     quiet: bool = False,
     trackers: Trackers | None = None,
+    find_weights: Callable[[str], Path] = Path,
 ) -> TrainResult:
     """Train a network, or resume an interrupted run; on a CPU the result is bit-equal either way.
 
@@ -77,6 +79,8 @@ def train(
         info: the network, instead of that of `config.model`.
         quiet: print nothing.
         trackers: get a copy of settings and metrics; the caller closes them.
+        find_weights: returns the file that `model.weights` stands for, where that may be an address; asked by each
+            process, and not for a run that is resumed.
 
     Returns:
         The metrics, also of a run that had already finished.
@@ -115,7 +119,8 @@ def train(
         info = info or model_info(config, train_set)
         _check_background(info)
         resumed = run is not None and (run / "state.pt").is_file()
-        state = TrainState(info, config, device, resumed)
+        pretrained = find_weights(config.model.weights) if config.model.weights and not resumed else None
+        state = TrainState(info, config, device, resumed, pretrained)
         remarks = [f"warning: {finding.text}" for finding in findings if finding.severity == "warning"]
         remarks += [finding.text for finding in findings if finding.severity == "hint" and finding.check in SAID]
         remarks += _warm_up_remark(config)

@@ -13,6 +13,7 @@ from spinet.engine.distributed import pick_device
 from spinet.engine.machine import choose_threads, use_threads
 from spinet.errors import SpinetError
 from spinet.fuse.formats import Precision, check_precision, fuse_in
+from spinet.hub.fetch import local_path
 from spinet.predict.predictor import Predictor
 from spinet.threads import available_cores
 
@@ -30,8 +31,8 @@ def load(
     """Load a trained model: `spinet.load("runs/mine").predict("cat.jpg").plot().show()`.
 
     Args:
-        path: a run folder, a weights file, a .zip of `pack`, or an exported file (.onnx, OpenVINO .xml or its folder,
-            .pt2).
+        path: a run folder, a weights file, a .zip of `pack`, an address of weights (`hub.fetch.local_path`), or an
+            exported file (.onnx, OpenVINO .xml or its folder, .pt2).
         device: `"auto"`, `"cpu"`, `"cuda"` ...; ONNX and OpenVINO files run on the CPU.
         precision: runs and weights files: `"fp32"` if None, `"bf16"`, or `"auto"`, the fastest after a few measured
             runs. OpenVINO files: `"fp32"` or `"bf16"`; what the file was exported for if None or `"auto"`.
@@ -46,7 +47,7 @@ def load(
         SpinetError: the file is missing, corrupt or not a model of Spinet, its runtime is not installed, or an option
             does not apply to it.
     """
-    path = Path(path)
+    path = local_path(path)
     check_precision(precision or "fp32")
     file = exported_file(path)
     if file is not None:

@@ -11,7 +11,7 @@ from spinet.analysis.records import DetectionRecord
 from spinet.data.coco import CocoDataset
 from spinet.data.dataset import ImageDataset
 from spinet.data.digest import differences, digest
-from spinet.engine.checkpoint import read_state
+from spinet.engine.state_file import read_state
 from spinet.engine.task import task_of
 from spinet.errors import SpinetError
 from spinet.report.training_run import TrainingRun

@@ -1,0 +1,1 @@
+"""Published weights by name or address, fetched once into a cache."""
