@@ -213,5 +213,5 @@ def _ours(source: Source, name: str, value: Tensor) -> Tensor:
         value = value.reshape(-1, 4, *value.shape[1:])[:, list(source.boxes)].flatten(0, 1)
     elif name.startswith("box_heads.") and name.endswith(".fc.weight"):
         # Its inputs are flattened with the channels last there, and first here.
-        value = value.unflatten(1, (BOX_SIDE, BOX_SIDE, -1)).permute(0, 3, 1, 2).flatten(1)
+        value = value.reshape(len(value), BOX_SIDE, BOX_SIDE, -1).permute(0, 3, 1, 2).flatten(1)
     return value.contiguous()

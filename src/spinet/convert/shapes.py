@@ -46,8 +46,8 @@ def find_architecture(
 ) -> Architecture:
     """Return the first catalog architecture with these shapes, or build one from them.
 
-    `shapes` are by our names; `classes` is 0 for a backbone alone; `where` names the checkpoint in errors; `model` has a
-    detector's head and anchors.
+    `shapes` are by our names; `classes` is 0 for a backbone alone; `where` names the checkpoint in errors; `model`
+    has a detector's head and anchors.
 
     Raises:
         SpinetError: the channels per level do not follow from one width, or those of the connections from one alpha.

@@ -44,9 +44,9 @@ HeadNames = Callable[[Iterable[int], int, bool], Names]
 class Source:
     """A recognized checkpoint: its weights by published names, in PyTorch's layout, and its conventions.
 
-    `anchors` gives, of a number of octaves, the index in theirs of each of our anchors per location; `boxes` does so for
-    our four box offsets. `backbone` and `head` map our names to theirs. `check` raises if the model was another graph, or
-    had other repeats.
+    `anchors` gives, of a number of octaves, the index in theirs of each of our anchors per location; `boxes` does so
+    for our four box offsets. `backbone` and `head` map our names to theirs. `rcnn` is None for other heads. `check`
+    raises if the model was another graph, or had other repeats.
     """
 
     name: str
