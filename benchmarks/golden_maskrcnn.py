@@ -23,10 +23,12 @@ from official.vision.configs import common, decoders
 from official.vision.configs import maskrcnn as configs
 from official.vision.modeling import factory
 from official.vision.modeling.backbones.spinenet import SpineNet
-from official.vision.ops import anchor
+from official.vision.ops import anchor, box_ops
 
 HEIGHT, WIDTH, CLASSES = 256, 384, 6
 CHANNELS, CONVS = 16, 2
+# Weights of the box offsets of each stage, as `MaskRCNNModel` has them.
+WEIGHTS = ([10.0, 10.0, 5.0, 5.0], [20.0, 20.0, 10.0, 10.0])
 
 
 def image() -> np.ndarray:
@@ -39,7 +41,7 @@ def image() -> np.ndarray:
 
 
 def disturb(variables: list[tf.Variable], seed: int) -> None:
-    """Make every weight and statistic differ from its neighbours, and predictions as large as those of a trained one."""
+    """Make every weight and statistic differ from its neighbours, and predictions as large as those of a trained net."""
     generator = np.random.default_rng(seed)
     for variable in variables:
         noise = generator.standard_normal(variable.shape)
@@ -142,9 +144,12 @@ def record(folder: Path, cascade: bool) -> None:
         "mask_features": mask_features,
         "mask_logits": model.mask_head([mask_features, found["detection_classes"]]),
     }
-    for stage in range(2 if cascade else 1):
-        suffix = f"_{stage}" if stage else ""
-        outputs |= {f"{kind}_{stage}": found[f"{kind}_outputs{suffix}"] for kind in ("class", "box")}
+    for stage, head in enumerate(model.detection_head):
+        outputs[f"class_{stage}"], deltas = head(model.roi_aligner(features, boxes))
+        outputs[f"box_{stage}"] = deltas
+        if cascade:
+            boxes = box_ops.decode_boxes(deltas, boxes, weights=WEIGHTS[stage])
+            boxes = box_ops.clip_boxes(boxes, shape[:, None])
     for level in features:
         outputs[f"features_{level}"] = features[level]
         outputs[f"rpn_scores_{level}"] = found["rpn_scores"][level]
@@ -160,7 +165,7 @@ def record(folder: Path, cascade: bool) -> None:
     found_names = [f"{name}\t{shape}" for name, shape in tf.train.list_variables(str(folder / "ckpt"))]
     (folder / "keys.txt").write_text("\n".join(found_names) + "\n")
     count = int(found["num_detections"][0])
-    valid = int(np.any(np.asarray(boxes)[0] != 0, axis=1).sum())
+    valid = int(np.any(np.asarray(outputs["proposals"])[0] != 0, axis=1).sum())
     print(f"{folder}: {valid} proposals, {count} detections of classes {set(outputs['detection_classes'].numpy()[0])}")
 
 
