@@ -41,7 +41,7 @@ def image() -> np.ndarray:
 
 
 def disturb(variables: list[tf.Variable], seed: int) -> None:
-    """Make every weight and statistic differ from its neighbours, and predictions as large as those of a trained net."""
+    """Make every weight and statistic differ from its neighbours, and predictions about as large as trained ones."""
     generator = np.random.default_rng(seed)
     for variable in variables:
         noise = generator.standard_normal(variable.shape)
@@ -51,8 +51,8 @@ def disturb(variables: list[tf.Variable], seed: int) -> None:
             inputs = np.prod(variable.shape[:-1])
             if "upsampling" in variable.name:  # transposed: height, width, out, in
                 inputs = variable.shape[-1]
-            value = 1.4 * noise / np.sqrt(inputs)
-            value *= {"rpn-boxes": 0.15, "detection-boxes": 1.0, "detection-scores": 3.0}.get(layer(variable), 1.0)
+            value = noise / np.sqrt(inputs)
+            value *= {"rpn-boxes": 0.15, "detection-boxes": 3.0, "detection-scores": 10.0}.get(layer(variable), 1.0)
         else:
             value = 0.2 * noise
         variable.assign(value.astype("float32"))
@@ -79,7 +79,7 @@ def settle(model: tf_keras.Model, inputs: tf.Tensor, shape: tf.Tensor, scales: i
     for variable in model.variables:
         noise = generator.standard_normal(variable.shape)
         if "moving_variance" in variable.name:
-            variable.assign((np.asarray(variable) * (1 + 0.2 * np.abs(noise)) + 0.01).astype("float32"))
+            variable.assign((np.asarray(variable) * (1 + 0.2 * np.abs(noise)) + 0.2).astype("float32"))
         elif "moving_mean" in variable.name:
             variable.assign_add((0.05 * noise).astype("float32"))
 
