@@ -29,7 +29,9 @@ TF_LEFT_OUT = {
     r"decoder)(/|$)",
 }
 # The same of an R-CNN.
-RCNN_LEFT_OUT = TF_LEFT_OUT | {OTHER_HEADS: r"^(model/)?(classification_head|decoder)(/|$)"}
+RCNN_LEFT_OUT = {reason: pattern for reason, pattern in TF_LEFT_OUT.items() if reason != OTHER_HEADS} | {
+    "other heads": r"^(model/)?(classification_head|decoder)(/|$)"
+}
 MMDET_LEFT_OUT = {
     "batch counters": r"\.num_batches_tracked$",
     OTHER_HEADS: r"^(rpn_head|mask_head|mask_iou_head|bbox_head\.(shared_\w+|fc_\w+|\w+_fcs))\.",
