@@ -71,8 +71,9 @@ def convert(
     Args:
         path: checkpoint prefix, one of its files or its folder; or a `.pth` file.
         arch: catalog name or file of the architecture; inferred from the weights by default.
-        activation: that the model was trained with; checkpoints do not contain it. By default swish for mobile models
-            and tensorflow/models (whose last configs of mobile 49S and 49 have hard_swish), relu for the others.
+        activation: that the model was trained with; checkpoints do not contain it. By default swish for mobile models,
+            tensorflow/models (whose last configs of mobile 49S and 49 have hard_swish), cascades and tensorflow/tpu's
+            Mask R-CNN on SpineNet-190, relu for the others, among them all other Mask R-CNNs.
         bn_eps: epsilon of batch norm; the publisher's by default.
         image_size: side of the training images, pixels; the published model's by default.
 
