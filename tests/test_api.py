@@ -391,7 +391,7 @@ def test_paths_may_be_strings(digits, tmp_path):
 
 
 def test_an_r_cnn_refuses_options_of_retinanet():
-    for option in ({"box_coding": "tpu"}, {"background": True}):
+    for option in ({"box_coding": "mmdet"}, {"background": True}):
         with pytest.raises(SpinetError, match=f"{next(iter(option))} .* is for RetinaNet"):
             spinet.create_rcnn("tiny", 3, **option)
 

@@ -177,7 +177,7 @@ def start_recipe(name_or_path: str | Path, weights: str = "", head: str = "", ru
         return config
     if not weights:
         raise SpinetError(
-            f"{name_or_path} needs model.weights: the weights file (.safetensors), run folder or address to start from; "
-            "other recipes, such as small-cpu, train from scratch"
+            f"{name_or_path} needs model.weights: the weights file (.safetensors), run folder or address to start "
+            "from; other recipes, such as small-cpu, train from scratch"
         )
     return adopted(config, weights, head, run, find_weights=local_path)

@@ -174,6 +174,8 @@ def test_the_background_of_published_classes_is_not_for_ones_own(config, tmp_pat
         SpinetError, match=r"model.background is not supported by head 'mask-rcnn', only by retinanet and"
     ):
         replace(config, model=replace(config.model, background=True))
+    with pytest.raises(SpinetError, match=r"model.roi_align is not supported by head 'retinanet', only by faster-rcnn"):
+        replace(config, model=replace(config.model, head="retinanet", roi_align="google"))
 
 
 @pytest.mark.slow

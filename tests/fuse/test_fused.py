@@ -110,10 +110,10 @@ def test_fused_classifiers_agree(aggregation):
     assert_same(model, fuse(model), torch.randn(2, 3, 50, 31).double(), 1e-12)
 
 
-@pytest.mark.parametrize("cascade", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"cascade": True}, {"roi_align": "google", "box_coding": "tpu"}])
 @pytest.mark.slow
-def test_a_fused_mask_detector_finds_the_same(cascade):
-    model = trained(create_rcnn(load_architecture("tiny"), 3, proposals=30, cascade=cascade))
+def test_a_fused_mask_detector_finds_the_same(settings):
+    model = trained(create_rcnn(load_architecture("tiny"), 3, proposals=30, **settings))
     images = torch.randn(2, 3, 96, 70)
 
     found, expected = (each.predict(images, score_threshold=0.1) for each in (fuse(model), model))

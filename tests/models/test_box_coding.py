@@ -8,7 +8,7 @@ import torch
 from spinet.arch.catalog import load_architecture
 from spinet.errors import SpinetError
 from spinet.models.anchors import decode_boxes, decode_boxes_tpu, encode_boxes, level_anchors, round_anchors
-from spinet.models.factory import create_retinanet
+from spinet.models.factory import create_rcnn, create_retinanet
 
 ANCHORS = torch.tensor([[10.0, 20.0, 33.0, 37.5], [-4.0, -8.0, 12.0, 40.0]])
 DELTAS = torch.tensor([[0.1, -0.2, 0.3, -0.4], [-0.5, 0.25, 0.0, 1.0]])
@@ -72,6 +72,18 @@ def test_the_detector_rounds_its_anchors_for_mmdetection_and_clips_to_the_last_p
     assert detector(box_coding="tpu").predict(torch.rand(1, 3, 64, 64))[0]["boxes"].max() <= 63
     # Trained as it is, a box is still its own anchor's encoding.
     torch.testing.assert_close(decode_boxes(encode_boxes(ANCHORS, ANCHORS), ANCHORS), ANCHORS)
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_an_r_cnn_keeps_tpu_boxes_inside_the_last_pixel(masks):
+    torch.manual_seed(0)
+    images = torch.rand(1, 3, 64, 64)
+    model = create_rcnn("tiny", 3, proposals=30, masks=masks).eval()
+    like_tpu = create_rcnn("tiny", 3, proposals=30, masks=masks, box_coding="tpu", roi_align="google").eval()
+    like_tpu.load_state_dict(model.state_dict())
+
+    assert model.predict(images)[0]["boxes"].max() == 64
+    assert like_tpu.predict(images)[0]["boxes"].max() == 63
 
 
 def test_an_unknown_box_coding_is_refused():

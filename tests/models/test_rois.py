@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -83,6 +85,32 @@ def test_features_in_half_precision_are_cut_in_full():
 
     expected = roi_align(flow.bfloat16().float(), region, 7, 1 / 8, sampling_ratio=2, aligned=True)
     assert torch.equal(cut, expected)
+
+
+def googles_value(flow, at):
+    """Bilinear interpolation of a map at (x, y), whose first pixel is at 0 and whose edges go on for ever."""
+    height, width = flow.shape
+    x0, y0 = min(math.floor(at[0]), width - 1), min(math.floor(at[1]), height - 1)
+    x1, y1 = min(x0 + 1, width - 1), min(y0 + 1, height - 1)
+    across, down = at[0] - x0, at[1] - y0
+    upper = flow[y0, x0] * (1 - across) + flow[y0, x1] * across
+    return upper * (1 - down) + (flow[y1, x0] * (1 - across) + flow[y1, x1] * across) * down
+
+
+@pytest.mark.parametrize(
+    "box", [(40.5, 8.3, 75.1, 60.9), (100.0, 30.0, 128.0, 96.0), (3.0, 5.0, 3.5, 50.0), (9.0, 9.0, 9.0, 9.0)]
+)
+def test_google_takes_one_sample_in_the_middle_of_each_bin(box):
+    # multilevel_crop_and_resize; the boxes lie inside, end at the edges, are less than a pixel of the map, and empty.
+    flow = torch.randn(12, 16)
+
+    cut = pool_rois({3: flow[None, None]}, torch.tensor([[0.0, *box]]), 7, "google")[0, 0]
+
+    left, top, right, bottom = (side / 8 for side in box)
+    for row in range(7):
+        for column in range(7):
+            at = left + (column + 0.5) * (right - left) / 7, top + (row + 0.5) * (bottom - top) / 7
+            assert cut[row, column].item() == pytest.approx(googles_value(flow, at).item(), abs=1e-4)
 
 
 OBJECTS = torch.tensor([[square(10), square(10, 100)], [square(10, 50), square(0)]])

@@ -21,8 +21,9 @@ def convert_command(args: list[str]) -> None:
     ) -> None:
         """Convert a checkpoint of tensorflow/models or tensorflow/tpu, or a state dict of the mmdetection ports.
 
-        Supported are backbones, RetinaNet detectors, and the classifiers of tensorflow/tpu. Every checksum is verified
-        and every variable accounted for; on any mismatch nothing is written.
+        Supported are backbones, RetinaNet detectors, Faster, Mask and Cascade R-CNNs of tensorflow/models and
+        tensorflow/tpu, and the classifiers of the latter. Every checksum is verified and every variable accounted for;
+        on any mismatch nothing is written.
 
         Args:
             path: Checkpoint prefix, one of its files or its folder; or a .pth file.

@@ -12,18 +12,24 @@ from spinet.arch.genotype import Genotype
 from spinet.arch.published import usual_size
 from spinet.convert.classes import WITH_BACKGROUND, class_table, classifier_table
 from spinet.convert.names import Names
-from spinet.convert.shapes import ANCHORS, class_count, find_architecture, model_shapes
+from spinet.convert.rcnn import RcnnLayout
+from spinet.convert.shapes import ANCHORS, RATIOS, class_count, find_architecture, model_shapes, octave_count
 from spinet.convert.sources import Source, read_source
 from spinet.engine.build import ModelInfo, ModelKind
 from spinet.engine.checkpoint import BACKBONE, save_weights
 from spinet.engine.config import DataConfig, ModelConfig, TrainConfig
 from spinet.errors import SpinetError
 from spinet.models.options import Activation
+from spinet.models.rcnn import BOX_SIDE
 
 # The two genotypes with published weights.
 MAIN, MOBILE = "spinenet49", "spinenet49-mobile"
 MAX_REPEATS = 8
 MAX_HEAD_CONVS = 12
+
+# Our names of what is predicted for each anchor.
+BOX_PREDICTORS = ("box_tower.predictor.", "rpn.bbox_pred.")
+PREDICTORS = ("cls_tower.predictor.", "rpn.cls_logits.", *BOX_PREDICTORS)
 
 # Image size of the published classifiers.
 CLASSIFIER_SIZE = 224
@@ -65,8 +71,9 @@ def convert(
     Args:
         path: checkpoint prefix, one of its files or its folder; or a `.pth` file.
         arch: catalog name or file of the architecture; inferred from the weights by default.
-        activation: that the model was trained with; checkpoints do not contain it. By default swish for mobile models
-            and tensorflow/models (whose last configs of mobile 49S and 49 have hard_swish), relu for the others.
+        activation: that the model was trained with; checkpoints do not contain it. By default swish for mobile models,
+            tensorflow/models (whose last configs of mobile 49S and 49 have hard_swish), cascades and tensorflow/tpu's
+            Mask R-CNN on SpineNet-190, relu for the others, among them all other Mask R-CNNs.
         bn_eps: epsilon of batch norm; the publisher's by default.
         image_size: side of the training images, pixels; the published model's by default.
 
@@ -81,24 +88,48 @@ def convert(
     names |= _head_names(source, graph)
     _check_names(source, names)
     source.check(graph, repeats)
-    weights = {ours: _ours(source, ours, source.tensors[theirs]) for ours, theirs in names.items()}
+    weights = {ours: source.tensors[theirs] for ours, theirs in names.items()}
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     classes = class_count(shapes)
     task: ModelKind = "backbone" if not classes else "classifier" if source.classifier else "detector"
-    architecture = wanted or find_architecture(graph, shapes, repeats, classes, source.where, task)
-    _complete(source, weights, model_shapes(architecture, classes, task), names)
-    settings = replace(
-        source.settings,
-        activation=activation or source.settings.activation,
-        bn_eps=source.settings.bn_eps if bn_eps is None else bn_eps,
+    model = _with_head(source, shapes)
+    architecture = wanted or find_architecture(graph, shapes, repeats, classes, source.where, task, model)
+    _complete(source, weights, model_shapes(architecture, classes, task, model), names)
+    weights |= {name: _ours(source, name, weights[name]) for name in names}
+    info = _info(source, model, architecture, classes, task)
+    info = replace(
+        info,
+        model=replace(
+            info.model,
+            activation=activation or info.model.activation,
+            bn_eps=info.model.bn_eps if bn_eps is None else bn_eps,
+        ),
+        image_size=info.image_size if image_size is None else image_size,
     )
-    info = _info(settings, architecture, classes, task, image_size)
+    TrainConfig(model=info.model, data=DataConfig(image_size=info.image_size))  # validates the settings
     return Converted(weights, info, source.name, source.left_out)
 
 
+def _with_head(source: Source, shapes: Mapping[str, tuple[int, ...]]) -> ModelConfig:
+    """Return the settings of a source, with those of an R-CNN if it is one."""
+    layout = source.rcnn
+    if layout is None:
+        return source.settings
+    return replace(
+        source.settings,
+        head=layout.head,
+        octaves=octave_count(shapes, source.where),
+        rpn_convs=layout.rpn_convs,
+        roi_align="google",
+        background=False,
+    )
+
+
 def _info(
-    settings: ModelConfig, architecture: Architecture, classes: int, task: ModelKind, image_size: int | None
+    source: Source, settings: ModelConfig, architecture: Architecture, classes: int, task: ModelKind
 ) -> ModelInfo:
+    if source.rcnn is not None:
+        return _rcnn_info(source, source.rcnn, settings, architecture, classes)
     if task == "classifier":
         settings = replace(settings, head="classifier", box_coding="exact", background=classes == WITH_BACKGROUND)
         class_names, category_ids = classifier_table(classes)
@@ -108,9 +139,17 @@ def _info(
         class_names, category_ids = class_table(classes, settings.background)
         size = usual_size(architecture.name)
     model = replace(settings, arch=architecture.name, anchor_scale=ANCHOR_SCALE.get(architecture.name, 3.0))
-    size = size if image_size is None else image_size
-    TrainConfig(model=model, data=DataConfig(image_size=size))  # validates the settings
     return ModelInfo(architecture, model, class_names, category_ids, size)
+
+
+def _rcnn_info(
+    source: Source, layout: RcnnLayout, settings: ModelConfig, architecture: Architecture, classes: int
+) -> ModelInfo:
+    known = layout.published(source.name, architecture.name)
+    model = replace(settings, arch=architecture.name, anchor_scale=known.anchor_scale, activation=known.activation)
+    class_names, category_ids = class_table(classes + 1, background=True)  # theirs, of which ours leave out the first
+    size = known.image_size or usual_size(architecture.name)
+    return ModelInfo(architecture, model, class_names[1:], category_ids[1:], size)
 
 
 def _repeats(source: Source, graph: Genotype) -> int:
@@ -124,6 +163,8 @@ def _head_names(source: Source, graph: Genotype) -> Names:
     present = {name for name in source.tensors if name.startswith(source.head_prefix)}
     if not present:
         return {}
+    if source.rcnn:
+        return source.head(graph.endpoints, 0, False)
     kinds = [(convs, separable) for convs in range(MAX_HEAD_CONVS + 1) for separable in (False, True)]
     candidates = (source.head(graph.endpoints, *kind) for kind in kinds)
     return min(candidates, key=lambda names: len(set(names.values()) ^ present))
@@ -162,9 +203,16 @@ def _listed(names: list[str], fault: str) -> str:
 def _ours(source: Source, name: str, value: Tensor) -> Tensor:
     """Reorder a predictor's channels to our order of anchors and box offsets; keep other weights as they are."""
     value = value.float()
-    if name.startswith(("cls_tower.predictor.", "box_tower.predictor.")) and "depthwise" not in name:
-        anchors = value.reshape(ANCHORS, -1, *value.shape[1:])[list(source.anchors)]
-        if name.startswith("box_tower."):
+    if name.startswith(PREDICTORS) and "depthwise" not in name:
+        values = 4 if name.startswith(BOX_PREDICTORS) else 1
+        count = len(value) // values if name.startswith("rpn.") else ANCHORS
+        anchors = value.reshape(count, -1, *value.shape[1:])[list(source.anchors(count // RATIOS))]
+        if name.startswith(BOX_PREDICTORS):
             anchors = anchors[:, list(source.boxes)]
         value = anchors.flatten(0, 1)
+    elif ".bbox_pred." in name:  # of a box head: for each class
+        value = value.reshape(-1, 4, *value.shape[1:])[:, list(source.boxes)].flatten(0, 1)
+    elif name.startswith("box_heads.") and name.endswith(".fc.weight"):
+        # Its inputs are flattened with the channels last there, and first here.
+        value = value.reshape(len(value), BOX_SIDE, BOX_SIDE, -1).permute(0, 3, 1, 2).flatten(1)
     return value.contiguous()

@@ -9,32 +9,45 @@ import torch
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.genotype import Genotype
 from spinet.arch.scaling import LEVEL_CHANNELS, Scaling
-from spinet.engine.build import ModelKind
+from spinet.engine.build import ModelKind, create_model
 from spinet.engine.checkpoint import BACKBONE
+from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
-from spinet.models.factory import create_classifier, create_retinanet
 
 Shapes = dict[str, tuple[int, ...]]
 
-ANCHORS = 9
+# Aspect ratios of the anchors of all published detectors, and anchors per location of a published RetinaNet.
+RATIOS, ANCHORS = 3, 9
+
+# Head and anchors of a published RetinaNet.
+RETINANET = ModelConfig()
 
 
-def model_shapes(architecture: Architecture, classes: int, task: ModelKind = "detector") -> Shapes:
-    """Return the shapes of all tensors of a network for a task, by name."""
-    create = create_classifier if task == "classifier" else create_retinanet
+def model_shapes(
+    architecture: Architecture, classes: int, task: ModelKind = "detector", model: ModelConfig = RETINANET
+) -> Shapes:
+    """Return the shapes of all tensors of a network for a task, by name; `model` has a detector's head and anchors."""
+    model = replace(model, head="classifier") if task == "classifier" else model
     with torch.device("meta"):
-        state = create(architecture, max(1, classes)).state_dict()
+        state = create_model(architecture, model, max(1, classes)).state_dict()
     return {
         name: tuple(value.shape) for name, value in state.items() if task != "backbone" or name.startswith(BACKBONE)
     }
 
 
 def find_architecture(
-    graph: Genotype, shapes: Shapes, repeats: int, classes: int, where: str, task: ModelKind = "detector"
+    graph: Genotype,
+    shapes: Shapes,
+    repeats: int,
+    classes: int,
+    where: str,
+    task: ModelKind = "detector",
+    model: ModelConfig = RETINANET,
 ) -> Architecture:
     """Return the first catalog architecture with these shapes, or build one from them.
 
-    `shapes` are by our names; `classes` is 0 for a backbone alone; `where` names the checkpoint in errors.
+    `shapes` are by our names; `classes` is 0 for a backbone alone; `where` names the checkpoint in errors; `model`
+    has a detector's head and anchors.
 
     Raises:
         SpinetError: the channels per level do not follow from one width, or those of the connections from one alpha.
@@ -42,18 +55,32 @@ def find_architecture(
     for name in names():
         known = load_architecture(name)
         if (known.genotype, known.scaling.repeats) == (graph, repeats):
-            wanted = model_shapes(known, classes, task)
+            wanted = model_shapes(known, classes, task, model)
             if all(wanted.get(tensor) == shape for tensor, shape in shapes.items()):
                 return known
     return Architecture(graph, _scaling(graph, shapes, repeats, where), "converted", f"shapes of {where}")
 
 
 def class_count(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Return the number of classes of a head with these shapes; 0 without a head."""
+    """Return the number of classes of a head with these shapes, without an R-CNN's background; 0 without a head."""
     if "fc.bias" in shapes:
         return shapes["fc.bias"][0]
+    if "box_heads.0.cls_score.bias" in shapes:
+        return shapes["box_heads.0.cls_score.bias"][0] - 1
     biases = (shapes.get(f"cls_tower.predictor.{leaf}") for leaf in ("bias", "pointwise.bias"))
     return next((shape[0] // ANCHORS for shape in biases if shape), 0)
+
+
+def octave_count(shapes: Mapping[str, tuple[int, ...]], where: str) -> int:
+    """Return the number of anchor sizes per level of a region proposal network with these shapes.
+
+    Raises:
+        SpinetError: its anchors are not of three aspect ratios.
+    """
+    anchors = shapes["rpn.cls_logits.bias"][0]
+    if anchors % RATIOS:
+        raise SpinetError(f"{where}: {anchors} anchors per location are not a multiple of {RATIOS} aspect ratios")
+    return anchors // RATIOS
 
 
 def _scaling(graph: Genotype, shapes: Shapes, repeats: int, where: str) -> Scaling:
@@ -74,6 +101,10 @@ def _scaling(graph: Genotype, shapes: Shapes, repeats: int, where: str) -> Scali
 
 
 def _head(shapes: Shapes) -> dict[str, Any]:
+    if "rpn.cls_logits.weight" in shapes:
+        start = "box_heads.0.convs.convs."
+        count = len({name.removeprefix(start).split(".")[0] for name in shapes if name.startswith(start)})
+        return {"head_convs": count, "head_channels": shapes["rpn.cls_logits.weight"][1]}
     convs = {name.split(".")[2] for name in shapes if name.startswith("cls_tower.convs.")}
     if not convs:
         return {}

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from spinet.arch.genotype import Genotype
-from spinet.convert import garden, mmdet, tpu
+from spinet.convert import garden, mmdet, rcnn, tpu
 from spinet.convert.names import Names, biased
+from spinet.convert.rcnn import RcnnLayout
 from spinet.convert.tf_checkpoint import Checkpoint, read_checkpoint
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
@@ -27,18 +28,27 @@ TF_LEFT_OUT = {
     OTHER_HEADS: r"^(model/)?(rpn_head|fast_rcnn_head|frcnn_head|detection_head|mask_head|classification_head|"
     r"decoder)(/|$)",
 }
+# The same of an R-CNN.
+RCNN_LEFT_OUT = {reason: pattern for reason, pattern in TF_LEFT_OUT.items() if reason != OTHER_HEADS} | {
+    "other heads": r"^(model/)?(classification_head|decoder)(/|$)"
+}
 MMDET_LEFT_OUT = {
     "batch counters": r"\.num_batches_tracked$",
     OTHER_HEADS: r"^(rpn_head|mask_head|mask_iou_head|bbox_head\.(shared_\w+|fc_\w+|\w+_fcs))\.",
 }
+
+# Our names -> theirs of a head, from levels, number of convolutions and whether they are separable; an R-CNN's are
+# counted beforehand.
+HeadNames = Callable[[Iterable[int], int, bool], Names]
 
 
 @dataclass(frozen=True)
 class Source:
     """A recognized checkpoint: its weights by published names, in PyTorch's layout, and its conventions.
 
-    `anchors` and `boxes` give, for each of our nine anchors per location and four box offsets, its index in theirs.
-    `backbone` and `head` map our names to theirs. `check` raises if the model was another graph, or had other repeats.
+    `anchors` gives, of a number of octaves, the index in theirs of each of our anchors per location; `boxes` does so
+    for our four box offsets. `backbone` and `head` map our names to theirs. `rcnn` is None for other heads. `check`
+    raises if the model was another graph, or had other repeats.
     """
 
     name: str
@@ -47,11 +57,12 @@ class Source:
     left_out: Mapping[str, tuple[str, ...]]  # reason -> names of what is not converted
     mobile: bool
     settings: ModelConfig
-    anchors: tuple[int, ...]
+    anchors: Callable[[int], tuple[int, ...]]
     boxes: tuple[int, ...]
     backbone: Callable[[Genotype, int], Names]
-    head: Callable[[Iterable[int], int, bool], Names]  # of levels, number of convolutions, whether they are separable
-    head_prefix: str
+    head: HeadNames
+    head_prefix: str | tuple[str, ...]
+    rcnn: RcnnLayout | None = None
     classifier: bool = False
     check: Callable[[Genotype, int], None] = lambda _graph, _repeats: None
 
@@ -75,7 +86,11 @@ def read_source(path: Path) -> Source:
 
 
 def _garden(checkpoint: Checkpoint, prefix: str) -> Source:
-    tensors, left_out = _split(_in_pytorch_layout(checkpoint), TF_LEFT_OUT)
+    tensors = _in_pytorch_layout(checkpoint)
+    root = "model/" if rcnn.has_rcnn(tensors, rcnn.GARDEN_HEADS, "model/") else ""
+    is_rcnn = rcnn.has_rcnn(tensors, rcnn.GARDEN_HEADS, root)
+    tensors, left_out = _split(tensors, RCNN_LEFT_OUT if is_rcnn else TF_LEFT_OUT)
+    layout = rcnn.garden_layout(tensors, root, checkpoint.where) if is_rcnn else None
     mobile = f"{prefix}layer_with_weights-2/_conv0/kernel" in tensors
     projection = f"{prefix}layer_with_weights-2/_shortcut/kernel" in tensors
     head_prefix = "model/head/" if any(name.startswith("model/head/") for name in tensors) else "head/"
@@ -103,11 +118,16 @@ def _garden(checkpoint: Checkpoint, prefix: str) -> Source:
             squeeze_mode="mg" if mobile else "tpu",
             background=True,
         ),
-        anchors=tuple(range(9)),
+        anchors=lambda octaves: tuple(range(3 * octaves)),
         boxes=(1, 0, 3, 2),
         backbone=lambda graph, repeats: garden.backbone_names(graph, repeats, prefix, projection)[0],
-        head=lambda levels, convs, separable: garden.head_names(levels, convs, separable, head_prefix),
-        head_prefix=head_prefix,
+        head=lambda levels, convs, separable: (
+            rcnn.garden_names(levels, layout, root)
+            if layout
+            else garden.head_names(levels, convs, separable, head_prefix)
+        ),
+        head_prefix=tuple(root + head for head in rcnn.GARDEN_HEADS) if layout else head_prefix,
+        rcnn=layout,
         check=check,
     )
 
@@ -115,11 +135,15 @@ def _garden(checkpoint: Checkpoint, prefix: str) -> Source:
 def _tpu(checkpoint: Checkpoint) -> Source:
     classifier = not any(name.startswith(("retinanet/", "rpn_head/")) for name in checkpoint.tensors)
     classifier &= any(name.startswith("classification_head/") for name in checkpoint.tensors)
-    patterns = {reason: pattern for reason, pattern in TF_LEFT_OUT.items() if not classifier or reason != OTHER_HEADS}
+    is_rcnn = rcnn.has_rcnn(checkpoint.tensors, rcnn.TPU_HEADS)
+    patterns = RCNN_LEFT_OUT if is_rcnn else TF_LEFT_OUT
+    if classifier:
+        patterns = {reason: pattern for reason, pattern in TF_LEFT_OUT.items() if reason != OTHER_HEADS}
     tensors, left_out = _split(_in_pytorch_layout(checkpoint), patterns)
+    layout = rcnn.tpu_layout(tensors) if is_rcnn else None
     mobile = any(name.startswith("spinenet_mbconv/") for name in tensors)
-    # Batch norm as in the configs of the first release; the detectors of the last one have 1e-4 and 0.003.
-    bn_eps, bn_momentum = (1e-5, 0.1) if classifier else (1e-3, 0.003)
+    # Batch norm as in the configs of the first release; the RetinaNets of the last one have 1e-4 and 0.003.
+    bn_eps, bn_momentum = (1e-5, 0.1) if classifier else (1e-3, 0.01 if is_rcnn else 0.003)
     return Source(
         "tensorflow/tpu",
         checkpoint.where,
@@ -135,13 +159,20 @@ def _tpu(checkpoint: Checkpoint) -> Source:
             background=True,
         ),
         # Their aspect ratios are ordered 1, 2, 1/2.
-        anchors=tuple(3 * octave + ratio for octave in range(3) for ratio in (2, 0, 1)),
+        anchors=lambda octaves: tuple(3 * octave + ratio for octave in range(octaves) for ratio in (2, 0, 1)),
         boxes=(1, 0, 3, 2),
         backbone=lambda graph, repeats: tpu.backbone_names(graph, repeats, _tpu_projection(tensors)),
-        head=(lambda *_: biased("fc", "classification_head/dense")) if classifier else tpu.head_names,
-        head_prefix="classification_head/" if classifier else "retinanet/",
+        head=_tpu_head(classifier, layout),
+        head_prefix="classification_head/" if classifier else rcnn.TPU_HEADS if layout else "retinanet/",
+        rcnn=layout,
         classifier=classifier,
     )
+
+
+def _tpu_head(classifier: bool, layout: RcnnLayout | None) -> HeadNames:
+    if classifier:
+        return lambda *_: biased("fc", "classification_head/dense")
+    return (lambda levels, *_: rcnn.tpu_names(levels, layout)) if layout else tpu.head_names
 
 
 def _tpu_projection(tensors: Mapping[str, Tensor]) -> bool:
@@ -171,7 +202,9 @@ def _mmdet(path: Path) -> Source:
         False,
         ModelConfig(pool_mode="mmdet", endpoint_activation=False, box_coding="mmdet"),
         # Their aspect ratios are the outer loop, as height / width.
-        anchors=tuple(3 * (2 - ratio) + octave for octave in range(3) for ratio in range(3)),
+        anchors=lambda octaves: tuple(
+            octaves * (2 - ratio) + octave for octave in range(octaves) for ratio in range(3)
+        ),
         boxes=(0, 1, 2, 3),
         backbone=lambda graph, repeats: mmdet.backbone_names(graph, repeats, projection),
         head=lambda levels, convs, _separable: mmdet.head_names(levels, convs),

@@ -129,8 +129,10 @@ class OptimConfig:
 
 
 # Options that only some heads support. Numbers of regions are not among them: other heads ignore them.
+R_CNNS = ("faster-rcnn", "mask-rcnn", "cascade-rcnn", "cascade-mask-rcnn")
 HEAD_SETTINGS = {
-    "box_coding": ("retinanet",),
+    "box_coding": ("retinanet", *R_CNNS),
+    "roi_align": R_CNNS,
     "background": ("retinanet", "classifier"),
     "aggregation": ("classifier",),
     "label_smoothing": ("classifier",),

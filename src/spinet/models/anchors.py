@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert, box_iou
+from torchvision.ops import box_convert, box_iou, clip_boxes_to_image
+
+from spinet.models.options import BoxCoding
 
 # Upper limit of predicted log sizes, so that `exp` does not overflow (tensorflow/tpu box_utils.py).
 MAX_LOG_GROWTH = math.log(1000.0 / 16.0)
@@ -134,3 +136,12 @@ def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
     )
     decoded: Tensor = box_convert(boxes, "cxcywh", "xyxy")
     return decoded
+
+
+def decode_in_image(deltas: Tensor, anchors: Tensor, size: tuple[int, int], coding: BoxCoding) -> Tensor:
+    """Boxes `(..., 4)` XYXY from offsets, as `coding` counts pixels, clipped to an image of this height and width."""
+    if coding == "tpu":  # its edges are the first and the last pixel, in the image too (utils/box_utils.py)
+        boxes: Tensor = clip_boxes_to_image(decode_boxes_tpu(deltas, anchors), (size[0] - 1, size[1] - 1))
+    else:
+        boxes = clip_boxes_to_image(decode_boxes(deltas, anchors), size)
+    return boxes

@@ -17,6 +17,7 @@ DropBlockPlaces = Literal["v1", "tpu"]
 SqueezeMode = Literal["tpu", "mg"]
 AspectRatio = Annotated[float, Meta(ge=0.01, le=100)]
 BoxCoding = Literal["exact", "tpu", "mmdet"]
+RoiAlign = Literal["torchvision", "google"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class DetectorOptions(BackboneOptions):
     aspect_ratios: Annotated[tuple[AspectRatio, ...], Meta(min_length=1, max_length=20)] = (0.5, 1.0, 2.0)
     """Width / height of the anchors of each size."""
     box_coding: BoxCoding = "exact"
-    """RetinaNet: how anchors count pixels: exactly, one pixel larger while decoding (tpu, tensorflow/tpu), or rounded
-    to whole pixels (mmdet, mmdetection 1.1)."""
+    """How anchors and RoIs count pixels: exactly, one pixel larger while decoding (tpu, tensorflow/tpu), or, RetinaNet
+    only, rounded to whole pixels (mmdet, mmdetection 1.1)."""
     background: bool = False
     """Whether class 0 is the background, never reported (Google's published detectors: yes)."""
     proposals: Regions = 1000
@@ -80,6 +81,9 @@ class DetectorOptions(BackboneOptions):
     """Mask R-CNN: RoIs sampled per image to train the mask head."""
     rpn_convs: Annotated[int, Meta(ge=0, le=100)] = 0
     """R-CNN: 3x3 convolutions of the region proposal network; 0 takes the released number, 1, and 2 in a cascade."""
+    roi_align: RoiAlign = "torchvision"
+    """R-CNN: features of a RoI: the mean of 2 x 2 samples per bin, with pixel centers at 0.5 (torchvision), or one
+    sample in the middle of a bin, with pixel centers at 0 (google, tensorflow/tpu and tensorflow/models)."""
 
 
 Options = TypeVar("Options", bound=BackboneOptions)

@@ -1,8 +1,7 @@
 """Faster, Mask and Cascade R-CNN on any backbone (paper section 4.1; tensorflow/tpu, tensorflow/models).
 
 Unlike torchvision's detectors: batch norm in all heads, objectness and box losses as in tensorflow/tpu, and a cascade.
-RoIAlign is torchvision's, with 2 x 2 samples per bin and pixel centers at 0.5; tensorflow/tpu takes one sample and
-counts from the corners.
+RoIAlign is torchvision's by default, and for converted weights that of Google's code (`DetectorOptions.roi_align`).
 """
 
 from collections.abc import Sequence
@@ -11,10 +10,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import clip_boxes_to_image
 
 from spinet.errors import SpinetError
-from spinet.models.anchors import decode_boxes, encode_boxes
+from spinet.models.anchors import decode_in_image, encode_boxes
 from spinet.models.backbone import Backbone
 from spinet.models.class_rows import ClassRows
 from spinet.models.detections import Detections, NmsOptions, ScoredBoxes, select_detections
@@ -82,9 +80,9 @@ class RCNN(AnchorDetector):
     ) -> None:
         super().__init__(backbone, num_classes, options, settings)
         options = self.options
-        for name in ("box_coding", "background"):
-            if getattr(options, name) != getattr(DETECTOR_DEFAULTS, name):
-                raise SpinetError(f"{name} {getattr(options, name)!r} is for RetinaNet; R-CNNs do not support it")
+        for name, refused in (("box_coding", "mmdet"), ("background", True)):
+            if getattr(options, name) == refused:
+                raise SpinetError(f"{name} {refused!r} is for RetinaNet; R-CNNs do not support it")
         if not 1 <= len(overlaps) <= len(STAGE_WEIGHTS):
             raise SpinetError(f"overlaps {tuple(overlaps)}: must be 1 to {len(STAGE_WEIGHTS)} stages")
         self.overlaps = tuple(overlaps)
@@ -145,7 +143,8 @@ class RCNN(AnchorDetector):
         with torch.autocast(images.device.type, enabled=False):
             objectness_loss, proposal_box_loss = rpn_losses(objectness, anchor_deltas, anchors, targets)
         pre_nms, proposals = 2 * self.options.proposals, self.options.proposals
-        boxes, valid = select_proposals(objectness, anchor_deltas, anchors, size, pre_nms, proposals)
+        coding = self.options.box_coding
+        boxes, valid = select_proposals(objectness, anchor_deltas, anchors, size, pre_nms, proposals, coding)
         samples = self._sample(boxes, valid, targets)
         class_losses, box_losses, deltas = [], [], torch.empty(0)
         for stage, head in enumerate(self.box_heads):
@@ -154,7 +153,7 @@ class RCNN(AnchorDetector):
                 ignored = samples.labels == IGNORE
                 samples = match_rois(rois, targets["boxes"], targets["labels"], self.overlaps[stage])
                 samples = samples._replace(labels=samples.labels.masked_fill(ignored, IGNORE))
-            logits, class_deltas = head(pool_rois(features, samples.rois, BOX_SIDE))
+            logits, class_deltas = head(self._pool(features, samples.rois, BOX_SIDE))
             deltas = select_deltas(class_deltas, samples.labels)
             box_targets = encode_boxes(samples.boxes, samples.rois[:, 1:]) * deltas.new_tensor(STAGE_WEIGHTS[stage])
             class_losses.append(roi_class_loss(logits, samples.labels))
@@ -207,8 +206,12 @@ class RCNN(AnchorDetector):
 
     def _move(self, rois: Tensor, deltas: Tensor, stage: int, size: tuple[int, int]) -> Tensor:
         """Apply the box offsets `(R, 4)` of a stage to RoIs `(R, 5)`, clipped to the image."""
-        boxes = decode_boxes(deltas / deltas.new_tensor(STAGE_WEIGHTS[stage]), rois[:, 1:])
-        return torch.cat([rois[:, :1], clip_boxes_to_image(boxes, size)], dim=1)
+        deltas = deltas / deltas.new_tensor(STAGE_WEIGHTS[stage])
+        boxes = decode_in_image(deltas, rois[:, 1:], size, self.options.box_coding)
+        return torch.cat([rois[:, :1], boxes], dim=1)
+
+    def _pool(self, features: dict[int, Tensor], rois: Tensor, side: int) -> Tensor:
+        return pool_rois(features, rois, side, self.options.roi_align)
 
     def _mask_loss(
         self, head: MaskHead, features: dict[int, Tensor], samples: MatchedRois, targets: dict[str, Tensor]
@@ -217,7 +220,7 @@ class RCNN(AnchorDetector):
         images = samples.rois[:, 0].long()
         samples = samples.select(sample_per_image(samples.labels >= 0, images, self.options.mask_samples), least=1)
         positive = samples.labels >= 0
-        logits = head(pool_rois(features, samples.rois, MASK_SIDE), samples.labels.clamp(min=-1) + 1)
+        logits = head(self._pool(features, samples.rois, MASK_SIDE), samples.labels.clamp(min=-1) + 1)
         roi_targets = torch.zeros_like(logits)
         if targets["labels"].shape[1] > 0:
             rows = samples.rois[:, 0].long() * targets["labels"].shape[1] + samples.objects
@@ -228,7 +231,7 @@ class RCNN(AnchorDetector):
     def _masks(self, features: dict[int, Tensor], rois: Tensor, labels: Tensor) -> Tensor:
         """Mask probabilities `(R, 28, 28)` of the classes `labels` `(R,)` in `rois` `(R, 5)`."""
         assert self.mask_head is not None
-        logits: Tensor = self.mask_head(pool_rois(features, rois, MASK_SIDE), labels + 1)
+        logits: Tensor = self.mask_head(self._pool(features, rois, MASK_SIDE), labels + 1)
         return logits.sigmoid()
 
     def _classify(self, features: dict[int, Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -241,12 +244,13 @@ class RCNN(AnchorDetector):
         anchors = self.anchors(*size, next(iter(features.values())).device)
         proposals = self.options.proposals
         objectness, anchor_deltas = self.rpn(features)
-        boxes, valid = select_proposals(objectness, anchor_deltas, anchors, size, proposals, proposals)
+        coding = self.options.box_coding
+        boxes, valid = select_proposals(objectness, anchor_deltas, anchors, size, proposals, proposals, coding)
         rois, deltas, logits = boxes_to_rois(boxes), torch.empty(0), []
         for stage, head in enumerate(self.box_heads):
             if stage > 0:
                 rois = self._move(rois, deltas[:, 0], stage - 1, size)
-            stage_logits, deltas = head(pool_rois(features, rois, BOX_SIDE))
+            stage_logits, deltas = head(self._pool(features, rois, BOX_SIDE))
             logits.append(stage_logits)
         scores = torch.unflatten(torch.stack(logits).mean(dim=0).softmax(dim=1)[:, 1:], 0, valid.shape)
         scores = scores.masked_fill(~valid[..., None], -1.0)

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import batched_nms
 
-from spinet.models.anchors import decode_boxes, decode_boxes_tpu, encode_boxes, match_anchors, round_anchors
+from spinet.models.anchors import decode_in_image, encode_boxes, match_anchors, round_anchors
 from spinet.models.backbone import Backbone
 from spinet.models.class_rows import ClassRows
 from spinet.models.detections import Detections, ScoredBoxes, best_pairs
@@ -139,8 +139,4 @@ class RetinaNet(AnchorDetector):
 
     def decode(self, deltas: Tensor, anchors: Tensor, height: int, width: int) -> Tensor:
         """Boxes `(..., 4)` XYXY clipped to an image of this size, from offsets and their anchors."""
-        if self.options.box_coding == "tpu":
-            boxes: Tensor = clip_boxes_to_image(decode_boxes_tpu(deltas, anchors), (height - 1, width - 1))
-        else:
-            boxes = clip_boxes_to_image(decode_boxes(deltas, anchors), (height, width))
-        return boxes
+        return decode_in_image(deltas, anchors, (height, width), self.options.box_coding)

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou, roi_align
 
+from spinet.models.options import RoiAlign
+
 # Side of an object, pixels, whose features come from level 4 (FPN paper, section 4.2).
 CANONICAL_SIDE, CANONICAL_LEVEL = 224, 4
 
@@ -64,8 +66,14 @@ def roi_levels(boxes: Tensor, levels: tuple[int, ...]) -> Tensor:
     return torch.bucketize(wanted, torch.tensor(levels, device=boxes.device, dtype=wanted.dtype))
 
 
-def pool_rois(features: dict[int, Tensor], rois: Tensor, side: int) -> Tensor:
-    """RoIAlign with 2 x 2 samples per bin: `(R, C, side, side)` for RoIs `(R, 5)`, each from its own level."""
+def pool_rois(features: dict[int, Tensor], rois: Tensor, side: int, align: RoiAlign = "torchvision") -> Tensor:
+    """RoIAlign: `(R, C, side, side)` for RoIs `(R, 5)`, each from its own level; `align` as in `DetectorOptions`.
+
+    Google's code (`multilevel_crop_and_resize` in tensorflow/tpu ops/spatial_transform_ops.py and in tensorflow/models
+    official/vision/ops/spatial_transform_ops.py) samples the middle of each bin once and places the first pixel of the
+    features at 0. Half a pixel is added here, because only with `aligned=True`, which subtracts it, does torchvision
+    leave RoIs of less than a pixel as they are.
+    """
     levels = roi_levels(rois[:, 1:], tuple(features))
     channels = next(iter(features.values())).shape[1]
     pooled = rois.new_zeros(len(rois), channels, side, side, dtype=torch.float32)
@@ -73,7 +81,11 @@ def pool_rois(features: dict[int, Tensor], rois: Tensor, side: int) -> Tensor:
         rows = (levels == index).nonzero()[:, 0]
         # Sampling needs full precision, whatever type the convolutions compute in.
         level_rois = rois[rows].float()
-        aligned = roi_align(x.float(), level_rois, side, 2.0**-level, sampling_ratio=2, aligned=True)
+        samples = 2
+        if align == "google":
+            level_rois = torch.cat([level_rois[:, :1], level_rois[:, 1:] + 2.0 ** (level - 1)], dim=1)
+            samples = 1
+        aligned = roi_align(x.float(), level_rois, side, 2.0**-level, sampling_ratio=samples, aligned=True)
         pooled = pooled.index_copy(0, rows, aligned)
     return pooled
 

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import clip_boxes_to_image
 
-from spinet.models.anchors import decode_boxes, encode_boxes, match_anchors
+from spinet.models.anchors import decode_in_image, encode_boxes, match_anchors
 from spinet.models.blocks import Conv2d
 from spinet.models.detections import nms_by_group, pad_rows
 from spinet.models.losses import mean_huber_loss
-from spinet.models.options import BackboneOptions
+from spinet.models.options import BackboneOptions, BoxCoding
 from spinet.models.rois import sample_balanced
 from spinet.models.towers import SharedConvs, init_kernels
 
@@ -74,6 +73,7 @@ def select_proposals(
     size: tuple[int, int],
     pre_nms: int,
     proposals: int,
+    coding: BoxCoding = "exact",
 ) -> tuple[Tensor, Tensor]:
     """Return the top-scoring proposals of a batch.
 
@@ -84,6 +84,7 @@ def select_proposals(
         size: height and width of the images, to which boxes are clipped.
         pre_nms: top anchors of each level that enter non-maximum suppression, which is done level by level.
         proposals: boxes per image.
+        coding: see `DetectorOptions.box_coding`.
 
     Returns:
         Boxes `(N, proposals, 4)` XYXY, best first, and which are valid `(N, proposals)`: missing ones are zero.
@@ -92,10 +93,10 @@ def select_proposals(
     scores = torch.cat([values for values, _ in top], dim=1)
     by_level = torch.split(anchors, [logits.shape[1] for logits in objectness])
     decoded = [
-        decode_boxes(level_deltas.gather(1, index[..., None].expand(-1, -1, 4)), level_anchors[index])
+        decode_in_image(level_deltas.gather(1, index[..., None].expand(-1, -1, 4)), level_anchors[index], size, coding)
         for level_deltas, level_anchors, (_, index) in zip(deltas, by_level, top, strict=True)
     ]
-    boxes = clip_boxes_to_image(torch.cat(decoded, dim=1), size)
+    boxes = torch.cat(decoded, dim=1)
     levels = torch.cat([torch.full_like(index[0], level) for level, (_, index) in enumerate(top)])
     selected, valid = [], []
     for image_boxes, image_scores in zip(boxes, scores, strict=True):
