@@ -112,6 +112,7 @@ _FINETUNE_GPU = change(
         "data.scale_jitter": (0.5, 2.0),
         "data.workers": 8,
         "batch_size": 16,
+        "optim.lr": 1.0,
     },
 )
 
