@@ -27,6 +27,8 @@ from official.vision.ops import anchor, box_ops
 
 HEIGHT, WIDTH, CLASSES = 256, 384, 6
 CHANNELS, CONVS = 16, 2
+# Standard deviation of the class logits.
+LOGITS = 2.0
 # Weights of the box offsets of each stage, as `MaskRCNNModel` has them.
 WEIGHTS = ([10.0, 10.0, 5.0, 5.0], [20.0, 20.0, 10.0, 10.0])
 
@@ -52,26 +54,21 @@ def disturb(variables: list[tf.Variable], seed: int) -> None:
             if "upsampling" in variable.name:  # transposed: height, width, out, in
                 inputs = variable.shape[-1]
             value = noise / np.sqrt(inputs)
-            value *= {"rpn-boxes": 0.15, "detection-boxes": 3.0, "detection-scores": 10.0}.get(layer(variable), 1.0)
+            value *= {"rpn-boxes": 0.15, "detection-boxes": 3.0}.get(layer(variable), 1.0)
         else:
             value = 0.2 * noise
         variable.assign(value.astype("float32"))
 
 
 def settle(model: tf_keras.Model, inputs: tf.Tensor, shape: tf.Tensor, scales: int) -> None:
-    """Give batch norms statistics near those of the features, so that these stay small, and no class the upper hand."""
+    """Give batch norms statistics near those of the features, so that these stay small, and each class its share."""
     for part in model.submodules:
         if isinstance(part, tf_keras.layers.BatchNormalization):
             part.momentum = 0.0
     tf_keras.backend.set_learning_phase(1)
-    features = model.backbone(inputs)
-    scores, boxes = model.rpn_head(features)
-    rois, _ = model.roi_generator(boxes, scores, anchors(scales), shape, training=False)
+    features, rois = regions(model, inputs, shape, scales)
     for head in model.detection_head:
-        logits, _ = head(model.roi_aligner(features, rois))
-        for variable in head.variables:
-            if layer(variable) == "detection-scores" and "bias" in variable.name:
-                variable.assign_sub(tf.reduce_mean(logits, axis=(0, 1)))
+        head(model.roi_aligner(features, rois))
     few = rois[:, :50]
     model.mask_head([model.mask_roi_aligner(features, few), tf.zeros(few.shape[:2], tf.int32)])
     tf_keras.backend.set_learning_phase(0)
@@ -82,6 +79,21 @@ def settle(model: tf_keras.Model, inputs: tf.Tensor, shape: tf.Tensor, scales: i
             variable.assign((np.asarray(variable) * (1 + 0.2 * np.abs(noise)) + 0.2).astype("float32"))
         elif "moving_mean" in variable.name:
             variable.assign_add((0.05 * noise).astype("float32"))
+    features, rois = regions(model, inputs, shape, scales)
+    for head in model.detection_head:
+        logits, _ = head(model.roi_aligner(features, rois))
+        mean, deviation = tf.reduce_mean(logits, (0, 1)), tf.math.reduce_std(logits, (0, 1))
+        for variable in head.variables:
+            if layer(variable) == "detection-scores":
+                centered = variable - mean if "bias" in variable.name else variable
+                variable.assign(LOGITS * centered / deviation)
+
+
+def regions(model: tf_keras.Model, inputs: tf.Tensor, shape: tf.Tensor, scales: int) -> tuple[dict, tf.Tensor]:
+    """Features and proposals."""
+    features = model.backbone(inputs)
+    scores, boxes = model.rpn_head(features)
+    return features, model.roi_generator(boxes, scores, anchors(scales), shape, training=False)[0]
 
 
 def layer(variable: tf.Variable) -> str:
