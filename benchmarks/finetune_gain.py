@@ -44,9 +44,8 @@ SCRATCH = "scratch"
 METHODS: dict[str, Settings] = {
     SCRATCH: {},
     "finetune": {},
-    "all-layers-alike": {"optim.layer_decay": 1.0},
+    "rates-by-depth": {"optim.layer_decay": 0.8},
     "new-classes": {"model.class_start": "new"},
-    "average-class": {"model.class_start": "average"},
     "stem-frozen": {"model.freeze": "stem"},
     "backbone-frozen": {"model.freeze": "backbone"},
     "norms-frozen": {"model.freeze_norm": "statistics"},
