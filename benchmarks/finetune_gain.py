@@ -40,9 +40,10 @@ from spinet.recipes_published import Settings, change
 POINTS = 6
 RECORD, RESULT = "last-val.npz", "result.json"
 SCRATCH = "scratch"
-# Each method is the recipe finetune-cpu with these settings, but the one that starts from random weights.
+# Each method is the recipe finetune-cpu with these settings, but those that start from random weights: small-cpu.
 METHODS: dict[str, Settings] = {
     SCRATCH: {},
+    f"{SCRATCH}-rate-doubled": {"optim.lr": 2 * RECIPES["small-cpu"].config.optim.lr},
     "finetune": {},
     "rates-by-depth": {"optim.layer_decay": 0.8},
     "new-classes": {"model.class_start": "new"},
@@ -72,7 +73,7 @@ def config_of(unit: Unit, weights: Path, data_root: Path, images_seen: int, run:
     """Return the settings of a training."""
     tuned = start_recipe("finetune-cpu", str(weights), run=run)
     epochs = images_seen / unit.count
-    if unit.method == SCRATCH:
+    if unit.method.startswith(SCRATCH):
         scratch = RECIPES["small-cpu"].config
         fresh = {"weights": "", "new_classes": False, "class_start": "new", "freeze": "none", "freeze_norm": "none"}
         model = replace(tuned.model, **fresh)  # type: ignore[arg-type]
