@@ -118,7 +118,7 @@ def measure(unit: Unit, config: TrainConfig, run: Path) -> dict[str, Any]:
         "curve": curve(run, config.batch_size),
         "minutes": round((time.monotonic() - started) / 60, 2),
         "network": describe(run).architecture.name,
-        "weights": "" if unit.method == SCRATCH else digest(Path(config.model.weights)),
+        "weights": "" if unit.method.startswith(SCRATCH) else digest(Path(config.model.weights)),
         "data": root.resolve().name,
         "torch": str(torch.__version__),
         "commit": commit(),
