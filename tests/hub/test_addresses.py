@@ -45,6 +45,8 @@ def test_a_folder_of_that_name_is_meant_before_published_weights(tmp_path, monke
         ("https://a.b/m.onnx", r"must end with .safetensors, .pth, .tar.gz"),
         ("https://a.b/", "must end with"),
         ("https://[x/m.pth", "is not a valid address"),
+        ("https://a.b:port/m.pth", "is not a valid address"),
+        ("https://me:secret@a.b/m.pth", "an address on a.b has a user's name in it"),
         ("s3://bucket/m.pth", "expected published/NAME, https://"),
         ("hf://me", "expected hf://owner/name"),
         ("hf://me/../x", "expected hf://owner/name"),

@@ -26,7 +26,7 @@ from spinet.engine.checkpoint import load_model, read_source, read_weights, save
 from spinet.engine.config import ModelConfig
 from spinet.errors import SpinetError
 from spinet.hub import fetch, published
-from spinet.hub.fetch import cached_path, local_path
+from spinet.hub.fetch import local_path
 
 INFO = ModelInfo(load_architecture("tiny"), ModelConfig(arch="tiny"), ("cat", "dog"), (1, 2), 64)
 NARROW = Scaling(width=0.07, endpoint_channels=6, stem_channels=64, head_channels=5, head_convs=2)
@@ -108,7 +108,7 @@ def test_a_published_detector_is_fetched_once_and_computes_the_same(listed, reti
     assert (info.image_size, info.model.activation) == (128, "relu")
     assert names(cache) == {"mine.safetensors", "mine.json"}
     assert read_source(cache / "mine.safetensors")["address"] == server.url("mine.tar.gz")
-    assert local_path(name, offline=True) == cached_path(name) == cache / "mine.safetensors"
+    assert local_path(name, offline=True) == cache / "mine.safetensors"
     assert len(server.behaviour.asked) == 1
 
 
@@ -253,7 +253,8 @@ def test_offline_nothing_is_asked(listed, archive, server, cache, monkeypatch):
     monkeypatch.setenv("SPINET_OFFLINE", "1")
     with pytest.raises(SpinetError, match=r"published/mine is not in the cache .*, and offline nothing is fetched"):
         local_path(name)
-    assert cached_path(server.url("a.safetensors")) is None
+    with pytest.raises(SpinetError, match="is not in the cache"):
+        local_path(server.url("a.safetensors"))
     assert server.behaviour.asked == []
 
 

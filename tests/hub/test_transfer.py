@@ -46,6 +46,12 @@ def test_a_file_arrives_whole(server, tmp_path):
     assert fetch(server, tmp_path, size=len(CONTENT)).read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize(("path", "asked"), [("modèle 1.bin", "mod%C3%A8le%201.bin"), ("a%20b.bin", "a%20b.bin")])
+def test_other_letters_are_quoted_once(server, tmp_path, path, asked):
+    server.behaviour.files[asked] = CONTENT[:100]
+    assert fetch(server, tmp_path, path).read_bytes() == CONTENT[:100]
+
+
 def test_a_cut_transfer_is_resumed_where_it_ended(server, tmp_path):
     server.behaviour.cuts = [400_000, 300_000]
     assert fetch(server, tmp_path).read_bytes() == CONTENT

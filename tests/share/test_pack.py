@@ -17,11 +17,13 @@ from shared_runs import classifier_run, detector_run
 from small_models import tiny_weights
 
 import spinet as package
+from spinet.arch.catalog import load_architecture, load_network
 from spinet.engine.checkpoint import read_weights
-from spinet.engine.config import read_config
+from spinet.engine.config import ModelConfig, TrainConfig, read_config
 from spinet.engine.packed import read_packed
 from spinet.errors import SpinetError
 from spinet.share.pack import pack
+from spinet.share.settings import shared_config, shown_settings
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +261,33 @@ def test_a_file_that_says_it_is_huge_is_not_read(repacked, monkeypatch):
 
     with pytest.raises(SpinetError, match="too much for a packed model"):
         package.load(repacked())
+
+
+def test_pull_takes_no_file_that_pack_does_not_write_and_draws_anew(packed, repacked, tmp_path):
+    with zipfile.ZipFile(packed) as archive:
+        drawing = archive.read("architecture.svg")
+    extra = {
+        "best__safetensors": b"other",
+        "state__pt": b"x",
+        "evil__pt2": b"x",
+        "architecture__svg": b"<svg>other</svg>",
+    }
+    sums = {name.replace("__", "."): hashlib.sha256(content).hexdigest() for name, content in extra.items()}
+    with zipfile.ZipFile(packed) as archive:
+        lines = [line for line in archive.read("checksums.txt").decode().splitlines() if "architecture" not in line]
+    listed = "".join(f"{line}\n" for line in [*lines, *(f"{digest}  {name}" for name, digest in sums.items())])
+    package.pull(repacked(checksums__txt=listed.encode(), **extra), tmp_path / "out")
+
+    names = {file.name for file in (tmp_path / "out").iterdir()}
+    assert names == {"README.md", "model.safetensors", "config.json", "metrics.json", "architecture.svg", "samples"}
+    assert (tmp_path / "out" / "architecture.svg").read_bytes() == drawing
+
+
+def test_a_network_inside_the_settings_stays_one_without_paths():
+    text = replace(load_architecture("tiny"), name="best of /home/me/search", source="trial 3").to_json()
+    shared = shared_config(TrainConfig(model=ModelConfig(arch=text)))
+    assert load_network(shared.model.arch).name == "best of search"
+    assert dict(shown_settings(shared))["model.arch"] == "best of search"
 
 
 def test_pull_unpacks_what_is_listed_and_only_into_a_new_folder(packed, repacked, spinet, tmp_path):

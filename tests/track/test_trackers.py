@@ -14,6 +14,7 @@ from spinet.nas.run import run_search
 from spinet.nas.state import load_search
 from spinet.report.tracked_trials import add_trials
 from spinet.share.tracked import add_results
+from spinet.track.csv_table import CsvTable
 from spinet.track.trackers import FILE, KINDS, Trackers
 from spinet.track.wandb_run import WandbRun
 from spinet.workers.executors import InProcess
@@ -150,6 +151,40 @@ def test_the_warning_names_tracker_and_reason_once(tmp_path, monkeypatch):
     ]
 
 
+def test_a_tracker_that_comes_later_gets_all_trials(tmp_path, monkeypatch):
+    class Second(CsvTable):
+        name = "second"
+
+        def add_trial(self, number, settings, values, failed):
+            numbers.append(number)
+
+    numbers: list[int] = []
+    monkeypatch.setitem(KINDS, "second", Second)
+    for names, last in ((["csv"], 2), (["csv", "second"], 3)):
+        with Trackers(names, tmp_path, [].append) as trackers:
+            trackers.start({})
+            for number in range(last):
+                trackers.add_trial(number, {}, {"reward": 0.5}, failed=False)
+
+    assert numbers == [0, 1, 2]
+    assert len(list(csv.DictReader((tmp_path / "trials.csv").open()))) == 3
+
+
+def test_a_run_that_was_closed_as_stopped_is_not_closed_again(tmp_path, monkeypatch):
+    class Ends(CsvTable):
+        name = "ends"
+
+        def end(self, how):
+            ends.append(how)
+
+    ends: list[str] = []
+    monkeypatch.setitem(KINDS, "ends", Ends)
+    with Trackers(["ends"], tmp_path, [].append) as trackers:
+        trackers.start({})
+        trackers.close("stopped")
+    assert ends == ["stopped"]
+
+
 def test_an_unknown_tracker_is_an_error_with_the_nearest_name(tmp_path):
     with pytest.raises(SpinetError, match="unknown tracker 'mlfow', did you mean 'mlflow'"):
         Trackers(["mlfow"], tmp_path)
@@ -177,8 +212,7 @@ def test_the_trials_of_a_search_are_runs_below_its_own_each_once(tmp_path, store
     run = tmp_path / "search"
     for trials in (3, 5):
         with Trackers(["mlflow", "csv"], run, [].append) as trackers:
-            trackers.start({"strategy": "climber"})
-            observe = partial(add_trials, trackers)
+            observe = partial(add_trials, trackers, {"strategy": "climber"})
             config = configuration(trials=trials)
             run_search(config, run, Climber(), Evaluation(), InProcess(), quiet=True, observe=observe)
 

@@ -157,10 +157,12 @@ def _search(name: str, options: _Options) -> None:
             say("the published network is outside the space or its constraints: rewards have no reference")
         if options.estimate and is_new:
             say(expected(task, config, base, executor))
-        observe = partial(add_trials, trackers) if options.log_to else None
-        trackers.start({"strategy": options.strategy, "proxy": proxy.name, "space": name, "seed": options.seed})
+        about = {"strategy": options.strategy, "proxy": proxy.name, "space": name, "seed": options.seed}
+        observe = partial(add_trials, trackers, about) if options.log_to else None
         result = run_search(config, options.run, create_strategy(settings, space), evaluate, executor, observe=observe)
         trackers.add([options.run / "best.json"])
+        if result.ended == "interrupted":
+            trackers.close("stopped")
     say(f"{result.ended} after {result.finished} trials")
     if result.best:
         state = load_search(options.run)

@@ -58,10 +58,10 @@ def _defaults(args: list[str]) -> "TrainConfig":
     """Return the settings of a recipe before those of the command line, on which they depend for fine-tuning."""
     from spinet.recipes import load_recipe, start_recipe
 
-    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)  # what is wrong is said by the parser of all settings
     for name in ("weights", "head"):
-        parser.add_argument(f"--model.{name}", dest=name, default="")
-    parser.add_argument("--run", type=Path)
+        parser.add_argument(f"--model.{name}", dest=name, default="", nargs="?", const="")
+    parser.add_argument("--run", type=Path, nargs="?")
     given, others = parser.parse_known_args(args[1:])
     if not given.weights and {"-h", "--help"} & set(others):
         return load_recipe(args[0])

@@ -89,6 +89,7 @@ def parse_address(text: str | Path) -> Address | None:
     if scheme == "hf":
         return _hub(f"hf://{rest}", rest)
     if scheme == "file":
+        rest = rest.removeprefix("localhost/")
         return _checked(Address(f"file:///{rest}", "file", f"/{unquote(rest)}"))
     if scheme in ("http", "https"):
         url = f"{scheme}://{rest}"
@@ -106,11 +107,13 @@ def check_url(url: str) -> None:
     """Raise a SpinetError unless a URL is https, or http to this machine."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
+        host, _ = parts.hostname or "", parts.port
     except ValueError as error:
         raise SpinetError(f"{quoted(url)} is not a valid address: {error}") from None
     if not host:
         raise SpinetError(f"{quoted(url)} names no host")
+    if parts.username is not None:
+        raise SpinetError(f"an address on {host} has a user's name in it, which is not supported; leave it out")
     if parts.scheme == "http" and not _is_loopback(host):
         raise SpinetError(f"{quoted(url)} is not encrypted, so what arrives could be anything; use https://")
     if parts.scheme not in ("http", "https"):

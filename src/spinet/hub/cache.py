@@ -120,9 +120,13 @@ class Slot:
         """Remove everything of this name; return the bytes that were freed."""
         files = [self.record, self.weights, self.partial, self.partial_record]
         try:
-            freed = sum(file.stat().st_size for file in files if file.is_file())
+            # A process that was killed while it unpacked has left its folder.
+            inside = [file for file in self.work.rglob("*") if file.is_file()] if self.work.is_dir() else []
+            freed = sum(file.stat().st_size for file in [*files, *inside] if file.is_file())
             for file in files:
                 file.unlink(missing_ok=True)
+            if self.work.is_dir():
+                shutil.rmtree(self.work)
         except OSError as error:
             raise SpinetError(f"could not remove {self.weights}: {error.strerror}") from None
         return freed

@@ -48,14 +48,6 @@ def local_path(address: str | Path, offline: bool = False) -> Path:
     return _cached(parsed, published, offline)
 
 
-def cached_path(address: str | Path) -> Path | None:
-    """Return the file of an address if it is on this disk already, without fetching anything; None if it is not."""
-    try:
-        return local_path(address, offline=True)
-    except NotCached:
-        return None
-
-
 def is_offline() -> bool:
     """Whether the environment forbids transfers."""
     return os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no")

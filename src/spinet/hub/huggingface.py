@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from spinet.engine.packed import MODEL
 from spinet.errors import SpinetError, first_line
 from spinet.extras import import_extra
 
@@ -31,7 +32,7 @@ def download(repository: str, file: str = "", revision: str = "", *, offline: bo
     try:
         if not file:
             names, offline = _files(hub, errors, repository, revision, offline)
-            file = _only(names, name)
+            file = _only(names, name, offline)
         found = hub.hf_hub_download(
             repository, file, revision=revision or None, local_files_only=offline, endpoint=_endpoint()
         )
@@ -79,12 +80,13 @@ def _cached_files(hub: Any, errors: Any, repository: str, revision: str) -> list
     ]
 
 
-def _only(names: list[str], where: str) -> str:
+def _only(names: list[str], where: str, offline: bool) -> str:
     weights = sorted(name for name in names if name.endswith(WEIGHTS))
-    if len(weights) == 1:
-        return weights[0]
+    if len(weights) == 1 or MODEL in weights:
+        return MODEL if MODEL in weights else weights[0]
     if not names:
-        raise SpinetError(f"hf://{where} is not in the cache of the hub's client, and offline nothing is fetched")
+        missing = "is not in the cache of the hub's client, and offline nothing is fetched" if offline else "is empty"
+        raise SpinetError(f"hf://{where} {missing}")
     if not weights:
         there = ", ".join(sorted(names)[:5])
         raise SpinetError(f"hf://{where} has no {WEIGHTS} file, and other formats are not read; there are {there:.100}")

@@ -11,7 +11,7 @@ from email.message import Message
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import msgspec
@@ -115,7 +115,7 @@ def _attempt(url: str, partial: Path, record: Path, report: Report, size: int | 
         if origin.validator:
             headers["If-Range"] = origin.validator
     try:
-        with build_opener(_Redirects()).open(Request(url, headers=headers), timeout=timeout) as response:
+        with build_opener(_Redirects()).open(Request(_quoted(url), headers=headers), timeout=timeout) as response:
             if response.status == 206 and not _is_rest(response.headers, start, origin):
                 _forget(partial, record)
                 raise _Cut("the server sent another part of the file than the one asked for")
@@ -135,6 +135,14 @@ def _attempt(url: str, partial: Path, record: Path, report: Report, size: int | 
         _unreachable(url, error)
     except OSError as error:
         raise _disk_error(partial, error) from None
+
+
+def _quoted(url: str) -> str:
+    """Return a URL with spaces and other letters in its path as a server expects them; what is quoted stays."""
+    parts = urlsplit(url)
+    safe = "/%:@!$&'()*+,;=~"
+    host = parts.netloc.encode("idna").decode() if not parts.netloc.isascii() else parts.netloc
+    return urlunsplit((parts.scheme, host, quote(parts.path, safe), quote(parts.query, f"{safe}?"), ""))
 
 
 def _begun(url: str, partial: Path, record: Path) -> tuple[int, _Origin]:
@@ -172,7 +180,7 @@ def _receive(response: Any, partial: Path, start: int, total: int | None, report
         file.seek(start)
         done = start
         report(done, total)
-        while chunk := response.read1(CHUNK):
+        while chunk := _next(response):
             file.write(chunk)
             done += len(chunk)
             report(done, total)
@@ -182,6 +190,14 @@ def _receive(response: Any, partial: Path, start: int, total: int | None, report
     if total is not None and done > total:
         partial.unlink()
         raise SpinetError(f"the server sent {done:,} bytes and had announced {total:,}; nothing is kept")
+
+
+def _next(response: Any) -> bytes:
+    """Return what has arrived; whatever ends the connection is a cut, and nothing of the disk."""
+    try:
+        return bytes(response.read1(CHUNK))
+    except OSError as error:
+        raise _Cut(_reason(error)) from None
 
 
 class _Redirects(HTTPRedirectHandler):

@@ -11,6 +11,7 @@ from typing import Any
 from spinet.engine.machine import versions
 from spinet.errors import SpinetError, first_line, quoted
 from spinet.extras import import_extra
+from spinet.hub.fetch import is_offline
 
 SCHEME = "hf://"
 _ADDRESS = re.compile(
@@ -55,6 +56,8 @@ def connected(repository: Repository, purpose: str) -> Iterator[Any]:
     Raises:
         SpinetError: the client is not installed, or whatever it raised.
     """
+    if is_offline():
+        raise SpinetError(f"{purpose} needs a network, and SPINET_OFFLINE forbids all transfers")
     hub, utils, errors = (import_extra(f"huggingface_hub{part}", "hub", purpose) for part in ("", ".utils", ".errors"))
     endpoint = (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
     api = hub.HfApi(endpoint=endpoint, library_name="spinet", library_version=versions().get("spinet"))

@@ -1,6 +1,7 @@
 """A shared model, from a repository of the Hugging Face Hub or a .zip, as a folder that every command takes."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from spinet.share.hub import SCHEME, Repository, connected
 
 _PURPOSE = "pulling a model"
 _SUFFIX = ".safetensors"
+# What is taken from a .zip, besides weights and pictures.
+_KNOWN = (MODEL, CARD, CONFIG, METRICS)
+_SAMPLE = re.compile(r"samples/\d{1,3}\.jpg")
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,25 @@ def pull(source: str | Path, out: str | Path) -> Pulled:
     if str(source).startswith(SCHEME):
         files, info = _of_hub(Repository.parse(str(source)))
     elif Path(source).suffix.lower() == ".zip" and Path(source).is_file():
-        files, info = dict(read_packed(Path(source))), read_notes(Path(source))[1]
+        files, info = _of_zip(Path(source))
     else:
         raise SpinetError(f"{source} is neither an address hf://owner/name nor a .zip file that is there")
     write_folder(folder, files)
     return Pulled(folder, tuple(files), info)
+
+
+def _of_zip(file: Path) -> tuple[dict[str, bytes | Path], ModelInfo]:
+    """Return the files of a packed model that `spinet pack` writes; others that a .zip may hold are left in it."""
+    content = {name: data for name, data in read_packed(file).items() if name in _KNOWN or _SAMPLE.fullmatch(name)}
+    info = read_notes(file)[1]
+    return _with_drawing(dict(content), info), info
+
+
+def _with_drawing(files: dict[str, bytes | Path], info: ModelInfo) -> dict[str, bytes | Path]:
+    """Add the drawing of the network, made here: an SVG of others may hold scripts."""
+    if isinstance(info.architecture, Architecture):
+        files[PICTURE] = draw(info.architecture).encode()
+    return files
 
 
 def _of_hub(repository: Repository) -> tuple[dict[str, bytes | Path], ModelInfo]:
@@ -75,9 +93,7 @@ def _of_hub(repository: Repository) -> tuple[dict[str, bytes | Path], ModelInfo]
     except SpinetError as error:
         reason = str(error).replace(str(weights), name)
         raise SpinetError(f"{repository} holds no model of Spinet: {reason}") from None
-    if isinstance(info.architecture, Architecture):  # drawn here: an SVG of others may hold scripts
-        files[PICTURE] = draw(info.architecture).encode()
-    return files, info
+    return _with_drawing(files, info), info
 
 
 def _weights(repository: Repository, names: list[str]) -> str:

@@ -1,12 +1,13 @@
 """The settings of a run as they are handed on: without paths of the machine that it was trained on."""
 
+import json
 import re
 from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit, urlunsplit
 
 from spinet.arch.baseline import is_baseline
-from spinet.arch.catalog import Architecture, names
+from spinet.arch.catalog import Architecture, Network, names, network_from_json
 from spinet.engine.build import ModelInfo
 from spinet.engine.config import ModelConfig, TrainConfig, flatten
 
@@ -25,7 +26,8 @@ _OF_MACHINE = (
 )
 _ALWAYS = ("epochs", "batch_size", "data.image_size", "optim.lr", "seed")
 _PUBLIC = ("published/", "hf://", "https://")
-_PATH = re.compile(r"(?<![\w/:.])(?:~|[A-Za-z]:)?[/\\](?:[^\s'\",;)]*[/\\])?([^\s'\",;)/\\]*)")
+# Folders may have spaces in their names, so a path reaches to its last separator before a quote or the like.
+_PATH = re.compile(r"(?<![\w/:.])(?:file:|~|[A-Za-z]:)?[/\\](?:[^'\",;)]*[/\\])?([^\s'\",;)/\\]*)")
 
 
 def shared_config(config: TrainConfig) -> TrainConfig:
@@ -35,12 +37,13 @@ def shared_config(config: TrainConfig) -> TrainConfig:
 
 def shared_info(info: ModelInfo) -> ModelInfo:
     """Return the description of a network without paths."""
-    architecture = info.architecture
-    if isinstance(architecture, Architecture):
-        architecture = replace(
-            architecture, name=without_paths(architecture.name), source=without_paths(architecture.source)
-        )
-    return replace(info, architecture=architecture, model=_shared_model(info.model))
+    return replace(info, architecture=_shared_network(info.architecture), model=_shared_model(info.model))
+
+
+def _shared_network(network: Network) -> Network:
+    if not isinstance(network, Architecture):
+        return network
+    return replace(network, name=without_paths(network.name), source=without_paths(network.source))
 
 
 def shown_settings(config: TrainConfig) -> list[tuple[str, str]]:
@@ -70,6 +73,8 @@ def without_paths(text: str) -> str:
 
     >>> without_paths("trial 7 of /home/me/runs/search"), without_paths("tensorflow/tpu, https://arxiv.org/abs/1")
     ('trial 7 of search', 'tensorflow/tpu, https://arxiv.org/abs/1')
+    >>> without_paths("of /home/jane doe/runs/search, by file:///home/me/x.pth")
+    'of search, by x.pth'
     """
     return _PATH.sub(r"\1", text)
 
@@ -80,6 +85,10 @@ def _shared_model(model: ModelConfig) -> ModelConfig:
 
 
 def _network_name(name: str) -> str:
+    """Return what `model.arch` says without paths; it may hold a network itself, see `engine.adopt`."""
+    if name.startswith("{"):
+        network = _shared_network(network_from_json(name, "the architecture"))
+        return json.dumps(json.loads(network.to_json()), separators=(",", ":"))
     return name if not name or name in names() or is_baseline(name) else _last(name)
 
 
@@ -88,4 +97,6 @@ def _last(path: str) -> str:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, str) and value.startswith("{"):
+        return network_from_json(value, "the architecture").name
     return " ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)

@@ -23,8 +23,8 @@ class CsvTable(Tracker):
     name: ClassVar[str] = "csv"
 
     def start(self, identity: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Say where the table will be."""
-        self.where = str(self.run / TABLE)
+        """Say where the tables will be."""
+        self.where = f"{TABLE} or, of a search, trials.csv in {self.run}"
         self._trials: dict[str, dict[str, Any]] = dict(identity.get("trials", {}))
         return {"trials": self._trials}
 
@@ -39,7 +39,6 @@ class CsvTable(Tracker):
     def add_trial(self, number: int, settings: Mapping[str, Any], values: Mapping[str, float], failed: bool) -> None:
         """Write `trials.csv` with one more row."""
         self._trials[str(number)] = {"trial": number, **settings, **values, "failed": int(failed)}
-        self.where = str(self.run / "trials.csv")
         write_atomically(self.run / "trials.csv", _table(self._trials.values()))
 
     def end(self, how: End) -> None:  # noqa: ARG002

@@ -13,7 +13,7 @@ from spinet.track.tracker import End, Tracker
 
 EXPERIMENT = "spinet"
 STATUS: Mapping[End, str] = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-# MLflow's limits: parameters in one call, characters of one.
+# MLflow's limits: parameters in one call (of metrics it takes more), characters of one.
 BATCH, LONGEST = 100, 6000
 
 
@@ -94,8 +94,8 @@ class MlflowRun(Tracker):
     def _metrics(self, run: str, step: int, values: Mapping[str, float]) -> None:
         now = int(time.time() * 1000)
         metrics = [self._mlflow.entities.Metric(name, value, now, step) for name, value in values.items()]
-        if metrics:
-            self._client.log_batch(run, metrics=metrics)
+        for first in range(0, len(metrics), BATCH):
+            self._client.log_batch(run, metrics=metrics[first : first + BATCH])
 
     def _parameters(self, run: str, settings: Mapping[str, Any]) -> None:
         parameters = [

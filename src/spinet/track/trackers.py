@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from spinet.errors import SpinetError, unknown_name
 from spinet.files import write_atomically
 from spinet.track.csv_table import CsvTable
 from spinet.track.mlflow_run import MlflowRun
-from spinet.track.tracker import Tracker
+from spinet.track.tracker import End, Tracker
 from spinet.track.wandb_run import WandbRun
 
 KINDS: dict[str, type[Tracker]] = {"csv": CsvTable, "mlflow": MlflowRun, "wandb": WandbRun}
@@ -50,15 +50,20 @@ class Trackers:
             self._chosen = [KINDS[name](run) for name in dict.fromkeys(names)]
         self._active: list[Tracker] = []  # those that have started and not failed
         self._known: dict[str, Any] = {}
-        self._logged: set[int] = set()
+        self._logged: dict[str, set[int]] = {}
+        self.has_started = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        how: Literal["finished", "stopped", "failed"] = "finished"
+        how: End = "finished"
         if kind is not None:
             how = "stopped" if issubclass(kind, KeyboardInterrupt) else "failed"
+        self.close(how)
+
+    def close(self, how: End) -> None:
+        """Close the runs; what comes after is not added."""
         self._each(lambda tracker: tracker.end(how))
         self._active = []
 
@@ -72,9 +77,10 @@ class Trackers:
         Args:
             settings: flat, by dotted name.
         """
-        self._active = list(self._chosen)
+        self._active, self.has_started = list(self._chosen), True
         self._known = _read(self._run / FILE)
-        self._logged = set(self._known.pop(TRIALS, []))
+        logged = self._known.pop(TRIALS, {})
+        self._logged = {tracker.name: set(logged.get(tracker.name, ())) for tracker in self._active}
 
         def begin(tracker: Tracker) -> None:
             self._known[tracker.name] = tracker.start(self._known.get(tracker.name, {}), settings)
@@ -94,15 +100,19 @@ class Trackers:
 
     def add_trial(self, number: int, settings: Mapping[str, Any], values: Mapping[str, float], failed: bool) -> None:
         """Add a finished trial of a search as a run below this one, unless it was added before."""
-        if not self._active or number in self._logged:
-            return
-        self._each(lambda tracker: tracker.add_trial(number, settings, values, failed))
-        self._logged.add(number)
-        self._save()
+
+        def add(tracker: Tracker) -> None:
+            if number not in self._logged[tracker.name]:
+                tracker.add_trial(number, settings, values, failed)
+                self._logged[tracker.name].add(number)
+                self._save()
+
+        self._each(add)
 
     def _save(self) -> None:
-        if self._active:
-            write_atomically(self._run / FILE, json.dumps({**self._known, TRIALS: sorted(self._logged)}) + "\n")
+        logged = {name: sorted(numbers) for name, numbers in self._logged.items() if numbers}
+        with suppress(SpinetError):  # a full disk ends no search; the next session adds these trials again
+            write_atomically(self._run / FILE, json.dumps({**self._known, TRIALS: logged}) + "\n")
 
     def _each(self, do: Callable[[Tracker], None]) -> None:
         """Do something with each tracker, and give up those that fail."""
