@@ -240,6 +240,11 @@ def unlike(planted):
 
 
 def unreadable(planted):
+    for annotation in planted.splits["val"]["annotations"][3:]:
+        annotation["category_id"] = 77
+
+
+def one_unknown_class(planted):
     planted.splits["val"]["annotations"][3]["category_id"] = 77
 
 
@@ -311,6 +316,11 @@ FAULTS = {
     nothing_to_learn: ("error", "no objects", "has no objects in any image: there is nothing to train on"),
     unlike: ("error", "categories differ", "do not list the same categories"),
     unreadable: ("error", "split cannot be opened", "val: annotation 4 in"),
+    one_unknown_class: (
+        "warning",
+        "invalid annotations",
+        "annotations are invalid and left out, such as annotation 4 in",
+    ),
 }
 # What comes with a fault of itself.
 COMPANIONS = {

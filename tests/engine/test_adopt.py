@@ -200,7 +200,7 @@ def test_without_weights_the_recipe_says_what_it_needs_but_shows_its_help(spinet
 
     assert code == 1
     assert said.startswith(
-        "spinet: error: finetune-cpu needs model.weights: the weights file (.safetensors) or run folder"
+        "spinet: error: finetune-cpu needs model.weights: the weights file (.safetensors), run folder or address"
     )
     assert not (tmp_path / "run").exists()
     code, said, _ = spinet("train", "finetune-cpu", "--help")
@@ -275,5 +275,5 @@ def test_a_fine_tuning_that_is_stopped_ends_bit_equal_without_the_weights(base, 
 
 def test_the_recipes_differ_in_the_machine_alone():
     changed = {"data.image_size", "data.scale_jitter", "data.workers", "batch_size"}
-    changed |= {"model.anchor_scale", "model.roi_samples", "model.mask_samples"}
+    changed |= {"model.anchor_scale", "model.roi_samples", "model.mask_samples", "optim.lr"}
     assert set(differences(RECIPE, RECIPES["finetune-gpu"].config)) == changed
