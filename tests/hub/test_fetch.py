@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from published import random_classifier, random_detector, write_published
+from published_rcnn import random_rcnn, write_rcnn
 from safetensors.torch import load_file
 from tf_writer import write_checkpoint
 from weights_server import weights_server
@@ -129,6 +130,31 @@ def test_a_published_classifier_is_fetched(listed, tmp_path):
     images = torch.rand(1, 3, 64, 64)
     torch.testing.assert_close(loaded(images), model(images))
     assert len(info.class_names) == 1001
+
+
+@pytest.mark.slow
+def test_a_published_mask_r_cnn_is_fetched_and_evaluated(listed, tmp_path, write_coco):
+    architecture = Architecture(load_architecture("spinenet49").genotype, NARROW)
+    model = random_rcnn(architecture, "tpu")
+    folder = tmp_path / "maskrcnn"
+    write_rcnn(folder / "model.ckpt", model, architecture, "tpu")
+    name = listed("masks", packed(folder), task="instance segmentation", head="mask-rcnn", classes=4)
+
+    loaded, info = spinet.load_detector(name)
+    images = torch.rand(1, 3, 128, 128)
+    with torch.no_grad():
+        for ours, theirs in zip(loaded.backbone(images).values(), model.backbone(images).values(), strict=True):
+            torch.testing.assert_close(ours, theirs)
+    assert (info.model.head, info.model.roi_align) == ("mask-rcnn", "google")
+    outline = [[2, 2, 20, 2, 20, 20, 2, 20]]
+    root = write_coco(
+        tmp_path / "data",
+        split="val",
+        categories=[{"id": number, "name": f"class {number}"} for number in range(1, 5)],
+        annotations=[{"image_id": 10, "category_id": 1, "bbox": [2, 2, 18, 18], "segmentation": outline}],
+    )
+    metrics = spinet.evaluate(name, root)
+    assert {"AP", "mask/AP"} <= metrics.keys()
 
 
 @pytest.mark.slow
