@@ -53,7 +53,7 @@ def test_the_python_in_the_readme_runs(tmp_path, digits, monkeypatch):
     (tmp_path / "DIR").symlink_to(digits)
     (tmp_path / "image.jpg").symlink_to(next((digits / "val").iterdir()))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     short = 'data={"root": "DIR", "image_size": 64}, epochs=0.2, model__arch="tiny"'
     monkeypatch.chdir(tmp_path)
     for block in blocks:

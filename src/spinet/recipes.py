@@ -7,10 +7,8 @@ are in recipes_published.py; these are our own, for small datasets.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spinet.engine.adopt import adopted
 from spinet.engine.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, read_config
 from spinet.errors import SpinetError, unknown_name
-from spinet.hub.fetch import local_path
 from spinet.recipes_published import change, published
 
 
@@ -181,4 +179,7 @@ def start_recipe(name_or_path: str | Path, weights: str = "", head: str = "", ru
             f"{name_or_path} needs model.weights: the weights file (.safetensors), run folder or address to start "
             "from; other recipes, such as small-cpu, train from scratch"
         )
+    from spinet.engine.adopt import adopted  # and torch, which a list of recipes does without
+    from spinet.hub.fetch import local_path
+
     return adopted(config, weights, head, run, find_weights=local_path)
