@@ -110,6 +110,8 @@ class Trackers:
         self._each(add)
 
     def _save(self) -> None:
+        if not self._chosen:
+            return
         logged = {name: sorted(numbers) for name, numbers in self._logged.items() if numbers}
         with suppress(SpinetError):  # a full disk ends no search; the next session adds these trials again
             write_atomically(self._run / FILE, json.dumps({**self._known, TRIALS: logged}) + "\n")
