@@ -59,7 +59,7 @@ def test_what_was_fetched_is_there_offline(hub, weights, monkeypatch):
     assert len(hub.asked) == asked
     for other in ("hf://me/other", "hf://me/cells@v3", "hf://me/cells/other.safetensors"):
         with pytest.raises(
-            SpinetError, match="is not in the cache of the hub's client, and offline nothing is fetched"
+            SpinetError, match="is not in the cache of the Hub's client, and offline nothing is fetched"
         ):
             local_path(other)
 
@@ -69,8 +69,15 @@ def test_without_a_network_the_cache_serves(hub, weights, monkeypatch):
     first = local_path("hf://me/cells")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert local_path("hf://me/cells") == first
-    with pytest.raises(SpinetError, match="the hub could not be reached for hf://me/other: .*[Cc]onnection refused"):
+    with pytest.raises(
+        SpinetError, match=r"could not reach http://127.0.0.1:9 for hf://me/other \(.*[Cc]onnection refused\)"
+    ):
         local_path("hf://me/other")
+
+
+def test_model_safetensors_is_the_one_to_expect_beside_others(hub, weights):
+    hub.add("me/cells", {"a.safetensors": b"?", "model.safetensors": weights})
+    assert local_path("hf://me/cells").read_bytes() == weights
 
 
 @pytest.mark.parametrize(
@@ -78,16 +85,22 @@ def test_without_a_network_the_cache_serves(hub, weights, monkeypatch):
     [
         (
             "hf://me/several",
-            r"hf://me/several has 2 .safetensors files; name one, as in .*: a.safetensors, b.safetensors",
+            r"hf://me/several holds several weights; name one as hf://me/several/FILE: a.safetensors, b.safetensors",
         ),
-        ("hf://me/pickled", r"hf://me/pickled has no .safetensors file, .* there are README.md, pytorch_model.bin"),
-        ("hf://me/pickled/pytorch_model.bin", "is not a .safetensors file; other formats of the hub may hold code"),
+        (
+            "hf://me/pickled",
+            r"hf://me/pickled holds no safetensors, only README.md, pytorch_model.bin; other weights may run code",
+        ),
+        ("hf://me/pickled/pytorch_model.bin", "is not a .safetensors file; other formats of the Hub may hold code"),
         ("hf://me/nothing", "there is no repository hf://me/nothing, or it is private"),
-        ("hf://me/gated", "asks for consent on its page"),
-        ("hf://me/several@v9", "hf://me/several@v9 has no such revision"),
-        ("hf://me/several/c.safetensors", "hf://me/several/c.safetensors has no such file"),
+        ("hf://me/gated", "hf://me/gated is gated: ask for access on its page"),
+        ("hf://me/several@v9", "hf://me/several has no revision 'v9'"),
+        (
+            "hf://me/several/c.safetensors",
+            "hf://me/several has no weights c.safetensors; its safetensors are a.safetensors, b.safetensors",
+        ),
         ("hf://me/foreign", "does not hold weights of Spinet"),
-        ("hf://me/broken", "hf://me/broken could not be fetched: the hub answers 418"),
+        ("hf://me/broken", "refused hf://me/broken with status 418"),
     ],
 )
 def test_what_cannot_be_had_is_one_sentence(hub, address, message):

@@ -196,7 +196,7 @@ def test_without_the_client_the_extra_is_named(command, run, spinet, monkeypatch
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["hf://cells", *LICENCE], "'hf://cells' is not the address of a repository; expected hf://owner/name"),
+        (["hf://cells", *LICENCE], "'hf://cells' is not an address on the hub; expected hf://owner/name"),
         (["me/cells", *LICENCE], "expected hf://owner/name"),
         (["hf://me/cells@dev", *LICENCE], "is pushed to the main branch"),
         (["hf://me/cells/../other", *LICENCE], "expected hf://owner/name"),

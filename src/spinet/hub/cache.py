@@ -21,10 +21,16 @@ from spinet.locks import try_lock
 from spinet.text import megabytes
 
 CACHE = "SPINET_CACHE"
+OFFLINE = "SPINET_OFFLINE"
 # Seconds between two tries for a lock.
 _PAUSE = 0.2
 # Bytes left free on the disk.
 SPARE = 16 << 20
+
+
+def is_offline() -> bool:
+    """Whether the environment forbids transfers."""
+    return os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no")
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,10 @@ from urllib.parse import urlsplit, urlunsplit
 from spinet.errors import SpinetError
 from spinet.extras import import_extra
 from spinet.hub.addresses import ARCHIVES, WEIGHTS, Address, parse_address, suffix_of
-from spinet.hub.cache import Record, Slot, sha256_of, slot
+from spinet.hub.cache import Record, Slot, is_offline, sha256_of, slot
 from spinet.hub.progress import note, shown
 from spinet.hub.published import PublishedWeights, find
 from spinet.hub.transfer import Patience, fetch_url
-
-OFFLINE = "SPINET_OFFLINE"
-
-
-class NotCached(SpinetError):  # noqa: N818
-    """The weights are not on this disk, and nothing may be fetched."""
 
 
 def local_path(address: str | Path, offline: bool = False) -> Path:
@@ -37,20 +31,17 @@ def local_path(address: str | Path, offline: bool = False) -> Path:
         return Path(address)
     offline = offline or is_offline()
     if parsed.kind == "hub":
+        from spinet.hub.client import Repository
         from spinet.hub.huggingface import download
 
-        return _weights(download(parsed.target, parsed.file, parsed.revision, offline=offline), parsed)
+        repository = Repository(parsed.target, parsed.file, parsed.revision)
+        return _weights(download(repository, offline=offline), parsed)
     published = find(parsed.target) if parsed.kind == "published" else None
     if published and published.path:
         return published.path
     if parsed.kind == "file" and suffix_of(parsed.target) in WEIGHTS:
         return _weights(_existing(parsed), parsed)
     return _cached(parsed, published, offline)
-
-
-def is_offline() -> bool:
-    """Whether the environment forbids transfers."""
-    return os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no")
 
 
 def _cached(address: Address, published: PublishedWeights | None, offline: bool) -> Path:
@@ -66,7 +57,7 @@ def _cached(address: Address, published: PublishedWeights | None, offline: bool)
             note(f"{error}; fetching it again")
             found = None
         if found is None and address.kind != "file" and offline:
-            raise NotCached(f"{address.text} is not in the cache {place.folder}, and offline nothing is fetched")
+            raise SpinetError(f"{address.text} is not in the cache {place.folder}, and offline nothing is fetched")
         return found or _fill(place, address, url, published)
 
 
@@ -105,9 +96,8 @@ def _fill(place: Slot, address: Address, url: str, published: PublishedWeights |
             made = make_weights(source, suffix, folder, address.text, published, origin)
             place.keep(made, Record(url, sha256_of(made), made.stat().st_size, checksum, size))
     except SpinetError as error:
-        if not isinstance(
-            error.__cause__, OSError
-        ):  # the disk may have room later, but another try gives the same file
+        # The disk may have room later; after any other error another try gives the same file.
+        if not isinstance(error.__cause__, OSError):
             place.forget_partial()
         raise
     return place.weights

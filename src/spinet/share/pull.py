@@ -12,12 +12,11 @@ from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import read_notes
 from spinet.engine.packed import MODEL, MOST_BYTES, read_packed
 from spinet.errors import SpinetError
+from spinet.hub.client import SCHEME, Repository, choose_weights, connected
 from spinet.share.bundle import CARD, CONFIG, METRICS, PICTURE
 from spinet.share.folder import check_free, write_folder
-from spinet.share.hub import SCHEME, Repository, connected
 
 _PURPOSE = "pulling a model"
-_SUFFIX = ".safetensors"
 # What is taken from a .zip, besides weights and pictures.
 _KNOWN = (MODEL, CARD, CONFIG, METRICS)
 _SAMPLE = re.compile(r"samples/\d{1,3}\.jpg")
@@ -77,7 +76,7 @@ def _of_hub(repository: Repository) -> tuple[dict[str, bytes | Path], ModelInfo]
     with connected(repository, _PURPOSE) as api:
         content = api.model_info(repository.name, revision=repository.revision or None, files_metadata=True)
         entries = {entry.rfilename: entry for entry in content.siblings or ()}
-        name = _weights(repository, list(entries))
+        name = choose_weights(repository, list(entries))
         wanted = [
             each for each in (CARD, CONFIG, METRICS) if each in entries and (entries[each].size or 0) < MOST_BYTES
         ]
@@ -94,29 +93,6 @@ def _of_hub(repository: Repository) -> tuple[dict[str, bytes | Path], ModelInfo]
         reason = str(error).replace(str(weights), name)
         raise SpinetError(f"{repository} holds no model of Spinet: {reason}") from None
     return _with_drawing(files, info), info
-
-
-def _weights(repository: Repository, names: list[str]) -> str:
-    """Return the weights file among the names of a repository's files."""
-    found = [name for name in names if name.endswith(_SUFFIX)]
-    if repository.file:
-        if repository.file not in found:
-            raise SpinetError(
-                f"{repository} has no weights {repository.file}; its safetensors are {_listed(found) or 'none'}"
-            )
-        return repository.file
-    if MODEL in found or len(found) == 1:
-        return MODEL if MODEL in found else found[0]
-    if not found:
-        raise SpinetError(
-            f"{repository} holds no safetensors, only {_listed(names) or 'nothing'}; other weights may run code and "
-            "are not taken"
-        )
-    raise SpinetError(f"{repository} holds several weights; name one as {repository}/FILE: {_listed(found)}")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(sorted(names)[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _verify(file: Path, entry: Any, where: str) -> None:

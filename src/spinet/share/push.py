@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from spinet.errors import SpinetError
+from spinet.hub.client import Repository, connected, token
 from spinet.share.bundle import Bundle, bundle
 from spinet.share.folder import check_free, write_folder
-from spinet.share.hub import Repository, connected, token
 
 _PURPOSE = "pushing a model"
 
