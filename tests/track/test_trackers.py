@@ -170,6 +170,36 @@ def test_a_tracker_that_comes_later_gets_all_trials(tmp_path, monkeypatch):
     assert len(list(csv.DictReader((tmp_path / "trials.csv").open()))) == 3
 
 
+def test_a_run_that_replaces_a_deleted_one_gets_all_trials(tmp_path, monkeypatch):
+    class Numbered(CsvTable):
+        name = "numbered"
+
+        def start(self, identity, settings):
+            return {"run": runs.pop(0)}
+
+        def add_trial(self, number, settings, values, failed):
+            numbers.append(number)
+
+        def end(self, how):
+            pass
+
+    runs, numbers = ["a", "a", "b"], list[int]()
+    monkeypatch.setitem(KINDS, "numbered", Numbered)
+    for _ in range(3):
+        with Trackers(["numbered"], tmp_path, [].append) as trackers:
+            trackers.start({})
+            for number in range(2):
+                trackers.add_trial(number, {}, {"reward": 0.5}, failed=False)
+    assert numbers == [0, 1, 0, 1]
+
+
+def test_without_a_tracker_there_is_no_file(tmp_path):
+    with Trackers([], tmp_path, [].append) as trackers:
+        trackers.start({})
+        trackers.add_trial(0, {}, {"reward": 0.5}, failed=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_that_was_closed_as_stopped_is_not_closed_again(tmp_path, monkeypatch):
     class Ends(CsvTable):
         name = "ends"
@@ -190,8 +220,9 @@ def test_an_unknown_tracker_is_an_error_with_the_nearest_name(tmp_path):
         Trackers(["mlfow"], tmp_path)
 
 
-def test_a_corrupt_file_of_identities_starts_a_new_run(tmp_path):
-    (tmp_path / FILE).write_text('{"csv": {"trials')
+@pytest.mark.parametrize("content", ['{"csv": {"trials', '{"csv": 1, "trials": [0]}', '{"trials": [0]}', "[]"])
+def test_a_corrupt_file_of_identities_starts_a_new_run(tmp_path, content):
+    (tmp_path / FILE).write_text(content)
     with Trackers(["csv"], tmp_path, [].append) as trackers:
         trackers.start({})
         trackers.add_trial(0, {"graph": "a"}, {"reward": 0.5}, failed=False)

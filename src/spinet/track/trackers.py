@@ -80,10 +80,12 @@ class Trackers:
         self._active, self.has_started = list(self._chosen), True
         self._known = _read(self._run / FILE)
         logged = self._known.pop(TRIALS, {})
-        self._logged = {tracker.name: set(logged.get(tracker.name, ())) for tracker in self._active}
 
         def begin(tracker: Tracker) -> None:
-            self._known[tracker.name] = tracker.start(self._known.get(tracker.name, {}), settings)
+            before = self._known.get(tracker.name, {})
+            now = self._known[tracker.name] = tracker.start(before, settings)
+            # A run that is not the one of before, which may have been deleted, has no trials yet.
+            self._logged[tracker.name] = set(logged.get(tracker.name, ())) if now == before else set()
             self.say(f"{tracker.name}: {tracker.where}")
 
         self._each(begin)
@@ -133,6 +135,6 @@ def _read(file: Path) -> dict[str, Any]:
     """Return what is known of earlier sessions; nothing if the file is missing or corrupt."""
     with suppress(OSError, ValueError):
         content = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
+        if isinstance(content, dict) and all(isinstance(value, dict) for value in content.values()):
             return content
     return {}
