@@ -46,6 +46,7 @@ class TrainRun:
     quiet: bool
     stop: Stop
     trackers: Trackers | None = None
+    evaluates: bool = True
 
     def __post_init__(self) -> None:
         config, state, group = self.config, self.state, self.group
@@ -116,7 +117,11 @@ class TrainRun:
             self._log()
         if state.pending and (done or self._evaluation_due()):
             state.pending = "evaluation"
-            self._evaluate()
+            if self.evaluates:
+                self._evaluate()
+            else:
+                state.check_finite()
+                self._save()
         elif line_due and self._save_due():
             state.pending = ""
             self._save()
@@ -179,7 +184,7 @@ class TrainRun:
         self.logged, self.logged_step = time.monotonic(), self.state.step
 
     def _evaluation_due(self) -> bool:
-        if self.config.eval_epochs <= 0:
+        if self.config.eval_epochs <= 0 or not self.evaluates:
             return False
         every = self.config.eval_epochs * self.epoch_steps
         return self.state.step // every > (self.state.step - 1) // every

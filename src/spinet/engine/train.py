@@ -63,6 +63,7 @@ def train(
     val_set: ImageDataset | None = None,
     info: ModelInfo | None = None,
     quiet: bool = False,
+    evaluate: bool = True,
     trackers: Trackers | None = None,
     find_weights: Callable[[str], Path] = Path,
 ) -> TrainResult:
@@ -78,6 +79,7 @@ def train(
         val_set: validation images, likewise.
         info: the network, instead of that of `config.model`.
         quiet: print nothing.
+        evaluate: False leaves out all evaluations, and best weights with them; the metrics are then empty.
         trackers: get a copy of settings and metrics; the caller closes them.
         find_weights: returns the file that `model.weights` stands for, where that may be an address; asked by each
             process, and not for a run that is resumed.
@@ -135,7 +137,7 @@ def train(
         # Without a folder there is nothing to save, and the signals are those of the search.
         stop = Stop() if run is None else stack.enter_context(stop_on_signals(second_at_once=True))
         data = (train_set, val_set, remarks)
-        training = TrainRun(config, run, task, state, *data, group, device, quiet, stop, trackers)
+        training = TrainRun(config, run, task, state, *data, group, device, quiet, stop, trackers, evaluate)
         started = time.monotonic()
         if run is not None and group.is_main and not training.is_done:
             stack.enter_context(session(run, state, device, findings))

@@ -95,7 +95,7 @@ class ProxyTask:
 
     def measured(self, genotype: Genotype, base: Scaling, config: TrainConfig, data: "ProxyData") -> dict[str, Any]:
         """Train and evaluate as a call does, with settings and data from outside; `seconds` is missing."""
-        info = self._info(genotype, base, data.train)
+        info = self.info(genotype, base, data.train)
         result = train(config, None, train_set=data.train, val_set=data.held_out, info=info, quiet=True)
         metrics = self._metrics(config, result, data.held_out)
         if self.zero_cost:
@@ -123,7 +123,12 @@ class ProxyTask:
             threads=self.threads,
         )
 
-    def _info(self, genotype: Genotype, base: Scaling, dataset: CocoDataset) -> ModelInfo:
+    def info(self, genotype: Genotype, base: Scaling, dataset: CocoDataset) -> ModelInfo:
+        """Describe the narrow copy of a genotype that is trained.
+
+        Raises:
+            BuildError: it cannot be built.
+        """
         try:
             architecture = Architecture(genotype, self.proxy.scaling(base))
         except SpinetError as error:
