@@ -64,6 +64,18 @@ def test_a_run_without_a_folder_ends_as_one_with_it_and_writes_nothing(config, t
 
 
 @pytest.mark.slow
+def test_a_training_without_evaluations_ends_with_the_same_weights(config, tmp_path):
+    config = replace(config, eval_epochs=0.5)
+    evaluated, bare = train(config, None, quiet=True), train(config, tmp_path, quiet=True, evaluate=False)
+
+    assert (bare.last, bare.best, bare.losses) == ({}, {}, evaluated.losses)
+    weights = evaluated.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in bare.model.state_dict().items())
+    assert not (tmp_path / "best.safetensors").exists()
+    assert train(config, tmp_path, quiet=True, evaluate=False).steps == bare.steps
+
+
+@pytest.mark.slow
 def test_the_result_has_the_losses_of_the_lines_of_metrics_and_the_weights_that_were_evaluated(config, tmp_path):
     result = train(replace(config, log_steps=3), tmp_path, quiet=True)
 

@@ -86,6 +86,15 @@ def test_the_reward_can_be_minus_the_loss(task):
 
 
 @pytest.mark.slow
+def test_the_reward_can_be_minus_the_training_loss_and_then_nothing_is_evaluated(task):
+    metrics, evaluated = measured(replace(task, proxy=QUICK.with_settings(reward="train_loss"))), measured(task)
+
+    assert metrics["reward"] == -metrics["train_loss"]
+    assert {*evaluated} - {*metrics} == {"AP", "AP50", "loss"}
+    assert metrics["curve"] == evaluated["curve"]
+
+
+@pytest.mark.slow
 def test_one_seed_gives_the_same_numbers_again_and_another_seed_others(task):
     first, again, other = measured(task), measured(task), measured(task, seed=2)
 

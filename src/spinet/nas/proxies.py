@@ -17,7 +17,7 @@ from spinet.errors import SpinetError, unknown_name
 from spinet.fields import Count, Name, Natural, Positive, check_fields
 from spinet.files import read_json
 
-Reward = Literal["AP", "AP50", "loss"]
+Reward = Literal["AP", "AP50", "loss", "train_loss"]
 
 # Settings of the training that a proxy chooses, by part of `TrainConfig`. In JSON they stand beside its own: that is
 # how journals and proxy files have always had them.
@@ -53,7 +53,8 @@ class Proxy:
         held_out: fraction of the training images that the reward is measured on; they are never trained on.
         data_fraction: fraction of the other training images that is trained on.
         split_seed: seed of both choices, which depend on it and on the ids of the images alone.
-        reward: AP or AP50 on the held-out images, or minus the loss there.
+        reward: AP or AP50 on the held-out images, or minus the loss there; `train_loss` is minus the training loss at
+            the end, for which nothing is evaluated.
 
     Raises:
         SpinetError: a value is out of range.

@@ -71,10 +71,10 @@ class ProxyTask:
             accumulate: least number of parts to split a step into, because it did not fit; see `parts_of`.
 
         Returns:
-            `reward`, `AP`, `AP50` and `loss` on the held-out images; `curve`, the mean loss of each part of the
-            training, at most 20 of equal length, and `train_loss`, that of the last part; `seconds` of the whole
-            call; `macs` and `parameters` of the network that was trained; `zero_cost`, the scores of
-            `spinet.nas.zero_cost`. Numbers that are not finite are left out.
+            `reward`; `AP`, `AP50` and `loss` on the held-out images, unless the reward is the training loss; `curve`,
+            the mean loss of each part of the training, at most 20 of equal length, and `train_loss`, that of the last
+            part; `seconds` of the whole call; `macs` and `parameters` of the network that was trained; `zero_cost`, the
+            scores of `spinet.nas.zero_cost`. Numbers that are not finite are left out.
 
         Raises:
             BuildError: the network cannot be built.
@@ -96,8 +96,10 @@ class ProxyTask:
     def measured(self, genotype: Genotype, base: Scaling, config: TrainConfig, data: "ProxyData") -> dict[str, Any]:
         """Train and evaluate as a call does, with settings and data from outside; `seconds` is missing."""
         info = self.info(genotype, base, data.train)
-        result = train(config, None, train_set=data.train, val_set=data.held_out, info=info, quiet=True)
-        metrics = self._metrics(config, result, data.held_out)
+        evaluate = self.proxy.reward != "train_loss"
+        held_out = data.held_out
+        result = train(config, None, train_set=data.train, val_set=held_out, info=info, quiet=True, evaluate=evaluate)
+        metrics = self._metrics(config, result, held_out if evaluate else None)
         if self.zero_cost:
             device = next(result.model.parameters()).device
             metrics["zero_cost"] = zero_cost_scores(info, data.train, seed=config.seed, device=device)
@@ -136,7 +138,17 @@ class ProxyTask:
         train = self.proxy.train
         return ModelInfo(architecture, train.model, dataset.class_names, dataset.category_ids, train.data.image_size)
 
-    def _metrics(self, config: TrainConfig, result: TrainResult, held_out: CocoDataset) -> dict[str, Any]:
+    def _metrics(self, config: TrainConfig, result: TrainResult, held_out: CocoDataset | None) -> dict[str, Any]:
+        points = curve(result.losses)
+        measured = {"train_loss": points[-1]} | (self._evaluated(config, result, held_out) if held_out else {})
+        sign = -1 if self.proxy.reward in ("loss", "train_loss") else 1
+        reward = sign * measured[self.proxy.reward]
+        if not math.isfinite(reward):
+            raise NotFinite(f"the reward, {self.proxy.reward}, is not finite: {reward}")
+        finite = {name: value for name, value in measured.items() if math.isfinite(value)}
+        return {"reward": reward, **finite, "curve": points}
+
+    def _evaluated(self, config: TrainConfig, result: TrainResult, held_out: CocoDataset) -> dict[str, float]:
         assert not isinstance(result.model, Classifier)
         device = next(result.model.parameters()).device
         options = EvalOptions(
@@ -147,13 +159,7 @@ class ProxyTask:
             bf16=config.uses_bf16(device.type),
         )
         loss = mean_loss(result.model, held_out, options)
-        points = curve(result.losses)
-        measured = {"AP": result.last["AP"], "AP50": result.last["AP50"], "loss": loss, "train_loss": points[-1]}
-        reward = -loss if self.proxy.reward == "loss" else measured[self.proxy.reward]
-        if not math.isfinite(reward):
-            raise NotFinite(f"the reward, {self.proxy.reward} on the held-out images, is not finite: {reward}")
-        finite = {name: value for name, value in measured.items() if math.isfinite(value)}
-        return {"reward": reward, **finite, "curve": points}
+        return {"AP": result.last["AP"], "AP50": result.last["AP50"], "loss": loss}
 
 
 def parts_of(batch_size: int, least: int) -> int:

@@ -60,7 +60,8 @@ class SearchState:
     def reward_name(self) -> str:
         """What the reward is: the metric that the proxy names, or just a reward."""
         metric = (self.header.get("proxy") or {}).get("reward")
-        return {"loss": "negative loss"}.get(metric, metric) if isinstance(metric, str) else "reward"
+        names = {"loss": "negative loss", "train_loss": "negative training loss"}
+        return names.get(metric, metric) if isinstance(metric, str) else "reward"
 
     def references(self, rung: int) -> list[float]:
         """Return the rewards of the published network's trainings that the search began with, at a rung."""
