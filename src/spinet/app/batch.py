@@ -68,8 +68,9 @@ def predict_all(
     lines += note(_summary(model, [each.result for each in results], choices))
     if not results:
         return BatchView(lines + table(("image", "found"), rows, "batch"), nothing)
-    written = dict(zip(formats, save_results(results, model.info, folder, formats), strict=True))
-    return BatchView(lines + table(("image", "found"), rows, "batch"), nothing | written)
+    files = nothing.copy()
+    files.update(zip(formats, save_results(results, model.info, folder, formats), strict=True))
+    return BatchView(lines + table(("image", "found"), rows, "batch"), files)
 
 
 def _predict(model: AppModel, path: Path, choices: Choices) -> DetectionResult | ClassResult:

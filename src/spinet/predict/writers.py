@@ -62,7 +62,8 @@ def check_formats(formats: Sequence[Format], info: ModelInfo) -> None:
 
 
 def _coco(files: Sequence[FileResult], info: ModelInfo) -> str:
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, file in enumerate(files, 1):
         assert isinstance(file.result, DetectionResult)
         height, width = file.result.image_size
