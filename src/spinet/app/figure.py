@@ -2,6 +2,8 @@
 
 import base64
 import io
+import json
+from collections.abc import Sequence
 from html import escape
 
 from PIL import Image
@@ -37,4 +39,14 @@ def figure(picture: Image.Image, text: str, name: str, size: tuple[int, int]) ->
         f'<img src="{source}" alt="{escape(text)}" style="{place}"></div>'
         f'<figcaption><button type="button" onclick="{escape(_FULL)}">Full screen</button>'
         f'<a href="#" onclick="{escape(_SOURCE)}" download="{escape(name)}">Download</a></figcaption></figure>'
+    )
+
+
+def label_script(names: Sequence[str]) -> str:
+    """Return what the browser runs to name the buttons of the examples, which Gradio leaves without a name."""
+    return (
+        f"() => {{ const names = {json.dumps(list(names))}; const label = () => "
+        "document.querySelectorAll('#examples .gallery-item').forEach((button, index) => "
+        "button.setAttribute('aria-label', 'Example ' + (names[index] ?? ''))); label(); "
+        "new MutationObserver(label).observe(document.body, {childList: true, subtree: true}); }"
     )

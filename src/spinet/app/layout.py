@@ -122,6 +122,7 @@ def create_parts(gr: Any, models: Models, thumbnails: Sequence[Image.Image]) -> 
                 type="index",
                 label="Examples",
                 visible=bool(thumbnails),
+                elem_id="examples",
             )
             camera = _camera(gr)
             choices, operating = _choices(gr, models, about)

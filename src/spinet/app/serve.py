@@ -8,6 +8,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional
 
 from spinet.app.events import connect
+from spinet.app.figure import label_script
 from spinet.app.layout import HOUR, create_parts
 from spinet.app.models import Models
 from spinet.app.style import STYLE
@@ -33,6 +34,7 @@ def build_page(models: Models, examples: Sequence[Path] = ()) -> Any:
     with gr.Blocks(title="Spinet", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         parts = create_parts(gr, models, [picture for _, picture in small])
         connect(gr, models, parts, [path for path, _ in small])
+        page.load(None, js=label_script([path.name for path, _ in small]))
     return page
 
 

@@ -67,9 +67,10 @@ body[data-zoom="4"] .picture img { width: calc(4px * var(--w)); }
 .gradio-container .picture:fullscreen { display: flex; flex-direction: column; }
 .gradio-container .picture:fullscreen .frame { flex: 1; max-height: none; border: 0; }
 .gradio-container .picture:fullscreen img { width: min(100%, calc(94vh * var(--w) / var(--h))); }
-.gradio-container figcaption { display: flex; gap: .25rem; padding: .25rem 0; }
-.gradio-container figcaption :is(button, a) { padding: .25rem .5rem; border-radius: 6px; font-size: .8125rem;
-  color: var(--grey); background: none; border: 0; cursor: pointer; text-decoration: underline; }
+.gradio-container figcaption { display: flex; gap: .75rem; padding: .35rem .1rem; }
+.gradio-container figcaption :is(button, a) { padding: .1rem .15rem !important; border: 0 !important;
+  background: none !important; color: var(--grey) !important; font-size: .8125rem !important;
+  font-weight: 400 !important; line-height: 1.4; cursor: pointer; text-decoration: underline; margin: 0 !important; }
 .gradio-container svg.curve { display: block; width: 100%; height: auto; }
 .gradio-container svg.curve polyline { fill: none; stroke-width: 2; }
 .gradio-container svg.curve text { font-size: 11px; fill: var(--grey); }
