@@ -172,7 +172,7 @@ def test_a_batch_is_predicted_and_downloaded(browser, tmp_path):
     root = browser.send("DOM.getDocument")["root"]["nodeId"]
     node = browser.send("DOM.querySelector", nodeId=root, selector="#batch input[type=file]")["nodeId"]
     browser.send("DOM.setFileInputFiles", files=[str(tmp_path / "a.png"), str(tmp_path / "empty.png")], nodeId=node)
-    browser.wait_for("document.querySelector('#batch').innerText.includes('empty.png')", PATIENCE)
+    browser.wait_for("document.querySelector('#batch').innerText.replace(/\\s/g, '').includes('empty.png')", PATIENCE)
     browser.click("document.querySelector('#batch-start')")
 
     browser.wait_for(f"({TEXT.format('#batch-found')}).includes('could not read the image empty.png')", PATIENCE)
@@ -200,8 +200,8 @@ def test_text_has_contrast_and_the_page_fits_a_narrow_screen(browser, dark):
     browser.wait_for("document.documentElement.scrollWidth === 390")
 
     for selector in (".note", "#operating .note", "#operating .keys", "#auto", "#table-0 th", "#table-0 td", "h1"):
-        contrast = browser.run(f"{CONTRAST}(document.querySelector('{selector}'))")
-        assert contrast >= 4.5, selector
+        # Colours change gradually when the theme does.
+        browser.wait_for(f"{CONTRAST}(document.querySelector('{selector}')) >= 4.5", 10)
     browser.resize(1280, 900)
 
 

@@ -88,6 +88,7 @@ body[data-zoom="4"] .picture img { width: calc(4px * var(--w)); }
 .gradio-container .wide.batch { max-height: 30rem; }
 .gradio-container .wide.batch td { white-space: normal; overflow-wrap: anywhere; text-align: left; }
 .gradio-container .wide.batch th { text-align: left; }
+.gradio-container .wide.batch td:first-child { min-width: 6.5rem; }
 .gradio-container .wrong { color: var(--alert-ink); }
 .gradio-container iframe.report { display: block; width: 100%; height: 85vh; border: 1px solid
   var(--border-color-primary); border-radius: 8px; }
