@@ -153,13 +153,10 @@ def test_a_small_image_fills_its_frame_and_zooms(browser):
 def test_the_camera_takes_an_image_that_is_predicted(browser, served):
     asked = served[1].asked
     browser.click("[...document.querySelectorAll('button')].find(e => e.innerText.trim().startsWith('Camera'))")
-    browser.wait_for("!!document.querySelector('#camera button')")
-    browser.run(
-        "(async () => { for (let n = 0; n < 40 && !document.querySelector('#camera video')?.videoWidth; n++) {"
-        ' document.querySelector(\'#camera [title="grant webcam access"], #camera .access button,'
-        " #camera button')?.click(); await new Promise(r => setTimeout(r, 500)); } })()"
-    )
-    browser.click("document.querySelector('#camera button[aria-label=\"capture photo\"], #camera .button-wrap button')")
+    browser.wait_for("!!document.querySelector('#camera [title] button')")
+    browser.click("document.querySelector('#camera [title] button')")
+    browser.wait_for("document.querySelector('#camera video')?.videoWidth > 0")
+    browser.click("document.querySelector('#camera .capture-button')")
 
     browser.wait_for("document.querySelector('#picture-0 img').alt.includes('image')", PATIENCE)
     assert served[1].asked == asked + 1
