@@ -1,7 +1,7 @@
 """The served page in a browser without a network: what a visitor clicks, types, sees and downloads."""
 
 import json
-import urllib.request
+import time
 from dataclasses import replace
 
 import pytest
@@ -173,10 +173,12 @@ def test_a_batch_is_predicted_and_downloaded(browser, tmp_path):
     browser.click("document.querySelector('#batch-start')")
 
     browser.wait_for(f"({TEXT.format('#batch-found')}).includes('could not read the image empty.png')", PATIENCE)
-    link = browser.wait_for(
-        "document.querySelector('a#download-coco, #download-coco a, a:has(#download-coco)')?.href", PATIENCE
-    )
-    content = json.loads(urllib.request.urlopen(link).read())
+    browser.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.click("document.querySelector('#download-coco')")
+    file, end = tmp_path / "detections-coco.json", time.monotonic() + PATIENCE
+    while not file.is_file() and time.monotonic() < end:
+        time.sleep(0.2)
+    content = json.loads(file.read_text())
     assert [image["file_name"] for image in content["images"]] == ["a.png"]
     assert len(content["annotations"]) == 2
 
