@@ -9,6 +9,7 @@ from small_models import Finder, tiny_weights
 
 from spinet.app import answers
 from spinet.app.answers import ask, draw_answer, open_image
+from spinet.app.choices import Choices
 from spinet.app.html import answer_heading, answer_table, cost_rows, cost_table, drawing, model_line
 from spinet.app.models import AppModel, Models, example_images, short_names
 from spinet.app.session import NOTHING, Visit, look, view
@@ -57,7 +58,7 @@ def test_boxes_are_in_pixels_of_the_image_and_of_the_thumbnail(tmp_path):
 def test_masks_of_the_thumbnail_are_where_those_of_the_image_are(tmp_path):
     shot, image = open_image(photo(tmp_path / "large.png", (2560, 1280)))
 
-    picture = draw_answer(shot, ask(finder(masks=True), shot, image), 0.5)
+    picture = draw_answer(shot, ask(finder(masks=True), shot, image), Choices(0.5))
 
     # The left half of the box belongs to the object.
     grey = np.asarray(shot.thumbnail)[200, 200]
@@ -93,7 +94,8 @@ def test_an_image_is_turned_upright_and_16_bits_and_transparency_are_read(tmp_pa
     Image.fromarray(np.full((10, 20), 51400, dtype=np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGBA", (20, 10), (0, 0, 0, 0)).save(tmp_path / "clear.png")
 
-    assert (turned.width, turned.height) == turned.thumbnail.size == (100, 200)
+    assert (turned.width, turned.height) == (100, 200)
+    assert turned.thumbnail.size == (300, 600)  # enlarged for its labels
     assert open_image(tmp_path / "deep.png")[1].unique().tolist() == [200]
     assert open_image(tmp_path / "clear.png")[1].unique().tolist() == [255]
 
@@ -103,18 +105,20 @@ def test_moving_the_threshold_draws_again_and_runs_no_model(tmp_path):
     shot, image = open_image(photo(tmp_path / "a.png"))
     answer = ask(model, shot, image)
 
-    many, few = draw_answer(shot, answer, 0.3), draw_answer(shot, answer, 0.5)
+    many, few = draw_answer(shot, answer, Choices(0.3)), draw_answer(shot, answer, Choices(0.5))
 
     assert model.predictor.model.asked == 1
     # The right edge of the less sure box.
-    edge = (75, 60)
+    edge = (225, 180)
     assert many.getpixel(edge) == class_colour(0)
     assert few.getpixel(edge) != class_colour(0)
-    assert answer_table(answer, 0.3).count("<tr>") == 3
-    assert answer_table(answer, 0.5).count("<tr>") == 2
-    assert "1 cat, 1 ant" in answer_heading(model, answer, 0.3)
-    assert answer_table(answer, 0.95) == ""
-    assert "no object with a score of at least 0.95" in answer_heading(model, answer, 0.95)
+    assert answer_table(answer, Choices(0.3)).count("<tr>") == 3
+    assert answer_table(answer, Choices(0.5)).count("<tr>") == 2
+    assert "1 cat, 1 ant" in answer_heading(model, answer, Choices(0.3))
+    assert answer_table(answer, Choices(0.95)) == ""
+    assert "nothing found from score 0.95: the best score was 0.90 (cat)" in answer_heading(
+        model, answer, Choices(0.95)
+    )
 
 
 def test_names_of_classes_and_files_cannot_smuggle_html_into_the_page(tmp_path):
@@ -122,7 +126,7 @@ def test_names_of_classes_and_files_cannot_smuggle_html_into_the_page(tmp_path):
     shot, image = open_image(photo(tmp_path / "<b>.png"))
     answer = ask(model, shot, image)
 
-    pages = [answer_table(answer, 0.3), answer_heading(model, answer, 0.3), model_line(model)]
+    pages = [answer_table(answer, Choices(0.3)), answer_heading(model, answer, Choices(0.3)), model_line(model)]
 
     assert not any("<script" in page for page in pages)
     assert "&lt;script&gt;cat" in pages[0]
@@ -179,7 +183,7 @@ def test_a_second_model_runs_on_the_same_image_and_the_first_not_again(models, t
 
     assert isinstance(both, Visit)
     assert both.answers["a.safetensors"] is alone.answers["a.safetensors"]
-    shown = view(models, ("a.safetensors", "b.safetensors"), both, 0.3)
+    shown = view(models, ("a.safetensors", "b.safetensors"), both, Choices(0.3))
     assert len(shown.sides) == 2
     _, _, table = shown.sides[1]
     assert "ant" in table
@@ -245,7 +249,7 @@ def test_an_exported_file_in_the_run_folder_predicts_what_the_run_predicts_and_s
 
     assert isinstance(first, Visit)
     ours, theirs = (first.answers[name] for name in ("run", "model.onnx"))
-    assert answer_table(ours, 0.0) == answer_table(theirs, 0.0) != ""
+    assert answer_table(ours, Choices(0.0)) == answer_table(theirs, Choices(0.0)) != ""
     assert ", PyTorch; " in model_line(found["run"])
     assert ", onnx fp32; " in model_line(found["model.onnx"])
 

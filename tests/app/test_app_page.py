@@ -54,7 +54,7 @@ def look(address: str, file: Path) -> tuple:
     # Its own patience of 5 seconds is too short for twenty on a busy machine.
     patient = {"timeout": 300}
     client = Client(address, verbose=False, analytics_enabled=False, download_files=False, httpx_kwargs=patient)
-    return client.predict(handle_file(file), "finder.safetensors", "nothing", 0.3, api_name="/look")
+    return client.predict(handle_file(file), "finder.safetensors", "nothing", 0.3, [], 0.4, api_name="/look")
 
 
 def test_twenty_uploads_at_once_are_all_answered_each_with_its_own_image(address, tmp_path):
@@ -100,7 +100,7 @@ def test_a_browser_without_a_network_uploads_an_image_and_sees_the_detections(ad
         browser.wait_for("document.querySelectorAll('#table-0 tbody tr').length === 2", 120)
         # Gradio's images load lazily: one below the window may wait until it is scrolled to.
         picture = "document.querySelector('#picture-0 img')"
-        browser.wait_for(f"{picture}?.scrollIntoView() ?? {picture}?.naturalWidth === 200")
+        browser.wait_for(f"{picture}?.scrollIntoView() ?? {picture}?.naturalWidth === 600")
 
         assert browser.run("document.querySelector('#table-0 tbody tr').innerText").split()[:2] == ["cat", "0.90"]
         assert browser.run("document.documentElement.scrollWidth") == 390

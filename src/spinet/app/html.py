@@ -5,14 +5,15 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from spinet.app.answers import Answer, PageImage
-from spinet.app.models import AppModel
+from spinet.app.choices import Choices
+from spinet.app.models import LOWEST_SCORE, AppModel
 from spinet.arch.baseline import Baseline
 from spinet.arch.catalog import Architecture
 from spinet.arch.cost import Cost, Part, total
 from spinet.arch.head_cost import PROPOSALS, model_parts
 from spinet.draw.architecture import draw, draw_pair
 from spinet.engine.build import ModelInfo
-from spinet.predict.results import ClassResult
+from spinet.predict.results import ClassResult, DetectionResult
 from spinet.predict.visualize import class_colour
 
 
@@ -31,33 +32,51 @@ def image_line(page_image: PageImage) -> str:
     return note(f"{page_image.path.name}, {page_image.width} x {page_image.height} pixels")
 
 
-def answer_heading(model: AppModel, answer: Answer, threshold: float) -> str:
+def answer_heading(model: AppModel, answer: Answer, choices: Choices) -> str:
     """Return the model's name, its time, and a summary of its predictions."""
     heading = f"<h3>{escape(model.name)} <small>{answer.seconds:.2f} s</small></h3>"
     if isinstance(answer.result, ClassResult):
         return heading + note(f"{answer.result.class_names[0]}, {answer.result.scores[0]:.0%}")
-    counts = Counter(answer.above(threshold).class_names).most_common()
-    words = ", ".join(f"{count} {name}" for name, count in counts)
-    return heading + note(words or f"no object with a score of at least {threshold:.2f}")
+    return heading + note(_counted(answer.shown(choices)) or _nothing(answer, choices))
 
 
-def answer_table(answer: Answer, threshold: float) -> str:
+def truth_heading(truth: DetectionResult, choices: Choices) -> str:
+    """Return the heading of the annotations of a val image, and how many there are."""
+    counts = _counted(truth[choices.of_classes(truth.class_names)])
+    return "<h3>Ground truth <small>val</small></h3>" + note(counts or "no object")
+
+
+def _counted(found: DetectionResult) -> str:
+    return ", ".join(f"{count} {name}" for name, count in Counter(found.class_names).most_common())
+
+
+def _nothing(answer: Answer, choices: Choices) -> str:
+    """Say that nothing is shown, and what would be at a lower threshold."""
+    of_classes = " of these classes" if choices.classes else ""
+    best = answer.best_hidden(choices)
+    if not len(best):
+        return f"nothing found{of_classes}, not even with a score of {LOWEST_SCORE}"
+    name, score = best.class_names[0], float(best.scores[0])
+    return f"nothing found{of_classes} from score {choices.threshold:.2f}: the best score was {score:.2f} ({name})"
+
+
+def answer_table(answer: Answer, choices: Choices) -> str:
     """Return the objects, in pixels of the whole image, or the classes with bars."""
     result = answer.result
     rows: list[tuple[str, ...]]
     if isinstance(result, ClassResult):
         classes = zip(result.labels.tolist(), result.class_names, result.scores.tolist(), strict=True)
         rows = [(_class_cell(label, name), f"{score:.1%}", _bar(score)) for label, name, score in classes]
-        return _table(("class", "score", ""), rows)
+        return table(("class", "score", ""), rows)
     assert answer.boxes is not None
-    boxes = answer.boxes[result.scores >= threshold].tolist()
-    result = answer.above(threshold)
+    boxes = answer.boxes[choices.rows(result)].tolist()
+    result = answer.shown(choices)
     objects = zip(result.labels.tolist(), result.class_names, result.scores.tolist(), boxes, strict=True)
     rows = [
         (_class_cell(label, name), f"{score:.2f}", *(f"{value:,.0f}" for value in (x, y, right - x, bottom - y)))
         for label, name, score, (x, y, right, bottom) in objects
     ]
-    return _table(("class", "score", "x", "y", "width", "height"), rows) if rows else ""
+    return table(("class", "score", "x", "y", "width", "height"), rows) if rows else ""
 
 
 def _class_cell(label: int, name: str) -> str:
@@ -69,7 +88,7 @@ def _bar(fraction: float) -> str:
     return f'<div class="bar"><div style="width: {100 * fraction:.1f}%"></div></div>'
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "found") -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "found") -> str:
     """Return a table; its cells are HTML already."""
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
@@ -119,7 +138,7 @@ def cost_table(model: AppModel) -> str:
     line = f"one image of {info.image_size} x {info.image_size} pixels; MACs: multiply-adds, FLOPs in the paper"
     if model.predictor.input_shape != (info.image_size, info.image_size):
         line += f"; this file takes {model.predictor.input_size} pixels, which costs less"
-    return heading + note(line) + _table(("part", "parameters", "MACs, M", ""), cells, "costs")
+    return heading + note(line) + table(("part", "parameters", "MACs, M", ""), cells, "costs")
 
 
 def cost_tables(models: Sequence[AppModel]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from spinet.app.val import Val, open_val
 from spinet.deploy.exported import ExportedModel
 from spinet.deploy.sessions import SUFFIXES, exported_file
 from spinet.engine.build import ModelInfo
@@ -17,7 +18,7 @@ from spinet.engine.task import task_of
 from spinet.errors import SpinetError
 from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
-from spinet.predict.results import Result
+from spinet.predict.results import DetectionResult, Result
 
 # The lowest score that the slider reaches.
 LOWEST_SCORE = 0.05
@@ -61,7 +62,7 @@ class Models:
         paths: run folder or file of each name: the given ones, then the exported files.
     """
 
-    def __init__(self, paths: Sequence[Path], device: str | torch.device = "auto") -> None:
+    def __init__(self, paths: Sequence[Path], device: str | torch.device = "auto", threads: int = 0) -> None:
         """Open the models; raise a SpinetError if there are none, or one of them cannot be opened."""
         if not paths:
             raise SpinetError("no model given; name one or more run folders or files")
@@ -73,9 +74,10 @@ class Models:
         inside = [file for path in paths for file in _exported_files(path) if file.absolute() not in given]
         everything = [*paths, *inside]
         self.paths = dict(zip(short_names(everything), everything, strict=True))
-        self._device = device
+        self._device, self._threads = device, threads
         self._opened: dict[str, AppModel] = {}
-        self._lock = threading.Lock()
+        self._vals: dict[str, Val] = {}
+        self._lock, self._val_lock = threading.Lock(), threading.Lock()
         for name in list(self.paths)[: len(paths)]:
             self[name]
 
@@ -85,8 +87,20 @@ class Models:
                 path = self.paths[name]
                 file = exported_file(path)
                 device = self._device if file is None else "cpu"
-                self._opened[name] = AppModel(name, path, load(path, device=device))
+                self._opened[name] = AppModel(name, path, load(path, device=device, threads=self._threads))
             return self._opened[name]
+
+    def val(self, name: str) -> Val:
+        """Return what is known about the val split of a model; it is read once."""
+        with self._val_lock:
+            if name not in self._vals:
+                self._vals[name] = open_val(self.paths[name])
+            return self._vals[name]
+
+    def truth(self, names: Sequence[str], image: Path) -> DetectionResult | None:
+        """Return the annotations of a val image of one of these models, without its pixels."""
+        found = (self.val(name).truth(image) for name in names)
+        return next((truth for truth in found if truth is not None), None)
 
     @property
     def names(self) -> list[str]:

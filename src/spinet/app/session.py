@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from spinet.app.answers import Answer, PageImage, ask, draw_answer, open_image
-from spinet.app.html import alert, answer_heading, answer_table, image_line, note
+from spinet.app.answers import Answer, PageImage, ask, draw_answer, draw_truth, open_image
+from spinet.app.choices import Choices
+from spinet.app.figure import figure
+from spinet.app.html import alert, answer_heading, answer_table, image_line, note, truth_heading
 from spinet.app.models import AppModel, Models
 from spinet.errors import SpinetError
 
@@ -25,10 +25,14 @@ class Visit:
 
 @dataclass(frozen=True)
 class PageView:
-    """What the page shows: a line about the image, and for each model a heading, a visualization and a table."""
+    """What the page shows: a line about the image, and for each model a heading, a figure and a table.
+
+    After the models come the annotations of the image, if they are known.
+    """
 
     line: str
-    sides: tuple[tuple[str, Image.Image, str], ...] = ()
+    sides: tuple[tuple[str, str, str], ...] = ()
+    truth: tuple[str, str] | None = None
 
 
 def distinct(names: Sequence[str | None]) -> list[str]:
@@ -63,11 +67,20 @@ def look(models: Models, names: Sequence[str | None], path: Path | None, session
         return alert(str(error))
 
 
-def view(models: Models, names: Sequence[str | None], session: Visit, threshold: float) -> PageView:
+def view(models: Models, names: Sequence[str | None], session: Visit, choices: Choices) -> PageView:
     """Draw the predictions; no model is run."""
-    sides = []
-    for model in chosen(models, names):
+    sides, image = [], session.image
+    picked = chosen(models, names)
+    stem, size = image.path.stem, (image.width, image.height)
+    for model in picked:
         answer = session.answers[model.name]
-        image = draw_answer(session.image, answer, threshold)
-        sides.append((answer_heading(model, answer, threshold), image, answer_table(answer, threshold)))
-    return PageView(image_line(session.image), tuple(sides))
+        text = f"{image.path.name} with the predictions of {model.name}"
+        drawn = figure(draw_answer(image, answer, choices), text, f"{stem}-predicted.jpg", size)
+        sides.append((answer_heading(model, answer, choices), drawn, answer_table(answer, choices)))
+    truth = models.truth([model.name for model in picked], image.path)
+    if truth is None or truth.image_size != (image.height, image.width):
+        return PageView(image_line(image), tuple(sides))
+    drawn = figure(
+        draw_truth(image, truth, choices), f"{image.path.name} with its annotations", f"{stem}-truth.jpg", size
+    )
+    return PageView(image_line(image), tuple(sides), (truth_heading(truth, choices), drawn))

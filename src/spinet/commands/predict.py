@@ -25,6 +25,7 @@ def predict_command(args: list[str]) -> None:
         compile: bool = False,
         threads: int = 0,
         coco_results: Path | None = None,
+        save_as: tuple[Literal["coco", "yolo", "csv"], ...] = (),
         frames: int | None = None,
         trust: bool = False,
     ) -> None:
@@ -45,6 +46,8 @@ def predict_command(args: list[str]) -> None:
                 image takes a minute, and so does every new batch size.
             threads: CPU threads; 0 leaves the number to PyTorch or the file's runtime, within the cores it may use.
             coco_results: Detectors: also write the objects found in images to this file, in COCO's results format.
+            save_as: Also write the predictions for images to the output folder as detections-coco.json (a dataset with
+                scores), detections-yolo.zip (boxes without scores) or detections.csv.
             frames: Videos: stop after this many frames. Cameras run until Ctrl-C otherwise.
             trust: Open a .pt2 file that was not exported on this machine by this user, which runs code inside it.
         """
@@ -68,7 +71,9 @@ def predict_command(args: list[str]) -> None:
         if videos and predictor.is_classifier:
             raise SpinetError(f"{videos[0]} is a video; videos are for detectors, and {run} holds a classifier")
         _refuse({} if videos else {"frames": frames}, "for videos and cameras, and none is named")
-        _refuse({} if files else {"coco-results": coco_results}, "for images, and none is named")
+        _refuse(
+            {} if files else {"coco-results": coco_results, "save-as": save_as or None}, "for images, and none is named"
+        )
         drawn = video_outputs(videos, out)
         say_threads(path, threads)
         options: dict[str, Any] = {
@@ -80,7 +85,8 @@ def predict_command(args: list[str]) -> None:
         failed = 0
         if files:
             top = 5 if top is None else top
-            for prediction in predict_files(predictor, files, out, top=top, coco_results=coco_results, **options):
+            extra: dict[str, Any] = {"coco_results": coco_results, "save_as": save_as}
+            for prediction in predict_files(predictor, files, out, top=top, **extra, **options):
                 (warn if prediction.failed else say)(str(prediction))
                 failed += prediction.failed
             say(f"{out / 'predictions.json'}")

@@ -1,6 +1,7 @@
 """Image files in, visualizations and one JSON file out."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from spinet.formats.listing import find_images
 from spinet.predict.ahead import ahead, batches
 from spinet.predict.predictor import Predictor, Prepared, Score, check_options
 from spinet.predict.results import DetectionResult
+from spinet.predict.writers import FileResult, Format, check_formats, save_results
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ def predict_files(
     top: int = 5,
     batch_size: int = 1,
     coco_results: str | Path | None = None,
+    save_as: Sequence[Format] = (),
 ) -> Iterator[FilePrediction]:
     """Predict image files; write the visualizations of a detector, and `predictions.json` at the end.
 
@@ -61,20 +64,25 @@ def predict_files(
         coco_results: detectors: file for COCO's results format, which `COCO.loadRes` of pycocotools reads. The image
             id is the number that a file is named by, as in COCO (000000000139.jpg); if any name is not a number, or
             two are the same, the position in the list, from 1.
+        save_as: also write all predictions in these formats to `out`; see `save_results`.
 
     Raises:
         SpinetError: a path does not exist, an option is out of range, a visualization would replace an image, or
             `predictions.json` or `coco_results` cannot be written.
     """
     check_options(score_threshold, top, batch_size)
+    check_formats(save_as, predictor.info)
     files, out = find_images(paths), Path(out)
     drawn = (
         [] if predictor.is_classifier else [out / f"{stem}.jpg" for stem in unique_names(path.stem for path in files)]
     )
     refuse_replacing(drawn, files)
+    times = Counter(path.name for path in files)
+    names = {path: path.name if times[path.name] == 1 else str(path) for path in files}
     targets, image_ids = iter(drawn), iter(_image_ids(files))
     entries: list[dict[str, Any]] = []
     coco: list[dict[str, Any]] = []
+    results_of: list[FileResult] = []
     reads = ahead((_read(predictor, path) for path in files), 2 * batch_size)
     for batch in batches(reads, batch_size, lambda read: isinstance(read[1], Prepared)):
         readable = [image for _, image in batch if isinstance(image, Prepared)]
@@ -86,6 +94,8 @@ def predict_files(
                 continue
             result = next(results)
             entries.append({"file": str(path), **result.to_dict()})
+            if save_as:
+                results_of.append(FileResult(names[path], result).without_pixels())
             if isinstance(result, DetectionResult) and target is not None:
                 coco += result.to_coco(image_id)
                 try:
@@ -97,6 +107,7 @@ def predict_files(
     write_atomically(out / "predictions.json", json.dumps(entries, indent=1) + "\n")
     if coco_results is not None:
         write_atomically(Path(coco_results), json.dumps(coco) + "\n")
+    save_results(results_of, predictor.info, out, save_as)
 
 
 def _read(predictor: Predictor, path: Path) -> tuple[Path, Prepared | SpinetError]:

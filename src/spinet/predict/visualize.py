@@ -9,8 +9,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from spinet.data.masks import Rle, decode_columns
 
-# Opacity of a mask inside its outline, of 255.
-FILL = 100
+# Opacity of a mask inside its outline.
+FILL = 0.4
 # With more objects than these, names would hide them.
 CROWD = 25
 
@@ -18,10 +18,11 @@ CROWD = 25
 def draw_detections(
     image: Image.Image,
     boxes: NDArray[Any],
-    scores: NDArray[Any],
+    scores: NDArray[Any] | None,
     labels: NDArray[Any],
     class_names: Sequence[str],
     rles: Sequence[Rle] = (),
+    mask_opacity: float = FILL,
 ) -> Image.Image:
     """Return a copy of an RGB image with masks, boxes, class names and scores; the highest scores are drawn last.
 
@@ -31,10 +32,11 @@ def draw_detections(
     Args:
         image: the image.
         boxes: `(N, 4)` XYXY in its pixels, highest score first.
-        scores: `(N,)`.
+        scores: `(N,)`; None for annotations, which have none.
         labels: `(N,)`, which choose the colours.
         class_names: the name of each object's class.
         rles: the mask of each object, of the image's size; none if there are only boxes.
+        mask_opacity: of masks inside their outline, from 0 to 1.
     """
     drawn = image.copy()
     pen = ImageDraw.Draw(drawn)
@@ -42,15 +44,15 @@ def draw_detections(
     line = max(1, round(max(image.size) / 320))
     colours = [class_colour(label) for label in labels.tolist()]
     for rle, colour in reversed(list(zip(rles, colours, strict=False))):
-        _draw_mask(drawn, rle, colour, line)
+        _draw_mask(drawn, rle, colour, line, round(255 * mask_opacity))
     font = ImageFont.load_default(size=max(10, max(image.size) / 45))
     for index, (left, top, right, bottom) in reversed(list(enumerate(boxes.tolist()))):
         pen.rectangle((left, top, right, bottom), outline=colours[index], width=line)
-        text = f"{class_names[index]} {scores[index]:.2f}"
+        text = class_names[index] if scores is None else f"{class_names[index]} {scores[index]:.2f}"
         text_left, text_top, text_right, text_bottom = pen.textbbox((0, 0), text, font=font)
         width, height = text_right - text_left + 2 * line, text_bottom - text_top + 2 * line
         first_of_class = class_names[index] not in class_names[:index]
-        if len(scores) > CROWD and not first_of_class and width * height > (right - left) * (bottom - top):
+        if len(labels) > CROWD and not first_of_class and width * height > (right - left) * (bottom - top):
             continue
         # Above the box where there is room, else inside it; never beyond the right edge.
         x, y = max(0, min(left, image.width - width)), top - height if top >= height else top
@@ -59,7 +61,7 @@ def draw_detections(
     return drawn
 
 
-def _draw_mask(image: Image.Image, mask: Rle, colour: tuple[int, int, int], line: int) -> None:
+def _draw_mask(image: Image.Image, mask: Rle, colour: tuple[int, int, int], line: int, fill: int) -> None:
     height, width = mask["size"]
     whole = Image.fromarray(decode_columns(mask["counts"], height, width, 0, width).T * 255)
     box = whole.getbbox()
@@ -72,7 +74,7 @@ def _draw_mask(image: Image.Image, mask: Rle, colour: tuple[int, int, int], line
         inside = inside.filter(ImageFilter.MinFilter(3))
     body = inside.crop((1, 1, inside.width - 1, inside.height - 1))
     edge = ImageChops.subtract(whole.crop(box), body)
-    opacity = ImageChops.lighter(edge, body.point(lambda value: min(value, FILL)))
+    opacity = ImageChops.lighter(edge, body.point(lambda value: min(value, fill)))
     image.paste(colour, box[:2], opacity)
 
 
