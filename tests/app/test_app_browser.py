@@ -174,6 +174,7 @@ def test_a_batch_is_predicted_and_downloaded(browser, tmp_path):
 
     browser.wait_for(f"({TEXT.format('#batch-found')}).includes('could not read the image empty.png')", PATIENCE)
     browser.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.wait_for("!!document.querySelector('#download-coco')", PATIENCE)
     browser.click("document.querySelector('#download-coco')")
     file, end = tmp_path / "detections-coco.json", time.monotonic() + PATIENCE
     while not file.is_file() and time.monotonic() < end:
