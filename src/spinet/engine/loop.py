@@ -14,12 +14,13 @@ from torch import Tensor
 from spinet.data.batch import Batch
 from spinet.data.dataset import ImageDataset
 from spinet.data.unread import Unread, warn
+from spinet.engine.announce import announcement, progress_so_far
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import TrainConfig, flatten
 from spinet.engine.distributed import ProcessGroup, gradient_sync, shared_losses
 from spinet.engine.evaluate import EvalOptions
-from spinet.engine.freezing import count_trained
-from spinet.engine.optim import clip_gradients, describe_depth, learning_rate, set_learning_rate
+from spinet.engine.first_batch import PICTURE, shown_first, write_first_look
+from spinet.engine.optim import clip_gradients, learning_rate, set_learning_rate
 from spinet.engine.progress import Display, Pace, RunLog, memory_gib
 from spinet.engine.record import RECORD
 from spinet.engine.run_folder import check_present
@@ -71,7 +72,11 @@ class TrainRun:
 
     def loop(self) -> None:
         """Train to the end, or until a signal: then a checkpoint is written and `Stopped` raised."""
-        self._announce()
+        data = (self.train_set, self.val_set)
+        for sentence in announcement(self.config, self.state, data, self.remarks, self.group, self.device):
+            self.display.say(sentence)
+        for sentence in progress_so_far(self.folder, self.state.step, self.steps, self.is_done):
+            self.display.say(sentence)
         if self.trackers is not None and not self.is_done:
             self.trackers.say = self.display.say
             self.trackers.start(flatten(asdict(self.config)))
@@ -93,6 +98,8 @@ class TrainRun:
             group=self.group,
             unread=self.unread,
         )
+        if self.folder is not None and self.group.is_main and not state.step:
+            batches = shown_first(batches, self._show_first)
         self._finish_step()
         while state.step < self.steps:
             with pace.measured():
@@ -106,6 +113,15 @@ class TrainRun:
             self._finish_step()
         if self.unread.faults:
             self._warn(f"{self.unread.text()}; the images after them took their places")
+
+    def _show_first(self, batch: Batch) -> None:
+        """Write what the network sees into the run folder, once in a run."""
+        assert self.folder is not None
+        size = self.config.data.image_size
+        written = write_first_look(self.folder, batch, self.train_set, self.val_set, size, self._warn)
+        if self.trackers and self.folder / PICTURE in written:
+            self.trackers.add([], [self.folder / PICTURE])
+        self._restart_clock()
 
     def _finish_step(self) -> None:
         """Log, evaluate and save as far as it is due after a step."""
@@ -260,32 +276,6 @@ class TrainRun:
             check_present(self.folder)
             self.state.save(self.folder)
         self.saved = time.monotonic()
-
-    def _announce(self) -> None:
-        config, state, say = self.config, self.state, self.display.say
-        for dataset in (self.train_set, self.val_set):
-            say(f"{dataset.split}: {len(dataset)} images, {len(dataset.class_names)} classes, from {dataset.root}")
-        for remark in self.remarks:
-            say(remark)
-        say(self._model())
-        for sentence in state.started:
-            say(sentence)
-        rate = config.optim.lr * config.batch_size / config.optim.lr_batch
-        say(
-            f"learning rate: {rate:.4g} ({config.optim.lr:g} per {config.optim.lr_batch} images, scaled to batch size "
-            f"{config.batch_size} = {self.group.count} processes x {config.accumulate} parts x {self.part_size})"
-            + describe_depth(state.optimizer)
-        )
-        if self.folder is not None and self.is_done:
-            say(f"{self.folder} has already finished; see {self.folder / 'metrics.jsonl'}")
-        elif self.state.step:
-            say(f"resuming {self.folder} at step {self.state.step} of {self.steps}")
-
-    def _model(self) -> str:
-        model, device = self.config.model, self.device
-        arch = self.state.info.architecture.name if model.arch.startswith("{") else model.arch
-        size = f" at the size of {model.scaling}" if model.scaling else ""
-        return f"model: {model.head} on {arch}{size}, {count_trained(self.state.model)}, on {device}"
 
 
 def _mix(*numbers: int) -> int:

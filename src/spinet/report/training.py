@@ -17,6 +17,7 @@ from spinet.report.classes import ClassFindings, class_panels
 from spinet.report.curves import curve_panels, interruptions, shown_metrics
 from spinet.report.detection_charts import detection_charts
 from spinet.report.detections import Findings, precision_panel
+from spinet.report.first_look import ABOUT, ABOUT_CLASSES, batch_picture, label_panels
 from spinet.report.object_sizes import size_panels
 from spinet.report.panels import Panel, decimal, listed
 from spinet.report.pictures import Picture, mistake_pictures, worst_images, worst_pictures
@@ -65,9 +66,9 @@ def render_training(run: TrainingRun) -> str:
     else:
         by_class = ClassFindings(record)
         facts = _class_facts(by_class)
-        panels = [*_wide_first([*curve_panels(run), *class_panels(by_class)])]
+        panels = [*curve_panels(run), *class_panels(by_class)]
         pictures, about = _mistakes(run, record, by_class)
-    panels = _wide_first(panels)
+    panels = _wide_first([*panels, *label_panels(run.folder)])
     return render_page(
         "spinet.report",
         "training.html.j2",
@@ -77,6 +78,8 @@ def render_training(run: TrainingRun) -> str:
         facts=[*facts, *_cost_facts(run)],
         notices=_notices(run),
         groups=_grouped(panels),
+        first_batch=batch_picture(run.folder),
+        first_batch_about=ABOUT if isinstance(record, DetectionRecord) else ABOUT_CLASSES,
         pictures=pictures,
         pictures_title="The worst images" if isinstance(record, DetectionRecord) else "The most confident mistakes",
         pictures_about=about,
