@@ -34,7 +34,7 @@ def label_statistics(dataset: ImageDataset, image_size: int) -> dict[str, Any]:
     samples = dataset.samples
     counts = torch.tensor([len(sample.labels) for sample in samples], dtype=torch.int64)
     labels = _joined([sample.labels for sample in samples], torch.zeros(0, dtype=torch.int64))
-    once = _joined([sample.labels.unique() for sample in samples], labels[:0])
+    once = _joined([torch.unique(sample.labels) for sample in samples], labels[:0])
     boxes = _joined([sample.boxes for sample in samples], torch.zeros(0, 4))
     longest = torch.tensor([max(sample.width, sample.height) for sample in samples], dtype=torch.float64)
     sides = (boxes[:, 2:] - boxes[:, :2]).double()

@@ -76,7 +76,8 @@ def draw_batch(batch: Batch, class_names: Sequence[str]) -> Image.Image:
         class_names: the name of each label.
     """
     images = batch.images.to(torch.device("cpu"))[:MOST]
-    columns = ceil(sqrt(len(images)))
+    square = ceil(sqrt(len(images)))
+    columns = min((square, square + 1), key=lambda width: -len(images) % width)
     rows = ceil(len(images) / columns)
     is_classes = "boxes" not in batch.targets
     height = TILE + (CAPTION if is_classes else 0)
@@ -113,7 +114,7 @@ def _draw_objects(tile: Image.Image, targets: dict[str, Tensor], scale: float, c
     pen = ImageDraw.Draw(tile)
     for row in rows:
         pen.rectangle(boxes[row], outline=class_colour(labels[row]), width=2)
-    for row in rows if len(rows) <= CROWD else ():
+    for row in rows if len(rows) <= CROWD and len(class_names) > 1 else ():
         _draw_name(tile, class_names[labels[row]], boxes[row][0], boxes[row][1], class_colour(labels[row]))
 
 
