@@ -77,7 +77,7 @@ def render_training(run: TrainingRun) -> str:
         data=run.config.data.root,
         facts=[*facts, *_cost_facts(run)],
         notices=_notices(run),
-        groups=_grouped(panels),
+        groups=grouped(panels),
         first_batch=batch_picture(run.folder),
         first_batch_about=ABOUT if isinstance(record, DetectionRecord) else ABOUT_CLASSES,
         pictures=pictures,
@@ -85,7 +85,7 @@ def render_training(run: TrainingRun) -> str:
         pictures_about=about,
         doctor=_doctor(run),
         description=_description(run),
-        settings=_settings(run.config),
+        settings=settings_of(run.config),
         metrics=[(name, decimal(value, 4)) for name, value in run.notes.items() if name != "step"],
     )
 
@@ -95,7 +95,7 @@ def _wide_first(panels: Sequence[Panel]) -> list[Panel]:
     return sorted(panels, key=lambda panel: not (panel.wide and panel.table is not None))
 
 
-def _grouped(panels: Sequence[Panel]) -> list[list[Panel]]:
+def grouped(panels: Sequence[Panel]) -> list[list[Panel]]:
     """Return rows of the page: wide panels alone, others together."""
     groups: list[list[Panel]] = []
     for panel in panels:
@@ -204,7 +204,7 @@ def _session(line: dict[str, Any]) -> str:
     return f"{line.get('how', '')} at step {line.get('step', 0)} after {duration(float(line.get('seconds', 0)))}"
 
 
-def _settings(config: TrainConfig) -> list[tuple[str, str]]:
+def settings_of(config: TrainConfig) -> list[tuple[str, str]]:
     """Return all settings, those that differ from the defaults first."""
     chosen, usual = flatten(asdict(config)), flatten(asdict(TrainConfig()))
     ordered = sorted(chosen, key=lambda name: chosen[name] == usual.get(name))
