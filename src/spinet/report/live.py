@@ -22,11 +22,11 @@ from spinet.report.pictures import Picture, mistake_pictures, worst_images, wors
 from spinet.report.report import render
 from spinet.report.run_status import JOURNAL, RunStatus, percent, status_of
 from spinet.report.training import grouped, render_training, settings_of
-from spinet.report.training_run import BEST, METRICS, RunLines, open_training, read_progress
+from spinet.report.training_run import BEST, CONFIG, METRICS, RunLines, open_training, read_progress
 from spinet.text import duration
 
 # What a page depends on, in the run folder.
-FILES = (METRICS, BEST, RECORD, SESSIONS, PICTURE, LOCK, JOURNAL)
+FILES = (CONFIG, METRICS, BEST, RECORD, SESSIONS, PICTURE, LOCK, JOURNAL)
 PICTURES = 8
 Fact = tuple[str, str, str]
 
