@@ -173,7 +173,7 @@ def test_ctrl_c_ends_it_with_130(unfinished):
 def test_the_browser_follows_the_run_and_says_when_it_is_no_longer_served(unfinished, tmp_path):
     with Chromium(tmp_path / "profile") as browser:
         browser.resize(390, 800)
-        with served(unfinished) as server, exclusive(unfinished):
+        with exclusive(unfinished), served(unfinished) as server:
             browser.open(server.address)
             browser.wait_for("document.body?.innerText.includes('2 of 20 epochs')")
             assert browser.run("document.documentElement.scrollWidth") <= 390

@@ -1,5 +1,6 @@
 """The training loop: steps, lines of metrics, evaluations, checkpoints. All that it changes is in `TrainState`."""
 
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -17,11 +18,12 @@ from spinet.data.unread import Unread, warn
 from spinet.engine.announce import announcement, progress_so_far
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import TrainConfig, flatten
+from spinet.engine.display import Display
 from spinet.engine.distributed import ProcessGroup, gradient_sync, shared_losses
 from spinet.engine.evaluate import EvalOptions
 from spinet.engine.first_batch import PICTURE, shown_first, write_first_look
 from spinet.engine.optim import clip_gradients, learning_rate, set_learning_rate
-from spinet.engine.progress import Display, Pace, RunLog, memory_gib
+from spinet.engine.progress import Pace, RunLog, memory_gib
 from spinet.engine.record import RECORD
 from spinet.engine.run_folder import check_present
 from spinet.engine.state import TrainState
@@ -53,7 +55,15 @@ class TrainRun:
         self.epoch_steps = len(self.train_set) / config.batch_size
         self.steps = max(1, round(config.epochs * self.epoch_steps))
         self.part_size = config.batch_size // (group.count * config.accumulate)
-        self.display = Display(self.steps, state.step, quiet=self.quiet or not group.is_main)
+        self.display = Display(
+            self.steps,
+            state.step,
+            self.epoch_steps,
+            every=config.eval_epochs * self.epoch_steps,
+            score=self.task.score,
+            best=state.best.get(self.task.score, math.nan),
+            quiet=self.quiet or not group.is_main,
+        )
         writes = self.folder is not None and group.is_main
         self.log = RunLog(self.folder, state.step, state.pending, self.trackers) if self.folder and writes else None
         self.saved = self.logged = time.monotonic()
@@ -202,6 +212,7 @@ class TrainRun:
 
     def _evaluate(self) -> None:
         config, state, score = self.config, self.state, self.task.score
+        started = time.monotonic()
         state.check_finite()
         options = EvalOptions(
             config.data.image_size,
@@ -211,6 +222,7 @@ class TrainRun:
             bf16=config.uses_bf16(self.device.type),
             group=self.group,
             say=self._warn,
+            progress=self.display.evaluating,
         )
         try:
             # Several processes evaluate together: none of them may leave alone.
@@ -219,8 +231,7 @@ class TrainRun:
         except Interrupted:
             self._stop()
         state.last, state.pending = evaluation.metrics, ""
-        shown = "  ".join(f"{name} {state.last[name]:.3f}" for name in self.task.shown)
-        self.display.say(f"step {state.step}/{self.steps}  val: {shown}")
+        self.display.evaluated(state.step, state.last, self.task.shown, time.monotonic() - started)
         if self.log:
             self.log.write(state.step, {f"val/{name}": value for name, value in state.last.items()})
         is_best = not state.best or not state.last[score] <= state.best[score]

@@ -20,7 +20,7 @@ from spinet.report.first_look import ABOUT, ABOUT_CLASSES, batch_picture, label_
 from spinet.report.panels import decimal
 from spinet.report.pictures import Picture, mistake_pictures, worst_images, worst_pictures
 from spinet.report.report import render
-from spinet.report.run_status import JOURNAL, RunStatus, percent, status_of
+from spinet.report.run_status import JOURNAL, RunStatus, status_of
 from spinet.report.training import grouped, render_training, settings_of
 from spinet.report.training_run import BEST, CONFIG, METRICS, RunLines, open_training, read_progress
 from spinet.text import duration
@@ -74,7 +74,8 @@ class LivePage:
     def _render(self) -> str:
         if self._is_search:
             return render(Digest(load_search(self.run)), self.run)
-        status, lines = status_of(self.run), read_progress(self.run)
+        lines = read_progress(self.run)
+        status = status_of(self.run)
         if status.state != "running" and (self.run / BEST).is_file():
             return render_training(open_training(self.run, self._root))
         panels = [*curve_panels(lines), *label_panels(self.run)]
@@ -120,13 +121,15 @@ def sorry(error: Exception, tag: str) -> str:
 def _refreshing(page: str, tag: str) -> str:
     script = (Path(__file__).parent / "templates" / "live.js").read_text(encoding="utf-8")
     filled = script.replace('"TAG"', json.dumps(tag))
+    page = page.replace("</head>", '<link rel="icon" href="data:,">\n</head>')  # or the browser asks for one
     return page.replace("</body>", f"<script>{filled}</script>\n</body>")
 
 
 def _facts(status: RunStatus, lines: RunLines) -> list[Fact]:
     speed = next((line["images_per_second"] for line in lines.losses[::-1] if "images_per_second" in line), None)
     left = "" if status.seconds_left is None else duration(status.seconds_left)
-    facts = [(status.state, percent(status), f"{lines.last_step:,} steps")]
+    share = min(1.0, status.done / status.total) if status.total else 0.0
+    facts = [(status.state, f"{share:.0%}", f"{status.done:.0f} of {status.total:g} epochs, {lines.last_step:,} steps")]
     if left:
         facts.append(("time left", left, f"{speed:.1f} images/s" if speed else ""))
     if status.best is not None:
