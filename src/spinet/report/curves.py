@@ -93,7 +93,7 @@ def _metrics(run: RunLines, marks: Marks) -> Panel:
         f"Each point is an evaluation on the val images, from 0 to 1; higher is better. The best weights are those of "
         f"step {best:,} ({score} {run.notes.get(score, math.nan):.3f}): predict and export use them."
     )
-    return Panel("Metrics on the val images", _noted(read, marks), _more_training(run, score), (chart,))
+    return Panel("Metrics on the val images", _noted(read, marks), more_training(run, score), (chart,))
 
 
 def shown_metrics(run: RunLines) -> tuple[str, ...]:
@@ -103,7 +103,8 @@ def shown_metrics(run: RunLines) -> tuple[str, ...]:
     return ("mask/AP", "mask/AP50", "AP", "AP50") if "mask/AP" in run.notes else ("AP", "AP50", "AP75")
 
 
-def _more_training(run: RunLines, score: str) -> str:
+def more_training(run: RunLines, score: str) -> str:
+    """Return whether a longer or a shorter training would be better, where a rule says so; else an empty string."""
     values = [(int(line["step"]), float(line.get(f"val/{score}", math.nan))) for line in run.evaluations]
     values = [(step, value) for step, value in values if math.isfinite(value)]
     if len(values) < 2 or not run.is_finished:
