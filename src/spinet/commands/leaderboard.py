@@ -69,7 +69,7 @@ def _print(entries: "list[Entry]", folder: Path) -> None:
                 "" if entry.rank is None else str(entry.rank),
                 "" if entry.score is None else f"{entry.score:.3f}{known}",
                 "" if entry.ap50 is None else f"{entry.ap50:.3f}",
-                "" if entry.parameters is None else f"{entry.parameters / 1e6:.2f} M",
+                f"{entry.parameters / 1e6:.2f} M",
                 "" if entry.multiply_adds is None else f"{entry.multiply_adds / 1e9:.2f}",
                 str(entry.image_size),
                 "" if entry.seconds is None else duration(entry.seconds),

@@ -15,14 +15,13 @@ from typing import Any, Literal
 from spinet.analysis.compared import measure
 from spinet.analysis.precision import resamples
 from spinet.analysis.records import ClassRecord, DetectionRecord, load_record
-from spinet.arch.catalog import Architecture
-from spinet.arch.head_cost import model_cost
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import read_notes
 from spinet.engine.config import TrainConfig, read_config
 from spinet.engine.record import RECORD
 from spinet.engine.sessions import read_sessions
 from spinet.errors import SpinetError
+from spinet.report.network_cost import network_cost
 from spinet.report.training_run import BEST, CONFIG, is_training
 
 Sort = Literal["score", "parameters", "multiply_adds", "seconds", "image_size", "model"]
@@ -40,7 +39,7 @@ class Entry:
         score: at the best evaluation, with the 95 % interval from `low` to `high`; None where it is not known.
         ap50: AP at an IoU of 0.5 of detectors, of masks where these decide, and top-5 of classifiers.
         parameters: number.
-        multiply_adds: of one image; None for baselines.
+        multiply_adds: of one image; None where no formula counts them.
         image_size: side in pixels.
         dataset: name of its folder.
         seconds: of training; None if it is not known.
@@ -55,7 +54,7 @@ class Entry:
     low: float | None
     high: float | None
     ap50: float | None
-    parameters: int | None
+    parameters: int
     multiply_adds: int | None
     image_size: int
     dataset: str
@@ -121,10 +120,7 @@ def _entry(path: Path) -> Entry:
             found = measure(record, resamples(len(record.images)), metric == "mask/AP").metrics
             name = metric.removeprefix("mask/")
             _, low, high = found[name].interval if name in found else (math.nan,) * 3
-    cost = None
-    if isinstance(info.architecture, Architecture):
-        with suppress(SpinetError):
-            cost = model_cost(info.architecture, info.image_size, info.model.head, len(info.class_names))
+    cost = network_cost(info)
     return Entry(
         model=str(path),
         data=data,
@@ -134,8 +130,8 @@ def _entry(path: Path) -> Entry:
         low=_known(low),
         high=_known(high),
         ap50=_known(notes.get(other, math.nan)),
-        parameters=cost.parameters if cost else None,
-        multiply_adds=cost.multiply_adds if cost else None,
+        parameters=cost.parameters,
+        multiply_adds=None if cost.backbone_only else cost.multiply_adds,
         image_size=info.image_size,
         dataset=Path(config.data.root).name if config else "",
         seconds=_seconds(path, config),
