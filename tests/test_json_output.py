@@ -23,6 +23,7 @@ COMMANDS = {
     "weights": [("weights", "list")],
     "search_views": [("search", "status", "SEARCH")],
     "console": [("evaluate", "RUN", "--device", "cpu")],
+    "crop_boxes": [("crop-boxes", "DATA", "--out", "crops")],
     "benchmark": [],  # as slow as a benchmark: in tests/benchmark
     "train": [],  # its table is what evaluate prints of the same run
 }

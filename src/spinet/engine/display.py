@@ -167,7 +167,7 @@ class Display:
         best = f"best {self._score} {self._best:.3f}" if math.isfinite(self._best) else ""
         speed = f"{values['images_per_second']:.1f} images/s"
         loss = f"loss {values['loss']:.3f} ({parts})"
-        return "  ".join(filter(None, (loss, f"lr {values['lr']:.2e}", speed, memory, best)))
+        return "  ".join(filter(None, (loss, best, f"lr {values['lr']:.2e}", speed, memory)))
 
     def _left(self, step: int) -> str:
         seconds = self._clock.left(step)
