@@ -16,6 +16,7 @@ from spinet.commands.doctor import doctor_command
 from spinet.commands.draw import draw_command
 from spinet.commands.evaluate import evaluate_command
 from spinet.commands.export import export_command
+from spinet.commands.leaderboard import leaderboard_command
 from spinet.commands.pack import pack_command
 from spinet.commands.predict import predict_command
 from spinet.commands.pull import pull_command
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "status": status_command,
     "report": report_command,
     "compare": compare_command,
+    "leaderboard": leaderboard_command,
     "predict": predict_command,
     "app": app_command,
     "export": export_command,

@@ -17,12 +17,12 @@ from spinet.arch.catalog import load_architecture
 from spinet.arch.cost import total
 from spinet.deploy.export import export
 from spinet.deploy.trust import record_export
+from spinet.draw.colours import class_colour
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import load_model
 from spinet.engine.config import DataConfig, ModelConfig, TrainConfig
 from spinet.errors import SpinetError
 from spinet.predict.predictor import Predictor
-from spinet.predict.visualize import class_colour
 
 CPU = torch.device("cpu")
 

@@ -10,6 +10,7 @@ from pycocotools.coco import COCO
 
 from spinet.arch.catalog import load_architecture
 from spinet.data.masks import Rle, encode_columns
+from spinet.draw.colours import class_colour
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import load_model, save_weights
 from spinet.engine.config import ModelConfig
@@ -20,7 +21,7 @@ from spinet.predict.ahead import ahead
 from spinet.predict.files import predict_files
 from spinet.predict.open import load
 from spinet.predict.predictor import Predictor
-from spinet.predict.visualize import class_colour, draw_detections
+from spinet.predict.visualize import draw_detections
 
 INFO = ModelInfo(load_architecture("tiny"), ModelConfig(arch="tiny"), ("cat", "dog"), (3, 8), 64)
 

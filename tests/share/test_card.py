@@ -134,7 +134,7 @@ def test_escaping_keeps_a_text_on_one_line():
 
 def test_multiply_adds_are_those_of_the_network_at_its_size(run):
     from spinet.arch.head_cost import model_cost
-    from spinet.share.cost import network_cost
+    from spinet.report.network_cost import network_cost
 
     info = open_training(run).info
 

@@ -12,9 +12,9 @@ from spinet.arch.catalog import Architecture
 from spinet.arch.cost import Cost, Part, total
 from spinet.arch.head_cost import PROPOSALS, model_parts
 from spinet.draw.architecture import draw, draw_pair
+from spinet.draw.colours import class_colour
 from spinet.engine.build import ModelInfo
 from spinet.predict.results import ClassResult, DetectionResult
-from spinet.predict.visualize import class_colour
 
 
 def note(text: str) -> str:

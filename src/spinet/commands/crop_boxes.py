@@ -1,5 +1,8 @@
 """`spinet crop-boxes`: crop the boxes of a detection dataset into image folders for a classifier."""
 
+import json as json_module
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,6 +25,7 @@ def crop_boxes_command(args: list[str]) -> None:
         context: float = 1.5,
         size: int | None = None,
         min_side: float = 1,
+        json: bool = False,
     ) -> None:
         """Crop each box out of its image and write it to OUT/{train,val}/CLASS/, to train a classifier.
 
@@ -32,6 +36,7 @@ def crop_boxes_command(args: list[str]) -> None:
             context: Width and height of a crop divided by those of its box; crops end at the edge of the image.
             size: Longest side of a crop in pixels; larger ones are downscaled.
             min_side: Shortest side of a box in pixels; smaller ones are skipped.
+            json: Print JSON instead of a table.
         """
         from spinet.predict.crops import SPLITS, crop_boxes
 
@@ -45,7 +50,10 @@ def crop_boxes_command(args: list[str]) -> None:
                 min_side=min_side,
                 progress=progress,
             )
-        _print(report, out)
+        if json:
+            sys.stdout.write(json_module.dumps(asdict(report) | {"out": str(out)}) + "\n")
+        else:
+            _print(report, out)
 
     tyro.cli(command, args=args, prog="spinet crop-boxes")
 

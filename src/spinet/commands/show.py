@@ -1,9 +1,9 @@
 """`spinet list` and `spinet show`: the catalogue, and the blocks and costs of an architecture."""
 
-import json
+import json as json_module
 import math
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.table import Table
@@ -18,27 +18,52 @@ from spinet.errors import SpinetError, quoted
 def list_command(args: list[str]) -> None:
     """Names of all architectures and recipes."""
 
-    def command() -> None:
-        """Print the names of all architectures and of all training recipes."""
+    def command(json: bool = False) -> None:
+        """Print the names of all architectures, with their size at 640 px, and of all training recipes.
+
+        Args:
+            json: Print JSON instead of tables.
+        """
         from spinet.arch.baseline import BASELINES
         from spinet.recipes import RECIPES
 
-        table = Table("architecture", "blocks", "levels", "width", "repeats", "endpoint channels", box=None)
-        for name in names():
-            architecture = load_architecture(name)
-            graph, scaling = architecture.genotype, architecture.scaling
-            levels = f"{min(graph.endpoints)}-{max(graph.endpoints)}"
-            row = (len(graph.all_blocks), levels, scaling.width, scaling.repeats, scaling.endpoint_channels)
-            table.add_row(name, *map(str, row))
-        recipes = Table("recipe", "description", box=None)
+        rows = [_listed(load_architecture(name)) for name in names()]
+        baselines = [*BASELINES, "timm/NAME-fpn", "timm/NAME-nas-fpn"]
+        if json:
+            recipes = [{"recipe": name, "description": recipe.summary} for name, recipe in RECIPES.items()]
+            content = {"architectures": rows, "baselines": baselines, "recipes": recipes}
+            sys.stdout.write(json_module.dumps(content) + "\n")
+            return
+        table = Table("architecture", "parameters", "GMACs", "blocks", "levels", "width", "repeats", "out", box=None)
+        for row in rows:
+            sizes = f"{row['parameters'] / 1e6:.1f} M", f"{row['multiply_adds'] / 1e9:.1f}"
+            others = (row[name] for name in ("blocks", "levels", "width", "repeats", "endpoint_channels"))
+            table.add_row(row["architecture"], *sizes, *map(str, others))
+        table_of_recipes = Table("recipe", "description", box=None)
         for name, recipe in RECIPES.items():
-            recipes.add_row(name, recipe.summary)
+            table_of_recipes.add_row(name, recipe.summary)
         say(table)
-        baselines = ", ".join([*BASELINES, "timm/NAME-fpn", "timm/NAME-nas-fpn"])
-        say(f"\nbaselines, accepted in place of an architecture: {baselines}\n")
-        say(recipes)
+        say("backbones alone, at 640 px; out: channels of their outputs")
+        say(f"\nbaselines, accepted in place of an architecture: {', '.join(baselines)}\n")
+        say(table_of_recipes)
 
     tyro.cli(command, args=args, prog="spinet list")
+
+
+def _listed(architecture: Architecture) -> dict[str, Any]:
+    """Return a row of the table of architectures."""
+    graph, scaling = architecture.genotype, architecture.scaling
+    cost = total(part.cost for part in model_parts(architecture, 640, "none", 91))
+    return {
+        "architecture": architecture.name,
+        "parameters": cost.parameters,
+        "multiply_adds": cost.multiply_adds,
+        "blocks": len(graph.all_blocks),
+        "levels": f"{min(graph.endpoints)}-{max(graph.endpoints)}",
+        "width": scaling.width,
+        "repeats": scaling.repeats,
+        "endpoint_channels": scaling.endpoint_channels,
+    }
 
 
 def show_command(args: list[str]) -> None:
@@ -121,4 +146,4 @@ def _costs_json(architecture: Architecture, parts: list[Part], image_size: int, 
             for part in parts
         ],
     }
-    return json.dumps(tree, indent=1) + "\n"
+    return json_module.dumps(tree, indent=1) + "\n"

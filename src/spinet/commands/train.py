@@ -1,11 +1,13 @@
 """`spinet train` and `spinet demo`."""
 
+import os
 from argparse import ArgumentParser
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
+from rich.table import Table as RichTable
 
 from spinet.commands.console import print_metrics, say
 
@@ -52,6 +54,31 @@ def train_command(args: list[str]) -> None:
         if chosen.report:
             report_of(chosen.run)
         add_results(trackers, chosen.run, say)
+    _summary(chosen.run)
+
+
+def _summary(run: Path) -> None:
+    """Print what a training came to and what can be done next, in its main process."""
+    from spinet.report.summary import best_line, class_table, judgement
+    from spinet.report.training_run import open_training
+
+    if int(os.environ.get("RANK", "0")):
+        return
+    try:
+        training = open_training(run)
+        table, advice = class_table(training), judgement(training)
+        say(best_line(training))
+    except Exception as error:  # nothing of a complete training may be lost to a line
+        say(f"no summary ({error!s:.200}); the training is complete")
+        return
+    if table:
+        shown = RichTable(*table.head, box=None)
+        for row in table.rows:
+            shown.add_row(*row)
+        say(shown)
+    if advice:
+        say(advice)
+    say(f"next: spinet predict {run} IMAGE ..., spinet evaluate {run}, spinet export {run} -o FILE.onnx")
 
 
 def _defaults(args: list[str]) -> "TrainConfig":

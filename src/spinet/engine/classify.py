@@ -41,11 +41,13 @@ def evaluate_classes(
     unread = Unread(dataset.split, len(dataset))
     model.eval()
     rows: list[tuple[int, list[int], list[float]]] = []
-    for batch in options.loader(dataset, ClassEvalTransform(shape_of(options.image_size)[0]), unread):
+    loader = options.loader(dataset, ClassEvalTransform(shape_of(options.image_size)[0]), unread)
+    for done, batch in enumerate(loader, 1):
         with options.autocast():
             predictions = model.predict(batch.images.to(device), top=TOP)
         labels, scores = known[predictions["labels"].cpu()], predictions["scores"].float().cpu()
         rows += zip(batch.image_ids.tolist(), labels.tolist(), scores.tolist(), strict=True)
+        options.progress(done, options.batches(dataset))
     model.train(training)
     read = options.measured(dataset, unread)
     rows = options.group.gather(rows)

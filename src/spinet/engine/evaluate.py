@@ -1,6 +1,6 @@
 """Running a detector over a dataset, and what comes of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, NotRequired, TypedDict
@@ -39,6 +39,7 @@ class EvalOptions:
         views: test-time augmentation, for detectors; by default one plain view.
         group: the processes that share the images.
         say: is told what the metrics leave out; a warning of Python's unless given.
+        progress: is called with the number of batches done and of all of this process.
     """
 
     image_size: int | tuple[int, int]
@@ -49,6 +50,12 @@ class EvalOptions:
     views: Views = field(default_factory=Views)
     group: ProcessGroup = field(default_factory=ProcessGroup)
     say: Callable[[str], None] = warn
+    progress: Callable[[int, int], object] = max  # which does nothing
+
+    def batches(self, dataset: Sized) -> int:
+        """Return the number of batches of this process."""
+        mine = len(range(self.group.rank, len(dataset), self.group.count))
+        return -(-mine // self.batch_size)
 
     def loader(self, dataset: DatasetT, transform: ItemTransform[DatasetT], unread: Unread) -> Iterable[Batch]:
         """Return this process's batches; images that cannot be read are counted in `unread`."""
@@ -131,12 +138,13 @@ def detect(
     model.eval()
     image_ids = {sample.number: sample.image_id for sample in dataset.samples}
     results: list[CocoResult] = []
-    for batches in zip(*loaders, strict=True):
+    for done, batches in enumerate(zip(*loaders, strict=True), 1):
         views = [view for batch in batches for view in _predict_views(model, batch, options)]
         first = batches[0]
         for number, size, *seen in zip(first.image_ids.tolist(), first.sizes.tolist(), *views, strict=True):
             found = _clip(merge(seen), *size)
             results += _coco_results(found, image_ids[number], category_ids or dataset.category_ids)
+        options.progress(done, options.batches(dataset))
     model.train(training)
     if category_ids:
         results = [result for result in results if result["category_id"] in dataset.category_ids]

@@ -1,5 +1,6 @@
 """The training loop: steps, lines of metrics, evaluations, checkpoints. All that it changes is in `TrainState`."""
 
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -14,13 +15,15 @@ from torch import Tensor
 from spinet.data.batch import Batch
 from spinet.data.dataset import ImageDataset
 from spinet.data.unread import Unread, warn
+from spinet.engine.announce import announcement, progress_so_far
 from spinet.engine.compiling import compile_for_training
 from spinet.engine.config import TrainConfig, flatten
+from spinet.engine.display import Display
 from spinet.engine.distributed import ProcessGroup, gradient_sync, shared_losses
 from spinet.engine.evaluate import EvalOptions
-from spinet.engine.freezing import count_trained
-from spinet.engine.optim import clip_gradients, describe_depth, learning_rate, set_learning_rate
-from spinet.engine.progress import Display, Pace, RunLog, memory_gib
+from spinet.engine.first_batch import PICTURE, shown_first, write_first_look
+from spinet.engine.optim import clip_gradients, learning_rate, set_learning_rate
+from spinet.engine.progress import Pace, RunLog, memory_gib
 from spinet.engine.record import RECORD
 from spinet.engine.run_folder import check_present
 from spinet.engine.state import TrainState
@@ -53,7 +56,15 @@ class TrainRun:
         self.epoch_steps = len(self.train_set) / config.batch_size
         self.steps = max(1, round(config.epochs * self.epoch_steps))
         self.part_size = config.batch_size // (group.count * config.accumulate)
-        self.display = Display(self.steps, state.step, quiet=self.quiet or not group.is_main)
+        self.display = Display(
+            self.steps,
+            state.step,
+            self.epoch_steps,
+            every=config.eval_epochs * self.epoch_steps,
+            score=self.task.score,
+            best=state.best.get(self.task.score, math.nan),
+            quiet=self.quiet or not group.is_main,
+        )
         writes = self.folder is not None and group.is_main
         self.log = RunLog(self.folder, state.step, state.pending, self.trackers) if self.folder and writes else None
         self.saved = self.logged = time.monotonic()
@@ -72,7 +83,11 @@ class TrainRun:
 
     def loop(self) -> None:
         """Train to the end, or until a signal: then a checkpoint is written and `Stopped` raised."""
-        self._announce()
+        data = (self.train_set, self.val_set)
+        for sentence in announcement(self.config, self.state, data, self.remarks, self.group, self.device):
+            self.display.say(sentence)
+        for sentence in progress_so_far(self.folder, self.state.step, self.steps, self.is_done):
+            self.display.say(sentence)
         if self.trackers is not None and not self.is_done:
             self.trackers.say = self.display.say
             self.trackers.start(flatten(asdict(self.config)))
@@ -94,6 +109,8 @@ class TrainRun:
             group=self.group,
             unread=self.unread,
         )
+        if self.folder is not None and self.group.is_main and not state.step:
+            batches = shown_first(batches, self._show_first)
         self._finish_step()
         while state.step < self.steps:
             with pace.measured():
@@ -107,6 +124,15 @@ class TrainRun:
             self._finish_step()
         if self.unread.faults:
             self._warn(f"{self.unread.text()}; the images after them took their places")
+
+    def _show_first(self, batch: Batch) -> None:
+        """Write what the network sees into the run folder, once in a run."""
+        assert self.folder is not None
+        size = self.config.data.image_size
+        written = write_first_look(self.folder, batch, self.train_set, self.val_set, size, self._warn)
+        if self.trackers and self.folder / PICTURE in written:
+            self.trackers.add([], [self.folder / PICTURE])
+        self._restart_clock()
 
     def _finish_step(self) -> None:
         """Log, evaluate and save as far as it is due after a step."""
@@ -191,6 +217,7 @@ class TrainRun:
 
     def _evaluate(self) -> None:
         config, state, score = self.config, self.state, self.task.score
+        started = time.monotonic()
         state.check_finite()
         options = EvalOptions(
             config.data.image_size,
@@ -200,6 +227,7 @@ class TrainRun:
             bf16=config.uses_bf16(self.device.type),
             group=self.group,
             say=self._warn,
+            progress=self.display.evaluating,
         )
         try:
             # Several processes evaluate together: none of them may leave alone.
@@ -208,8 +236,7 @@ class TrainRun:
         except Interrupted:
             self._stop()
         state.last, state.pending = evaluation.metrics, ""
-        shown = "  ".join(f"{name} {state.last[name]:.3f}" for name in self.task.shown)
-        self.display.say(f"step {state.step}/{self.steps}  val: {shown}")
+        self.display.evaluated(state.step, state.last, self.task.shown, time.monotonic() - started)
         if self.log:
             self.log.write(state.step, {f"val/{name}": value for name, value in state.last.items()})
         is_best = not state.best or not state.last[score] <= state.best[score]
@@ -265,32 +292,6 @@ class TrainRun:
             check_present(self.folder)
             self.state.save(self.folder)
         self.saved = time.monotonic()
-
-    def _announce(self) -> None:
-        config, state, say = self.config, self.state, self.display.say
-        for dataset in (self.train_set, self.val_set):
-            say(f"{dataset.split}: {len(dataset)} images, {len(dataset.class_names)} classes, from {dataset.root}")
-        for remark in self.remarks:
-            say(remark)
-        say(self._model())
-        for sentence in state.started:
-            say(sentence)
-        rate = config.optim.lr * config.batch_size / config.optim.lr_batch
-        say(
-            f"learning rate: {rate:.4g} ({config.optim.lr:g} per {config.optim.lr_batch} images, scaled to batch size "
-            f"{config.batch_size} = {self.group.count} processes x {config.accumulate} parts x {self.part_size})"
-            + describe_depth(state.optimizer)
-        )
-        if self.folder is not None and self.is_done:
-            say(f"{self.folder} has already finished; see {self.folder / 'metrics.jsonl'}")
-        elif self.state.step:
-            say(f"resuming {self.folder} at step {self.state.step} of {self.steps}")
-
-    def _model(self) -> str:
-        model, device = self.config.model, self.device
-        arch = self.state.info.architecture.name if model.arch.startswith("{") else model.arch
-        size = f" at the size of {model.scaling}" if model.scaling else ""
-        return f"model: {model.head} on {arch}{size}, {count_trained(self.state.model)}, on {device}"
 
 
 def _mix(*numbers: int) -> int:

@@ -1,4 +1,4 @@
-"""Output of a run: metrics.jsonl, TensorBoard, and progress on the terminal."""
+"""Output of a run: metrics.jsonl and TensorBoard, and the warning of a long training."""
 
 import json
 import math
@@ -10,8 +10,6 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spinet.engine.run_folder import check_present
 from spinet.errors import SpinetError
@@ -57,51 +55,6 @@ class RunLog:
         """Flush TensorBoard; errors are ignored, because metrics.jsonl has everything."""
         with suppress(OSError):
             self._board.close()
-
-
-class Display:
-    """A progress bar on a terminal, plain lines elsewhere, nothing when `quiet`."""
-
-    def __init__(self, steps: int, first_step: int, quiet: bool = False) -> None:
-        self._console = Console(quiet=quiet, soft_wrap=True, highlight=False)
-        self._steps, self._first, self._start = steps, first_step, time.monotonic()
-        columns = BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
-        lines_only = quiet or not self._console.is_terminal
-        self._bar = Progress(*columns, console=self._console, transient=True, disable=lines_only)
-        self._task = self._bar.add_task("", total=steps, completed=first_step)
-        self._bar.start()
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        self._console.print(text, markup=False)
-
-    def update(self, step: int, values: Mapping[str, float]) -> None:
-        """Show a line of metrics after `step` steps."""
-        memory = f"  {values['memory_gib']:.1f} GiB" if math.isfinite(values["memory_gib"]) else ""
-        speed = f"{values['images_per_second']:.1f} images/s{memory}"
-        if not self._bar.disable:
-            # Short, so that bar and ETA fit into 80 columns.
-            self._bar.update(self._task, completed=step, description=f"loss {values['loss']:.3f}  {speed}")
-            return
-        parts = ", ".join(f"{name[5:]} {value:.3f}" for name, value in values.items() if name.startswith("loss/"))
-        self.say(
-            f"step {step}/{self._steps}  epoch {values['epoch']:.1f}  loss {values['loss']:.3f} ({parts})  "
-            f"lr {values['lr']:.2e}  {speed}  ETA {self._remaining(step)}"
-        )
-
-    def advance(self, step: int) -> None:
-        """Advance the bar without a line."""
-        self._bar.update(self._task, completed=step)
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if not self._bar.disable:
-            self._bar.stop()
-
-    def _remaining(self, step: int) -> str:
-        per_step = (time.monotonic() - self._start) / max(step - self._first, 1)
-        seconds = round(per_step * (self._steps - step))
-        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 class Pace:

@@ -1,6 +1,5 @@
 """Boxes, masks and class names drawn on an image."""
 
-import colorsys
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from spinet.data.masks import Rle, decode_columns
+from spinet.draw.colours import class_colour
 
 # Opacity of a mask inside its outline.
 FILL = 0.4
@@ -76,9 +76,3 @@ def _draw_mask(image: Image.Image, mask: Rle, colour: tuple[int, int, int], line
     edge = ImageChops.subtract(whole.crop(box), body)
     opacity = ImageChops.lighter(edge, body.point(lambda value: min(value, fill)))
     image.paste(colour, box[:2], opacity)
-
-
-def class_colour(label: int) -> tuple[int, int, int]:
-    """Return a colour dark enough for white letters; neighbouring labels are far apart on the colour wheel."""
-    red, green, blue = colorsys.hsv_to_rgb(label * 0.61803398875 % 1.0, 0.85, 0.75)
-    return round(255 * red), round(255 * green), round(255 * blue)

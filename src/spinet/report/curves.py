@@ -6,7 +6,7 @@ from typing import Any
 
 from spinet.report.charts import COLOURS, Chart, Series, lines, number
 from spinet.report.panels import Panel
-from spinet.report.training_run import TrainingRun
+from spinet.report.training_run import RunLines
 
 Marks = list[tuple[float, str]]
 # Relative gain of the last of several evaluations from which more training is worth trying.
@@ -17,7 +17,7 @@ EARLY = 0.7
 WIDE = 5
 
 
-def interruptions(run: TrainingRun) -> Marks:
+def interruptions(run: RunLines) -> Marks:
     """Return the steps at which a session ended and another resumed, and how it ended."""
     marks: Marks = []
     how = "killed"
@@ -31,10 +31,10 @@ def interruptions(run: TrainingRun) -> Marks:
     return marks
 
 
-def curve_panels(run: TrainingRun) -> list[Panel]:
+def curve_panels(run: RunLines) -> list[Panel]:
     """Return the panels over steps."""
     marks = interruptions(run)
-    panels = [_metrics(run, marks)]
+    panels = [_metrics(run, marks)] if run.evaluations else []
     if run.losses:
         panels += [_losses(run, marks), _rate(run, marks)]
     return panels
@@ -52,7 +52,7 @@ def _series(lines: Sequence[dict[str, Any]], name: str, label: str, **look: Any)
     return Series(label, steps, [float(line.get(name, math.nan)) for line in lines], **look)
 
 
-def _losses(run: TrainingRun, marks: Marks) -> Panel:
+def _losses(run: RunLines, marks: Marks) -> Panel:
     parts = [name for name in run.losses[-1] if name.startswith("loss/")]
     parts = parts if len(parts) > 1 else []
     series = [
@@ -70,7 +70,7 @@ def _losses(run: TrainingRun, marks: Marks) -> Panel:
     return Panel("Losses on the training images", _noted(read, marks), charts=(chart,))
 
 
-def _rate(run: TrainingRun, marks: Marks) -> Panel:
+def _rate(run: RunLines, marks: Marks) -> Panel:
     chart = lines("learning rate", [_series(run.losses, "lr", "")], ("step", "learning rate"), marks=marks)
     read = (
         "It rises in the warm-up and falls to the end: most of the last gain in the metrics comes while it falls, so "
@@ -79,7 +79,7 @@ def _rate(run: TrainingRun, marks: Marks) -> Panel:
     return Panel("Learning rate", _noted(read, marks), charts=(chart,))
 
 
-def _metrics(run: TrainingRun, marks: Marks) -> Panel:
+def _metrics(run: RunLines, marks: Marks) -> Panel:
     shown = [name for name in shown_metrics(run) if any(f"val/{name}" in line for line in run.evaluations)]
     series = [
         _series(run.evaluations, f"val/{name}", name, colour=COLOURS[index % len(COLOURS)], points=True)
@@ -93,17 +93,18 @@ def _metrics(run: TrainingRun, marks: Marks) -> Panel:
         f"Each point is an evaluation on the val images, from 0 to 1; higher is better. The best weights are those of "
         f"step {best:,} ({score} {run.notes.get(score, math.nan):.3f}): predict and export use them."
     )
-    return Panel("Metrics on the val images", _noted(read, marks), _more_training(run, score), (chart,))
+    return Panel("Metrics on the val images", _noted(read, marks), more_training(run, score), (chart,))
 
 
-def shown_metrics(run: TrainingRun) -> tuple[str, ...]:
+def shown_metrics(run: RunLines) -> tuple[str, ...]:
     """Return the metrics that are drawn, the one that selects the best weights first."""
-    if run.record.kind == "classifier":
+    if run.config.model.head == "classifier":
         return ("top1", "top5")
     return ("mask/AP", "mask/AP50", "AP", "AP50") if "mask/AP" in run.notes else ("AP", "AP50", "AP75")
 
 
-def _more_training(run: TrainingRun, score: str) -> str:
+def more_training(run: RunLines, score: str) -> str:
+    """Return whether a longer or a shorter training would be better, where a rule says so; else an empty string."""
     values = [(int(line["step"]), float(line.get(f"val/{score}", math.nan))) for line in run.evaluations]
     values = [(step, value) for step, value in values if math.isfinite(value)]
     if len(values) < 2 or not run.is_finished:

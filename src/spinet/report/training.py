@@ -17,6 +17,7 @@ from spinet.report.classes import ClassFindings, class_panels
 from spinet.report.curves import curve_panels, interruptions, shown_metrics
 from spinet.report.detection_charts import detection_charts
 from spinet.report.detections import Findings, precision_panel
+from spinet.report.first_look import ABOUT, ABOUT_CLASSES, batch_picture, label_panels
 from spinet.report.object_sizes import size_panels
 from spinet.report.panels import Panel, decimal, listed
 from spinet.report.pictures import Picture, mistake_pictures, worst_images, worst_pictures
@@ -65,9 +66,9 @@ def render_training(run: TrainingRun) -> str:
     else:
         by_class = ClassFindings(record)
         facts = _class_facts(by_class)
-        panels = [*_wide_first([*curve_panels(run), *class_panels(by_class)])]
+        panels = [*curve_panels(run), *class_panels(by_class)]
         pictures, about = _mistakes(run, record, by_class)
-    panels = _wide_first(panels)
+    panels = _wide_first([*panels, *label_panels(run.folder)])
     return render_page(
         "spinet.report",
         "training.html.j2",
@@ -76,13 +77,15 @@ def render_training(run: TrainingRun) -> str:
         data=run.config.data.root,
         facts=[*facts, *_cost_facts(run)],
         notices=_notices(run),
-        groups=_grouped(panels),
+        groups=grouped(panels),
+        first_batch=batch_picture(run.folder),
+        first_batch_about=ABOUT if isinstance(record, DetectionRecord) else ABOUT_CLASSES,
         pictures=pictures,
         pictures_title="The worst images" if isinstance(record, DetectionRecord) else "The most confident mistakes",
         pictures_about=about,
         doctor=_doctor(run),
         description=_description(run),
-        settings=_settings(run.config),
+        settings=settings_of(run.config),
         metrics=[(name, decimal(value, 4)) for name, value in run.notes.items() if name != "step"],
     )
 
@@ -92,7 +95,7 @@ def _wide_first(panels: Sequence[Panel]) -> list[Panel]:
     return sorted(panels, key=lambda panel: not (panel.wide and panel.table is not None))
 
 
-def _grouped(panels: Sequence[Panel]) -> list[list[Panel]]:
+def grouped(panels: Sequence[Panel]) -> list[list[Panel]]:
     """Return rows of the page: wide panels alone, others together."""
     groups: list[list[Panel]] = []
     for panel in panels:
@@ -201,7 +204,7 @@ def _session(line: dict[str, Any]) -> str:
     return f"{line.get('how', '')} at step {line.get('step', 0)} after {duration(float(line.get('seconds', 0)))}"
 
 
-def _settings(config: TrainConfig) -> list[tuple[str, str]]:
+def settings_of(config: TrainConfig) -> list[tuple[str, str]]:
     """Return all settings, those that differ from the defaults first."""
     chosen, usual = flatten(asdict(config)), flatten(asdict(TrainConfig()))
     ordered = sorted(chosen, key=lambda name: chosen[name] == usual.get(name))

@@ -17,7 +17,7 @@ from spinet.engine.evaluate import EvalOptions
 from spinet.engine.packed import MODEL
 from spinet.engine.record import RECORD, dataset_folder
 from spinet.engine.sessions import read_sessions
-from spinet.engine.task import evaluate_folder
+from spinet.engine.task import evaluate_folder, task_of
 from spinet.errors import SpinetError
 from spinet.predict.open import load
 
@@ -25,28 +25,22 @@ CONFIG, METRICS, BEST = "config.json", "metrics.jsonl", "best.safetensors"
 
 
 @dataclass(frozen=True)
-class TrainingRun:
-    """A training that has been evaluated at least once.
+class RunLines:
+    """What a training has written so far, also before its first evaluation.
 
     Attributes:
         folder: of the run.
         config: its settings.
-        info: of the best weights.
-        notes: the step and the metrics of the best weights, from their file.
-        record: their predictions on val.
+        notes: the step and the metrics of the best weights; empty before the first evaluation.
         lines: of `metrics.jsonl`.
         sessions: of `sessions.jsonl`.
-        images: the dataset folder; None if it is not there any more.
     """
 
     folder: Path
     config: TrainConfig
-    info: ModelInfo
     notes: dict[str, float]
-    record: DetectionRecord | ClassRecord
     lines: Sequence[dict[str, Any]]
     sessions: Sequence[dict[str, Any]]
-    images: Path | None
 
     @property
     def name(self) -> str:
@@ -80,6 +74,21 @@ class TrainingRun:
         return done or not self.last_epoch < self.config.epochs - 1
 
 
+@dataclass(frozen=True)
+class TrainingRun(RunLines):
+    """A training that has been evaluated at least once.
+
+    Attributes:
+        info: of the best weights.
+        record: their predictions on val.
+        images: the dataset folder; None if it is not there any more.
+    """
+
+    info: ModelInfo
+    record: DetectionRecord | ClassRecord
+    images: Path | None
+
+
 def is_training(folder: Path) -> bool:
     """Whether a folder is that of a training, and not that of a shared model, which has settings too."""
     shared = (folder / MODEL).is_file() and not any((folder / name).is_file() for name in (BEST, METRICS))
@@ -110,7 +119,23 @@ def open_training(folder: str | Path, root: str | Path | None = None) -> Trainin
     notes, info = read_notes(folder / BEST)
     place = _dataset(config, root)
     record = _record(folder, notes, info, config, place)
-    return TrainingRun(folder, config, info, notes, record, lines, read_sessions(folder), place)
+    return TrainingRun(folder, config, notes, lines, read_sessions(folder), info, record, place)
+
+
+def read_progress(folder: str | Path) -> RunLines:
+    """Read what a training has written so far; it may be running.
+
+    Raises:
+        SpinetError: there is no such run, or its settings are corrupt.
+    """
+    folder = Path(folder)
+    _check_present(folder)
+    config, lines = read_config(folder / CONFIG), read_lines(folder / METRICS)
+    score = task_of(config.model).score
+    scored = [line for line in lines if f"val/{score}" in line]
+    best = max(scored, key=lambda line: line[f"val/{score}"], default={})
+    notes = {name.removeprefix("val/"): value for name, value in best.items()}
+    return RunLines(folder, config, notes, lines, read_sessions(folder))
 
 
 def _check_present(folder: Path) -> None:

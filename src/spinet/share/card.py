@@ -11,9 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from spinet.draw.text import printable
 from spinet.engine.build import WITHOUT_MASKS
 from spinet.engine.machine import versions
+from spinet.report.network_cost import network_cost
 from spinet.report.panels import decimal, listed
 from spinet.report.training_run import TrainingRun
-from spinet.share.cost import network_cost
 from spinet.share.counts import SplitCounts, train_counts, val_counts
 from spinet.share.front_matter import front_matter
 from spinet.share.limitations import limitations

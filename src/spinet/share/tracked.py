@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from spinet.engine.first_batch import LABELS
 from spinet.report.training_run import BEST, open_training
 from spinet.share.metrics import measure
 from spinet.share.samples import draw_samples
@@ -11,7 +12,7 @@ from spinet.track.trackers import Trackers
 
 
 def add_results(trackers: Trackers, run: Path, say: Callable[[str], None]) -> None:
-    """Add the best weights, the report if there is one, and some val images with predictions of a finished training."""
+    """Add the best weights, the report if there is one, label statistics, and some val images with predictions."""
     if not trackers:
         return
     with TemporaryDirectory() as folder:
@@ -23,4 +24,4 @@ def add_results(trackers: Trackers, run: Path, say: Callable[[str], None]) -> No
                 pictures[-1].write_bytes(sample.content)
         except Exception as error:  # nothing of a complete training may be lost to a picture
             say(f"warning: no pictures for the trackers ({error!s:.200})")
-        trackers.add([run / BEST, run / "report.html"], pictures)
+        trackers.add([run / BEST, run / "report.html", run / LABELS], pictures)

@@ -37,17 +37,19 @@ class WandbRun(Tracker):
     def add(self, files: Sequence[Path], pictures: Sequence[Path]) -> None:
         """Add pages and pictures as media, and other files as an artifact."""
         media: dict[str, Any] = {}
+        others = [file for file in files if file.suffix != ".html"]
         artifact = self._wandb.Artifact(f"{self._open.id}-weights", "model")
         for file in files:
             if file.suffix == ".html":
                 media[file.stem] = self._wandb.Html(file.read_text(encoding="utf-8"), inject=False)
-            else:
-                artifact.add_file(str(file))
+        for file in others:
+            artifact.add_file(str(file))
         if pictures:
             media["pictures"] = [self._wandb.Image(str(picture), caption=picture.stem) for picture in pictures]
         if media:
             self._open.log(media)
-        self._open.log_artifact(artifact)
+        if others:
+            self._open.log_artifact(artifact)
 
     def add_trial(self, number: int, settings: Mapping[str, Any], values: Mapping[str, float], failed: bool) -> None:
         """Add a run of the group that is named after the search's run."""

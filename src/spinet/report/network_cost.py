@@ -1,4 +1,4 @@
-"""What a network costs, for its card."""
+"""What a network costs, for cards and the leaderboard."""
 
 from typing import NamedTuple
 
