@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import docs_links
-
 import spinet
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,6 +8,8 @@ from guides import ROOT, commands_of
 from shared_runs import detector_run
 
 from spinet.cli import COMMANDS
+from spinet.commands.search import VIEWS
+from spinet.nas.spaces import SPACES
 from spinet.recipes import RECIPES
 
 # What was tried is a record of its time.
@@ -20,10 +22,16 @@ OWN = {
     "predict": ["RUN", "image.jpg"],
     "export": ["RUN", "-o", "FILE"],
 }
-NAMES = {"RECIPE": "small-cpu", "SPACE": "spinenet49", "published/NAME": "published/bccd-small"}
+NAMES = {
+    "RECIPE": "small-cpu",
+    "SPACE": "spinenet49",
+    "HEAD": "retinanet",
+    "SIZE": "640",
+    "published/NAME": "published/bccd-small",
+}
 
 
-class Accepted(Exception):
+class AcceptedError(Exception):
     """The words were understood; nothing is done."""
 
 
@@ -35,13 +43,13 @@ def accept(monkeypatch, tmp_path, digits):
     def parse_only(target, **keywords):
         if isinstance(target, type):
             parse(target, **keywords)
-            raise Accepted
+            raise AcceptedError
         if not callable(target):
             raise TypeError(target)
 
         @functools.wraps(target)
         def reached(*_, **__):
-            raise Accepted
+            raise AcceptedError
 
         parse(reached, **keywords)
 
@@ -54,13 +62,18 @@ def accept(monkeypatch, tmp_path, digits):
     def accepted(words):
         command, *rest = [NAMES.get(word, word) for word in words]
         assert command in COMMANDS
+        if command == "search" and len(rest) == 1:  # named, not to be typed
+            assert rest[0] in {**VIEWS, **SPACES}
+            return
+        if command == "train" and rest == ["NAME"]:
+            rest = OWN[command]
         if "..." in rest:
             at = rest.index("...")
             rest[at : at + 1] = OWN[command]
-        if not rest or "--help" in rest:
-            assert not rest or rest[0] == "--help" or command != "train" or rest[0] in RECIPES
+        if not rest or rest[-1] == "--help":
+            assert len(rest) < 2 or command != "train" or rest[0] in RECIPES
             return
-        with pytest.raises(Accepted):
+        with pytest.raises(AcceptedError):
             COMMANDS[command](rest)
 
     return accepted
@@ -69,7 +82,7 @@ def accept(monkeypatch, tmp_path, digits):
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_in_a_document_is_accepted(document, accept, capsys):
     for words in commands_of(document):
-        if words == ["COMMAND", "--help"]:
+        if words in (["COMMAND", "--help"], ["--help"]):
             continue
         try:
             accept(words)
@@ -77,7 +90,9 @@ def test_every_command_in_a_document_is_accepted(document, accept, capsys):
             raise AssertionError(f"spinet {' '.join(words)}: {error}\n{capsys.readouterr().err}") from error
 
 
-@pytest.mark.parametrize("words", ["train smal-cpu --run R", "train small-cpu --run R --epoch 5", "evaluat R", "draw -x"])
+@pytest.mark.parametrize(
+    "words", ["train smal-cpu --run R", "train small-cpu --run R --epoch 5", "evaluat R", "draw -x"]
+)
 def test_a_command_that_does_not_exist_is_not_accepted(words, accept):
     with pytest.raises((Exception, SystemExit)):
         accept(words.split())
