@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import asdict
 
 import forked
 import numpy as np
@@ -16,6 +17,7 @@ import spinet
 from spinet.engine.build import ModelInfo
 from spinet.engine.checkpoint import save_weights
 from spinet.nas.proxies import PROXIES
+from spinet.recipes import RECIPES
 
 GUIDES = ["start", "data", "masks", "classification", "finetuning", "reports", "search", "export", "sharing", "weights"]
 GUIDES += ["python", "architectures", "README"]
@@ -36,6 +38,7 @@ LEFT_OUT = {
     "spinet weights path NAME": "needs weights that were fetched; tests/hub",
     "spinet weights remove NAME": "needs weights that were fetched; tests/hub",
     "spinet convert": "needs a checkpoint of others; tests/convert",
+    "spinet predict weights.safetensors": "needs the file of the line before",
     "spinet export runs/mine -o mine_int8": "takes half a minute; tests/deploy",
     "spinet predict mine_int8": "needs the file of the line before",
     "spinet train small-cpu --data.root DIR --run runs/mine --log-to": "needs MLflow; tests/track",
@@ -83,7 +86,8 @@ def folder(tmp_path, digits, colours, kites, monkeypatch):
     Image.open(next((digits / "val").iterdir())).save(tmp_path / "image.jpg")
     proxy = PROXIES["tiny"].with_settings(name="mini", image_size=64, rungs=(0.2,))
     (tmp_path / "mini.json").write_text(json.dumps(proxy.to_dict()))
-    model, info = tiny()
+    settings = asdict(RECIPES["small-cpu"].config.model)
+    model, info = tiny(**{name: value for name, value in settings.items() if name not in ("arch", "head")})
     names = ("zero", "one", "two")
     info = ModelInfo(info.architecture, info.model, names, (1, 2, 3), 64)
     save_weights(tmp_path / "learned.safetensors", model.state_dict(), info, {})
