@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -58,6 +59,42 @@ def test_the_python_in_the_readme_runs(tmp_path, digits, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for block in blocks:
         forked.done(forked.code, block.replace('data="DIR"', short), output=tmp_path / "said.txt")
+
+
+PARAMETERS = {
+    "own_images.ipynb": {
+        "SETTINGS": {"epochs": 0.2, "data.image_size": 64, "data.workers": 0, "model.arch": "tiny", "device": "cpu"},
+        "GENERATED": {"classes": 3, "train_images": 8, "val_images": 2, "image_size": 64, "object_sizes": (16, 40)},
+    },
+    "search.ipynb": {
+        "TRIALS": 2,
+        "EPOCHS": 0.2,
+        "GENERATED": {"classes": 3, "train_images": 10, "val_images": 2, "image_size": 64, "object_sizes": (16, 40)},
+        "SETTINGS": {"data.image_size": 64, "data.workers": 0, "batch_size": 8, "device": "cpu"},
+    },
+}
+
+
+def test_every_notebook_is_tested():
+    assert {path.name for path in (ROOT / "examples").glob("*.ipynb")} == set(PARAMETERS)
+
+
+def test_notebooks_are_kept_without_outputs():
+    for path in (ROOT / "examples").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells), path.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_notebook_runs(name, tmp_path, monkeypatch):
+    cells = json.loads((ROOT / "examples" / name).read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    # The first cell has the parameters.
+    assert all(f"{parameter} = " in code[0] for parameter in PARAMETERS[name])
+    code.insert(1, "\n".join(f"{parameter} = {value!r}" for parameter, value in PARAMETERS[name].items()))
+    monkeypatch.chdir(tmp_path)
+    forked.done(forked.code, "\n".join(code), output=tmp_path / "said.txt", MPLBACKEND="agg")
 
 
 def test_every_link_between_documents_leads_somewhere():
