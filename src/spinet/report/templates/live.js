@@ -11,15 +11,21 @@
   const say = (text) => { if (note.textContent !== text) note.textContent = text; };
   say("live");
   document.body.append(note);
-  setInterval(async () => {
+  const ask = (method) => fetch("/", { method, cache: "no-store" });
+  // The next question is asked once this one is answered: a page that takes long to make must not be asked for twice.
+  const later = () => setTimeout(follow, 3000);
+  const follow = async () => {
     try {
-      const answer = await fetch("/", { method: "HEAD", cache: "no-store" });
+      const answer = await ask("HEAD");
       say("live");
-      if (answer.headers.get("ETag") === `"${tag}"` || document.hidden) return;
+      if (answer.headers.get("ETag") === `"${tag}"` || document.hidden) return later();
+      await ask("GET"); // made now, so that what follows is quick
     } catch {
-      return say("not live: the command that serves this page has ended");
+      say("not live: the command that serves this page has ended");
+      return later();
     }
     sessionStorage.setItem(key, details().flatMap((one, index) => (one.open ? [index] : [])).join(","));
     location.reload();
-  }, 3000);
+  };
+  later();
 })();
