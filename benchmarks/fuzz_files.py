@@ -28,6 +28,7 @@ from random import Random
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save
 
 from spinet.arch.baseline import Baseline
@@ -189,7 +190,10 @@ def weights_kind(_: Path) -> Kind:
             except json.JSONDecodeError:
                 changed = to_text(random.choice(AWKWARD)(random), random)
             metadata[key] = changed.decode(errors="replace")
-        content = bytearray(save(tensors, metadata))
+        try:
+            content = bytearray(save(tensors, metadata))
+        except SafetensorError:  # a header that the format does not hold
+            content = bytearray(save(tensors))
         if how == 2:
             (size,) = struct.unpack("<Q", content[:8])
             for _ in range(random.choice([1, 2, 5])):

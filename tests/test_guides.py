@@ -54,7 +54,7 @@ def accept(monkeypatch, tmp_path, digits):
         parse(reached, **keywords)
 
     detector_run(tmp_path / "runs" / "other", digits)
-    for name in ("boxes", "mine"):
+    for name in ("boxes", "mine", "nuclei-small", "bccd-small"):
         (tmp_path / "runs" / name).symlink_to("other")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tyro, "cli", parse_only)

@@ -30,6 +30,7 @@ LEFT_OUT = {
     "torchrun": "tests/engine runs two processes",
     "trtexec": "needs TensorRT",
     "python -m modelopt": "needs NVIDIA's Model Optimizer",
+    "spinet report runs/mine --serve": "serves until it is stopped; tests/report drives it",
     "spinet app": "serves until it is stopped; tests/app drives it",
     "spinet push": "needs an account; tests/share pushes to a server of its own",
     "spinet pull hf://": "needs a network; tests/share pulls from a server of its own",

@@ -74,6 +74,22 @@ def unique_names(names: Iterable[str]) -> list[str]:
     return list(unique.values())
 
 
+def unique_file_names(paths: Iterable[Path]) -> list[str]:
+    """Number the names of files that are taken already, before the suffix.
+
+    >>> unique_file_names([Path("x/a.jpg"), Path("x/a.png"), Path("y/a.jpg")])
+    ['a.jpg', 'a.png', 'a-2.jpg']
+    """
+    unique: dict[str, str] = {}
+    for path in paths:
+        numbered, number = path.name, 1
+        while numbered.casefold() in unique:
+            number += 1
+            numbered = f"{path.stem}-{number}{path.suffix}"
+        unique[numbered.casefold()] = numbered
+    return list(unique.values())
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     """What tells a file from all others, whatever names and links lead to it; None where there is no file."""
     try:

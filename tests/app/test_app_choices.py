@@ -180,19 +180,20 @@ def test_the_report_of_a_classifier_is_shown_too(tmp_path):
 def test_a_batch_is_written_in_three_formats_and_a_corrupt_image_is_said(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "empty.png").write_bytes(b"")
-    files = [photo(tmp_path / "a.png"), photo(tmp_path / "b" / "a.png"), tmp_path / "empty.png"]
+    files = [photo(tmp_path / name) for name in ("a.png", "b/a.png", "a.jpg")] + [tmp_path / "empty.png"]
     told = []
 
     said = predict_all(finder(tmp_path), files, Choices(0.5), tmp_path / "out", lambda *done: told.append(done))
 
-    assert said.html.count("1 cat") == 2
+    assert said.html.count("1 cat") == 3
     assert "1 image could not be read; all others are done" in said.html
     assert "could not read the image empty.png: the file is empty" in said.html
-    assert told == [(0, 3), (1, 3), (2, 3)]
+    assert told == [(0, 4), (1, 4), (2, 4), (3, 4)]
     assert {path.name for path in said.files.values()} == {path.name for path in (tmp_path / "out").iterdir()}
     assert said.files["csv"].read_text().splitlines()[1:] == [
         "a.png,cat,0.9000,0.00,0.00,100.00,50.00",
         "a-2.png,cat,0.9000,0.00,0.00,100.00,50.00",
+        "a.jpg,cat,0.9000,0.00,0.00,100.00,50.00",
     ]
 
 

@@ -46,6 +46,19 @@ def test_a_log_has_one_line_per_epoch_with_the_mean_loss():
     assert "loss 17.500 (class 4.375, box 13.125)  lr 1.00e-02  8.0 images/s  1.5 GiB  20 s left" in lines[2]
 
 
+def test_a_line_without_a_step_changes_no_mean():
+    # A run that stopped between a step and its line writes the line when it resumes.
+    shown, file = display(False, Now(), first=5)
+    shown.update(5, values(loss=3.0, speed=0.0))
+    shown.update(10, values(loss=1.0))
+
+    first, second = file.getvalue().splitlines()
+    assert "loss 3.000" in first
+    assert "images/s" not in first
+    assert "loss 1.000" in second
+    assert "8.0 images/s" in second
+
+
 def test_a_long_epoch_has_lines_in_between():
     now = Now()
     shown, file = display(False, now)

@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 from spinet.data.coco import CocoDataset
 from spinet.engine.checkpoint import load_model
 from spinet.engine.distributed import pick_device
+from spinet.engine.loop import TrainRun
 from spinet.engine.state import TrainState
 from spinet.engine.train import model_info, train
-from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError
+from spinet.errors import BuildError, NotFinite, OutOfMemory, SpinetError, Stopped
 from spinet.models.retinanet import RetinaNet
 
 
@@ -72,7 +73,9 @@ def test_a_training_without_evaluations_ends_with_the_same_weights(config, tmp_p
     weights = evaluated.model.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in bare.model.state_dict().items())
     assert not (tmp_path / "best.safetensors").exists()
+    sessions = (tmp_path / "sessions.jsonl").read_bytes()
     assert train(config, tmp_path, quiet=True, evaluate=False).steps == bare.steps
+    assert (tmp_path / "sessions.jsonl").read_bytes() == sessions
 
 
 @pytest.mark.slow
@@ -96,8 +99,10 @@ def test_a_run_folder_holds_config_metrics_weights_and_state(config, tmp_path):
         "last.safetensors",
         "metrics.jsonl",
         "sessions.jsonl",
+        "labels.json",
         "state.pt",
         "tensorboard",
+        "train-batch.jpg",
         "val.npz",
     }
     assert list((tmp_path / "run" / "tensorboard").iterdir())
@@ -178,6 +183,27 @@ def test_a_run_stopped_and_started_again_ends_bit_equal(config, tmp_path, stop_a
     stop_at(None)
     train(config, tmp_path / "parts", quiet=True)
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.slow
+def test_a_run_stopped_before_a_line_of_metrics_writes_it_when_it_resumes(config, tmp_path, monkeypatch, capsys):
+    config = replace(config, log_steps=1)
+    train(config, tmp_path / "whole", quiet=True)
+    step = TrainRun.step
+
+    def interrupted(run, batches):
+        step(run, batches)
+        if run.state.step == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(TrainRun, "step", interrupted)
+    with pytest.raises(Stopped):
+        train(config, tmp_path / "parts")
+    monkeypatch.setattr(TrainRun, "step", step)
+    train(config, tmp_path / "parts")
+
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+    assert "step 2/8  loss" in capsys.readouterr().out.split("resuming")[1]
 
 
 @pytest.mark.slow
@@ -335,7 +361,7 @@ def test_a_full_disk_stops_the_run_with_one_sentence_and_nothing_half_written(sh
     assert done.stderr.startswith(f"spinet: error: could not write {tmp_path / 'run'}/")
     assert len(done.stderr.strip().splitlines()) == 1
     left = {path.name for path in (tmp_path / "run").iterdir()}
-    assert left == {"config.json", "metrics.jsonl", "sessions.jsonl", "tensorboard"}
+    assert left == {"config.json", "labels.json", "metrics.jsonl", "sessions.jsonl", "tensorboard", "train-batch.jpg"}
 
 
 def test_train_and_val_of_different_classes_are_refused(digits, short, tmp_path):

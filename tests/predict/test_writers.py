@@ -41,6 +41,7 @@ def test_the_coco_file_is_a_dataset_with_scores(tmp_path):
     assert loaded.loadImgs([2])[0]["file_name"].endswith("b/a.png")
     assert (first["category_id"], first["bbox"], first["score"]) == (8, [0, 0, 100, 50], pytest.approx(0.9))
     assert mask_api.area(loaded.annToRLE(first)) == pytest.approx(50 * 50, rel=0.05)
+    assert first["area"] == mask_api.area(loaded.annToRLE(first))
     assert [each["name"] for each in loaded.loadCats(loaded.getCatIds())] == ["ant", "big cat"]
 
 
@@ -67,6 +68,18 @@ def test_yolo_labels_are_read_back_as_the_same_boxes_and_no_file_replaces_anothe
     cat, ant = LabelFiles(2).read(tmp_path / "read" / "labels" / "a.txt", 200, 100)
     assert (cat["category_id"], cat["bbox"]) == (2, [0, 0, 100, 50])
     assert (ant["category_id"], ant["bbox"]) == (1, [25, 25, 50, 50])
+
+
+def test_labels_are_named_as_the_pictures_also_after_an_image_that_cannot_be_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "b").mkdir()
+    Image.new("RGB", (200, 100)).save(tmp_path / "b" / "a.png")
+    paths = [tmp_path / "a.png", tmp_path / "b/a.png"]
+    list(predict_files(Predictor(Finder(False), INFO), paths, tmp_path / "out", save_as=["yolo"]))
+
+    with zipfile.ZipFile(tmp_path / "out" / "detections-yolo.zip") as archive:
+        assert archive.namelist() == ["classes.txt", "labels/a-2.txt"]
+    assert (tmp_path / "out" / "a-2.jpg").is_file()
 
 
 def test_the_table_has_a_row_per_object(tmp_path):

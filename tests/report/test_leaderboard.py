@@ -35,8 +35,8 @@ def folder(digits, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def entries(folder):
-    found, left_out = leaderboard(folder)
-    assert left_out == []
+    found, unevaluated, faults = leaderboard(folder)
+    assert unevaluated == faults == []
     return {entry.model.removeprefix(f"{folder}/"): entry for entry in found}
 
 
@@ -57,7 +57,7 @@ def test_an_entry_has_score_interval_and_cost(entries):
 
 
 def test_other_orders_stay_within_the_val_data_and_keep_the_rank(folder):
-    ordered, _ = leaderboard(folder, "model")
+    ordered = leaderboard(folder, "model").entries
 
     assert [entry.rank for entry in ordered][:2] == [1, 2]
     assert [entry.model for entry in ordered][:2] == [str(folder / "better"), str(folder / "deep" / "worse")]
@@ -82,6 +82,31 @@ def test_the_table_names_models_as_seen_from_the_folder(folder, capsys):
     assert str(folder) not in out
     assert "deep/worse" in out
     assert "val data unknown, not ranked" in out
+
+
+def test_the_same_val_data_in_folders_of_other_names_are_ranked_together(folder, tmp_path):
+    for number, name in enumerate(("first", "second")):
+        run = shutil.copytree(folder / "better", tmp_path / name)
+        config = json.loads((run / "config.json").read_text())
+        config["data"]["root"] = f"elsewhere/data-{name}"
+        (run / "config.json").write_text(json.dumps(config))
+        scored(run, 0.3 + number / 10)
+
+    assert [(entry.rank, entry.score) for entry in leaderboard(tmp_path).entries] == [(1, 0.4), (2, 0.3)]
+
+
+def test_shared_models_count_and_trainings_without_an_evaluation_are_said(folder, tmp_path, capsys):
+    (tmp_path / "pulled").mkdir()
+    shutil.copy(folder / "alone.safetensors", tmp_path / "pulled" / "model.safetensors")
+    (tmp_path / "pulled" / "config.json").write_text("{}")
+    shutil.copytree(folder / "better", tmp_path / "young")
+    (tmp_path / "young" / "best.safetensors").unlink()
+
+    leaderboard_command([str(tmp_path), "--json"])
+
+    out, errors = capsys.readouterr()
+    assert [entry["model"] for entry in json.loads(out)] == [str(tmp_path / "pulled" / "model.safetensors")]
+    assert errors == f"spinet: not evaluated yet, and left out: {tmp_path / 'young'}\n"
 
 
 def test_a_corrupt_model_costs_only_its_row(folder, tmp_path, capsys):

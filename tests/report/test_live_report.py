@@ -103,6 +103,11 @@ def test_another_name_for_this_machine_is_not_served(unfinished):
         assert ask(server, host=f"localhost:{server.server_address[1]}")[0] == 200
 
 
+def test_a_browser_at_the_usual_port_names_none(unfinished):
+    with served(unfinished) as server:
+        assert ask(server, host="127.0.0.1")[0] == 200
+
+
 def test_a_folder_that_has_gone_is_a_sentence_and_comes_back(unfinished):
     with served(unfinished) as server:
         (unfinished / "config.json").rename(unfinished / "elsewhere")
@@ -188,4 +193,11 @@ def test_the_lock_that_tells_whether_a_run_goes_on_changes_the_page(unfinished):
     before = page.tag()
     with exclusive(unfinished):
         assert (unfinished / LOCK).exists()
-        assert page.tag() != before
+        held = page.tag()
+        assert held != before
+    (unfinished / LOCK).touch()  # what a killed process leaves: the file without the lock
+    times = (unfinished / LOCK).stat()
+    released = page.tag()
+    with exclusive(unfinished):
+        os.utime(unfinished / LOCK, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert page.tag() != released

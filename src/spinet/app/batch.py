@@ -11,7 +11,7 @@ from spinet.app.choices import Choices
 from spinet.app.html import alert, note, table
 from spinet.app.models import AppModel
 from spinet.errors import SpinetError
-from spinet.files import unique_names
+from spinet.files import unique_file_names, unique_names
 from spinet.predict.results import ClassResult, DetectionResult
 from spinet.predict.writers import FORMATS, FileResult, Format, save_results
 from spinet.text import count_of
@@ -49,10 +49,9 @@ def predict_all(
         return BatchView(note("Choose images first."), nothing)
     if len(paths) > MOST_IMAGES:
         return BatchView(alert(f"{len(paths):,} images are too many; this page takes {MOST_IMAGES} at once"), nothing)
-    stems = unique_names(path.stem for path in paths)
-    names = [stem + path.suffix for stem, path in zip(stems, paths, strict=True)]
+    names, stems = unique_file_names(paths), unique_names(path.stem for path in paths)
     results, rows, failed = [], [], 0
-    for done, (path, name) in enumerate(zip(paths, names, strict=True)):
+    for done, (path, name, stem) in enumerate(zip(paths, names, stems, strict=True)):
         if progress:
             progress(done, len(paths))
         try:
@@ -61,7 +60,7 @@ def predict_all(
             failed += 1
             rows.append((escape(name), f'<span class="wrong">{escape(str(error))}</span>'))
             continue
-        results.append(FileResult(name, result).without_pixels())
+        results.append(FileResult(name, stem, result).without_pixels())
         rows.append((escape(name), escape(result.summary())))
     formats: tuple[Format, ...] = ("csv",) if model.predictor.is_classifier else FORMATS
     lines = alert(f"{count_of(failed, 'image')} could not be read; all others are done") if failed else ""

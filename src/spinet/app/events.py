@@ -103,7 +103,10 @@ def _connect_descriptions(gr: Any, models: Models, parts: Parts) -> None:
         return [gr.update(value=text, visible=bool(text)), gr.update(value=auto_label(auto), visible=auto is not None)]
 
     def best(one: str, other: str, *picked: Any) -> Any:
-        auto = operating_view(models, chosen(models, (one, other)), _choices(*picked))[1]
+        try:
+            auto = operating_view(models, chosen(models, (one, other)), _choices(*picked))[1]
+        except SpinetError:  # the description says it
+            auto = None
         return gr.skip() if auto is None else auto
 
     threshold, classes, _ = parts.choices

@@ -6,16 +6,17 @@ from pathlib import Path
 
 from spinet.app.html import alert, note
 from spinet.engine.checkpoint import weights_file
+from spinet.engine.sessions import SESSIONS
 from spinet.errors import SpinetError
 from spinet.files import write_atomically
 from spinet.report.training import render_training
-from spinet.report.training_run import is_training, open_training
+from spinet.report.training_run import METRICS, is_training, open_training
 
 REPORT = "report.html"
 
 
 def report_view(path: Path, name: str) -> str:
-    """Return the report of a run as HTML, made if it is missing or older than the weights; else why there is none.
+    """Return the report of a run as HTML, made if it is missing or old; else why there is none.
 
     Args:
         path: the run folder, or a file in it.
@@ -33,7 +34,9 @@ def _report(folder: Path) -> str:
         raise SpinetError("only a run folder has a report, and this model comes without its training")
     file = folder / REPORT
     try:
-        if file.stat().st_mtime >= weights_file(folder).stat().st_mtime:
+        made = file.stat().st_mtime
+        sources = [weights_file(folder), *(folder / name for name in (METRICS, SESSIONS))]
+        if made >= max(source.stat().st_mtime for source in sources if source.is_file()):
             return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         pass  # made anew

@@ -41,16 +41,18 @@ def leaderboard_command(args: list[str]) -> None:
 
         if json and csv:
             raise SpinetError("--json and --csv are alternatives")
-        entries, left_out = leaderboard(folder, sort)
-        for sentence in left_out:
+        entries, unevaluated, faults = leaderboard(folder, sort)
+        for sentence in faults:
             warn(f"error: {sentence}")
+        for run in unevaluated:
+            warn(f"not evaluated yet, and left out: {run}")
         if json or csv:
             sys.stdout.write(f"{to_json(entries)}\n" if json else to_csv(entries))
         elif entries:
             _print(entries, folder)
-        elif not left_out:
+        elif not faults:
             warn(f"no trained model is below {folder}")
-        if left_out:
+        if faults:
             raise SystemExit(1)
 
     tyro.cli(command, args=args, prog="spinet leaderboard")
@@ -58,8 +60,10 @@ def leaderboard_command(args: list[str]) -> None:
 
 def _print(entries: "list[Entry]", folder: Path) -> None:
     """Print a table for each val data, models named as seen from the folder."""
-    for (data, dataset, metric), group in groupby(entries, lambda entry: (entry.data, entry.dataset, entry.metric)):
-        say(f"{dataset}, val data {data}" if data else "val data unknown, not ranked")
+    for (data, metric), members in groupby(entries, lambda entry: (entry.data, entry.metric)):
+        group = list(members)
+        datasets = ", ".join(sorted({entry.dataset for entry in group}))
+        say(f"{datasets}, val data {data}" if data else "val data unknown, not ranked")
         other = {"AP": "AP50", "mask/AP": "mask/AP50"}.get(metric, "top5")
         table = Table("", metric, other, "parameters", "GMACs", "px", "time", "seed", box=None)
         table.add_column("model", overflow="fold")

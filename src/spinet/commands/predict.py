@@ -56,6 +56,7 @@ def predict_command(args: list[str]) -> None:
         from spinet.predict.open import load
         from spinet.predict.video import predict_video
         from spinet.predict.video_sources import find_sources, video_outputs
+        from spinet.predict.writers import FILES
 
         if not images:
             raise SpinetError("no image given; name images, folders of images or videos after the run")
@@ -90,6 +91,8 @@ def predict_command(args: list[str]) -> None:
                 (warn if prediction.failed else say)(str(prediction))
                 failed += prediction.failed
             say(f"{out / 'predictions.json'}")
+            for format in dict.fromkeys(save_as):
+                say(f"{out / FILES[format]}")
         for video, target in zip(videos, drawn, strict=True):
             try:
                 for frame in predict_video(predictor, video, out, frames=frames, stem=target.stem, **options):

@@ -6,7 +6,7 @@ import sys
 from typing import Annotated, Any
 
 import tyro
-from rich.table import Table
+from rich.table import Column, Table
 
 from spinet.arch.catalog import Architecture, load_architecture, names
 from spinet.arch.cost import Part, total
@@ -34,7 +34,8 @@ def list_command(args: list[str]) -> None:
             content = {"architectures": rows, "baselines": baselines, "recipes": recipes}
             sys.stdout.write(json_module.dumps(content) + "\n")
             return
-        table = Table("architecture", "parameters", "GMACs", "blocks", "levels", "width", "repeats", "out", box=None)
+        first = Column("architecture", no_wrap=True, min_width=max(len(row["architecture"]) for row in rows))
+        table = Table(first, "parameters", "GMACs", "blocks", "levels", "width", "repeats", "out", box=None)
         for row in rows:
             sizes = f"{row['parameters'] / 1e6:.1f} M", f"{row['multiply_adds'] / 1e9:.1f}"
             others = (row[name] for name in ("blocks", "levels", "width", "repeats", "endpoint_channels"))

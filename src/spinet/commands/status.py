@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.table import Table
+from rich.table import Column, Table
 
 from spinet.commands.console import say, warn
 from spinet.errors import SpinetError
@@ -54,7 +54,9 @@ def status_command(args: list[str]) -> None:
 def _table(rows: "list[RunStatus]") -> Table:
     from spinet.report.run_status import percent
 
-    table = Table("run", "what", "state", "done", "score", "best", "last", "time left", "memory", box=None)
+    # The name is what the next command needs.
+    name = Column("run", overflow="fold", min_width=max((min(len(row.run), 40) for row in rows), default=0))
+    table = Table(name, "what", "state", "done", "score", "best", "last", "time left", "memory", box=None)
     for row in rows:
         table.add_row(
             row.run,

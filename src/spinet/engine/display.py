@@ -165,7 +165,7 @@ class Display:
         parts = ", ".join(f"{name[5:]} {value:.3f}" for name, value in values.items() if name.startswith("loss/"))
         memory = f"{values['memory_gib']:.1f} GiB" if math.isfinite(values["memory_gib"]) else ""
         best = f"best {self._score} {self._best:.3f}" if math.isfinite(self._best) else ""
-        speed = f"{values['images_per_second']:.1f} images/s"
+        speed = f"{speed:.1f} images/s" if (speed := values["images_per_second"]) else ""
         loss = f"loss {values['loss']:.3f} ({parts})"
         return "  ".join(filter(None, (loss, best, f"lr {values['lr']:.2e}", speed, memory)))
 
@@ -176,10 +176,15 @@ class Display:
 
 def _means(lines: list[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
     """Return the last line, with losses and speed over all of them."""
-    last, total = dict(lines[-1][1]), max(1, sum(steps for steps, _ in lines))
+    last = dict(lines[-1][1])
+    # A run that stopped between a step and its line writes the line when it resumes, with no step of its own.
+    lines = [(steps, values) for steps, values in lines if steps and values["images_per_second"]]
+    total = sum(steps for steps, _ in lines)
+    if not total:
+        return last
     for name in last:
         if name.startswith("loss"):
             last[name] = sum(steps * values[name] for steps, values in lines) / total
     seconds = sum(steps / values["images_per_second"] for steps, values in lines)
-    last["images_per_second"] = total / seconds if seconds else math.nan
+    last["images_per_second"] = total / seconds
     return last

@@ -47,7 +47,7 @@ def write_first_look(
     written: list[Path] = []
     try:
         check_present(run)
-        parts = {part.split: label_statistics(part, image_size) for part in (train, val)}
+        parts = {"train": label_statistics(train, image_size), "val": label_statistics(val, image_size)}
         write_atomically(run / LABELS, json.dumps({"image_size": image_size, **parts}) + "\n")
         written.append(run / LABELS)
         buffer = io.BytesIO()

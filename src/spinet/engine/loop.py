@@ -147,6 +147,7 @@ class TrainRun:
                 self._evaluate()
             else:
                 state.check_finite()
+                state.pending = ""
                 self._save()
         elif line_due and self._save_due():
             state.pending = ""

@@ -13,6 +13,15 @@ from spinet.locks import try_lock
 LOCK = "run.lock"
 
 
+def is_running(run: Path) -> bool:
+    """Whether a training holds the lock of a run folder."""
+    try:
+        with (run / LOCK).open("rb", buffering=0) as file:
+            return not try_lock(file, shared=True)
+    except OSError:
+        return False
+
+
 @contextmanager
 def exclusive(run: Path) -> Iterator[None]:
     """Keep other trainings out of a run folder, which is created, and removed again if nothing was written into it.

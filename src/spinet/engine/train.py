@@ -182,8 +182,8 @@ def _warm_up_remark(config: TrainConfig) -> list[str]:
     if config.optim.warmup_fraction or warm_up <= config.epochs / 2:
         return []
     return [
-        f"warning: the learning rate rises for {warm_up:g} of {config.epochs:g} epochs; set optim.warmup_epochs to at "
-        f"most {config.epochs / 5:g}, or train longer"
+        f"warning: the learning rate rises for {warm_up:g} epochs and the training has {config.epochs:g}; set "
+        f"optim.warmup_epochs to at most {config.epochs / 5:g}, or train longer"
     ]
 
 

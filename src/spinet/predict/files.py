@@ -73,13 +73,12 @@ def predict_files(
     check_options(score_threshold, top, batch_size)
     check_formats(save_as, predictor.info)
     files, out = find_images(paths), Path(out)
-    drawn = (
-        [] if predictor.is_classifier else [out / f"{stem}.jpg" for stem in unique_names(path.stem for path in files)]
-    )
+    stems = unique_names(path.stem for path in files)
+    drawn = [] if predictor.is_classifier else [out / f"{stem}.jpg" for stem in stems]
     refuse_replacing(drawn, files)
     times = Counter(path.name for path in files)
     names = {path: path.name if times[path.name] == 1 else str(path) for path in files}
-    targets, image_ids = iter(drawn), iter(_image_ids(files))
+    targets, image_ids, stems_left = iter(drawn), iter(_image_ids(files)), iter(stems)
     entries: list[dict[str, Any]] = []
     coco: list[dict[str, Any]] = []
     results_of: list[FileResult] = []
@@ -88,14 +87,14 @@ def predict_files(
         readable = [image for _, image in batch if isinstance(image, Prepared)]
         results = iter(predictor.predict_batch(readable, score_threshold, top) if readable else [])
         for path, image in batch:
-            target, image_id = next(targets, None), next(image_ids)
+            target, image_id, stem = next(targets, None), next(image_ids), next(stems_left)
             if isinstance(image, SpinetError):
                 yield FilePrediction(path, None, str(image), failed=True)
                 continue
             result = next(results)
             entries.append({"file": str(path), **result.to_dict()})
             if save_as:
-                results_of.append(FileResult(names[path], result).without_pixels())
+                results_of.append(FileResult(names[path], stem, result).without_pixels())
             if isinstance(result, DetectionResult) and target is not None:
                 coco += result.to_coco(image_id)
                 try:

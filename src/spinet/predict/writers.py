@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import torch
 
+from spinet.data.masks import area_of
 from spinet.engine.build import ModelInfo
 from spinet.errors import SpinetError
-from spinet.files import unique_names, write_atomically
+from spinet.files import write_atomically
 from spinet.predict.results import ClassResult, DetectionResult, Result
 
 Format = Literal["coco", "yolo", "csv"]
@@ -24,9 +25,16 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class FileResult:
-    """What was predicted for one file; `without_pixels` keeps many of them small."""
+    """What was predicted for one file; `without_pixels` keeps many of them small.
+
+    Attributes:
+        name: of the file, or its path.
+        stem: of the files that are written for it; no other file has it.
+        result: the prediction.
+    """
 
     name: str
+    stem: str
     result: Result
 
     def without_pixels(self) -> "FileResult":
@@ -49,9 +57,8 @@ def save_results(files: Sequence[FileResult], info: ModelInfo, folder: Path, for
     check_formats(formats, info)
     written = []
     for format in dict.fromkeys(formats):
-        name, render = _WRITERS[format]
-        write_atomically(folder / name, render(files, info))
-        written.append(folder / name)
+        write_atomically(folder / FILES[format], _WRITERS[format](files, info))
+        written.append(folder / FILES[format])
     return written
 
 
@@ -69,7 +76,8 @@ def _coco(files: Sequence[FileResult], info: ModelInfo) -> str:
         height, width = file.result.image_size
         images.append({"id": number, "file_name": file.name, "width": width, "height": height})
         for found in file.result.to_coco(number):
-            area = found["bbox"][2] * found["bbox"][3]
+            mask = found.get("segmentation")
+            area = area_of(mask, height, width) if mask else found["bbox"][2] * found["bbox"][3]
             annotations.append({"id": len(annotations) + 1, **found, "area": area, "iscrowd": 0})
     classes = zip(info.category_ids, info.class_names, strict=True)
     categories = [{"id": id_, "name": name} for id_, name in classes]
@@ -80,10 +88,9 @@ def _yolo(files: Sequence[FileResult], info: ModelInfo) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("classes.txt", "".join(f"{' '.join(name.split())}\n" for name in info.class_names))
-        names = unique_names(Path(file.name).stem for file in files)
-        for name, file in zip(names, files, strict=True):
+        for file in files:
             assert isinstance(file.result, DetectionResult)
-            archive.writestr(f"labels/{name}.txt", _yolo_lines(file.result))
+            archive.writestr(f"labels/{file.stem}.txt", _yolo_lines(file.result))
     return buffer.getvalue()
 
 
@@ -118,8 +125,14 @@ def _rows(result: Result) -> list[list[Any]]:
     return rows
 
 
-_WRITERS: dict[Format, tuple[str, Callable[[Sequence[FileResult], ModelInfo], str | bytes]]] = {
-    "coco": ("detections-coco.json", _coco),
-    "yolo": ("detections-yolo.zip", _yolo),
-    "csv": ("detections.csv", _csv),
+# What each format writes into the folder.
+FILES: dict[Format, str] = {
+    "coco": "detections-coco.json",
+    "yolo": "detections-yolo.zip",
+    "csv": "detections.csv",
+}
+_WRITERS: dict[Format, Callable[[Sequence[FileResult], ModelInfo], str | bytes]] = {
+    "coco": _coco,
+    "yolo": _yolo,
+    "csv": _csv,
 }

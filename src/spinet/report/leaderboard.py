@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from spinet.analysis.compared import measure
 from spinet.analysis.precision import resamples
@@ -42,7 +42,7 @@ class Entry:
         multiply_adds: of one image; None where no formula counts them.
         image_size: side in pixels.
         dataset: name of its folder.
-        seconds: of training; None if it is not known.
+        seconds: of training, without sessions that were killed; None if it is not known.
         seed: of the training.
     """
 
@@ -62,21 +62,38 @@ class Entry:
     seed: int | None
 
 
-def leaderboard(folder: Path, sort: Sort = "score") -> tuple[list[Entry], list[str]]:
-    """Return the models below a folder, those of the same val data together, and sentences about what was left out.
+class Leaderboard(NamedTuple):
+    """The models below a folder.
+
+    Attributes:
+        entries: those of the same val data together.
+        unevaluated: trainings without best weights yet.
+        faults: of files that could not be read, a sentence each.
+    """
+
+    entries: list[Entry]
+    unevaluated: list[Path]
+    faults: list[str]
+
+
+def leaderboard(folder: Path, sort: Sort = "score") -> Leaderboard:
+    """Return the models below a folder: trainings, and weights files that are no training's.
 
     Raises:
         SpinetError: there is no such folder.
     """
     if not folder.is_dir():
         raise SpinetError(f"there is no folder {folder}; expected one with run folders or weights files below it")
-    entries, left_out = [], []
+    entries, unevaluated, faults = [], [], []
     for path in _models(folder):
+        if path.is_dir() and not (path / BEST).is_file():
+            unevaluated.append(path)
+            continue
         try:
             entries.append(_entry(path))
         except SpinetError as error:  # of one file: the others are still of interest
-            left_out.append(str(error))
-    return _ranked(entries, sort), left_out
+            faults.append(str(error))
+    return Leaderboard(_ranked(entries, sort), unevaluated, faults)
 
 
 def to_json(entries: Sequence[Entry]) -> str:
@@ -94,15 +111,15 @@ def to_csv(entries: Sequence[Entry]) -> str:
 
 
 def _models(folder: Path) -> Iterator[Path]:
-    """Yield run folders with best weights, and weights files outside of run folders."""
-    if (folder / BEST).is_file() and is_training(folder):
+    """Yield folders of trainings, and weights files elsewhere."""
+    if is_training(folder):
         yield folder
         return
     with suppress(OSError):
         for path in sorted(folder.iterdir()):
             if path.is_dir() and not path.is_symlink():
                 yield from _models(path)
-            elif path.suffix == ".safetensors" and not (folder / CONFIG).is_file():
+            elif path.suffix == ".safetensors":
                 yield path
 
 
@@ -165,9 +182,13 @@ def _digest(record: DetectionRecord | ClassRecord) -> str:
 
 def _ranked(entries: Sequence[Entry], sort: Sort) -> list[Entry]:
     """Return the entries by data, those of unknown data last and without a rank."""
+    names: dict[str, str] = {}
+    for entry in entries:
+        names[entry.data] = min(names.get(entry.data, entry.dataset), entry.dataset)
 
     def group(entry: Entry) -> tuple[bool, str, str, str]:
-        return not entry.data, entry.dataset, entry.data, entry.metric
+        # The same val images may lie in folders of several names.
+        return not entry.data, names[entry.data], entry.data, entry.metric
 
     ranked: list[Entry] = []
     for key, members in groupby(sorted(entries, key=group), group):

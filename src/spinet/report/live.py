@@ -9,8 +9,9 @@ from spinet.analysis.records import DetectionRecord, load_record
 from spinet.draw.page import render_page
 from spinet.engine.first_batch import PICTURE
 from spinet.engine.record import RECORD
-from spinet.engine.run_folder import LOCK
+from spinet.engine.run_folder import LOCK, is_running
 from spinet.engine.sessions import SESSIONS
+from spinet.errors import SpinetError
 from spinet.nas.state import load_search
 from spinet.report.classes import ClassFindings
 from spinet.report.curves import curve_panels
@@ -39,12 +40,14 @@ class LivePage:
         root: the dataset folder of a training, if it has moved.
 
     Raises:
-        SpinetError: there is no such run.
+        SpinetError: there is no such run, or no such dataset folder.
     """
 
     def __init__(self, run: Path, root: str | None = None) -> None:
         self.run, self._root = run, root
         self._is_search = (run / JOURNAL).is_file()
+        if root is not None and not Path(root).is_dir():
+            raise SpinetError(f"--data.root {root} is no folder; it must be that of the dataset")
         if not self._is_search:
             read_progress(run)
         self._lock, self._made = Lock(), ("", "")
@@ -52,7 +55,8 @@ class LivePage:
 
     def tag(self) -> str:
         """Return what changes whenever the page does."""
-        facts = []
+        # A killed training leaves all files as they are.
+        facts: list[object] = [is_running(self.run)]
         for name in FILES:
             with suppress(OSError):
                 found = (self.run / name).stat()

@@ -9,11 +9,10 @@ from statistics import median
 from typing import Any, Literal
 
 from spinet.engine.config import TrainConfig, read_config
-from spinet.engine.run_folder import LOCK
+from spinet.engine.run_folder import is_running
 from spinet.engine.sessions import read_sessions
 from spinet.engine.task import task_of
 from spinet.errors import SpinetError
-from spinet.locks import try_lock
 from spinet.nas.status import summary
 from spinet.report.training_run import CONFIG, METRICS, read_lines
 from spinet.text import count_of
@@ -81,7 +80,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _training(run: Path) -> RunStatus:
-    config, lines, running = read_config(run / CONFIG), read_lines(run / METRICS), _is_locked(run / LOCK)
+    config, lines, running = read_config(run / CONFIG), read_lines(run / METRICS), is_running(run)
     steps = [line for line in lines if "loss" in line]
     score = task_of(config.model).score
     scores = [line[f"val/{score}"] for line in lines if f"val/{score}" in line]
@@ -115,15 +114,6 @@ def _left(config: TrainConfig, steps: list[dict[str, Any]]) -> float | None:
         return None
     step, epoch = steps[-1]["step"], steps[-1]["epoch"]
     return float(step * (config.epochs / epoch - 1) * config.batch_size / median(speeds))
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether a process holds the lock of a run folder."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            return not try_lock(file, shared=True)
-    except OSError:
-        return False
 
 
 def _search(run: Path) -> RunStatus:

@@ -1,5 +1,6 @@
 """The live page on this machine's own address; nothing else is served."""
 
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -47,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, with_page: bool) -> None:
         # Only names of this machine: a page of another site may have its own name point here.
-        if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
+        if self.headers.get("Host", "").partition(":")[0] not in (HOST, "localhost"):
             return self._send(HTTPStatus.FORBIDDEN, "", "this address is not served")
         if self.path != "/":
             return self._send(HTTPStatus.NOT_FOUND, "", "only / is served")
@@ -69,9 +70,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("ETag", f'"{tag}"')
         if self.command == "GET":
             self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
+        with suppress(ConnectionError):  # a browser that has left meanwhile
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing for each request."""

@@ -16,6 +16,7 @@ from spinet.engine.config import TrainConfig, read_config
 from spinet.engine.evaluate import EvalOptions
 from spinet.engine.packed import MODEL
 from spinet.engine.record import RECORD, dataset_folder
+from spinet.engine.run_folder import is_running
 from spinet.engine.sessions import read_sessions
 from spinet.engine.task import evaluate_folder, task_of
 from spinet.errors import SpinetError
@@ -111,6 +112,11 @@ def open_training(folder: str | Path, root: str | Path | None = None) -> Trainin
     lines = read_lines(folder / METRICS)
     if not (folder / BEST).is_file():
         step = max((int(line["step"]) for line in lines), default=0)
+        if is_running(folder):
+            raise SpinetError(
+                f"{folder} is being trained, at step {step}, and was not evaluated yet: a report needs the first "
+                "evaluation (eval_epochs); --serve follows a training from its start"
+            )
         where = f"stopped at step {step}" if step else "has no line of metrics"
         raise SpinetError(
             f"{folder} {where} and was never evaluated; resume it with the command that started it until the first "
