@@ -4,7 +4,7 @@
 # Guess before running: as in mkdocs, whose successor it is, --strict ends with an error for a link, a picture or a
 # navigation entry that leads nowhere.
 # Seen (0.0.73): a link to a page that does not exist ends the strict build with exit code 1; a picture that does not
-# exist, and a page in `nav` that does not exist, end it with 0 and "No issues found". Check pictures and navigation in the built site instead.
+# exist, and a page in `nav` that does not exist, end it with 0 and "No issues found". Check both in the built site.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
