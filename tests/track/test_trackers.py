@@ -65,8 +65,10 @@ def test_an_interrupted_training_is_one_complete_run_in_mlflow(config, tmp_path,
     for name in ("loss", "val/AP"):
         history = [(metric.step, metric.value) for metric in client.get_metric_history(whole.info.run_id, name)]
         assert history == [(line["step"], line[name]) for line in lines if name in line]
-    assert [file.path for file in client.list_artifacts(whole.info.run_id)] == ["best.safetensors", "pictures"]
-    assert len(client.list_artifacts(whole.info.run_id, "pictures")) == 6
+    artifacts = [file.path for file in client.list_artifacts(whole.info.run_id)]
+    assert artifacts == ["best.safetensors", "labels.json", "pictures"]
+    # Six val images, and the first batch.
+    assert len(client.list_artifacts(whole.info.run_id, "pictures")) == 7
 
 
 @pytest.mark.slow
@@ -101,7 +103,7 @@ def test_offline_sessions_of_wandb_are_of_one_run(config, tmp_path, stop_at, mon
         assert word in content
     staged = [file.read_bytes() for file in tmp_path.glob("staged/**/*") if file.is_file()]
     assert (run / "best.safetensors").read_bytes() in staged
-    assert len(list(tmp_path.glob("wandb/offline-*/files/media/images/*"))) == 6
+    assert len(list(tmp_path.glob("wandb/offline-*/files/media/images/*"))) == 7
 
 
 class Failing(WandbRun):
