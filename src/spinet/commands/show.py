@@ -35,7 +35,7 @@ def list_command(args: list[str]) -> None:
             sys.stdout.write(json_module.dumps(content) + "\n")
             return
         first = Column("architecture", no_wrap=True, min_width=max(len(row["architecture"]) for row in rows))
-        table = Table(first, "parameters", "GMACs", "blocks", "levels", "width", "repeats", "out", box=None)
+        table = Table(first, "params", "GMACs", "blocks", "levels", "width", "repeats", "out", box=None, pad_edge=False)
         for row in rows:
             sizes = f"{row['parameters'] / 1e6:.1f} M", f"{row['multiply_adds'] / 1e9:.1f}"
             others = (row[name] for name in ("blocks", "levels", "width", "repeats", "endpoint_channels"))
