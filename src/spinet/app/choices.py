@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spinet.draw.colours import FILL
 from spinet.predict.results import DetectionResult
-from spinet.predict.visualize import FILL
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from spinet.app.html import alert, cost_tables, drawing, model_line, note
 from spinet.app.models import LOWEST_SCORE, AppModel, Models
 from spinet.app.operating import HIGHEST_SCORE, operating_view
 from spinet.app.session import INVITATION, NOTHING, chosen
+from spinet.draw.colours import FILL
 from spinet.engine.build import WITHOUT_MASKS
 from spinet.errors import SpinetError
-from spinet.predict.visualize import FILL
 
 HOUR = 3600
 SIDES = 2  # models side by side

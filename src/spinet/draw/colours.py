@@ -1,6 +1,11 @@
-"""The colours of classes in pictures."""
+"""How objects look in pictures: the colours of classes, and what all who draw objects share."""
 
 import colorsys
+
+# Opacity of a mask inside its outline, from 0 to 1.
+FILL = 0.4
+# With more objects than these, names would hide them.
+CROWD = 25
 
 
 def class_colour(label: int) -> tuple[int, int, int]:

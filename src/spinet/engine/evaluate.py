@@ -26,6 +26,10 @@ from spinet.formats.findings import some
 from spinet.models.detections import Detections
 
 
+def no_progress(done: int, total: int) -> None:
+    """Show nothing."""
+
+
 @dataclass(frozen=True)
 class EvalOptions:
     """How to run a model over a dataset.
@@ -50,7 +54,7 @@ class EvalOptions:
     views: Views = field(default_factory=Views)
     group: ProcessGroup = field(default_factory=ProcessGroup)
     say: Callable[[str], None] = warn
-    progress: Callable[[int, int], object] = max  # which does nothing
+    progress: Callable[[int, int], None] = no_progress
 
     def batches(self, dataset: Sized) -> int:
         """Return the number of batches of this process."""

@@ -15,7 +15,7 @@ from spinet.data.batch import Batch
 from spinet.data.dataset import ImageDataset
 from spinet.data.label_statistics import label_statistics
 from spinet.data.transforms import IMAGE_MEAN, IMAGE_STD
-from spinet.draw.colours import class_colour
+from spinet.draw.colours import CROWD, FILL, class_colour
 from spinet.draw.text import printable, shorten
 from spinet.engine.run_folder import check_present
 from spinet.files import write_atomically
@@ -24,8 +24,6 @@ from spinet.files import write_atomically
 PICTURE, LABELS = "train-batch.jpg", "labels.json"
 # Images of the picture, their side, the space between them, and the height of a line below each, in pixels.
 MOST, TILE, GAP, CAPTION = 16, 320, 6, 20
-# Opacity of a mask, of 255; more objects than so many have no names, which would hide them.
-FILL, CROWD = 100, 25
 PAPER, INK = (255, 255, 255), (30, 30, 30)
 
 
@@ -121,7 +119,7 @@ def _draw_objects(tile: Image.Image, targets: dict[str, Tensor], scale: float, c
 def _draw_mask(tile: Image.Image, mask: Tensor, box: Sequence[float], colour: tuple[int, int, int]) -> None:
     left, top, right, bottom = (round(edge) for edge in box)
     size = (max(1, right - left), max(1, bottom - top))
-    shape = Image.fromarray(mask.numpy() * FILL).resize(size, Image.Resampling.BILINEAR)
+    shape = Image.fromarray(mask.numpy() * round(255 * FILL)).resize(size, Image.Resampling.BILINEAR)
     tile.paste(colour, (left, top), shape)
 
 

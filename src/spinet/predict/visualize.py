@@ -7,12 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from spinet.data.masks import Rle, decode_columns
-from spinet.draw.colours import class_colour
-
-# Opacity of a mask inside its outline.
-FILL = 0.4
-# With more objects than these, names would hide them.
-CROWD = 25
+from spinet.draw.colours import CROWD, FILL, class_colour
 
 
 def draw_detections(

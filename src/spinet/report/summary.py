@@ -29,11 +29,8 @@ def class_table(run: TrainingRun) -> Table | None:
     labels = record.truth.labels[~record.truth.crowd] if isinstance(record, DetectionRecord) else record.labels
     counts = np.bincount(labels, minlength=len(record.class_names)).tolist()
     order = sorted(range(len(counts)), key=lambda label: -counts[label])[:LISTED]
-    rows = [
-        [record.class_names[label], f"{counts[label]:,}", decimal(run.notes.get(f"{score}/{name}", math.nan))]
-        for label in order
-        for name in [record.class_names[label]]
-    ]
+    named = [(record.class_names[label], counts[label]) for label in order]
+    rows = [[name, f"{count:,}", decimal(run.notes.get(f"{score}/{name}", math.nan))] for name, count in named]
     rows += [[f"{len(counts) - LISTED} more", "", ""]] if len(counts) > LISTED else []
     return Table(("class", "val objects" if is_boxes else "val images", score), rows)
 
